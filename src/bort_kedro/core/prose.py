@@ -1,0 +1,68 @@
+"""Pick the prose out of reStructuredText and NumPy-style documentation strings."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+
+MINIMUM_WORDS = 6
+
+_MARKUP_LINE = re.compile(
+    r"^\s*(>>>|\.\.\.|\.\. |:\w+[^:]*:|[-=~^*#+`|]{3,}|\||@|\$|def |class |import |from \S+ import )"
+)
+_PARAMETER_LINE = re.compile(r"^\s*[*\w\[\]`.,'\" ]{1,60} : ")
+_ROLE = re.compile(r":[\w:+-]+:`~?([^`<]+?)(?:\s*<[^`>]*>)?`")
+_REFERENCE = re.compile(r"\s*\[\w+\]_")
+_WORD = re.compile(r"[A-Za-z]{2,}|\ba\b|\bI\b")
+
+
+def clean_markup(text: str) -> str:
+    """Replace inline markup by what a reader sees: roles, literals, emphasis, citations."""
+    text = _ROLE.sub(r"\1", text)
+    text = _REFERENCE.sub("", text)
+    return re.sub(r"`{1,2}|\*{1,2}(?=\w)|(?<=\w)\*{1,2}", "", text)
+
+
+def is_prose(paragraph: str) -> bool:
+    """True for a run of sentences: enough words, mostly letters, ended as a sentence is."""
+    if len(_WORD.findall(paragraph)) < MINIMUM_WORDS or paragraph[-1] not in ".!?:":
+        return False
+    letters = sum(character.isalpha() or character == " " for character in paragraph)
+    return letters >= 0.85 * len(paragraph)
+
+
+def prose_paragraphs(docstring: str) -> Iterator[str]:
+    """Yield the prose paragraphs of a documentation string, one line each, in order.
+
+    A line that is code, a directive, a heading's underline or a parameter's ``name : type`` ends the
+    paragraph before it and is left out, as is the heading over an underline. So the indented description
+    of a parameter counts as prose of its own.
+    """
+    lines: list[str] = []
+    for line in [*docstring.splitlines(), ""]:
+        if line.strip() and not _MARKUP_LINE.match(line) and not _PARAMETER_LINE.match(line):
+            lines.append(line)
+            continue
+        if re.match(r"^\s*[-=~^]{3,}\s*$", line):
+            lines = lines[:-1]
+        if lines:
+            paragraph = clean_markup(" ".join(textwrap.dedent("\n".join(lines)).split()))
+            if paragraph and is_prose(paragraph):
+                yield paragraph
+        lines = []
+
+
+def unseen(paragraphs: Iterable[str], seen: set[str]) -> list[str]:
+    """Keep the paragraphs whose letters were not met before; ``seen`` grows by what is kept."""
+    kept = []
+    for paragraph in paragraphs:
+        key = re.sub(r"\W+", "", paragraph).lower()
+        if key not in seen:
+            seen.add(key)
+            kept.append(paragraph)
+    return kept
+
+
+def sentences(paragraph: str) -> list[str]:
+    """Split a paragraph after ``.``, ``!`` or ``?`` before a capital letter; abbreviations stay whole."""
+    pieces = re.split(r"(?<=[a-z0-9)'\"][.!?])\s+(?=[A-Z])", paragraph)
+    return [piece.strip() for piece in pieces if piece.strip()]

@@ -1,0 +1,30 @@
+"""Standard errors and baselines that the reports compare with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def clustered_standard_error(values: NDArray[np.generic], cluster_of: NDArray[np.integer]) -> float:
+    """Standard error of a mean whose values are independent between clusters only.
+
+    Linearised ratio estimator: the square root of K / (K - 1) times the summed squares of each cluster's
+    residual total, over N. NaN with fewer than two clusters.
+
+    Args:
+        values: (N,) numbers or booleans.
+        cluster_of: (N,) the cluster of each value, such as the block of a token.
+    """
+    _, compact = np.unique(cluster_of, return_inverse=True)
+    count = int(compact.max()) + 1
+    if count < 2:
+        return float("nan")
+    numbers = values.astype(np.float64)
+    residuals = np.bincount(compact, weights=numbers - numbers.mean(), minlength=count)
+    return float(np.sqrt(count / (count - 1) * np.sum(residuals**2)) / len(numbers))
+
+
+def proportion_standard_error(share: float, count: int) -> float:
+    """Standard error of a share of ``count`` independent trials."""
+    return float(np.sqrt(share * (1.0 - share) / count))

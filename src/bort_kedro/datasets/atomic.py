@@ -1,0 +1,110 @@
+"""Whole or not at all: every write goes to a temporary sibling that is renamed when it is complete.
+
+A save that is killed leaves nothing that a later load, or Kedro's search for the latest version, can see.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset, ParquetDataset
+from kedro_datasets.plotly import JSONDataset as PlotlyJSONDataset
+
+from bort_kedro.errors import StorageError
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EROFS: "the file system is read-only; remount it or move the project",
+    errno.EACCES: "you may not write there; change the permissions or move the project",
+    errno.EDQUOT: "your disk quota is used up; free some space",
+}
+
+
+@contextmanager
+def pending(final: Path) -> Iterator[Path]:
+    """Give a temporary sibling to write to; when the block ends well it becomes ``final``.
+
+    Raises:
+        StorageError: If the disk is full, read-only or forbidden. Nothing is left behind.
+    """
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, final)
+    except OSError as fault:
+        _remove(temporary)
+        if fault.errno in _ADVICE:
+            raise StorageError(
+                f"{final} cannot be written: {_ADVICE[fault.errno]}, then run the same command again. "
+                "No part of the file was left behind."
+            ) from fault
+        raise
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def _flush(path: Path) -> None:
+    """Force files to the disk, so that the rename cannot survive a power cut that their bytes do not."""
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class AtomicSave:
+    """Mixed in before a kedro-datasets class, makes its ``save`` atomic on a local disk.
+
+    Object stores need nothing: an upload appears there when it is complete.
+    """
+
+    _pending_path: PurePosixPath | None = None
+
+    def save(self, data: Any) -> None:
+        # The class after this one in the order of resolution; unwrapped, because the wrapper looks for
+        # the saved file before it has its name.
+        write = super().save.__wrapped__  # type: ignore[misc]
+        if getattr(self, "_protocol", "file") != "file":
+            write(self, data)
+            return
+        with pending(Path(super()._get_save_path())) as temporary:
+            self._pending_path = PurePosixPath(temporary.as_posix())
+            try:
+                write(self, data)
+            finally:
+                self._pending_path = None
+
+    def _get_save_path(self) -> PurePosixPath:
+        return self._pending_path or super()._get_save_path()
+
+
+class AtomicCSVDataset(AtomicSave, CSVDataset):
+    """`kedro_datasets.pandas.CSVDataset`, saved atomically."""
+
+
+class AtomicParquetDataset(AtomicSave, ParquetDataset):
+    """`kedro_datasets.pandas.ParquetDataset`, saved atomically."""
+
+
+class AtomicJSONDataset(AtomicSave, JSONDataset):
+    """`kedro_datasets.json.JSONDataset`, saved atomically."""
+
+
+class AtomicPlotlyDataset(AtomicSave, PlotlyJSONDataset):
+    """`kedro_datasets.plotly.JSONDataset`, saved atomically."""

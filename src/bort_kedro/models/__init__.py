@@ -1,0 +1,1 @@
+"""Weights: transformers' own BERT, built from a shape."""

@@ -1,0 +1,57 @@
+"""Progress with time left: a bar in a terminal, a line every few seconds in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+LOGGER = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def track(items: Iterable[Item], description: str, *, total: int, start: int = 0) -> Iterator[Item]:
+    """Yield the items while showing how far it is and how long is left.
+
+    Args:
+        items: What is left to do.
+        description: What is being done.
+        total: Number of items of the whole, those done before this call included.
+        start: Number done before this call.
+    """
+    if sys.stderr.isatty():
+        yield from _bar(items, description, total, start)
+    else:
+        yield from _lines(items, description, total, start)
+
+
+def _bar(items: Iterable[Item], description: str, total: int, start: int) -> Iterator[Item]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=total, completed=start)
+        for item in items:
+            yield item
+            progress.advance(task)
+
+
+def _lines(items: Iterable[Item], description: str, total: int, start: int) -> Iterator[Item]:
+    began = spoke = time.monotonic()
+    for done, item in enumerate(items, start + 1):
+        yield item
+        now = time.monotonic()
+        if now - spoke > SECONDS_BETWEEN_LINES and done < total:
+            left = (now - began) / (done - start) * (total - done)
+            LOGGER.info("%s: %d of %d, %.0f s left", description, done, total, left)
+            spoke = now

@@ -1,0 +1,183 @@
+"""One training loop for search, pretraining and fine-tuning, on accelerate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from bort_kedro.core.schedules import linear_warmup_then_decay
+from bort_kedro.errors import TrainingError
+from bort_kedro.progress import track
+from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
+
+Batch = dict[str, Tensor]
+Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """How weights move. Units and meaning stand beside the fields in `params.OptimizationParams`."""
+
+    num_steps: int
+    learning_rate: float
+    warmup_share: float
+    weight_decay: float
+    adam_beta2: float
+    adam_epsilon: float
+    max_gradient_norm: float
+    seed: int
+    mixed_precision: str
+    checkpoint_every_steps: int
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training leaves besides the weights.
+
+    Args:
+        history: One row per logged step: ``step``, the loss parts, ``learning_rate``, ``gradient_norm``.
+        seconds: Wall time of all steps, those before a resume included.
+    """
+
+    history: list[dict[str, float]]
+    seconds: float
+
+
+# Rows of history kept per training.
+HISTORY_ROWS = 200
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    batch_at: Callable[[int], Batch],
+    settings: OptimizationSettings,
+    *,
+    states: StateStore | None = None,
+    description: str = "training",
+) -> TrainingResult:
+    """Train a model in place, resuming from the newest whole state that ``states`` holds.
+
+    A step's batch is ``batch_at(step)``, a pure function, and the generators are part of the state, so a
+    training that was interrupted ends with the same weights bit for bit on the same machine.
+
+    Args:
+        model: Changed in place; left in evaluation mode.
+        loss: Given the model and a batch on its device, returns named scalars; ``loss`` is minimised.
+        batch_at: The batch of a step counted from 0.
+        settings: Steps, learning rate and the rest.
+        states: Where states are kept; None trains without.
+        description: For the progress bar and for errors.
+
+    Raises:
+        TrainingError: If the loss or the gradient is not finite; the last good state is kept.
+    """
+    saved = states.latest() if states else None
+    if saved is not None and saved.step >= settings.num_steps:
+        restore_weights(model, saved.tensors)
+        model.eval()
+        return TrainingResult(saved.record["history"], saved.record["seconds"])
+    # Generators of the caller are left as they were: dropout draws from a fork.
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return _train(model, loss, batch_at, settings, states, saved, description)
+
+
+def _train(
+    model: nn.Module,
+    loss: Loss,
+    batch_at: Callable[[int], Batch],
+    settings: OptimizationSettings,
+    states: StateStore | None,
+    saved: SavedState | None,
+    description: str,
+) -> TrainingResult:
+    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    optimizer = build_optimizer(model, settings)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    history: list[dict[str, float]] = []
+    start, seconds_before = 0, 0.0
+    if saved is not None:
+        restore(model, optimizer, saved.tensors)
+        start, history, seconds_before = saved.step, saved.record["history"], saved.record["seconds"]
+    prepared.train()
+    began = time.perf_counter()
+
+    def record() -> dict[str, Any]:
+        return {"history": history, "seconds": seconds_before + time.perf_counter() - began}
+
+    log_every = max(1, settings.num_steps // HISTORY_ROWS)
+    for step in track(range(start, settings.num_steps), description, total=settings.num_steps, start=start):
+        batch = {name: value.to(accelerator.device) for name, value in batch_at(step).items()}
+        row = _advance(accelerator, prepared, optimizer, loss, batch, settings, step)
+        _require_finite(row, step, description)
+        if (step + 1) % log_every == 0:
+            history.append(row)
+        is_last = step + 1 == settings.num_steps
+        if states and not is_last and (step + 1) % settings.checkpoint_every_steps == 0:
+            states.put(SavedState(step + 1, capture(model, optimizer), record()))
+    model.eval()
+    result = record()
+    if states:
+        states.put(SavedState(settings.num_steps, weights_of(model), result))
+    return TrainingResult(**result)
+
+
+def _advance(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    batch: Batch,
+    settings: OptimizationSettings,
+    step: int,
+) -> dict[str, float]:
+    """One optimiser step; the row it leaves in the history."""
+    factor = linear_warmup_then_decay(step, num_steps=settings.num_steps, warmup_share=settings.warmup_share)
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * factor
+    with accelerator.autocast():
+        parts = loss(model, batch)
+    accelerator.backward(parts["loss"])
+    norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    return {
+        "step": step + 1,
+        **{name: float(value.detach()) for name, value in parts.items()},
+        "learning_rate": settings.learning_rate * factor,
+        "gradient_norm": float(norm),
+    }
+
+
+def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
+    """Fused AdamW; no weight decay on biases and layer norms (anything with one dimension)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=(0.9, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        fused=True,
+    )
+
+
+def _require_finite(row: dict[str, float], step: int, description: str) -> None:
+    broken = [name for name, value in row.items() if not math.isfinite(value)]
+    if broken:
+        raise TrainingError(
+            f"{description}: {', '.join(broken)} is not finite at step {step + 1}. The last good state is kept. "
+            "Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in the parameters of this "
+            "stage, then run the same command again."
+        )
