@@ -18,11 +18,13 @@ def track(items: Iterable[Item], description: str, *, total: int, start: int = 0
 
     Args:
         items: What is left to do.
-        description: What is being done.
+        description: What is being done; empty for silence.
         total: Number of items of the whole, those done before this call included.
         start: Number done before this call.
     """
-    if sys.stderr.isatty():
+    if not description:
+        yield from items
+    elif sys.stderr.isatty():
         yield from _bar(items, description, total, start)
     else:
         yield from _lines(items, description, total, start)

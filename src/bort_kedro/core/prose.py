@@ -12,6 +12,12 @@ _MARKUP_LINE = re.compile(
 _PARAMETER_LINE = re.compile(r"^\s*[*\w\[\]`.,'\" ]{1,60} : ")
 _ROLE = re.compile(r":[\w:+-]+:`~?([^`<]+?)(?:\s*<[^`>]*>)?`")
 _REFERENCE = re.compile(r"\s*\[\w+\]_")
+# After these a capital letter does not begin a sentence. Each group has one width, as a look-behind needs.
+_ABBREVIATIONS = (
+    r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\b(?:al|cf|vs|Dr|Eq|Mr)\.)"
+    r"(?<!\b(?:Eqs|Fig|Mrs|Ref)\.)(?<!\b(?:Figs|Prof|Refs)\.)"
+)
+_SENTENCE_END = re.compile(r"(?<=[a-z0-9)'\"][.!?])" + _ABBREVIATIONS + r"\s+(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z]{2,}|\ba\b|\bI\b")
 
 
@@ -64,5 +70,4 @@ def unseen(paragraphs: Iterable[str], seen: set[str]) -> list[str]:
 
 def sentences(paragraph: str) -> list[str]:
     """Split a paragraph after ``.``, ``!`` or ``?`` before a capital letter; abbreviations stay whole."""
-    pieces = re.split(r"(?<=[a-z0-9)'\"][.!?])\s+(?=[A-Z])", paragraph)
-    return [piece.strip() for piece in pieces if piece.strip()]
+    return [piece.strip() for piece in _SENTENCE_END.split(paragraph) if piece.strip()]

@@ -80,3 +80,28 @@ BERT_BASE = BertShape(12, 12, 768, 3072)
 BERT_LARGE = BertShape(24, 16, 1024, 4096)
 BORT = BertShape(4, 8, 1024, 768)
 BORT_EXCHANGED = BertShape(4, 8, 768, 1024)
+BORT_ALTERNATIVE = BertShape(2, 16, 1024, 512)
+DISTILBERT = BertShape(6, 12, 768, 3072)
+MINILM_L6 = BertShape(6, 12, 384, 1536)
+TINYBERT_4 = BertShape(4, 12, 312, 1200)
+
+
+@dataclass(frozen=True)
+class KnownShape:
+    """A published shape and the name readers know it by."""
+
+    title: str
+    shape: BertShape
+
+
+# By the key that parameters use, largest first.
+KNOWN_SHAPES = {
+    "bert_large": KnownShape("BERT-large", BERT_LARGE),
+    "bert_base": KnownShape("BERT-base", BERT_BASE),
+    "distilbert": KnownShape("DistilBERT shape", DISTILBERT),
+    "bort": KnownShape("Bort as released", BORT),
+    "bort_alternative": KnownShape("Bort, released alternative", BORT_ALTERNATIVE),
+    "bort_exchanged": KnownShape("Bort, H and I exchanged", BORT_EXCHANGED),
+    "minilm_l6": KnownShape("MiniLM-L6 shape", MINILM_L6),
+    "tinybert_4": KnownShape("TinyBERT-4 shape", TINYBERT_4),
+}

@@ -66,6 +66,25 @@ class TokenBlocks:
         return cls(ids=ids, offsets=offsets.astype(np.int64))
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenised corpus.
+
+    Args:
+        vocabulary: Of the tokenizer that made the ids.
+        splits: Blocks by split: ``train``, ``validation``, ``test``.
+        fingerprint: Hash of all of it; empty before it is stored.
+    """
+
+    vocabulary: Vocabulary
+    splits: dict[str, TokenBlocks]
+    fingerprint: str = ""
+
+    def summary(self) -> dict[str, dict[str, int]]:
+        """Blocks and tokens of each split."""
+        return {name: {"blocks": len(split), "tokens": len(split.ids)} for name, split in self.splits.items()}
+
+
 def cut_document(token_ids: list[int], *, block_tokens: int) -> list[list[int]]:
     """Cut one document into the fewest pieces of at most ``block_tokens``, as equal as can be.
 

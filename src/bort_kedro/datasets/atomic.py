@@ -9,7 +9,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,10 +36,13 @@ def pending(final: Path) -> Iterator[Path]:
     """
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
+        # A killed process of the same number, as containers give, may have left its own.
+        _remove(temporary)
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, final)
+        _replace(temporary, final)
+        _flush_names(final.parent)
     except OSError as fault:
         _remove(temporary)
         if fault.errno in _ADVICE:
@@ -61,11 +64,39 @@ def _flush(path: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+def _flush_names(folder: Path) -> None:
+    """Force a folder's own entries to the disk: without this a power cut may undo the rename."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    """Rename, also over a folder with files in it, which the system's own rename refuses."""
+    if final.is_dir() and temporary.is_dir():
+        old = temporary.with_suffix(".old")
+        os.replace(final, old)
+        try:
+            os.replace(temporary, final)
+        except OSError:
+            os.replace(old, final)
+            raise
+        _remove(old)
     else:
-        path.unlink(missing_ok=True)
+        os.replace(temporary, final)
+
+
+def _remove(path: Path) -> None:
+    # A read-only file system refuses even to remove what is not there; the first fault is the one to tell.
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class AtomicSave:

@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+import zlib
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -53,6 +54,11 @@ class TextSource(AbstractDataset[NoReturn, pd.DataFrame]):
                 f"Expected English or other prose in UTF-8. Change {CATALOG_ENTRY}."
             )
         table = pd.DataFrame(rows, columns=["document_id", "source", "text"])
+        # Getter and setter share a name, as may files of two folders; an id names one document.
+        repeat = table.groupby("document_id").cumcount()
+        table["document_id"] = table["document_id"].where(
+            repeat == 0, table["document_id"] + "#" + (repeat + 1).astype(str)
+        )
         table.attrs["versions"] = self.versions()
         return table
 
@@ -75,7 +81,7 @@ class InstalledDocumentationDataset(TextSource):
     """
 
     def __init__(self, packages: list[str], metadata: dict[str, Any] | None = None) -> None:
-        self._packages = list(packages)
+        self._packages = [packages] if isinstance(packages, str) else list(packages)
         self.metadata = metadata
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
@@ -93,11 +99,17 @@ class InstalledDocumentationDataset(TextSource):
 
     def versions(self) -> dict[str, str]:
         providers = importlib.metadata.packages_distributions()
-        return {package: importlib.metadata.version(providers[package][0]) for package in self._packages}
+        return {
+            package: importlib.metadata.version(providers[package][0])
+            if package in providers
+            else "no distribution"
+            for package in self._packages
+        }
 
     @staticmethod
     def _folder(package: str) -> Path:
-        spec = importlib.util.find_spec(package)
+        # Looking for `a.b` would import `a`.
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise CorpusError(
                 f"The package `{package}` is not installed, so its documentation cannot be read. Expected "
@@ -121,7 +133,11 @@ def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from walk(child, f"{prefix}.{child.name}".lstrip("."))
 
-    yield from walk(ast.parse(path.read_bytes(), filename=str(path)), "")
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError:  # a template of a project, say, that is no Python before it is filled in
+        return
+    yield from walk(tree, "")
 
 
 class TextFilesDataset(TextSource):
@@ -187,7 +203,7 @@ class TextFilesDataset(TextSource):
                 yield str(index), piece.strip()
 
     def _json_lines(self, path: Path, text: str) -> Iterator[tuple[str, str]]:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
             try:
@@ -213,13 +229,13 @@ def _read_utf8(path: Path) -> str:
     """Text of a file, gzip undone, byte-order mark dropped, line ends made ``\\n``."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as fault:
         raise CorpusError(
             f"{path} is not UTF-8: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
             f"Convert it (for example with `iconv -t UTF-8`), or take it out of {CATALOG_ENTRY}."
         ) from fault
-    except (OSError, EOFError) as fault:
+    except (OSError, EOFError, zlib.error) as fault:
         raise CorpusError(f"{path} cannot be read: {fault}. Check {CATALOG_ENTRY}.") from fault
 
 

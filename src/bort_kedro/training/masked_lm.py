@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from bort_kedro.core.batching import BatchPlan, plan_epoch
 from bort_kedro.core.losses import bort_pretraining_loss, masked_accuracy, masked_lm_loss
+from bort_kedro.core.baselines import CountBaselines
 from bort_kedro.core.masking import IGNORED, mask_block
+from bort_kedro.core.statistics import clustered_standard_error
 from bort_kedro.core.tokens import TokenBlocks, Vocabulary
 from bort_kedro.models.encoder import predicted_logits
 
@@ -134,23 +136,23 @@ class MaskedLmScore:
 EVALUATION_EPOCH = 2**31 - 1
 
 
+def evaluation_batches(data: MaskedBlocks, *, batch_tokens: int) -> Iterator[tuple[np.ndarray, Batch]]:
+    """``(block indices, batch)`` over a whole split, each block masked once, in a fixed order."""
+    for indices in plan_epoch(data.blocks.lengths, batch_tokens=batch_tokens, seed=0, epoch=0):
+        yield indices, data.batch(indices.tolist(), epoch=EVALUATION_EPOCH)
+
+
 def evaluate_masked_lm(model: BertForMaskedLM, data: MaskedBlocks, *, batch_tokens: int) -> MaskedLmScore:
     """Score a model on every block of a split, each masked once, the same way for every model."""
-    from bort_kedro.core.statistics import clustered_standard_error
-
     device = next(model.parameters()).device
     model.eval()
-    batches = plan_epoch(data.blocks.lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
     correct, losses, block_of = [], [], []
-    for indices in batches:
-        batch = {
-            name: value.to(device)
-            for name, value in data.batch(indices.tolist(), epoch=EVALUATION_EPOCH).items()
-        }
-        is_predicted = batch["labels"] != IGNORED
-        targets = batch["labels"][is_predicted]
+    for indices, batch in evaluation_batches(data, batch_tokens=batch_tokens):
+        inputs = {name: value.to(device) for name, value in batch.items()}
+        is_predicted = inputs["labels"] != IGNORED
+        targets = inputs["labels"][is_predicted]
         with torch.inference_mode():
-            logits = predicted_logits(model, batch["input_ids"], batch["attention_mask"], is_predicted).float()
+            logits = predicted_logits(model, inputs["input_ids"], inputs["attention_mask"], is_predicted).float()
             losses.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none").cpu().numpy())
         correct.append((logits.argmax(-1) == targets).cpu().numpy())
         block_of.append(np.repeat(indices, is_predicted.sum(dim=1).cpu().numpy()))
@@ -163,3 +165,16 @@ def evaluate_masked_lm(model: BertForMaskedLM, data: MaskedBlocks, *, batch_toke
         is_correct=is_correct,
         block_of=blocks,
     )
+
+
+def score_baselines(
+    data: MaskedBlocks, baselines: CountBaselines, *, batch_tokens: int
+) -> dict[str, np.ndarray]:
+    """Whether each baseline is right at each position, in the order of `evaluate_masked_lm`: (N,) by name."""
+    correct: dict[str, list[np.ndarray]] = {"unigram": [], "bigram": []}
+    for _, batch in evaluation_batches(data, batch_tokens=batch_tokens):
+        input_ids, labels = batch["input_ids"].numpy(), batch["labels"].numpy()
+        targets = labels[labels != IGNORED]
+        for name, predicted in zip(correct, baselines.predict(input_ids, labels), strict=True):
+            correct[name].append(predicted == targets)
+    return {name: np.concatenate(parts) for name, parts in correct.items()}

@@ -1,40 +1,14 @@
-"""The whole state of a training as named tensors, so that a resumed run equals an uninterrupted one."""
+"""Capture and restore the whole state of a training, so that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from bort_kedro.core.saved_state import SavedState, StateStore
 from bort_kedro.errors import CheckpointError
 
-
-@dataclass(frozen=True)
-class SavedState:
-    """Training after some steps.
-
-    Args:
-        step: Number of steps done, which is the data position too.
-        tensors: Weights under ``model.``, optimiser moments under ``optimizer.``, generators under
-            ``generator.``. A finished training keeps the weights alone.
-        record: What is no tensor, as JSON: ``history``, ``seconds``.
-    """
-
-    step: int
-    tensors: dict[str, Tensor]
-    record: dict[str, Any] = field(default_factory=dict)
-
-
-class StateStore(Protocol):
-    """Where one training keeps its states; the folder, the retention and the checks are the store's."""
-
-    def latest(self) -> SavedState | None:
-        """The newest state that is whole, or None."""
-
-    def put(self, state: SavedState) -> None:
-        """Keep a state; when this returns it survives a power cut."""
+__all__ = ["SavedState", "StateStore", "capture", "restore", "restore_weights", "weights_of"]
 
 
 def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint viz mlflow bench clean
+
+help:            ## Show these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## Make .venv and install the project with the versions it was tested with
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; run: make PYTHON=/path/to/python3.11 install"; exit 1; }
+	@echo "Installing the project (some minutes the first time) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about ten minutes)
+	@$(BIN)/kedro run
+
+test: install    ## Run all tests
+	@$(BIN)/pytest
+
+lint: install    ## Check style, types and the layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+viz: install     ## Open the graph of the pipelines and every result, at port 4141
+	@$(BIN)/kedro viz run
+
+mlflow: install  ## Open the tracked runs, at port 5000
+	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port 5000 \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
+
+bench: install   ## Time the training loop and the encoders on this machine
+	@$(BIN)/python benchmarks/pretraining.py
+
+clean:           ## Remove every result and tracked run; keep .venv
+	@find data -type f ! -name .gitkeep -delete
+	@find data -mindepth 2 -type d -empty -delete
+	@rm -rf mlruns.db mlruns mlartifacts .viz

@@ -1,0 +1,98 @@
+"""Check all parameters at once, before the first node, and hold those of the session that runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+from kedro.utils import find_kedro_project
+from pydantic import BaseModel, ValidationError
+
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.params import CorpusParams, FrozenModel, PretrainDistillParams, SearchParams
+from bort_kedro.params_evaluate import EvaluateParams
+from bort_kedro.params_finetune import FinetuneParams
+
+
+class Parameters(FrozenModel):
+    """Everything under ``conf/*/parameters_*.yml``: one block a stage."""
+
+    corpus: CorpusParams
+    search: SearchParams
+    pretrain_distill: PretrainDistillParams
+    finetune: FinetuneParams
+    evaluate: EvaluateParams
+
+
+_active: list[Parameters] = []
+
+
+def check_parameters(raw: dict[str, Any]) -> Parameters:
+    """Build the typed parameters.
+
+    Raises:
+        ConfigurationError: Names every fault at once: the key, the value, what is allowed.
+    """
+    try:
+        return Parameters.model_validate(raw)
+    except ValidationError as faults:
+        lines = [_explain(fault) for fault in faults.errors(include_url=False)]
+        raise ConfigurationError(
+            f"{len(lines)} parameter(s) cannot be used:\n"
+            + "\n".join(f"  - {line}" for line in lines)
+            + "\nChange them in conf/base/parameters_*.yml, in the environment given by --env, or in --params."
+        ) from faults
+
+
+def _explain(fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(fault["loc"][:-1])
+        near = get_close_matches(str(fault["loc"][-1]), known, n=1)
+        hint = f"Did you mean `{near[0]}`? " if near else ""
+        return f"`{path}` is unknown (value {fault['input']!r}). {hint}Allowed here: {', '.join(known)}."
+    if fault["type"] == "missing":
+        return f"`{path}` is missing."
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(fault["input"], dict) else f" (value {fault['input']!r})"
+    return f"`{path}`{shown}: {message}."
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """Names of the fields of the model at a path."""
+    model: Any = Parameters
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def configuration_hash(parameters: Parameters) -> str:
+    """Hash of every parameter value; equal for equal configurations, wherever they were written."""
+    text = json.dumps(parameters.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def activate(parameters: Parameters) -> None:
+    """Make these the parameters of the session; the registry builds one namespace for each of their tasks."""
+    _active[:] = [parameters]
+
+
+def active_tasks() -> tuple[str, ...]:
+    """Tasks of the session's parameters, or of ``conf/base`` where no session has begun."""
+    if not _active:
+        project = find_kedro_project(Path.cwd()) or Path.cwd()
+        loader = OmegaConfigLoader(str(project / "conf"), base_env="base", default_run_env="local")
+        return tuple(loader["parameters"]["finetune"]["tasks"])
+    return _active[0].finetune.tasks
+
+
+def active_parameters() -> Parameters:
+    """The parameters of the session that runs."""
+    return _active[0]

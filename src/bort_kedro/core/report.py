@@ -1,0 +1,135 @@
+"""The report of a whole run, as Markdown: every sentence and number follows from its inputs.
+
+Rows are mappings: a candidate has the columns of `candidate_table`, a task those of `task_scores`, an
+encoder those of `speed_table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bort_kedro.core.markdown import bullets, duration, large, number, table, times
+from bort_kedro.core.report_sections import (
+    STUDENT_RIVALS,
+    choice_section,
+    chosen_row,
+    paper_section,
+    pretraining_section,
+    speed_section,
+    tasks_section,
+    verdict,
+)
+from bort_kedro.core.shapes import BertShape
+
+Row = Mapping[str, Any]
+
+
+def build_report(
+    *,
+    corpus: Row,
+    search: Row,
+    candidates: Sequence[Row],
+    pretraining: Row,
+    tasks: Sequence[Row],
+    speed: Sequence[Row],
+) -> str:
+    """The whole report.
+
+    Args:
+        corpus: `corpus_manifest`.
+        search: `search_report`.
+        candidates: Rows of `candidate_table`.
+        pretraining: `pretraining_metrics`.
+        tasks: Rows of `task_scores`.
+        speed: Rows of `speed_table`.
+    """
+    shape = BertShape.from_row(search["selected"])
+    sections = {
+        "In short": bullets(_summary(shape, search, pretraining, tasks, speed)),
+        "What was asked": _question(corpus),
+        "The shape, and why": choice_section(shape, search, candidates),
+        "What each stage cost": _costs(search, pretraining, tasks),
+        "Pretraining": pretraining_section(pretraining),
+        "Tasks": tasks_section(tasks),
+        "Speed": speed_section(speed),
+        "Beside the paper": paper_section(shape),
+        "Known limits": bullets(_limits(pretraining, tasks, speed)),
+        "Look further": _further(),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"# A small BERT for this corpus: {shape}\n\n{body}\n"
+
+
+def _summary(
+    shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]
+) -> list[str]:
+    chosen = chosen_row(speed)
+    won = [row["task"] for row in tasks if row["beats_majority"]]
+    return [
+        f"Chosen out of {search['num_candidates']} shapes: **{shape}** (layers, heads, hidden size, "
+        f"intermediate size), {large(search['selected']['parameters'])} parameters.",
+        *(verdict(rival, **pretraining[key]) for key, rival in STUDENT_RIVALS.items()),
+        f"{len(won)} of {len(tasks)} tasks beat their majority class by more than twice the standard error.",
+        f"One pass takes {number(chosen['median_ms'], 2)} ms; BERT-base does "
+        f"{times(chosen['operations_vs_bert_base'])} the operations, BERT-large "
+        f"{times(chosen['operations_vs_bert_large'])}.",
+    ]
+
+
+def _question(corpus: Row) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
+    splits = ", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items())
+    return (
+        "Of all BERT encoders with a given choice of depth D, heads A, hidden size H and intermediate "
+        "size I, which one is small, fast and good at once? The search answers with the shape of the "
+        "largest W-coefficient (de Wynter and Perry 2020). That shape is then pretrained under a larger "
+        f"teacher, fine-tuned on tasks and measured.\n\nText: {number(corpus['documents'], 0)} documents, "
+        f"{number(corpus['words'], 0)} words, from {versions}. Documents by split: {splits}. Nothing is "
+        "trained on the test split; tasks are made from the split of their name."
+    )
+
+
+def _costs(search: Row, pretraining: Row, tasks: Sequence[Row]) -> str:
+    stages = {
+        f"search: {search['num_trained']} short trainings and the maximum point's": search["seconds"],
+        "teacher: the maximum point trained further": pretraining["teacher"]["seconds"],
+        "student: pretrained under the teacher": pretraining["student"]["seconds"],
+        "the same shape without a teacher, to compare": pretraining["undistilled"]["seconds"],
+    } | {f"task `{row['task']}`: {row['num_trials']} fine-tunings": row["seconds"] for row in tasks}
+    rows = [[stage, duration(seconds)] for stage, seconds in stages.items()]
+    rows.append(["**sum**", f"**{duration(sum(stages.values()))}**"])
+    return (
+        f"{table(['Training', 'Time'], rows)}\n\n"
+        "Time spent training. Trainings that run side by side each count in full, and a training that was "
+        "found finished on the disk counts the time it took then."
+    )
+
+
+def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
+    conditions = speed[0]
+    largest = max((row["num_examples"] for row in tasks), default=0)
+    return [
+        f"The student saw {pretraining['num_steps']:,} steps; published encoders see hundreds of thousands. "
+        "Scores compare models of this run with each other, not with published ones.",
+        "Standard errors cover the examples drawn, not the seed: every training ran once with its seed. They "
+        "take the examples of a task as independent, though several may come from one document.",
+        f"A test split has at most {number(largest, 0)} examples, which bounds how small a difference can "
+        "be seen.",
+        f"Speed is that of this machine at length {conditions['sequence_length']}. Ratios move little "
+        "between machines, milliseconds move much.",
+        "W weighs the error by the size of the maximum point: a larger one lets the error decide more.",
+    ]
+
+
+def _further() -> str:
+    return bullets(
+        [
+            "`make viz` opens the pipeline with every table, plot and this report.",
+            "`make mlflow` opens the tracked runs: parameters, metrics by step, artifacts.",
+            "`data/06_models` holds the encoders; each opens with `AutoModel.from_pretrained(folder)`.",
+            "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables "
+            "and plots.",
+            "`kedro run --pipelines evaluate` measures again without training.",
+        ]
+    )

@@ -1,0 +1,255 @@
+"""Sections of the report that show and judge results; `report` puts them together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, points, table, times
+from bort_kedro.core.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE
+from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
+
+Row = Mapping[str, Any]
+
+# A difference counts when it is above this many of its standard errors.
+STANDARD_ERRORS_TO_WIN = 2.0
+CANDIDATES_SHOWN = 8
+STUDENT_RIVALS = {
+    "student_minus_bigram": "the bigram baseline",
+    "student_minus_undistilled": "the same shape trained without a teacher",
+}
+
+
+def verdict(rival: str, *, difference: float, standard_error: float) -> str:
+    """Whether the student beats a rival in masked accuracy, said plainly.
+
+    Args:
+        rival: In words.
+        difference: Accuracy of the student minus that of the rival.
+        standard_error: Of that difference, paired.
+    """
+    margin = points(difference, standard_error)
+    if difference > STANDARD_ERRORS_TO_WIN * standard_error:
+        return f"The student **beats** {rival} by {margin} of masked accuracy."
+    if difference < -STANDARD_ERRORS_TO_WIN * standard_error:
+        return f"The student **did not beat** {rival}: it is {margin} of masked accuracy behind."
+    side = "ahead" if difference > 0 else "behind"
+    return (
+        f"The student **did not beat** {rival}: it is {margin} of masked accuracy {side}, "
+        "within two standard errors, so the two cannot be told apart."
+    )
+
+
+def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> str:
+    """Which shape, against what, and how sure."""
+    selected, maximum = search["selected"], search["maximum_point"]
+    text = (
+        f"The strategy `{search['strategy']}` trained {search['num_trained']} of "
+        f"{search['num_candidates']} candidates for a short time, and the maximum point "
+        f"{BertShape.from_row(maximum)}, a network larger than all of them. W rewards having fewer "
+        "parameters and operations than the maximum point, and a low error, which is the share of hidden "
+        f"tokens that are guessed wrong.\n\n**{shape}** has the largest W, {number(selected['w'], 3)}. "
+        f"Against the maximum point it has {times(maximum['parameters'] / selected['parameters'])} fewer "
+        f"parameters, does {times(maximum['operations'] / selected['operations'])} fewer operations, and "
+        f"its error is {percent(selected['error'], selected['error_standard_error'])} instead of "
+        f"{percent(maximum['error'], maximum['error_standard_error'])}."
+    )
+    parts = [text, _runner_up(search), _candidate_table(candidates, maximum)]
+    if search["notes"]:
+        parts.append("Before you believe it:\n\n" + bullets(search["notes"]))
+    return "\n\n".join(parts)
+
+
+def _runner_up(search: Row) -> str:
+    second = search["runner_up"]
+    if second is None:
+        return "Only one candidate was ranked, so there is nothing to compare the choice with."
+    name = f"{BertShape.from_row(second)} with W {number(second['w'], 3)}"
+    if search["is_distinguishable"]:
+        return f"The second best is {name}; the two differ by more than the noise of their errors."
+    return (
+        f"**The two best cannot be told apart:** the second best is {name}, and the two differ by less than "
+        "the noise of their errors. Taking it instead would be as well founded."
+    )
+
+
+def _candidate_table(candidates: Sequence[Row], maximum: Row) -> str:
+    ranked = [row for row in candidates if row["is_trained"] and not is_missing(row["w"])]
+    ranked = sorted(ranked, key=lambda row: -row["w"])
+    header = ["Shape (D, A, H, I)", "Parameters", "Operations", "Latency, ms", "Error", "W", "Pareto"]
+    rows = [
+        [
+            f"**{BertShape.from_row(row)}**" if row["is_selected"] else str(BertShape.from_row(row)),
+            large(row["parameters"]),
+            large(row["operations"]),
+            number(row["latency_ms"], 2),
+            percent(row["error"], row["error_standard_error"]),
+            number(row["w"], 3),
+            "yes" if row["is_pareto"] else "no",
+        ]
+        for row in ranked[:CANDIDATES_SHOWN]
+    ]
+    rows.append(
+        [
+            f"maximum point {BertShape.from_row(maximum)}",
+            large(maximum["parameters"]),
+            large(maximum["operations"]),
+            number(None, 0),
+            percent(maximum["error"], maximum["error_standard_error"]),
+            number(None, 0),
+            number(None, 0),
+        ]
+    )
+    num_pareto = sum(bool(row["is_pareto"]) for row in ranked)
+    return (
+        f"{table(header, rows)}\n\nThe best {len(rows) - 1} of {len(ranked)} ranked candidates, by W; "
+        f"{num_pareto} of them all are on the Pareto front: no other trained candidate is better in one of "
+        "parameters, operations and error and no worse in the others. Counts are for this corpus' "
+        "vocabulary, masked-LM head included in the parameters, layers alone in the operations."
+    )
+
+
+def pretraining_section(metrics: Row) -> str:
+    """The student beside its rivals."""
+    names = {
+        "student": "student, with teacher",
+        "undistilled": "same shape, no teacher",
+        "teacher": "teacher",
+        "bigram": "bigram: most frequent follower",
+        "unigram": "unigram: most frequent token",
+    }
+    rows = []
+    for key, name in names.items():
+        score = metrics[key]
+        accuracy = percent(score["accuracy"], score.get("accuracy_standard_error"))
+        rows.append([name, accuracy, number(score.get("loss"), 3), number(score.get("perplexity"), 1)])
+    verdicts = [verdict(rival, **metrics[key]) for key, rival in STUDENT_RIVALS.items()]
+    return (
+        f"{metrics['num_steps']:,} steps for the student, with and without the teacher. Scored on the test "
+        f"split, {metrics['num_predicted']:,} hidden tokens, the same for every row.\n\n"
+        f"{table(['Model', 'Masked accuracy', 'Loss, nats', 'Perplexity'], rows)}\n\n{bullets(verdicts)}\n\n"
+        "Differences are paired token by token; standard errors take blocks as the independent unit."
+    )
+
+
+def tasks_section(tasks: Sequence[Row]) -> str:
+    """Scores of the fine-tuned tasks on their test splits."""
+    header = [
+        "Task",
+        "Classes",
+        "Test examples",
+        "Accuracy",
+        "Majority class",
+        "Advantage",
+        "Matthews",
+        "Macro F1",
+        "Dev accuracy",
+        "Truncated",
+    ]
+    rows = [
+        [
+            f"`{row['task']}`",
+            str(row["num_labels"]),
+            number(row["num_examples"], 0),
+            percent(row["accuracy"], row["standard_error"]),
+            percent(row["majority_accuracy"]),
+            percent(row["advantage"], row["advantage_standard_error"]),
+            number(row["matthews"], 3),
+            number(row["macro_f1"], 3),
+            percent(row["dev_accuracy"], row["dev_standard_error"]),
+            percent(row["truncated_share"]),
+        ]
+        for row in tasks
+    ]
+    lost = [f"`{row['task']}`" for row in tasks if not row["beats_majority"]]
+    outcome = (
+        f"**Did not beat** the majority class by more than twice the standard error: {', '.join(lost)}."
+        if lost
+        else "Every task beats its majority class by more than twice the standard error."
+    )
+    return (
+        f"{table(header, rows)}\n\n{outcome}\n\nScored on the test split, which fine-tuning never saw; the "
+        "dev split chose among fine-tunings, so its accuracy flatters. The majority class is the test "
+        "split's own, the best a constant answer can do. The advantage over it is paired by example, and "
+        "so is its standard error."
+    )
+
+
+def chosen_row(speed: Sequence[Row]) -> Row:
+    """The row of the chosen shape."""
+    return next(row for row in speed if row["is_chosen"])
+
+
+def speed_section(speed: Sequence[Row]) -> str:
+    """Sizes and times of encoders."""
+    header = [
+        "Encoder",
+        "Shape",
+        "Parameters",
+        "without embeddings",
+        "Operations",
+        "Median, ms",
+        "Quartiles, ms",
+        "BERT-base takes, measured",
+        "by operations",
+        "BERT-large takes, measured",
+        "by operations",
+    ]
+    rows = [
+        [
+            f"**{row['name']}**" if row["is_chosen"] else row["name"],
+            str(BertShape.from_row(row)),
+            large(row["parameters"]),
+            large(row["parameters_without_embeddings"]),
+            large(row["operations"]),
+            number(row["median_ms"], 2),
+            f"{number(row['lower_quartile_ms'], 2)} to {number(row['upper_quartile_ms'], 2)}",
+            times(row["measured_vs_bert_base"]),
+            times(row["operations_vs_bert_base"]),
+            times(row["measured_vs_bert_large"]),
+            times(row["operations_vs_bert_large"]),
+        ]
+        for row in speed
+    ]
+    conditions = speed[0]
+    untimed = [
+        KNOWN_SHAPES[key].title
+        for key in ("bert_base", "bert_large")
+        if is_missing(conditions[f"measured_vs_{key}"])
+    ]
+    note = f" Not timed in this configuration: {', '.join(untimed)}." if untimed else ""
+    return (
+        f"{table(header, rows)}\n\nOne forward pass of {conditions['batch_size']} sequence(s) of "
+        f"{conditions['sequence_length']} tokens on this machine, {conditions['num_threads']} thread(s), "
+        "fp32, weights random, **no head**: a masked-LM head over all positions would cost a small "
+        "encoder more than its layers. Rounds are interleaved, so that a slow spell of the machine falls "
+        f"on all.{note} Parameters are those of the encoder with a vocabulary of "
+        f"{number(conditions['vocabulary_size'], 0)} tokens for every row; this corpus' own vocabulary "
+        "makes the chosen one smaller, as counted above."
+    )
+
+
+def paper_section(shape: BertShape) -> str:
+    """What the paper says, counted for each shape called Bort."""
+    header = [
+        "Bort is",
+        "Paper",
+        *(f"{KNOWN_SHAPES[key].title} {KNOWN_SHAPES[key].shape}" for key in BORT_KEYS),
+    ]
+    rows = []
+    for claim in CLAIMS:
+        counts = {key: f"{claim.count(KNOWN_SHAPES[key].shape):.1f} {claim.unit}" for key in BORT_KEYS}
+        nearest = claim.nearest()
+        counts[nearest] = f"**{counts[nearest]}**"
+        rows.append([claim.statement, f"{claim.published:g} {claim.unit}", *counts.values()])
+    fits = Counter(claim.nearest() for claim in CLAIMS)
+    best, count = fits.most_common(1)[0]
+    return (
+        f"{table(header, rows)}\n\nCounted for a vocabulary of {number(VOCABULARY_SIZE, 0)} and sequences "
+        f"of {SEQUENCE_LENGTH}; pooler and masked-LM head are in the parameters, speed is by operations of "
+        f"the layers. Bold is nearest to the paper: {count} of {len(CLAIMS)} figures fit "
+        f"{KNOWN_SHAPES[best].title} {KNOWN_SHAPES[best].shape} best; the released checkpoint has "
+        f"{KNOWN_SHAPES['bort'].shape}. **None of the paper's figures speaks of the shape chosen here**, "
+        f"{shape}: its sizes and its speed are those measured above."
+    )

@@ -1,0 +1,121 @@
+"""A transformers model, or a tokenizer, as a folder that ``from_pretrained`` opens; safetensors, never pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractVersionedDataset, DatasetError
+
+from bort_kedro.datasets.atomic import pending
+from bort_kedro.errors import ModelFolderError
+
+if TYPE_CHECKING:
+    from kedro.io.core import Version
+    from kedro_datasets._typing import JSONPreview
+
+    from bort_kedro.models.pretrained import Pretrained
+
+_ANEW = "Remove this version's folder to fall back on the one before, or run the stage that makes it again."
+
+
+class _FolderDataset(AbstractVersionedDataset):
+    """A versioned folder, written to a temporary sibling and renamed; present when its marker file is."""
+
+    MARKER: str
+
+    def __init__(
+        self, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.metadata = metadata
+        super().__init__(filepath=PurePosixPath(filepath), version=version)
+
+    def _save_folder(self, write: Any) -> None:
+        with pending(Path(self._get_save_path())) as folder:
+            folder.mkdir()
+            write(folder)
+
+    def _exists(self) -> bool:
+        try:
+            return (Path(self._get_load_path()) / self.MARKER).is_file()
+        except DatasetError:
+            return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "version": self._version}
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = Path(self._get_load_path()) / name
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except (OSError, json.JSONDecodeError) as fault:
+            raise ModelFolderError(f"{path} cannot be read as JSON: {fault}. {_ANEW}") from fault
+
+
+class PretrainedDataset(_FolderDataset):
+    """Saves and loads `models.pretrained.Pretrained`: ``config.json``, ``model.safetensors``, the tokenizer."""
+
+    MARKER = "config.json"
+
+    def save(self, data: Pretrained) -> None:
+        def write(folder: Path) -> None:
+            data.model.save_pretrained(folder)
+            data.tokenizer.save_pretrained(folder)
+
+        self._save_folder(write)
+
+    def load(self) -> Pretrained:
+        import transformers
+        from safetensors import SafetensorError
+
+        from bort_kedro.models.pretrained import Pretrained
+
+        folder = Path(self._get_load_path())
+        config = self._read_json("config.json")
+        if not (folder / "model.safetensors").is_file():
+            raise ModelFolderError(f"{folder} has no model.safetensors, the only weights accepted. {_ANEW}")
+        architecture = (config.get("architectures") or ["BertForMaskedLM"])[0]
+        try:
+            model = getattr(transformers, architecture).from_pretrained(
+                folder, use_safetensors=True, local_files_only=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, AttributeError, SafetensorError) as fault:
+            raise ModelFolderError(
+                f"{folder} cannot be opened as {architecture}: {str(fault).splitlines()[0]}. {_ANEW}"
+            ) from fault
+        if len(tokenizer) != model.config.vocab_size:
+            raise ModelFolderError(
+                f"{folder}: the tokenizer has {len(tokenizer)} ids but the model has {model.config.vocab_size} "
+                f"word embeddings; they do not belong together. {_ANEW}"
+            )
+        return Pretrained(model.eval(), tokenizer)
+
+    def preview(self) -> JSONPreview:
+        """The model's configuration, for Kedro-Viz."""
+        from kedro_datasets._typing import JSONPreview
+
+        return JSONPreview(json.dumps(self._read_json("config.json"), indent=2))
+
+
+class TokenizerDataset(_FolderDataset):
+    """Saves and loads a fast transformers tokenizer."""
+
+    MARKER = "tokenizer.json"
+
+    def save(self, data: Any) -> None:
+        self._save_folder(data.save_pretrained)
+
+    def load(self) -> Any:
+        from transformers import AutoTokenizer
+
+        folder = Path(self._get_load_path())
+        self._read_json("tokenizer.json")
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def preview(self) -> JSONPreview:
+        """The tokenizer's configuration, for Kedro-Viz."""
+        from kedro_datasets._typing import JSONPreview
+
+        return JSONPreview(json.dumps(self._read_json("tokenizer_config.json"), indent=2))

@@ -1,0 +1,126 @@
+"""Where trainings keep their states: one folder a training, one file a state, named by its own checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kedro.io import AbstractDataset
+
+from bort_kedro.datasets.atomic import pending
+from bort_kedro.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from bort_kedro.core.saved_state import SavedState
+
+LOGGER = logging.getLogger(__name__)
+_FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
+
+
+class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
+    """Loads a handle rather than data, because a node's outputs are only saved when it ends.
+
+    Args:
+        filepath: Root folder.
+        keep: States kept per training; the newest ones. At least 2, so that a damaged one has a predecessor.
+        metadata: Free for plugins such as Kedro-Viz.
+    """
+
+    def __init__(self, filepath: str, keep: int = 2, metadata: dict[str, Any] | None = None) -> None:
+        self._root, self._keep, self.metadata = Path(filepath), keep, metadata
+
+    def load(self) -> TrainingStates:
+        return TrainingStates(self._root, self._keep)
+
+    def save(self, data: NoReturn) -> None:
+        raise CheckpointError(
+            "Training states are written through the handle that `load` gives, step by step."
+        )
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._root), "keep": self._keep}
+
+
+class TrainingStates:
+    """Finds the folder of a training by a name for people and a hash of all that its result depends on."""
+
+    def __init__(self, root: Path, keep: int) -> None:
+        self._root, self._keep = root, keep
+
+    def of(self, name: str, identity: dict[str, Any]) -> TrainingFolder:
+        """The states of one training.
+
+        Args:
+            name: Such as ``search/D2-A4-H128-I256``.
+            identity: JSON-able; a changed value leads to another folder, hence to training anew.
+        """
+        text = json.dumps(identity, sort_keys=True, indent=2)
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return TrainingFolder(self._root / f"{name}-{key}", self._keep, text)
+
+
+class TrainingFolder:
+    """The states of one training; implements `core.saved_state.StateStore`."""
+
+    def __init__(self, folder: Path, keep: int, identity: str) -> None:
+        self._folder, self._keep, self._identity = folder, keep, identity
+
+    def latest(self) -> SavedState | None:
+        """The newest state whose bytes match its name; damaged ones are set aside and named in the log."""
+        for path in self._files():
+            state = self._read(path)
+            if state is not None:
+                return state
+        return None
+
+    def put(self, state: SavedState) -> None:
+        """Write a state whole, then drop the oldest beyond those kept."""
+        from safetensors.torch import save
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        identity = self._folder / "identity.json"
+        if not identity.exists():
+            with pending(identity) as temporary:
+                temporary.write_text(self._identity, "utf-8")
+        data = save(state.tensors, metadata={"step": str(state.step), "record": json.dumps(state.record)})
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        with pending(self._folder / f"step-{state.step:09d}-{digest}.safetensors") as temporary:
+            temporary.write_bytes(data)
+        for old in self._files()[self._keep :]:
+            old.unlink()
+
+    def _files(self) -> list[Path]:
+        """State files, newest first."""
+        return sorted(
+            (p for p in self._folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True
+        )
+
+    def _read(self, path: Path) -> SavedState | None:
+        from safetensors.torch import load
+
+        from bort_kedro.core.saved_state import SavedState
+
+        data = path.read_bytes()
+        expected = _FILE.fullmatch(path.name).group(2)  # type: ignore[union-attr]
+        found = hashlib.sha256(data).hexdigest()[:16]
+        if found != expected:
+            aside = path.with_suffix(".damaged")
+            path.rename(aside)
+            LOGGER.warning(
+                "The training state %s is truncated or altered (SHA-256 %s, expected %s). It was set aside as %s; "
+                "training goes on from the state before it.",
+                path,
+                found,
+                expected,
+                aside.name,
+            )
+            return None
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        return SavedState(int(header["step"]), load(data), json.loads(header["record"]))

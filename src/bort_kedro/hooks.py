@@ -1,0 +1,203 @@
+"""Hooks that check before a run and record what it did; they never change inputs or results."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
+from bort_kedro.errors import MissingInputError, StorageError
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
+
+# Below this much free space a run of the embedded default cannot end well.
+MINIMUM_FREE_BYTES = 500 * 10**6
+MANIFEST_PACKAGES = ("kedro", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas", "mlflow")
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+class ConfigurationHook:
+    """Checks every parameter, known or not, before anything else happens."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        activate(check_parameters(context.config_loader["parameters"]))
+
+
+class PreflightHook:
+    """Checks, before the first node, that inputs are there and outputs can be written."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        _require_inputs(pipeline, catalog)
+        _require_room(Path(run_params["project_path"]) / "data")
+
+
+def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    missing = sorted(
+        name
+        for name in pipeline.inputs()
+        if not name.startswith("params:") and name != "parameters" and not catalog.exists(name)
+    )
+    if not missing:
+        return
+    makers: dict[str, list[str]] = {}
+    for name in missing:
+        makers.setdefault(_stage_that_makes(name), []).append(name)
+    lines = []
+    for stage, names in makers.items():
+        if stage:
+            lines.append(f"  - {', '.join(names)}: made by `kedro run --pipelines {stage}`")
+        else:
+            lines.append(f"  - {', '.join(names)}: no stage makes it; give it an entry in conf/base/catalog_*.yml")
+    raise MissingInputError(
+        "This run needs data that is not there yet:\n"
+        + "\n".join(lines)
+        + "\nRun the earliest of these stages first, or `kedro run` for all stages in order."
+    )
+
+
+def _stage_that_makes(dataset: str) -> str:
+    from bort_kedro.pipeline_registry import STAGES, register_pipelines
+
+    pipelines = register_pipelines()
+    return next((stage for stage in STAGES if dataset in pipelines[stage].outputs() | _inner(pipelines[stage])), "")
+
+
+def _inner(pipeline: Pipeline) -> set[str]:
+    """Datasets that a pipeline both makes and uses."""
+    return {output for node in pipeline.nodes for output in node.outputs}
+
+
+def _require_room(data: Path) -> None:
+    probe = data / f".writable.{os.getpid()}"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as fault:
+        raise StorageError(
+            f"The data folder {data} cannot be written: {fault.strerror}. Every stage saves there; change its "
+            "permissions, remount its file system, or move the project."
+        ) from fault
+    free = shutil.disk_usage(data).free
+    if free < MINIMUM_FREE_BYTES:
+        raise StorageError(
+            f"The disk of {data} has {free / 10**6:.0f} MB free, a run needs at least "
+            f"{MINIMUM_FREE_BYTES / 10**6:.0f} MB. Free some space, or delete old versions under data/."
+        )
+
+
+class ManifestHook:
+    """Writes down what a run was: code, configuration, versions, device, and the data it read and wrote."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        self._catalog = catalog
+        self._read, self._written = {}, {}
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        # A dataset the run made itself is no input of the run.
+        if dataset_name not in self._written:
+            self._note(self._read, dataset_name, "resolve_load_version")
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        self._note(self._written, dataset_name, "resolve_save_version")
+
+    def _note(self, versions: dict[str, str], name: str, resolve: str) -> None:
+        dataset = self._catalog.get(name)
+        version = getattr(dataset, resolve, lambda: None)()
+        if version:
+            versions[name] = version
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        parameters = active_parameters()
+        catalog.save(
+            "run_manifest",
+            {
+                "run_id": run_params["run_id"],
+                "pipelines": run_params["pipeline_names"] or ["__default__"],
+                "environment": run_params["env"],
+                "git": _git(Path(run_params["project_path"])),
+                "configuration_hash": configuration_hash(parameters),
+                "seeds": _seeds(parameters.model_dump(mode="json")),
+                "python": sys.version.split()[0],
+                "packages": {name: importlib.metadata.version(name) for name in MANIFEST_PACKAGES},
+                "device": _device(),
+                "datasets_read": dict(sorted(self._read.items())),
+                "datasets_written": dict(sorted(self._written.items())),
+            },
+        )
+
+
+def _git(project: Path) -> dict[str, Any]:
+    """Commit of the project and whether files differ from it; empty outside a repository."""
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(project), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "has_changes": bool(ask("status", "--porcelain"))} if commit else {}
+
+
+def _seeds(values: dict[str, Any], path: str = "") -> dict[str, int]:
+    """Every parameter called ``seed`` or ``seeds``, by its path."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        here = f"{path}.{key}".lstrip(".")
+        if isinstance(value, dict):
+            found |= _seeds(value, here)
+        elif key in {"seed", "seeds"}:
+            found[here] = value
+    return found
+
+
+def _device() -> dict[str, Any]:
+    """Processor, cores and accelerator of this machine."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "processor": _processor(),
+        "cpu_count": os.cpu_count(),
+        "cuda_devices": gpus,
+        "platform": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,51 @@
+"""An encoder with the tokenizer it was trained on: the two never travel apart."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.core.tokens import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A transformers model and its tokenizer.
+
+    Args:
+        model: ``BertForMaskedLM`` or ``BertForSequenceClassification``.
+        tokenizer: A fast tokenizer with as many ids as the model has word embeddings.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of every weight and of the tokenizer, to tell what a later training depends on."""
+        digest = hashlib.sha256(tokenizer_fingerprint(self.tokenizer).encode())
+        for name, parameter in self.model.named_parameters():
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Hash of what a fast tokenizer does to text."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
+
+
+def vocabulary_of(tokenizer: Any) -> Vocabulary:
+    """What masked-LM training must know of a tokenizer."""
+    return Vocabulary(
+        size=len(tokenizer),
+        mask_id=tokenizer.mask_token_id,
+        pad_id=tokenizer.pad_token_id,
+        special_ids=tuple(sorted(tokenizer.all_special_ids)),
+        fingerprint=tokenizer_fingerprint(tokenizer),
+    )

@@ -1,0 +1,27 @@
+"""The five stages, and all of them in order as the default."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from bort_kedro.configuration import active_tasks
+from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search
+
+STAGES = ("corpus", "search", "pretrain_distill", "finetune", "evaluate")
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """The project's pipelines by name; ``search`` brings its corpus along, so that it runs on a fresh clone."""
+    tasks = active_tasks()
+    stages = {
+        "corpus": corpus.create_pipeline(),
+        "search": search.create_pipeline(),
+        "pretrain_distill": pretrain_distill.create_pipeline(),
+        "finetune": finetune.create_pipeline(tasks),
+        "evaluate": evaluate.create_pipeline(tasks),
+    }
+    return {
+        "__default__": sum(stages.values(), start=Pipeline([])),
+        **stages,
+        "search": stages["corpus"] + stages["search"],
+    }

@@ -1,0 +1,1 @@
+"""Wiring: thin nodes that unpack, call and return."""

@@ -1,0 +1,29 @@
+"""The corpus stage as a table of nodes."""
+
+from kedro.pipeline import Node, Pipeline
+
+from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
+
+
+def create_pipeline() -> Pipeline:
+    """From text to a tokenizer and token blocks."""
+    return Pipeline(
+        [
+            Node(
+                split_documents,
+                ["raw_corpus", "params:corpus"],
+                ["corpus_documents", "corpus_manifest"],
+                name="split_documents_node",
+            ),
+            Node(
+                make_tokenizer, ["corpus_documents", "params:corpus"], "tokenizer", name="make_tokenizer_node"
+            ),
+            Node(
+                tokenize_documents,
+                ["corpus_documents", "tokenizer", "params:corpus"],
+                "tokens",
+                name="tokenize_documents_node",
+            ),
+        ],
+        tags="corpus",
+    )

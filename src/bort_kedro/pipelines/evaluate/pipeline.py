@@ -1,0 +1,55 @@
+"""The evaluate stage as a table of nodes."""
+
+from collections.abc import Sequence
+
+from kedro.pipeline import Node, Pipeline
+
+from bort_kedro.pipelines.evaluate.nodes import (
+    measure_speed,
+    plot_speed,
+    score_task,
+    summarise_tasks,
+    write_report,
+)
+
+
+def create_pipeline(tasks: Sequence[str]) -> Pipeline:
+    """From predictions and the selected shape to scores, speed and the report.
+
+    Args:
+        tasks: Names of the fine-tuned tasks; each scores in a namespace of its own.
+    """
+    per_task = Pipeline([Node(score_task, "predictions", "metrics", name="score_task_node")])
+    of_tasks = [f"{task}.{dataset}" for task in tasks for dataset in ("metrics", "finetuning_report")]
+    return Pipeline(
+        [
+            *(Pipeline(per_task, namespace=task) for task in tasks),
+            Node(
+                summarise_tasks,
+                {dataset: dataset for dataset in of_tasks},
+                "task_scores",
+                name="summarise_tasks_node",
+            ),
+            Node(
+                measure_speed,
+                ["selected_shape", "params:evaluate.speed"],
+                "speed_table",
+                name="measure_speed_node",
+            ),
+            Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
+            Node(
+                write_report,
+                [
+                    "corpus_manifest",
+                    "search_report",
+                    "candidate_table",
+                    "pretraining_metrics",
+                    "task_scores",
+                    "speed_table",
+                ],
+                "report",
+                name="write_report_node",
+            ),
+        ],
+        tags="evaluate",
+    )

@@ -1,0 +1,183 @@
+"""MLflow: kedro-mlflow's hook with flat parameters, metric histories, artifacts and the right final status."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import pandas as pd
+    from kedro.framework.context import KedroContext
+    from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+
+# MLflow takes this many metrics in one call.
+METRICS_PER_CALL = 1000
+# The key under a catalog entry's `metadata` that says how MLflow shows it.
+METADATA_KEY = "mlflow"
+
+
+class TrackingHook(MlflowHook):
+    """One MLflow run per Kedro run.
+
+    A catalog entry with ``metadata: {mlflow: KIND}`` is logged when it is saved; KIND is ``metrics`` (a nested
+    dictionary of numbers), ``history`` (a table with a column ``step``) or ``artifact``.
+    """
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        from omegaconf import OmegaConf
+
+        root = context.project_path.resolve().as_posix()
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        values = {
+            "tracking_uri": uri or f"sqlite:///{root}/mlruns.db",
+            "artifact_location": None if uri else f"{root}/mlartifacts",
+        }
+        for name, value in values.items():
+            OmegaConf.register_new_resolver(name, lambda value=value: value, replace=True)
+        super().after_context_created(context)
+
+    @hook_impl
+    def after_catalog_created(  # noqa: PLR0917
+        self,
+        catalog: CatalogProtocol,
+        conf_catalog: dict[str, Any],
+        conf_creds: dict[str, Any],
+        parameters: dict[str, Any],
+        save_version: str,
+        load_versions: dict[str, str],
+    ) -> None:
+        # Instead of the parent's renaming of MLflow datasets, which builds every entry of the catalog.
+        self._catalog = catalog
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        super().before_pipeline_run(run_params, pipeline, catalog)
+        self._handlers = _on_signals(self._kill)
+
+    @hook_impl
+    def before_node_run(
+        self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool
+    ) -> None:
+        flat = {
+            name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+            for name, value in inputs.items()
+        }
+        super().before_node_run(node, catalog, flat, is_async)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
+        if not self._is_mlflow_enabled or kind is None:
+            return
+        name = dataset_name.replace(":", ".")
+        if kind == "metrics":
+            _log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
+        elif kind == "history":
+            _log_metrics(_history(name, data))
+        else:
+            _log_artifact(name, data)
+
+    @hook_impl
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        super().after_pipeline_run(run_params, pipeline, catalog)
+        _restore(self._handlers)
+
+    @hook_impl
+    def on_pipeline_error(
+        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        super().on_pipeline_error(error, run_params, pipeline, catalog)
+        _restore(self._handlers)
+
+    def _kill(self) -> None:
+        import mlflow
+        from mlflow.entities import RunStatus
+
+        while mlflow.active_run():
+            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
+
+
+def _on_signals(kill: Any) -> dict[int, Any]:
+    """Mark the run as killed on Ctrl-C and SIGTERM, then end as usual; returns what was there before."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        kill()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _numbers(values: dict[str, Any], path: str = "") -> list[tuple[str, float]]:
+    """Numbers of a nested dictionary by dotted path; booleans count as 0 and 1."""
+    found: list[tuple[str, float]] = []
+    for key, value in values.items():
+        here = f"{path}.{key}".lstrip(".")
+        if isinstance(value, dict):
+            found += _numbers(value, here)
+        elif isinstance(value, bool | int | float):
+            found.append((here, float(value)))
+    return found
+
+
+def _history(name: str, table: pd.DataFrame) -> list[tuple[str, float, int]]:
+    """``(metric, value, step)`` of a table; text columns, such as a shape, become part of the metric's name."""
+    labels = list(table.select_dtypes(exclude="number").columns)
+    numbers = [column for column in table.columns if column not in {*labels, "step"}]
+    rows = []
+    for row in table.to_dict("records"):
+        prefix = ".".join([name, *(str(row[label]) for label in labels)])
+        rows += [(f"{prefix}.{column}", float(row[column]), int(row["step"])) for column in numbers]
+    return rows
+
+
+def _log_metrics(rows: list[tuple[str, float, int]]) -> None:
+    import time
+
+    import mlflow
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, value, now, step) for key, value, step in rows if value == value]
+    run_id = mlflow.active_run().info.run_id
+    for start in range(0, len(metrics), METRICS_PER_CALL):
+        mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+
+
+def _log_artifact(name: str, data: Any) -> None:
+    import mlflow
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        mlflow.log_table(data, f"{name}.json")
+    elif isinstance(data, str):
+        mlflow.log_text(data, f"{name}.md")
+    elif isinstance(data, dict):
+        mlflow.log_dict(data, f"{name}.json")
+    else:
+        # A plotly figure; the library travels inside, so that it opens without a network.
+        mlflow.log_text(data.to_html(include_plotlyjs=True), f"{name}.html")

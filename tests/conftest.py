@@ -1,0 +1,83 @@
+"""Small things that most tests need; the network is blocked by pytest-socket (see pyproject.toml)."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.tokens import TokenBlocks, Vocabulary, cut_document
+
+PROJECT = Path(__file__).resolve().parent.parent
+SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+SENTENCES = [
+    "The mean of the array is computed along the given axis.",
+    "Return a new array of the given shape and type, filled with ones.",
+    "The solver stops when the residual is smaller than the tolerance.",
+    "Rows with missing values are dropped before the mean is computed.",
+    "The estimator is fitted on the training set and scored on the test set.",
+    "A sparse matrix keeps only those values which are not zero.",
+]
+
+
+@pytest.fixture
+def tiny_shape():
+    return BertShape(num_hidden_layers=2, num_attention_heads=2, hidden_size=16, intermediate_size=24)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """Byte-level BPE of 300 ids: 5 special tokens (ids 0 to 4), 256 bytes, 39 merges."""
+    from tokenizers import ByteLevelBPETokenizer
+    from tokenizers.processors import RobertaProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        SENTENCES * 3, vocab_size=300, min_frequency=2, special_tokens=SPECIAL_TOKENS, show_progress=False
+    )
+    trained.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer,
+        bos_token="<s>",
+        cls_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        sep_token="</s>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_vocabulary(tiny_tokenizer):
+    return Vocabulary(
+        size=len(tiny_tokenizer),
+        mask_id=tiny_tokenizer.mask_token_id,
+        pad_id=tiny_tokenizer.pad_token_id,
+        special_ids=tuple(sorted(tiny_tokenizer.all_special_ids)),
+        fingerprint="tiny",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_blocks(tiny_tokenizer):
+    """24 blocks of 5 to 14 tokens, ``<s>`` and ``</s>`` included."""
+    generator = np.random.default_rng(7)
+    blocks = []
+    for index in range(24):
+        text = SENTENCES[index % len(SENTENCES)]
+        ids = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
+        piece = cut_document(ids, block_tokens=12)[0][: int(generator.integers(3, 13))]
+        blocks.append([0, *piece, 2])
+    return TokenBlocks.from_blocks(blocks, vocabulary_size=len(tiny_tokenizer))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of the real files: $BORT_KEDRO_REAL_DATA, or shared/data beside the project."""
+    folder = Path(os.environ.get("BORT_KEDRO_REAL_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; name its folder in BORT_KEDRO_REAL_DATA")
+    return folder

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from bort_kedro.core.tokens import TokenBlocks, Vocabulary, cut_document
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "block_tokens", "sizes"),
+    [
+        (0, 4, []),
+        (1, 4, [1]),
+        (4, 4, [4]),
+        (5, 4, [2, 3]),
+        (9, 4, [3, 3, 3]),
+        (10, 4, [3, 4, 3]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_a_document_is_cut_into_the_hand_computed_pieces(num_tokens, block_tokens, sizes):
+    pieces = cut_document(list(range(num_tokens)), block_tokens=block_tokens)
+    assert [len(piece) for piece in pieces] == sizes
+    assert [token for piece in pieces for token in piece] == list(range(num_tokens))
+
+
+def test_pieces_are_the_fewest_and_differ_by_one_token_at_most():
+    for block_tokens in range(1, 12):
+        for num_tokens in range(1, 120):
+            sizes = [len(piece) for piece in cut_document([7] * num_tokens, block_tokens=block_tokens)]
+            assert sum(sizes) == num_tokens
+            assert len(sizes) == -(-num_tokens // block_tokens)
+            assert max(sizes) <= block_tokens
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_blocks_come_back_as_they_were_packed():
+    lists = [[5, 6, 7], [], [8], [9, 5]]
+    blocks = TokenBlocks.from_blocks(lists, vocabulary_size=10)
+    assert len(blocks) == 4
+    assert [blocks[index].tolist() for index in range(4)] == lists
+    assert blocks.lengths.tolist() == [3, 0, 1, 2]
+    assert blocks.offsets.tolist() == [0, 3, 3, 4, 6]
+    assert blocks.offsets.dtype == np.int64
+
+
+@pytest.mark.parametrize(("vocabulary_size", "dtype"), [(300, np.uint16), (65_536, np.uint16), (65_537, np.uint32)])
+def test_an_id_takes_two_bytes_while_the_largest_fits(vocabulary_size, dtype):
+    blocks = TokenBlocks.from_blocks([[0, vocabulary_size - 1]], vocabulary_size=vocabulary_size)
+    assert blocks.ids.dtype == dtype
+    assert blocks[0].tolist() == [0, vocabulary_size - 1]
+
+
+def test_no_block_at_all_is_an_empty_value():
+    blocks = TokenBlocks.from_blocks([], vocabulary_size=10)
+    assert len(blocks) == 0
+    assert blocks.lengths.tolist() == []
+
+
+def test_ordinary_ids_are_all_but_the_special_ones():
+    vocabulary = Vocabulary(size=6, mask_id=4, pad_id=1, special_ids=(0, 1, 4), fingerprint="")
+    assert vocabulary.is_ordinary.tolist() == [False, False, True, True, False, True]
+
+
+def test_the_tiny_tokenizer_of_the_tests_has_the_layout_that_the_project_uses(tiny_tokenizer, tiny_vocabulary):
+    assert len(tiny_tokenizer) == 300
+    assert tiny_tokenizer.convert_ids_to_tokens(range(5)) == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    ids = tiny_tokenizer("the mean", "of it")["input_ids"]
+    assert tiny_tokenizer.decode(ids) == "<s>the mean</s></s>of it</s>"
+    assert tiny_vocabulary.special_ids == (0, 1, 2, 3, 4)
+    assert (tiny_vocabulary.mask_id, tiny_vocabulary.pad_id) == (4, 1)

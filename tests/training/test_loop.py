@@ -1,0 +1,261 @@
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from bort_kedro.errors import TrainingError
+from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.training.loop import OptimizationSettings, build_optimizer, train
+from bort_kedro.training.masked_lm import MaskedBlocks, masked_lm_objective
+from bort_kedro.training.state import SavedState
+
+SETTINGS = OptimizationSettings(
+    num_steps=8,
+    learning_rate=1e-2,
+    warmup_share=0.25,
+    weight_decay=0.01,
+    adam_beta2=0.98,
+    adam_epsilon=1e-6,
+    max_gradient_norm=1.0,
+    seed=3,
+    mixed_precision="no",
+    checkpoint_every_steps=4,
+)
+
+
+class DictStore:
+    """A store in memory; what goes in is copied, as a disk would."""
+
+    def __init__(self):
+        self.states = {}
+
+    def latest(self):
+        if not self.states:
+            return None
+        state = self.states[max(self.states)]
+        return self._copy(state)
+
+    def put(self, state):
+        self.states[state.step] = self._copy(state)
+
+    @staticmethod
+    def _copy(state):
+        tensors = {name: value.clone() for name, value in state.tensors.items()}
+        return SavedState(state.step, tensors, json.loads(json.dumps(state.record)))
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def new_model(tiny_shape, tiny_vocabulary):
+    def build(dropout=0.2):
+        config = bert_config(
+            tiny_shape, vocabulary_size=tiny_vocabulary.size, max_positions=16, dropout=dropout
+        )
+        return build_masked_lm(config, seed=5)
+
+    return build
+
+
+@pytest.fixture
+def batch_at(tiny_blocks, tiny_vocabulary):
+    data = MaskedBlocks(tiny_blocks, tiny_vocabulary, seed=1, masked_share=0.3)
+    return data.training_batches(batch_tokens=48)
+
+
+def stopping_at(batch_at, stop):
+    def batch_or_kill(step):
+        if step == stop:
+            raise Interrupted
+        return batch_at(step)
+
+    return batch_or_kill
+
+
+def weights(model):
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def largest_difference(left, right):
+    assert left.keys() == right.keys()
+    return max(float((left[name] - right[name]).abs().max()) for name in left)
+
+
+def without_seconds(result):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in result.history]
+
+
+@pytest.mark.parametrize("stop", [5, 7], ids=["just after the state", "long after it"])
+def test_resumed_training_matches_uninterrupted_training_bit_for_bit(new_model, batch_at, stop):
+    whole = new_model()
+    whole_result = train(whole, masked_lm_objective, batch_at, SETTINGS)
+
+    store = DictStore()
+    with pytest.raises(Interrupted):
+        train(new_model(), masked_lm_objective, stopping_at(batch_at, stop), SETTINGS, states=store)
+    assert sorted(store.states) == [4]
+    torch.rand(17)  # The caller's generator stands elsewhere in the new process.
+    resumed = new_model()
+    resumed_result = train(resumed, masked_lm_objective, batch_at, SETTINGS, states=store)
+
+    assert largest_difference(weights(resumed), weights(whole)) == 0.0
+    assert without_seconds(resumed_result) == without_seconds(whole_result)
+
+
+def test_resuming_takes_the_steps_that_are_left_and_no_other(new_model, batch_at):
+    store, asked = DictStore(), []
+    with pytest.raises(Interrupted):
+        train(new_model(), masked_lm_objective, stopping_at(batch_at, 6), SETTINGS, states=store)
+
+    def noted(step):
+        asked.append(step)
+        return batch_at(step)
+
+    train(new_model(), masked_lm_objective, noted, SETTINGS, states=store)
+    assert asked == [4, 5, 6, 7]
+
+
+def test_dropout_is_on_while_training_and_off_after(new_model, batch_at):
+    with_dropout, without = new_model(dropout=0.2), new_model(dropout=0.0)
+    assert largest_difference(weights(with_dropout), weights(without)) == 0.0
+    train(with_dropout, masked_lm_objective, batch_at, SETTINGS)
+    train(without, masked_lm_objective, batch_at, SETTINGS)
+    assert largest_difference(weights(with_dropout), weights(without)) > 1e-4
+    assert not with_dropout.training
+
+
+def test_keeping_states_changes_no_weight(new_model, batch_at):
+    plain, kept = new_model(), new_model()
+    train(plain, masked_lm_objective, batch_at, SETTINGS)
+    train(kept, masked_lm_objective, batch_at, SETTINGS, states=DictStore())
+    assert largest_difference(weights(plain), weights(kept)) == 0.0
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_other_dropout(new_model, batch_at):
+    trained = []
+    for seed in (3, 3, 4):
+        model = new_model()
+        train(model, masked_lm_objective, batch_at, dataclasses.replace(SETTINGS, seed=seed))
+        trained.append(weights(model))
+    assert largest_difference(trained[0], trained[1]) == 0.0
+    assert largest_difference(trained[0], trained[2]) > 1e-4
+
+
+def test_training_leaves_the_generator_of_the_caller_untouched(new_model, batch_at):
+    model = new_model()
+    torch.manual_seed(99)
+    expected = torch.rand(4)
+    torch.manual_seed(99)
+    train(model, masked_lm_objective, batch_at, SETTINGS)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_finished_training_is_taken_from_the_store_and_not_trained_again(new_model, batch_at):
+    store = DictStore()
+    first = new_model()
+    first_result = train(first, masked_lm_objective, batch_at, SETTINGS, states=store)
+    assert sorted(store.states) == [4, 8]
+    second = new_model()
+    second_result = train(second, masked_lm_objective, stopping_at(batch_at, 0), SETTINGS, states=store)
+    assert largest_difference(weights(second), weights(first)) == 0.0
+    assert second_result == first_result
+    assert not second.training
+
+
+def test_a_finished_state_keeps_the_weights_alone(new_model, batch_at):
+    store = DictStore()
+    train(new_model(), masked_lm_objective, batch_at, SETTINGS, states=store)
+    kinds = {step: {name.split(".")[0] for name in state.tensors} for step, state in store.states.items()}
+    assert {"model", "optimizer", "generator"} <= kinds[4]
+    assert kinds[8] == {"model"}
+
+
+def test_history_has_one_row_a_step_with_the_scheduled_learning_rate(new_model, batch_at):
+    result = train(new_model(), masked_lm_objective, batch_at, SETTINGS)
+    assert [row["step"] for row in result.history] == [1, 2, 3, 4, 5, 6, 7, 8]
+    factors = [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert [row["learning_rate"] for row in result.history] == pytest.approx([1e-2 * factor for factor in factors])
+    assert set(result.history[0]) == {"step", "loss", "masked_accuracy", "learning_rate", "gradient_norm"}
+    # Untrained, every one of the 300 ids is about equally likely.
+    assert result.history[0]["loss"] == pytest.approx(math.log(300), abs=0.5)
+    assert result.seconds > 0
+
+
+def test_history_of_a_long_training_is_thinned_to_about_two_hundred_rows():
+    model = torch.nn.Linear(1, 1)
+    settings = dataclasses.replace(SETTINGS, num_steps=1000, checkpoint_every_steps=1000)
+    batch = {"x": torch.ones(1, 1)}
+    result = train(model, lambda net, given: {"loss": net(given["x"]).square().mean()}, lambda _: batch, settings)
+    assert [row["step"] for row in result.history] == list(range(5, 1001, 5))
+
+
+def test_training_learns_what_it_is_shown_over_and_over(new_model, batch_at):
+    settings = dataclasses.replace(SETTINGS, num_steps=60)
+    result = train(new_model(dropout=0.0), masked_lm_objective, lambda _: batch_at(0), settings)
+    assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
+
+
+def test_frozen_token_types_stay_zero_while_every_other_weight_moves(new_model, batch_at):
+    model = new_model()
+    before = weights(model)
+    train(model, masked_lm_objective, batch_at, SETTINGS)
+    name = "bert.embeddings.token_type_embeddings.weight"
+    assert torch.equal(model.state_dict()[name], torch.zeros(1, 16))
+    still = {key for key, value in model.named_parameters() if torch.equal(value, before[key])}
+    assert still == {name}
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step():
+    model = torch.nn.Linear(1, 1)
+    store = DictStore()
+
+    def loss(net, batch):
+        return {"loss": (net(batch["x"]) * batch["factor"]).sum()}
+
+    def batch_at(step):
+        return {"x": torch.ones(1, 1), "factor": torch.tensor(float("nan") if step == 5 else 1.0)}
+
+    with pytest.raises(TrainingError) as caught:
+        train(model, loss, batch_at, SETTINGS, states=store, description="pretraining of D2-A2-H16-I24")
+    text = str(caught.value)
+    assert text.startswith("pretraining of D2-A2-H16-I24: loss, gradient_norm is not finite at step 6.")
+    assert text.endswith(
+        "The last good state is kept. Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in "
+        "the parameters of this stage, then run the same command again."
+    )
+    assert sorted(store.states) == [4]
+    assert all(value.isfinite().all() for value in store.states[4].tensors.values() if value.is_floating_point())
+
+
+def test_the_gradient_is_clipped_to_the_norm_and_its_own_norm_is_told():
+    start = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(start.weight, 2.0)
+    seen = []
+
+    def loss(net, batch):
+        seen.append(net.weight.grad)
+        return {"loss": (net(batch["x"]) * 100).sum()}
+
+    result = train(
+        start, loss, lambda _: {"x": torch.ones(1, 1)}, dataclasses.replace(SETTINGS, num_steps=1, warmup_share=0.0)
+    )
+    assert result.history[0]["gradient_norm"] == pytest.approx(100.0)
+    # First step of AdamW: weight decay, then one learning rate against the sign of the gradient.
+    assert start.weight.item() == pytest.approx(2.0 * (1 - 1e-2 * 0.01) - 1e-2, abs=1e-6)
+    assert seen == [None]
+
+
+def test_weight_decay_spares_biases_and_layer_norms(new_model):
+    model = new_model()
+    groups = build_optimizer(model, SETTINGS).param_groups
+    decay_of = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    for name, parameter in model.named_parameters():
+        if "token_type" in name:
+            assert id(parameter) not in decay_of
+        else:
+            spared = name.endswith("bias") or "LayerNorm" in name
+            assert decay_of[id(parameter)] == (0.0 if spared else 0.01), name

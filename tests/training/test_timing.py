@@ -1,0 +1,110 @@
+"""Timing with a clock that only moves when a model runs."""
+
+import pytest
+import torch
+
+from bort_kedro.core.costs import count_parameters
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.training.timing import build_headless_encoder, measure_latency, time_shapes
+
+TINY = BertShape(1, 2, 8, 16)
+SMALL = BertShape(2, 2, 8, 16)
+
+
+class FakeTime:
+    """Models that each take given seconds; the order of the calls is kept."""
+
+    def __init__(self, **seconds):
+        self.now = 0.0
+        self.calls = []
+        self.models = {name: self._model(name, iter(values)) for name, values in seconds.items()}
+
+    def _model(self, name, durations):
+        def run(**inputs):
+            self.calls.append((name, inputs["x"], torch.is_inference_mode_enabled(), torch.get_num_threads()))
+            self.now += next(durations)
+
+        return run
+
+    def measure(self, **changes):
+        arguments = {"warmup_rounds": 1, "timed_rounds": 3, "num_threads": 1, "clock": lambda: self.now}
+        return measure_latency(self.models, {"x": 7}, **(arguments | changes))
+
+
+def test_median_and_quartiles_equal_hand_values_and_warm_up_is_thrown_away():
+    time = FakeTime(slow=[9.0, 0.4, 0.2, 0.6], fast=[9.0, 0.01, 0.03, 0.02])
+    found = time.measure()
+    slow, fast = found["slow"], found["fast"]
+    assert (slow.lower_quartile_ms, slow.median_ms, slow.upper_quartile_ms) == pytest.approx((300, 400, 500))
+    assert (fast.lower_quartile_ms, fast.median_ms, fast.upper_quartile_ms) == pytest.approx((15, 20, 25))
+    assert slow.rounds == fast.rounds == 3
+
+
+def test_every_model_runs_once_a_round_and_the_order_rotates():
+    time = FakeTime(a=[1] * 4, b=[1] * 4, c=[1] * 4)
+    time.measure()
+    assert "".join(name for name, *_ in time.calls) == "abc" "bca" "cab" "abc"
+
+
+def test_a_fast_model_is_passed_until_its_turn_is_over():
+    # A turn of 100 ms holds four passes of 30 ms, and one of 250 ms.
+    time = FakeTime(fast=[0.03] * 8, slow=[0.25] * 2)
+    time.measure(timed_rounds=1, turn_ms=100)
+    assert [name for name, *_ in time.calls] == ["fast"] * 4 + ["slow"] + ["slow"] + ["fast"] * 4
+
+
+def test_models_run_in_inference_mode_on_the_given_threads_which_are_put_back():
+    before = torch.get_num_threads()
+    time = FakeTime(a=[1] * 4)
+    time.measure(num_threads=before + 1)
+    assert {call[1:] for call in time.calls} == {(7, True, before + 1)}
+    assert torch.get_num_threads() == before
+
+
+def test_threads_are_put_back_after_a_model_fails():
+    before = torch.get_num_threads()
+    time = FakeTime(a=[])
+    with pytest.raises(StopIteration):
+        time.models["a"](x=7)
+    with pytest.raises(RuntimeError):
+        measure_latency(
+            {"a": _fail}, {}, warmup_rounds=0, timed_rounds=1, num_threads=before + 1, clock=lambda: 0.0
+        )
+    assert torch.get_num_threads() == before
+
+
+def _fail():
+    raise RuntimeError("no memory")
+
+
+def test_headless_encoder_has_the_counted_weights_and_gives_finite_states():
+    model = build_headless_encoder(SMALL, vocabulary_size=50, sequence_length=6)
+    count = count_parameters(SMALL, vocabulary_size=50, max_positions=6)
+    assert sum(weights.numel() for weights in model.parameters()) == count.embeddings + count.encoder
+    with torch.inference_mode():
+        states = model(input_ids=torch.arange(6).unsqueeze(0)).last_hidden_state
+    assert states.shape == (1, 6, 8)
+    assert torch.isfinite(states).all()
+    assert model.pooler is None
+    assert not model.training
+
+
+@pytest.mark.parametrize("max_group_bytes", [1, 10**9], ids=["one shape a group", "all together"])
+def test_shapes_are_timed_in_the_order_given_however_they_are_grouped(max_group_bytes):
+    ticks = iter(range(10**6))
+    timings = time_shapes(
+        [SMALL, TINY, SMALL],
+        batch_size=2,
+        sequence_length=4,
+        vocabulary_size=50,
+        warmup_rounds=1,
+        timed_rounds=3,
+        num_threads=1,
+        clock=lambda: next(ticks) / 1000,
+        max_group_bytes=max_group_bytes,
+    )
+    assert [timing.shape for timing in timings] == [SMALL, TINY, SMALL]
+    # The clock is read twice a pass, one tick apart: every pass takes 1 ms.
+    assert [timing.median_ms for timing in timings] == pytest.approx([1.0, 1.0, 1.0])
+    # Two distinct shapes, four rounds, two readings each.
+    assert next(ticks) == 16
