@@ -38,15 +38,17 @@ def tiny_tokenizer():
         SENTENCES * 3, vocab_size=300, min_frequency=2, special_tokens=SPECIAL_TOKENS, show_progress=False
     )
     trained.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    roles = {
+        "bos": "<s>",
+        "cls": "<s>",
+        "pad": "<pad>",
+        "eos": "</s>",
+        "sep": "</s>",
+        "unk": "<unk>",
+        "mask": "<mask>",
+    }
     return PreTrainedTokenizerFast(
-        tokenizer_object=trained._tokenizer,
-        bos_token="<s>",
-        cls_token="<s>",
-        pad_token="<pad>",
-        eos_token="</s>",
-        sep_token="</s>",
-        unk_token="<unk>",
-        mask_token="<mask>",
+        tokenizer_object=trained._tokenizer, **{f"{role}_token": token for role, token in roles.items()}
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import shutil
@@ -40,6 +41,8 @@ class ConfigurationHook:
     def after_context_created(self, context: KedroContext) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        # Its import sets its own level, below what conf/logging.yml says.
+        logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
         activate(check_parameters(context.config_loader["parameters"]))
 
 

@@ -33,15 +33,15 @@ class BuiltinTasksParams(FrozenModel):
     def _is_possible(self) -> BuiltinTasksParams:
         if self.dev_share + self.test_share >= 1:
             raise ValueError(
-                f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on; their "
-                "sum must be below 1"
+                f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on; "
+                "their sum must be below 1"
             )
         if self.min_words > self.max_words:
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
         if self.shuffled_words >= self.max_words:
             raise ValueError(
-                f"shuffled_words {self.shuffled_words} must be below max_words {self.max_words}: the first word "
-                "of a sentence keeps its place"
+                f"shuffled_words {self.shuffled_words} must be below max_words {self.max_words}: the first "
+                "word of a sentence keeps its place"
             )
         return self
 
@@ -88,7 +88,7 @@ class FinetuneParams(FrozenModel):
         faulty = [name for name in self.tasks if not name.isidentifier() or self.tasks.count(name) > 1]
         if faulty:
             raise ValueError(
-                f"tasks holds {faulty}; each name must stand once and be letters, digits and underscores, since "
-                f"it becomes part of dataset names. Built-in: {', '.join(BUILTIN_TASKS)}"
+                f"tasks holds {faulty}; each name must stand once and be letters, digits and underscores, "
+                f"since it becomes part of dataset names. Built-in: {', '.join(BUILTIN_TASKS)}"
             )
         return self

@@ -1,7 +1,17 @@
 """Kedro's settings: hooks and the configuration loader, nothing else."""
 
-from bort_kedro.hooks import ConfigurationHook, ManifestHook, PreflightHook
-from bort_kedro.tracking import TrackingHook
+import warnings
+
+# Notices between libraries that no user of this project can act on.
+for notice in (
+    "register_new_resolver",  # omegaconf to kedro
+    ".*Add type hints to the `predict` method",  # mlflow to kedro-mlflow
+    "One or more dataset names contain",  # kedro: the report reads `{task}.metrics` of every task
+):
+    warnings.filterwarnings("ignore", message=f"(?s){notice}")
+
+from bort_kedro.hooks import ConfigurationHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.tracking import TrackingHook  # noqa: E402
 
 HOOKS = (ConfigurationHook(), PreflightHook(), TrackingHook(), ManifestHook())
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.

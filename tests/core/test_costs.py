@@ -51,7 +51,9 @@ def test_multiply_accumulates_are_half_the_products_that_torch_counts(shape, len
     hidden = torch.zeros(1, length, shape.hidden_size, device="meta")
     with FlopCounterMode(display=False) as counter:
         model.encoder(hidden)
-    assert counter.get_total_flops() == 2 * count_operations(shape, sequence_length=length).multiply_accumulates
+    assert (
+        counter.get_total_flops() == 2 * count_operations(shape, sequence_length=length).multiply_accumulates
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -74,7 +76,10 @@ def test_operations_of_the_smallest_layer_equal_the_hand_count():
 
 def test_operations_grow_with_depth_alone_as_the_middle_part_should():
     one, four = BertShape(1, 8, 1024, 768), BertShape(4, 8, 1024, 768)
-    assert count_operations(four, sequence_length=128).total == 4 * count_operations(one, sequence_length=128).total
+    assert (
+        count_operations(four, sequence_length=128).total
+        == 4 * count_operations(one, sequence_length=128).total
+    )
     sizes = {"vocabulary_size": 100, "max_positions": 10}
     assert count_parameters(four, **sizes).encoder == 4 * count_parameters(one, **sizes).encoder
     assert count_parameters(four, **sizes).embeddings == count_parameters(one, **sizes).embeddings

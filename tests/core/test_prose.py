@@ -43,7 +43,7 @@ def test_prose_of_a_numpy_docstring_is_these_paragraphs():
 
 
 def test_a_heading_does_not_run_into_the_paragraph_under_it():
-    text = "A heading of as many words as this.\n-----------------------------------\nThe text under it has seven words."
+    text = "A heading of as many words as this.\n-----------\nThe text under it has seven words."
     assert list(prose_paragraphs(text)) == ["The text under it has seven words."]
 
 
@@ -97,7 +97,10 @@ def test_prose_is_enough_words_mostly_letters_ended_as_a_sentence(paragraph, exp
 
 def test_unseen_keeps_the_first_of_paragraphs_that_differ_in_signs_only():
     seen = set()
-    assert unseen(["The mean, of all.", "the mean of ALL", "Another one."], seen) == ["The mean, of all.", "Another one."]
+    assert unseen(["The mean, of all.", "the mean of ALL", "Another one."], seen) == [
+        "The mean, of all.",
+        "Another one.",
+    ]
     assert unseen(["Another one!", "A third."], seen) == ["A third."]
 
 

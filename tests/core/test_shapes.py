@@ -8,9 +8,9 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_the_full_stor
     with pytest.raises(ShapeError) as caught:
         BertShape(4, 12, 1024, 768)
     assert str(caught.value) == (
-        "BERT shape (4, 12, 1024, 768) cannot be built: hidden_size 1024 leaves a remainder of 4 when split over "
-        "12 heads. Head counts up to 12 that divide it: [1, 2, 4, 8]. Change num_attention_heads or hidden_size "
-        "under params:search.space (or search.maximum_point)."
+        "BERT shape (4, 12, 1024, 768) cannot be built: hidden_size 1024 leaves a remainder of 4 when "
+        "split over 12 heads. Head counts up to 12 that divide it: [1, 2, 4, 8]. Change num_attention_heads or "
+        "hidden_size under params:search.space (or search.maximum_point)."
     )
 
 
@@ -32,7 +32,9 @@ def test_a_size_below_one_is_refused_by_its_name(values, name):
     )
 
 
-@pytest.mark.parametrize(("hidden", "heads", "remainder"), [(1024, 12, 4), (768, 12, 0), (512, 16, 0), (7, 3, 1)])
+@pytest.mark.parametrize(
+    ("hidden", "heads", "remainder"), [(1024, 12, 4), (768, 12, 0), (512, 16, 0), (7, 3, 1)]
+)
 def test_head_remainder_equals_hand_value(hidden, heads, remainder):
     assert head_remainder(hidden, heads) == remainder
 

@@ -48,7 +48,9 @@ def failing(number):
     return fail
 
 
-@pytest.mark.parametrize(("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", "")
+)
 def test_a_saved_value_comes_back_and_stands_alone_in_its_folder(tmp_path, kind, value, arguments):
     dataset = kind(filepath=str(tmp_path / "deep" / "value.bin"), **arguments)
     assert not dataset.exists()
@@ -57,7 +59,9 @@ def test_a_saved_value_comes_back_and_stands_alone_in_its_folder(tmp_path, kind,
     assert files(tmp_path) == ["deep/value.bin"]
 
 
-@pytest.mark.parametrize(("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", "")
+)
 def test_a_versioned_value_comes_back_from_its_version(tmp_path, kind, value, arguments):
     path = str(tmp_path / "value.bin")
     kind(filepath=path, version=Version(None, NEW), **arguments).save(value)
@@ -135,7 +139,9 @@ def test_a_value_is_not_at_its_place_before_it_is_complete(tmp_path, monkeypatch
     ids=["full", "read-only", "forbidden", "quota"],
 )
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "replace"])
-def test_a_disk_that_refuses_is_told_with_the_path_and_the_way_out(tmp_path, monkeypatch, number, advice, call):
+def test_a_disk_that_refuses_is_told_with_the_path_and_the_way_out(
+    tmp_path, monkeypatch, number, advice, call
+):
     final = tmp_path / "value.json"
     monkeypatch.setattr(*((Path, "mkdir") if call == "mkdir" else (os, call)), failing(number))
     with pytest.raises(DatasetError) as caught:
@@ -158,7 +164,10 @@ def test_a_read_only_disk_is_told_though_it_refuses_to_clean_up_too(tmp_path, mo
 
 
 def test_a_fault_of_another_kind_is_passed_on_as_it_is(tmp_path):
-    with pytest.raises(OSError, match="Input/output error") as caught, pending(tmp_path / "value") as temporary:
+    with (
+        pytest.raises(OSError, match="Input/output error") as caught,
+        pending(tmp_path / "value") as temporary,
+    ):
         temporary.write_text("half")
         failing(errno.EIO)()
     assert not isinstance(caught.value, StorageError)

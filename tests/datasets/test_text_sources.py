@@ -254,7 +254,9 @@ def fake_package(write, tmp_path, monkeypatch):
     write("bort_fake_package/__init__.py", FIRST_MODULE)
     write("bort_fake_package/part/second.py", SECOND_MODULE)
     write("bort_fake_package/tests/test_it.py", '"""The documentation of a test is not what we want here."""')
-    write("bort_fake_package/part/test_more.py", '"""The documentation of a test is not what we want here."""')
+    write(
+        "bort_fake_package/part/test_more.py", '"""The documentation of a test is not what we want here."""'
+    )
     monkeypatch.syspath_prepend(tmp_path)
     return "bort_fake_package"
 
@@ -284,7 +286,9 @@ def test_versions_name_the_distribution_of_each_package():
     }
 
 
-@pytest.mark.parametrize("package", ["no_such_package", "six_or_seven", "this", "bort_fake_package.part", "a-b"])
+@pytest.mark.parametrize(
+    "package", ["no_such_package", "six_or_seven", "this", "bort_fake_package.part", "a-b"]
+)
 def test_a_package_that_is_not_installed_as_a_folder_is_refused_by_its_name(fake_package, package):
     assert refusal(InstalledDocumentationDataset([fake_package, package]).load) == (
         f"The package `{package}` is not installed, so its documentation cannot be read. Expected the import name "
@@ -328,7 +332,9 @@ def test_real_gutenberg_books_lose_their_byte_order_mark_and_carriage_returns(re
     assert len(table) == 9
     assert not table["text"].str.contains("[\r\ufeff]", regex=True).any()
     alice = table.set_index("source")["text"]["pg11"]
-    assert alice.startswith("The Project Gutenberg eBook of Alice’s Adventures in Wonderland, by Lewis Carroll\n\nThis")
+    assert alice.startswith(
+        "The Project Gutenberg eBook of Alice’s Adventures in Wonderland, by Lewis Carroll\n\nThis"
+    )
 
 
 @pytest.mark.real_data

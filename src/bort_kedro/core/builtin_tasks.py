@@ -210,7 +210,7 @@ def _order_rows(
     candidates: Sequence[Sentence], settings: TaskSettings, limit: int, generator: np.random.Generator
 ) -> Rows:
     """Whether a sentence still has its word order; each sentence appears in one variant only."""
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for index in generator.permutation(len(candidates)):
         if len(pairs) == limit:
             break

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinetuningSettings:
-    """How one task is learned. Units and meaning stand beside the fields in `params.FinetuneTrainingParams`."""
+    """How one task is learned. Units and meaning stand in `params.FinetuneTrainingParams`."""
 
     max_tokens: int
     batch_tokens: int
@@ -82,7 +82,7 @@ def predict_probabilities(
     """(N, C) probability of each label, rows in the order of the examples. Dropout is off."""
     model.eval()
     device = next(model.parameters()).device
-    probabilities = np.empty((len(examples), model.config.num_labels))
+    probabilities = np.empty((len(examples), int(model.config.num_labels or 0)))
     for indices in plan_epoch(examples.lengths, batch_tokens=batch_tokens, seed=0, epoch=0):
         batch = {name: value.to(device) for name, value in examples.batch(indices.tolist()).items()}
         with torch.inference_mode():
@@ -251,7 +251,7 @@ def finetune(
     )
     grid = settings.grid(encoded.splits["train"])
 
-    def states_of(index: int) -> StateStore:
+    def states_of(index: int) -> Any:
         return states.of(
             f"finetune/{task}-{index}", trial_identity(pretrained, encoded, settings, grid[index])
         )
