@@ -9,8 +9,8 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_the_full_stor
         BertShape(4, 12, 1024, 768)
     assert str(caught.value) == (
         "BERT shape (4, 12, 1024, 768) cannot be built: hidden_size 1024 leaves a remainder of 4 when "
-        "split over 12 heads. Head counts up to 12 that divide it: [1, 2, 4, 8]. Change num_attention_heads or "
-        "hidden_size under params:search.space (or search.maximum_point)."
+        "split over 12 heads. Head counts up to 12 that divide it: [1, 2, 4, 8]. Change "
+        "num_attention_heads or hidden_size under params:search.space (or search.maximum_point)."
     )
 
 
@@ -27,8 +27,8 @@ def test_a_size_below_one_is_refused_by_its_name(values, name):
     with pytest.raises(ShapeError) as caught:
         BertShape(*values)
     assert str(caught.value) == (
-        f"BERT shape ({', '.join(map(str, values))}) cannot be built: {name}, allowed are integers from 1 up. "
-        "Change it under params:search.space (or search.maximum_point)."
+        f"BERT shape ({', '.join(map(str, values))}) cannot be built: {name}, allowed are integers "
+        "from 1 up. Change it under params:search.space (or search.maximum_point)."
     )
 
 

@@ -41,6 +41,15 @@ def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def save_folder(final, name, fault=None):
+    """A folder with one file; it breaks with the fault when that is written."""
+    with pending(final) as temporary:
+        temporary.mkdir()
+        (temporary / name).write_text(name)
+        if fault:
+            raise fault
+
+
 def failing(number):
     def fail(*_arguments, **_named):
         raise OSError(number, os.strerror(number))
@@ -164,21 +173,15 @@ def test_a_read_only_disk_is_told_though_it_refuses_to_clean_up_too(tmp_path, mo
 
 
 def test_a_fault_of_another_kind_is_passed_on_as_it_is(tmp_path):
-    with (
-        pytest.raises(OSError, match="Input/output error") as caught,
-        pending(tmp_path / "value") as temporary,
-    ):
-        temporary.write_text("half")
-        failing(errno.EIO)()
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        save_folder(tmp_path / "folder", "half", OSError(errno.EIO, os.strerror(errno.EIO)))
     assert not isinstance(caught.value, StorageError)
     assert files(tmp_path) == []
 
 
 def test_ctrl_c_in_the_middle_of_a_save_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), pending(tmp_path / "folder") as temporary:
-        temporary.mkdir()
-        (temporary / "half").write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        save_folder(tmp_path / "folder", "half", KeyboardInterrupt())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,18 +197,14 @@ def test_a_pending_folder_appears_whole(tmp_path):
 
 
 def test_a_pending_folder_takes_the_place_of_one_with_files(tmp_path):
-    for run in ("old", "new"):
-        with pending(tmp_path / "folder") as temporary:
-            temporary.mkdir()
-            (temporary / run).write_text(run)
+    save_folder(tmp_path / "folder", "old")
+    save_folder(tmp_path / "folder", "new")
     assert files(tmp_path) == ["folder/new"]
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
-    with pending(tmp_path / "folder") as temporary:
-        temporary.mkdir()
-        (temporary / "old").write_text("old")
+    save_folder(tmp_path / "folder", "old")
     replace = os.replace
 
     def refuse_the_new(source, target):
@@ -214,9 +213,8 @@ def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch)
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", refuse_the_new)
-    with pytest.raises(StorageError, match="disk is full"), pending(tmp_path / "folder") as temporary:
-        temporary.mkdir()
-        (temporary / "new").write_text("new")
+    with pytest.raises(StorageError, match="disk is full"):
+        save_folder(tmp_path / "folder", "new")
     assert files(tmp_path) == ["folder/old"]
 
 
@@ -224,7 +222,5 @@ def test_what_a_killed_process_of_the_same_number_left_is_not_taken_over(tmp_pat
     leftover = tmp_path / f".folder.{os.getpid()}.part"
     leftover.mkdir()
     (leftover / "stale").write_text("stale")
-    with pending(tmp_path / "folder") as temporary:
-        temporary.mkdir()
-        (temporary / "fresh").write_text("fresh")
+    save_folder(tmp_path / "folder", "fresh")
     assert files(tmp_path) == ["folder/fresh"]

@@ -138,8 +138,8 @@ def test_documents_without_text_are_left_out(write):
 def test_a_pattern_without_a_file_is_refused_by_its_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refusal(TextFilesDataset(["nowhere/*.txt"]).load) == (
-        f"No file matches `nowhere/*.txt` (seen from {tmp_path}). Expected UTF-8 text, .jsonl or WikiExtractor "
-        "files, gzipped or not. Change `paths` in the catalog entry `raw_corpus`."
+        f"No file matches `nowhere/*.txt` (seen from {tmp_path}). Expected UTF-8 text, .jsonl or "
+        "WikiExtractor files, gzipped or not. Change `paths` in the catalog entry `raw_corpus`."
     )
 
 
@@ -291,9 +291,9 @@ def test_versions_name_the_distribution_of_each_package():
 )
 def test_a_package_that_is_not_installed_as_a_folder_is_refused_by_its_name(fake_package, package):
     assert refusal(InstalledDocumentationDataset([fake_package, package]).load) == (
-        f"The package `{package}` is not installed, so its documentation cannot be read. Expected the import name "
-        "of an installed package with a folder of its own. Change `packages` in the catalog entry `raw_corpus`, "
-        f"or install `{package}`."
+        f"The package `{package}` is not installed, so its documentation cannot be read. Expected the "
+        "import name of an installed package with a folder of its own. Change `packages` in the catalog entry "
+        f"`raw_corpus`, or install `{package}`."
     )
 
 

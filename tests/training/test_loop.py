@@ -228,8 +228,8 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step():
     text = str(caught.value)
     assert text.startswith("pretraining of D2-A2-H16-I24: loss, gradient_norm is not finite at step 6.")
     assert text.endswith(
-        "The last good state is kept. Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in "
-        "the parameters of this stage, then run the same command again."
+        "The last good state is kept. Lower learning_rate, raise warmup_share, or set mixed_precision to "
+        "`no` in the parameters of this stage, then run the same command again."
     )
     assert sorted(store.states) == [4]
     assert all(

@@ -214,7 +214,8 @@ def _order_rows(
     for index in generator.permutation(len(candidates)):
         if len(pairs) == limit:
             break
-        intact = candidates[index].text
+        # Both variants are joined by single blanks, which would tell them apart too.
+        intact = " ".join(candidates[index].text.split())
         # Intact examples too must be able to be shuffled, or their kind alone would tell.
         shuffled = shuffle_window(intact, num_words=settings.shuffled_words, generator=generator)
         if shuffled is not None:

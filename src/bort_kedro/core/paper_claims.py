@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bort_kedro.core.costs import count_operations, count_parameters
+from bort_kedro.core.costs import ParameterCount, count_operations, count_parameters
 from bort_kedro.core.shapes import BERT_BASE, BERT_LARGE, KNOWN_SHAPES, BertShape
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def operations_ratio(
     )
 
 
-def _count(shape: BertShape):
+def _count(shape: BertShape) -> ParameterCount:
     return count_parameters(shape, vocabulary_size=VOCABULARY_SIZE, max_positions=MAX_POSITIONS)
 
 

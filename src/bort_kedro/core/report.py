@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bort_kedro.core.markdown import bullets, duration, large, number, table, times
+from bort_kedro.core.markdown import bullets, duration, is_missing, large, number, table, times
 from bort_kedro.core.report_sections import (
     STUDENT_RIVALS,
     choice_section,
@@ -71,10 +71,16 @@ def _summary(
         f"intermediate size), {large(search['selected']['parameters'])} parameters.",
         *(verdict(rival, **pretraining[key]) for key, rival in STUDENT_RIVALS.items()),
         f"{len(won)} of {len(tasks)} tasks beat their majority class by more than twice the standard error.",
-        f"One pass takes {number(chosen['median_ms'], 2)} ms; BERT-base does "
-        f"{times(chosen['operations_vs_bert_base'])} the operations, BERT-large "
-        f"{times(chosen['operations_vs_bert_large'])}.",
+        f"One pass takes {number(chosen['median_ms'], 2)} ms. BERT-base takes "
+        f"{_slowdown(chosen, 'bert_base')}; BERT-large {_slowdown(chosen, 'bert_large')}.",
     ]
+
+
+def _slowdown(chosen: Row, reference: str) -> str:
+    """How many times the chosen shape a reference takes, measured where it was timed."""
+    counted = f"{times(chosen[f'operations_vs_{reference}'])} the operations"
+    measured = chosen[f"measured_vs_{reference}"]
+    return counted if is_missing(measured) else f"{times(measured)} the time and {counted}"
 
 
 def _question(corpus: Row) -> str:
@@ -86,7 +92,7 @@ def _question(corpus: Row) -> str:
         "largest W-coefficient (de Wynter and Perry 2020). That shape is then pretrained under a larger "
         f"teacher, fine-tuned on tasks and measured.\n\nText: {number(corpus['documents'], 0)} documents, "
         f"{number(corpus['words'], 0)} words, from {versions}. Documents by split: {splits}. Nothing is "
-        "trained on the test split; tasks are made from the split of their name."
+        "trained on the test split; built-in tasks are made from the split of their name."
     )
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bort_kedro.core.costs import count_head_operations
 from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, points, table, times
 from bort_kedro.core.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE
 from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
+from bort_kedro.core.statistics import is_above_noise
 
 Row = Mapping[str, Any]
 
-# A difference counts when it is above this many of its standard errors.
-STANDARD_ERRORS_TO_WIN = 2.0
 CANDIDATES_SHOWN = 8
 STUDENT_RIVALS = {
     "student_minus_bigram": "the bigram baseline",
@@ -30,9 +30,9 @@ def verdict(rival: str, *, difference: float, standard_error: float) -> str:
         standard_error: Of that difference, paired.
     """
     margin = points(difference, standard_error)
-    if difference > STANDARD_ERRORS_TO_WIN * standard_error:
+    if is_above_noise(difference, standard_error):
         return f"The student **beats** {rival} by {margin} of masked accuracy."
-    if difference < -STANDARD_ERRORS_TO_WIN * standard_error:
+    if is_above_noise(-difference, standard_error):
         return f"The student **did not beat** {rival}: it is {margin} of masked accuracy behind."
     side = "ahead" if difference > 0 else "behind"
     return (
@@ -141,7 +141,7 @@ def tasks_section(tasks: Sequence[Row]) -> str:
         "Test examples",
         "Accuracy",
         "Majority class",
-        "Advantage",
+        "Advantage, points",
         "Matthews",
         "Macro F1",
         "Dev accuracy",
@@ -154,7 +154,7 @@ def tasks_section(tasks: Sequence[Row]) -> str:
             number(row["num_examples"], 0),
             percent(row["accuracy"], row["standard_error"]),
             percent(row["majority_accuracy"]),
-            percent(row["advantage"], row["advantage_standard_error"]),
+            f"{100 * row['advantage']:.1f} ± {100 * row['advantage_standard_error']:.1f}",
             number(row["matthews"], 3),
             number(row["macro_f1"], 3),
             percent(row["dev_accuracy"], row["dev_standard_error"]),
@@ -212,21 +212,29 @@ def speed_section(speed: Sequence[Row]) -> str:
         ]
         for row in speed
     ]
-    conditions = speed[0]
+    return f"{table(header, rows)}\n\n{_speed_conditions(speed)}"
+
+
+def _speed_conditions(speed: Sequence[Row]) -> str:
+    chosen = chosen_row(speed)
+    length, vocabulary_size = int(chosen["sequence_length"]), int(chosen["vocabulary_size"])
+    head = count_head_operations(
+        BertShape.from_row(chosen), vocabulary_size=vocabulary_size, num_positions=length
+    )
     untimed = [
         KNOWN_SHAPES[key].title
         for key in ("bert_base", "bert_large")
-        if is_missing(conditions[f"measured_vs_{key}"])
+        if is_missing(chosen[f"measured_vs_{key}"])
     ]
     note = f" Not timed in this configuration: {', '.join(untimed)}." if untimed else ""
     return (
-        f"{table(header, rows)}\n\nOne forward pass of {conditions['batch_size']} sequence(s) of "
-        f"{conditions['sequence_length']} tokens on this machine, {conditions['num_threads']} thread(s), "
-        "fp32, weights random, **no head**: a masked-LM head over all positions would cost a small "
-        "encoder more than its layers. Rounds are interleaved, so that a slow spell of the machine falls "
-        f"on all.{note} Parameters are those of the encoder with a vocabulary of "
-        f"{number(conditions['vocabulary_size'], 0)} tokens for every row; this corpus' own vocabulary "
-        "makes the chosen one smaller, as counted above."
+        f"One forward pass of {chosen['batch_size']} x {length} tokens on this machine, "
+        f"{chosen['num_threads']} thread(s), fp32, random weights, **no head**: a masked-LM head over all "
+        f"positions would add {times(head.total / chosen['operations'])} the operations of the chosen "
+        "shape's layers. Rounds are interleaved, so that a slow spell of the machine falls on all; the "
+        f"interval holds the middle half of the passes.{note} Every row is counted and timed with a "
+        f"vocabulary of {number(vocabulary_size, 0)} tokens; the table of candidates counts this corpus' "
+        "own."
     )
 
 
@@ -245,11 +253,17 @@ def paper_section(shape: BertShape) -> str:
         rows.append([claim.statement, f"{claim.published:g} {claim.unit}", *counts.values()])
     fits = Counter(claim.nearest() for claim in CLAIMS)
     best, count = fits.most_common(1)[0]
+    own = [KNOWN_SHAPES[key].title for key in BORT_KEYS if KNOWN_SHAPES[key].shape == shape]
+    relation = (
+        f"The shape chosen here is one of these: {own[0]}."
+        if own
+        else f"**None of the paper's figures speaks of the shape chosen here**, {shape}: its sizes and its "
+        "speed are those measured above."
+    )
     return (
         f"{table(header, rows)}\n\nCounted for a vocabulary of {number(VOCABULARY_SIZE, 0)} and sequences "
         f"of {SEQUENCE_LENGTH}; pooler and masked-LM head are in the parameters, speed is by operations of "
         f"the layers. Bold is nearest to the paper: {count} of {len(CLAIMS)} figures fit "
         f"{KNOWN_SHAPES[best].title} {KNOWN_SHAPES[best].shape} best; the released checkpoint has "
-        f"{KNOWN_SHAPES['bort'].shape}. **None of the paper's figures speaks of the shape chosen here**, "
-        f"{shape}: its sizes and its speed are those measured above."
+        f"{KNOWN_SHAPES['bort'].shape}. {relation}"
     )

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from bort_kedro.core.statistics import clustered_standard_error, proportion_standard_error
+from bort_kedro.core.statistics import clustered_standard_error, is_above_noise, proportion_standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# An advantage counts when it is above this many of its standard errors.
-STANDARD_ERRORS_TO_WIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class TaskScore:
     @property
     def beats_majority(self) -> bool:
         """True if the advantage is above two of its own (paired) standard errors."""
-        return self.advantage > STANDARD_ERRORS_TO_WIN * self.advantage_standard_error
+        return is_above_noise(self.advantage, self.advantage_standard_error)
 
 
 def score_labels(labels: Sequence[str], predicted: Sequence[str]) -> TaskScore:

@@ -28,3 +28,12 @@ def clustered_standard_error(values: NDArray[np.generic], cluster_of: NDArray[np
 def proportion_standard_error(share: float, count: int) -> float:
     """Standard error of a share of ``count`` independent trials."""
     return float(np.sqrt(share * (1.0 - share) / count))
+
+
+# A difference counts when it is above this many of its standard errors.
+STANDARD_ERRORS_TO_WIN = 2.0
+
+
+def is_above_noise(difference: float, standard_error: float) -> bool:
+    """True for a difference above twice its standard error; False where the error is NaN."""
+    return bool(difference > STANDARD_ERRORS_TO_WIN * standard_error)

@@ -56,6 +56,7 @@ def build_masked_lm(config: BertConfig, *, seed: int) -> BertForMaskedLM:
         torch.manual_seed(seed)
         model = BertForMaskedLM(config)
         point_first_layer_at_neighbours(model)
+        silence_later_layers(model)
     return freeze_token_types(model)
 
 
@@ -91,6 +92,21 @@ def point_first_layer_at_neighbours(model: BertForMaskedLM) -> None:
         rows = slice(head * head_size, head * head_size + plane)
         attention.query.weight[rows] = scale * _turn(frequencies * offset) @ basis.T
         attention.key.weight[rows] = scale * basis.T
+
+
+@torch.no_grad()
+def silence_later_layers(model: BertForMaskedLM) -> None:
+    """Start every layer after the first as the identity (modified in place).
+
+    The maps that close its two branches start at zero, so a deep encoder starts as a shallow one instead of
+    blurring what the first layer found, and is not behind it in a short training.
+
+    References:
+        Zhang et al. 2019, Fixup initialization, arXiv 1901.09321, which starts residual branches at zero.
+    """
+    for layer in model.bert.encoder.layer[1:]:
+        torch.nn.init.zeros_(layer.attention.output.dense.weight)
+        torch.nn.init.zeros_(layer.output.dense.weight)
 
 
 def _turn(angles: Tensor) -> Tensor:

@@ -137,7 +137,9 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def build_headless_encoder(shape: BertShape, *, vocabulary_size: int, sequence_length: int) -> BertModel:
+def build_headless_encoder(
+    shape: BertShape, *, vocabulary_size: int, sequence_length: int, device: str = "cpu"
+) -> BertModel:
     """An encoder without pooler and head, in evaluation mode, with weights that are right for timing only.
 
     The weights are one block of small noise, repeated: the time of a pass does not depend on them, and
@@ -145,8 +147,8 @@ def build_headless_encoder(shape: BertShape, *, vocabulary_size: int, sequence_l
     """
     config = bert_config(shape, vocabulary_size=vocabulary_size, max_positions=sequence_length)
     with torch.device("meta"):
-        model = BertModel(config, add_pooling_layer=False)
-    model.to_empty(device="cpu")
+        model: BertModel = BertModel(config, add_pooling_layer=False)
+    model.to_empty(device=device)
     noise = WEIGHT_SCALE * torch.randn(NOISE_SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -155,7 +157,8 @@ def build_headless_encoder(shape: BertShape, *, vocabulary_size: int, sequence_l
         # Buffers are no parameters, and to_empty left them unset.
         model.embeddings.position_ids.copy_(torch.arange(sequence_length).unsqueeze(0))
         model.embeddings.token_type_ids.zero_()
-    return model.eval()
+    model.eval()
+    return model
 
 
 def time_shapes(
@@ -199,9 +202,9 @@ def time_shapes(
     for number, group in enumerate(groups, 1):
         models = {
             shape.identifier: build_headless_encoder(
-                shape, vocabulary_size=vocabulary_size, sequence_length=sequence_length
-            ).to(device)
-            for shape in group
+                shape, vocabulary_size=vocabulary_size, sequence_length=sequence_length, device=device
+            )
+            for shape in track(group, "building encoders to time", total=len(group))
         }
         latencies = measure_latency(
             models,

@@ -1,0 +1,55 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bort_kedro.core.selection import choose
+from bort_kedro.errors import TrainingError
+
+MAXIMUM = {"parameters": 100.0, "operations": 1000.0, "error": 0.5}
+
+
+def candidates(errors, standard_error=0.001):
+    count = len(errors)
+    return pd.DataFrame(
+        {
+            "parameters": np.linspace(10, 40, count),
+            "operations": np.linspace(100, 400, count),
+            "error": errors,
+            "error_standard_error": [standard_error if e == e else np.nan for e in errors],
+        }
+    )
+
+
+def test_largest_w_is_selected_and_the_second_is_the_runner_up():
+    choice = choose(candidates([0.9, 0.6, 0.58, 0.57]), maximum_point=MAXIMUM, unigram_error=0.95)
+    expected = [0.9 * 0.9 * 0.5 / 0.9, 0.8 * 0.8 * 0.5 / 0.6, 0.7 * 0.7 * 0.5 / 0.58, 0.6 * 0.6 * 0.5 / 0.57]
+    np.testing.assert_allclose(choice.table["w"], expected)
+    assert (choice.selected, choice.runner_up) == (1, 0)
+    assert choice.table["is_selected"].tolist() == [False, True, False, False]
+    assert choice.is_distinguishable
+
+
+def test_two_best_within_their_noise_are_not_told_apart():
+    noisy = choose(candidates([0.9, 0.6, 0.58], 0.2), maximum_point=MAXIMUM, unigram_error=2.0)
+    assert not noisy.is_distinguishable
+
+
+def test_untrained_candidates_have_no_w_and_are_not_on_the_front():
+    choice = choose(candidates([0.9, np.nan, 0.6]), maximum_point=MAXIMUM, unigram_error=0.95)
+    assert choice.table["w"].isna().tolist() == [False, True, False]
+    assert choice.table["is_pareto"].tolist() == [True, False, True]
+
+
+def test_candidates_on_the_unigram_plateau_are_flagged_and_not_ranked():
+    choice = choose(candidates([0.949, 0.7], 0.001), maximum_point=MAXIMUM, unigram_error=0.95)
+    assert choice.table["is_on_plateau"].tolist() == [True, False]
+    assert choice.selected == 1
+    assert choice.runner_up is None
+
+
+def test_nothing_off_the_plateau_stops_the_search_and_says_what_to_change():
+    with pytest.raises(TrainingError) as caught:
+        choose(candidates([0.95, 0.951]), maximum_point=MAXIMUM, unigram_error=0.95)
+    assert "None of the 2 trained candidates" in str(caught.value)
+    assert "error 0.950" in str(caught.value)
+    assert "params:search.training.optimization" in str(caught.value)

@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from kedro.io.core import DatasetError, Version
+
+from bort_kedro.datasets.model_folder import PretrainedDataset, TokenizerDataset
+from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.models.pretrained import Pretrained, tokenizer_fingerprint
+
+
+@pytest.fixture
+def pretrained(tiny_shape, tiny_tokenizer):
+    config = bert_config(tiny_shape, vocabulary_size=len(tiny_tokenizer), max_positions=16)
+    return Pretrained(build_masked_lm(config, seed=0), tiny_tokenizer)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return PretrainedDataset(str(tmp_path / "encoder"), version=Version(None, None))
+
+
+def folder_of(dataset):
+    return Path(dataset._get_load_path())
+
+
+def test_model_and_tokenizer_come_back_the_same(dataset, pretrained):
+    dataset.save(pretrained)
+    loaded = dataset.load()
+    assert loaded.fingerprint == pretrained.fingerprint
+    inputs = pretrained.tokenizer("The mean of the array.", return_tensors="pt")
+    assert loaded.tokenizer("The mean of the array.")["input_ids"] == inputs["input_ids"][0].tolist()
+    pretrained.model.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded.model(**inputs).logits, pretrained.model(**inputs).logits)
+
+
+def test_folder_has_safetensors_and_no_pickle_and_nothing_temporary(dataset, pretrained):
+    dataset.save(pretrained)
+    names = {path.name for path in folder_of(dataset).iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    assert [path.name for path in folder_of(dataset).parent.iterdir()] == ["encoder"]
+
+
+def test_folder_opens_in_transformers_pipeline(dataset, pretrained):
+    from transformers import pipeline
+
+    dataset.save(pretrained)
+    answers = pipeline("fill-mask", model=str(folder_of(dataset)))("The <mask> of the array.")
+    assert len(answers) == 5
+
+
+def test_a_save_that_fails_leaves_no_version(dataset, pretrained, monkeypatch):
+    def fail(folder):
+        Path(folder, "half").write_text("x")
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(pretrained.model, "save_pretrained", fail)
+    with pytest.raises(DatasetError, match="killed"):
+        dataset.save(pretrained)
+    assert not dataset.exists()
+
+
+def cause(dataset):
+    with pytest.raises(DatasetError) as caught:
+        dataset.load()
+    return str(caught.value.__cause__)
+
+
+def test_tokenizer_of_another_size_is_refused(dataset, pretrained):
+    dataset.save(pretrained)
+    path = folder_of(dataset) / "tokenizer.json"
+    content = json.loads(path.read_text())
+    dropped = max(content["model"]["vocab"], key=content["model"]["vocab"].get)
+    del content["model"]["vocab"][dropped]
+    content["model"]["merges"] = content["model"]["merges"][:-1]
+    path.write_text(json.dumps(content))
+    assert "the tokenizer has 299 ids but the model has 300 word embeddings" in cause(dataset)
+
+
+def test_truncated_weights_are_refused(dataset, pretrained):
+    dataset.save(pretrained)
+    weights = folder_of(dataset) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    message = cause(dataset)
+    assert "cannot be opened as BertForMaskedLM" in message
+    assert "run the stage that makes it again" in message
+
+
+def test_missing_weights_are_named(dataset, pretrained):
+    dataset.save(pretrained)
+    (folder_of(dataset) / "model.safetensors").unlink()
+    assert "has no model.safetensors, the only weights accepted" in cause(dataset)
+
+
+def test_tokenizer_comes_back_the_same(tmp_path, tiny_tokenizer):
+    dataset = TokenizerDataset(str(tmp_path / "tokenizer"), version=Version(None, None))
+    dataset.save(tiny_tokenizer)
+    assert tokenizer_fingerprint(dataset.load()) == tokenizer_fingerprint(tiny_tokenizer)

@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from bort_kedro.core.saved_state import SavedState
+from bort_kedro.datasets.training_states import TrainingStates, TrainingStatesDataset
+
+
+def state(step):
+    return SavedState(step, {"model.weight": torch.full((2, 3), float(step))}, {"history": [{"step": step}]})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return TrainingStates(tmp_path, keep=2).of("search/D1-A2-H4-I8", {"seed": 0})
+
+
+def files(tmp_path, pattern="step-*.safetensors"):
+    return sorted(tmp_path.rglob(pattern))
+
+
+def test_latest_is_the_newest_state_with_its_tensors_and_record(folder):
+    assert folder.latest() is None
+    folder.put(state(1))
+    folder.put(state(2))
+    latest = folder.latest()
+    assert latest.step == 2
+    assert latest.record == {"history": [{"step": 2}]}
+    torch.testing.assert_close(latest.tensors["model.weight"], torch.full((2, 3), 2.0))
+
+
+def test_only_the_newest_states_are_kept(folder, tmp_path):
+    for step in (1, 2, 3):
+        folder.put(state(step))
+    assert [path.name[:14] for path in files(tmp_path)] == ["step-000000002", "step-000000003"]
+
+
+@pytest.mark.parametrize("harm", ["truncated", "altered"])
+def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(folder, tmp_path, caplog, harm):
+    folder.put(state(1))
+    folder.put(state(2))
+    newest = files(tmp_path)[-1]
+    data = bytearray(newest.read_bytes())
+    if harm == "truncated":
+        data = data[:-5]
+    else:
+        data[-1] ^= 1
+    newest.write_bytes(data)
+    assert folder.latest().step == 1
+    assert "is truncated or altered" in caplog.text
+    assert newest.name in caplog.text
+    assert len(files(tmp_path, "*.damaged")) == 1
+
+
+def test_changed_identity_leads_to_another_training(tmp_path):
+    states = TrainingStates(tmp_path, keep=2)
+    states.of("a", {"seed": 0}).put(state(5))
+    assert states.of("a", {"seed": 1}).latest() is None
+    assert states.of("a", {"seed": 0}).latest().step == 5
+
+
+def test_identity_does_not_depend_on_the_order_of_keys(tmp_path):
+    states = TrainingStates(tmp_path, keep=2)
+    states.of("a", {"x": 1, "y": 2}).put(state(5))
+    assert states.of("a", {"y": 2, "x": 1}).latest().step == 5
+
+
+def test_a_write_that_was_killed_is_not_seen(folder, tmp_path):
+    folder.put(state(1))
+    part = files(tmp_path)[0].parent / ".step-000000002-0123456789abcdef.safetensors.77.part"
+    part.write_bytes(b"half")
+    assert folder.latest().step == 1
+
+
+def test_dataset_loads_a_handle_and_refuses_to_save(tmp_path):
+    dataset = TrainingStatesDataset(str(tmp_path))
+    dataset.load().of("a", {}).put(state(3))
+    assert dataset.load().of("a", {}).latest().step == 3
+    with pytest.raises(Exception, match="written through the handle"):
+        dataset.save("anything")

@@ -1,0 +1,115 @@
+"""All parameters are checked at once, and the message says what to do."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from bort_kedro.configuration import check_parameters, configuration_hash
+from bort_kedro.core.search_space import enumerate_shapes
+from bort_kedro.errors import ConfigurationError
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def load(environment: str) -> dict[str, Any]:
+    loader = OmegaConfigLoader(
+        str(CONF), env=environment, base_env="base", default_run_env="local", merge_strategy={"parameters": "soft"}
+    )
+    return dict(loader["parameters"])
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    return copy.deepcopy(load("smoke"))
+
+
+def fault(raw: dict[str, Any]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        check_parameters(raw)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("environment", ["base", "paper", "smoke"])
+def test_every_environment_gives_complete_parameters(environment):
+    parameters = check_parameters(load(environment))
+    assert parameters.corpus.sequence_length <= parameters.corpus.max_positions
+
+
+def test_published_space_has_three_hundred_candidates_and_sixty_tuples_that_cannot_be_built():
+    space = enumerate_shapes(**check_parameters(load("paper")).search.space.model_dump())
+    assert (len(space.shapes), len(space.invalid)) == (300, 60)
+    assert {(d, a, h) for d, a, h, _ in space.invalid} == {
+        (d, a, h) for d in (2, 4, 6, 8, 10, 12) for a, h in [(12, 512), (12, 1024)]
+    }
+
+
+def test_mistyped_stage_names_the_likely_one(raw):
+    raw["serach"] = raw.pop("search")
+    message = fault(raw)
+    assert "`serach` is unknown" in message
+    assert "Did you mean `search`?" in message
+    assert "`search` is missing" in message
+
+
+def test_mistyped_nested_key_names_its_path_and_the_likely_one(raw):
+    raw["search"]["training"]["optimization"]["num_step"] = 7
+    message = fault(raw)
+    assert "`search.training.optimization.num_step` is unknown (value 7)" in message
+    assert "Did you mean `num_steps`?" in message
+
+
+def test_all_faults_come_at_once(raw):
+    raw["corpus"]["seed"] = "one"
+    raw["search"]["interval"] = 0
+    message = fault(raw)
+    assert message.startswith("2 parameter(s) cannot be used")
+    assert "`corpus.seed` (value 'one')" in message
+    assert "`search.interval` (value 0): Input should be greater than 0" in message
+
+
+def test_sequence_longer_than_positions_is_refused(raw):
+    raw["corpus"].update(sequence_length=128, max_positions=64)
+    assert "sequence_length 128 is over max_positions 64" in fault(raw)
+
+
+def test_heads_that_do_not_divide_hidden_size_are_refused(raw):
+    raw["search"]["maximum_point"].update(num_attention_heads=3, hidden_size=64)
+    assert "hidden_size 64 leaves a remainder of 1 when split over 3 heads" in fault(raw)
+
+
+def test_space_without_any_buildable_shape_is_refused(raw):
+    raw["search"]["space"].update(num_attention_heads=[3], hidden_size=[16, 32])
+    assert "no number of heads in [3] divides a hidden_size in [16, 32]" in fault(raw)
+
+
+def test_maximum_point_below_the_space_is_refused(raw):
+    raw["search"]["maximum_point"]["num_hidden_layers"] = 1
+    assert "maximum_point.num_hidden_layers is 1, below the space's largest 2" in fault(raw)
+
+
+def test_unknown_strategy_lists_the_known_ones(raw):
+    raw["search"]["strategy"] = "genetic"
+    assert "strategy is `genetic`, allowed are fptas, exhaustive" in fault(raw)
+
+
+def test_splits_that_leave_nothing_to_train_on_are_refused(raw):
+    raw["corpus"]["splits"] = {"validation": 0.4, "test": 0.3, "tasks": 0.3}
+    assert "validation + test + tasks is 1; it must stay below 1" in fault(raw)
+
+
+def test_configuration_hash_follows_every_value_and_nothing_else(raw):
+    before = configuration_hash(check_parameters(raw))
+    assert configuration_hash(check_parameters(dict(reversed(raw.items())))) == before
+    raw["corpus"]["seed"] += 1
+    assert configuration_hash(check_parameters(raw)) != before
+
+
+def test_parameters_cannot_be_changed_once_built(raw):
+    parameters = check_parameters(raw)
+    with pytest.raises(ValueError, match="frozen"):
+        parameters.corpus.seed = 3

@@ -1,0 +1,167 @@
+"""The commands a user types, in a copy of the project, with the smallest configuration."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+
+import pandas as pd
+import pytest
+from project_copy import ProjectCopy
+
+from bort_kedro.pipeline_registry import register_pipelines
+
+pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project in which every stage has run once."""
+    copy = ProjectCopy(tmp_path_factory.mktemp("project"))
+    status, output = copy.run()
+    assert status == 0, output
+    copy.first_output = output
+    return copy
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A project in which nothing has run."""
+    return ProjectCopy(tmp_path)
+
+
+def deterministic_results(project):
+    """Every metric and table that no clock goes into."""
+    data = project.root / "data"
+    results = {str(path.name): project.read(f"08_reporting/metrics/{path.name}") for path in (data / "08_reporting/metrics").iterdir()}
+    results["pretraining"] = project.read("08_reporting/pretraining_metrics.json")
+    results["selected"] = project.read("07_model_output/selected_shape.json")
+    table = pd.read_csv(project.latest("08_reporting/candidate_table.csv"))
+    results["candidates"] = table.drop(columns="latency_ms").to_json()
+    return results
+
+
+def test_smoke_run_writes_every_output_of_the_catalog(project):
+    pipeline = register_pipelines()["__default__"]
+    written = project.read("08_reporting/run_manifest.json")["datasets_written"]
+    assert set(written) == {name for node in pipeline.nodes for name in node.outputs}
+
+
+def test_nothing_temporary_is_left(project):
+    assert [path for path in (project.root / "data").rglob("*.part")] == []
+
+
+def test_selected_shape_is_the_ranked_candidate_with_the_largest_w(project):
+    table = pd.read_csv(project.latest("08_reporting/candidate_table.csv"))
+    best = table.loc[table["w"].idxmax()]
+    assert project.read("07_model_output/selected_shape.json") == {
+        name: int(best[name])
+        for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
+    }
+
+
+def test_student_folder_has_the_selected_shape(project):
+    from transformers import AutoModel
+
+    config = AutoModel.from_pretrained(project.latest("06_models/student_encoder")).config
+    for name, value in project.read("07_model_output/selected_shape.json").items():
+        assert getattr(config, name) == value
+
+
+def test_finetuned_folder_opens_as_text_classification(project):
+    from transformers import pipeline
+
+    classify = pipeline("text-classification", model=str(project.latest("06_models/finetuned/order")))
+    assert classify("Return the mean of the array.")[0]["label"] in {"intact", "shuffled"}
+
+
+def test_manifest_says_what_the_run_was(project):
+    manifest = project.read("08_reporting/run_manifest.json")
+    assert manifest["environment"] == "smoke"
+    assert manifest["pipelines"] == ["__default__"]
+    assert re.fullmatch(r"[0-9a-f]{16}", manifest["configuration_hash"])
+    assert manifest["seeds"]["corpus.seed"] == 0
+    assert manifest["packages"]["kedro"].startswith("1.7")
+    assert manifest["device"]["cpu_count"] >= 1
+    assert manifest["datasets_read"] == {}
+
+
+def test_tracked_run_has_flat_parameters_histories_and_artifacts(project):
+    from mlflow import MlflowClient
+
+    run = project.tracked_runs()[-1]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["search.training.optimization.num_steps"] == "60"
+    client = MlflowClient(f"sqlite:///{project.root}/mlruns.db")
+    history = client.get_metric_history(run.info.run_id, "student_history.masked_lm_loss")
+    assert [point.step for point in history] == list(range(1, 41))
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert {"candidate_table.json", "pareto_plot.html", "selected_shape.json", "report.md"} <= names
+    metrics = project.read("08_reporting/metrics/library.json")
+    assert run.data.metrics["library.metrics.accuracy"] == pytest.approx(metrics["accuracy"])
+
+
+def test_running_again_trains_nothing_and_gives_identical_results(project):
+    before = deterministic_results(project)
+    weights = project.latest("06_models/student_encoder") / "model.safetensors"
+    states = {path: path.stat().st_mtime_ns for path in project.root.glob("data/06_models/training_states/**/*.safetensors")}
+    status, output = project.run()
+    assert status == 0, output
+    assert deterministic_results(project) == before
+    again = project.latest("06_models/student_encoder") / "model.safetensors"
+    assert again != weights
+    assert again.read_bytes() == weights.read_bytes()
+    assert {path: path.stat().st_mtime_ns for path in states} == states
+
+
+def test_training_killed_in_the_middle_resumes_to_the_same_weights(project):
+    weights = (project.latest("06_models/student_encoder") / "model.safetensors").read_bytes()
+    states = project.root / "data" / "06_models" / "training_states" / "pretrain_distill"
+    for folder in states.glob("distilled-*"):
+        shutil.rmtree(folder)
+    process = project.start("--pipelines", "pretrain_distill")
+    killed = project.interrupt(
+        process, signal.SIGKILL, "06_models/training_states/pretrain_distill/distilled-*/step-000000020-*"
+    )
+    assert killed == -signal.SIGKILL
+    assert not list(states.glob("distilled-*/step-000000040-*")), "the training had ended before it was killed"
+    status, output = project.run("--pipelines", "pretrain_distill")
+    assert status == 0, output
+    assert (project.latest("06_models/student_encoder") / "model.safetensors").read_bytes() == weights
+
+
+def test_a_later_stage_without_its_inputs_says_which_stage_makes_them(fresh):
+    status, output = fresh.run("--pipelines", "finetune")
+    assert status == 1
+    assert "student_encoder: made by `kedro run --pipelines pretrain_distill`" in output
+    assert "corpus_documents: made by `kedro run --pipelines corpus`" in output
+    assert "Traceback" not in output
+
+
+def test_mistyped_parameter_on_the_command_line_stops_before_the_first_node(fresh):
+    status, output = fresh.run("--params", "serach.interval=3")
+    assert status == 1
+    assert "`serach` is unknown" in output
+    assert "Did you mean `search`?" in output
+    assert "Traceback" not in output
+    assert not any((fresh.root / "data").iterdir())
+
+
+def test_failed_run_is_tracked_as_failed_and_shows_no_traceback(fresh):
+    (fresh.root / "conf" / "smoke" / "catalog.yml").write_text(
+        "raw_corpus:\n  type: bort_kedro.datasets.text_sources.TextFilesDataset\n  paths: [absent/*.txt]\n"
+    )
+    status, output = fresh.run("--pipelines", "corpus")
+    assert status == 1
+    assert "No file matches `absent/*.txt`" in output
+    assert "Traceback" not in output
+    assert fresh.tracked_runs()[0].info.status == "FAILED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_is_tracked_as_killed(fresh, number):
+    process = fresh.start("--pipelines", "corpus")
+    status = fresh.interrupt(process, number, "02_intermediate/corpus_documents.parquet/*/*.parquet")
+    assert status != 0
+    assert fresh.tracked_runs()[0].info.status == "KILLED"

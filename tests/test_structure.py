@@ -1,0 +1,72 @@
+"""What holds of the project as a whole: registry, names, annotations, catalog, start-up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bort_kedro.pipeline_registry import STAGES, register_pipelines
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def pipelines():
+    return register_pipelines()
+
+
+def test_registry_has_the_five_stages_and_a_default_with_all_their_nodes(pipelines):
+    assert set(pipelines) == {"__default__", *STAGES}
+    names = {node.name for node in pipelines["__default__"].nodes}
+    assert names == {node.name for stage in STAGES for node in pipelines[stage].nodes}
+
+
+def test_search_brings_its_corpus_along(pipelines):
+    assert {node.name for node in pipelines["corpus"].nodes} <= {node.name for node in pipelines["search"].nodes}
+    assert pipelines["search"].inputs() - {"raw_corpus", "training_states"} == {
+        name for name in pipelines["search"].inputs() if name.startswith("params:")
+    }
+
+
+def test_every_node_is_named_after_its_function(pipelines):
+    for node in pipelines["__default__"].nodes:
+        assert node.name.endswith("_node"), node.name
+
+
+def test_every_node_annotation_resolves_at_run_time(pipelines):
+    for node in pipelines["__default__"].nodes:
+        hints = typing.get_type_hints(getattr(node.func, "func", node.func))
+        assert "return" in hints, node.name
+
+
+def test_every_dataset_has_a_catalog_entry_with_a_layer(pipelines):
+    entries: dict = {}
+    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
+        entries |= yaml.safe_load(file.read_text())
+    for name in pipelines["__default__"].datasets():
+        if name.startswith("params:"):
+            continue
+        entry = entries.get(name) or entries["{task}." + name.split(".", 1)[1]]
+        assert entry["metadata"]["kedro-viz"]["layer"], name
+
+
+def test_everything_a_stage_makes_is_versioned():
+    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
+        for name, entry in yaml.safe_load(file.read_text()).items():
+            if name not in {"raw_corpus", "training_states"}:
+                assert entry["versioned"] is True, name
+
+
+def test_the_registry_loads_neither_torch_nor_transformers():
+    heavy = "('torch', 'transformers', 'datasets', 'sklearn', 'plotly')"
+    code = (
+        "import sys; from bort_kedro.pipeline_registry import register_pipelines; register_pipelines(); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True)
+    assert done.stdout.strip() == "[]"
