@@ -18,7 +18,11 @@ CONF = Path(__file__).parent.parent / "conf"
 
 def load(environment: str) -> dict[str, Any]:
     loader = OmegaConfigLoader(
-        str(CONF), env=environment, base_env="base", default_run_env="local", merge_strategy={"parameters": "soft"}
+        str(CONF),
+        env=environment,
+        base_env="base",
+        default_run_env="local",
+        merge_strategy={"parameters": "soft"},
     )
     return dict(loader["parameters"])
 

@@ -8,9 +8,9 @@ import signal
 
 import pandas as pd
 import pytest
-from project_copy import ProjectCopy
 
 from bort_kedro.pipeline_registry import register_pipelines
+from project_copy import ProjectCopy
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
 
@@ -34,7 +34,10 @@ def fresh(tmp_path):
 def deterministic_results(project):
     """Every metric and table that no clock goes into."""
     data = project.root / "data"
-    results = {str(path.name): project.read(f"08_reporting/metrics/{path.name}") for path in (data / "08_reporting/metrics").iterdir()}
+    results = {
+        str(path.name): project.read(f"08_reporting/metrics/{path.name}")
+        for path in (data / "08_reporting/metrics").iterdir()
+    }
     results["pretraining"] = project.read("08_reporting/pretraining_metrics.json")
     results["selected"] = project.read("07_model_output/selected_shape.json")
     table = pd.read_csv(project.latest("08_reporting/candidate_table.csv"))
@@ -105,7 +108,9 @@ def test_tracked_run_has_flat_parameters_histories_and_artifacts(project):
 def test_running_again_trains_nothing_and_gives_identical_results(project):
     before = deterministic_results(project)
     weights = project.latest("06_models/student_encoder") / "model.safetensors"
-    states = {path: path.stat().st_mtime_ns for path in project.root.glob("data/06_models/training_states/**/*.safetensors")}
+    states = {
+        path: path.stat().st_mtime_ns for path in project.root.glob("data/06_models/training_states/**/*.safetensors")
+    }
     status, output = project.run()
     assert status == 0, output
     assert deterministic_results(project) == before

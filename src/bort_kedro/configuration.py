@@ -13,20 +13,7 @@ from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ValidationError
 
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.params import CorpusParams, FrozenModel, PretrainDistillParams, SearchParams
-from bort_kedro.params_evaluate import EvaluateParams
-from bort_kedro.params_finetune import FinetuneParams
-
-
-class Parameters(FrozenModel):
-    """Everything under ``conf/*/parameters_*.yml``: one block a stage."""
-
-    corpus: CorpusParams
-    search: SearchParams
-    pretrain_distill: PretrainDistillParams
-    finetune: FinetuneParams
-    evaluate: EvaluateParams
-
+from bort_kedro.params import Parameters
 
 _active: list[Parameters] = []
 

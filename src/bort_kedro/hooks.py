@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 # Below this much free space a run of the embedded default cannot end well.
 MINIMUM_FREE_BYTES = 500 * 10**6
-MANIFEST_PACKAGES = ("kedro", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas", "mlflow")
+MANIFEST_PACKAGES = (
+    "kedro",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "numpy",
+    "pandas",
+    "mlflow",
+)
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -50,9 +59,7 @@ class PreflightHook:
     """Checks, before the first node, that inputs are there and outputs can be written."""
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         _require_inputs(pipeline, catalog)
         _require_room(Path(run_params["project_path"]) / "data")
 

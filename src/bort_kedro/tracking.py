@@ -60,16 +60,12 @@ class TrackingHook(MlflowHook):
         self._catalog = catalog
 
     @hook_impl
-    def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         super().before_pipeline_run(run_params, pipeline, catalog)
         self._handlers = _on_signals(self._kill)
 
     @hook_impl
-    def before_node_run(
-        self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool
-    ) -> None:
+    def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
         flat = {
             name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
             for name, value in inputs.items()
@@ -90,9 +86,7 @@ class TrackingHook(MlflowHook):
             _log_artifact(name, data)
 
     @hook_impl
-    def after_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         super().after_pipeline_run(run_params, pipeline, catalog)
         _restore(self._handlers)
 

@@ -6,9 +6,7 @@ from bort_kedro.core.tokens import TokenBlocks
 
 # Ids 0 to 4 are special. In training 6 follows 5 twice and 7 once; 8 is most frequent; 5 never follows 8
 # inside a block, only across one.
-BLOCKS = TokenBlocks.from_blocks(
-    [[0, 5, 6, 8, 2], [0, 5, 6, 8, 2], [0, 5, 7, 8, 8, 2], [0, 8, 2]], vocabulary_size=10
-)
+BLOCKS = TokenBlocks.from_blocks([[0, 5, 6, 8, 2], [0, 5, 6, 8, 2], [0, 5, 7, 8, 8, 2], [0, 8, 2]], vocabulary_size=10)
 IS_ORDINARY = np.array([False] * 5 + [True] * 5)
 
 

@@ -37,8 +37,7 @@ def _corpus(num_documents: int = 60, sources: tuple[str, ...] = ("numpy", "scipy
     for number in range(num_documents):
         generator = np.random.default_rng(number)
         written = [
-            f"Sentence d{number}s{place} {' '.join(generator.choice(WORDS, 5, replace=False))}."
-            for place in range(4)
+            f"Sentence d{number}s{place} {' '.join(generator.choice(WORDS, 5, replace=False))}." for place in range(4)
         ]
         lines = [" ".join(written[:2]), " ".join(written[2:])]
         documents.append(Document(f"doc{number}", sources[number % len(sources)], "\n".join(lines)))
@@ -162,9 +161,7 @@ def test_neither_sentence_alone_tells_the_label_of_adjacent():
 
 def test_repeated_sentence_is_used_once_and_breaks_adjacency():
     documents = [
-        Document(
-            document.document_id, document.source, document.text + "\nThis sentence stands everywhere here."
-        )
+        Document(document.document_id, document.source, document.text + "\nThis sentence stands everywhere here.")
         for document in _corpus()
     ]
     settings = replace(SETTINGS, max_examples={"train": 1000, "dev": 1000, "test": 1000})
@@ -201,17 +198,13 @@ def test_rows_of_one_document_stay_in_one_split():
 
 
 def test_unknown_task_lists_choices():
-    with pytest.raises(
-        TaskError, match=r"no built-in task `libary`.*library, order, adjacent.*`libary.examples`"
-    ):
+    with pytest.raises(TaskError, match=r"no built-in task `libary`.*library, order, adjacent.*`libary.examples`"):
         build_examples("libary", _corpus(), SETTINGS)
 
 
 @pytest.mark.parametrize("task", BUILTIN_TASKS)
 def test_too_few_documents_are_refused_with_sizes(task):
-    with pytest.raises(
-        TaskError, match=rf"`{task}`: too few documents.*dev 0.*params:finetune.builtin_tasks"
-    ):
+    with pytest.raises(TaskError, match=rf"`{task}`: too few documents.*dev 0.*params:finetune.builtin_tasks"):
         build_examples(task, _corpus(2), SETTINGS)
 
 

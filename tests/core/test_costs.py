@@ -51,9 +51,7 @@ def test_multiply_accumulates_are_half_the_products_that_torch_counts(shape, len
     hidden = torch.zeros(1, length, shape.hidden_size, device="meta")
     with FlopCounterMode(display=False) as counter:
         model.encoder(hidden)
-    assert (
-        counter.get_total_flops() == 2 * count_operations(shape, sequence_length=length).multiply_accumulates
-    )
+    assert counter.get_total_flops() == 2 * count_operations(shape, sequence_length=length).multiply_accumulates
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -65,21 +63,20 @@ def test_head_products_are_half_those_that_torch_counts(shape):
     assert counter.get_total_flops() == 2 * operations.multiply_accumulates
 
 
-def test_operations_of_the_smallest_layer_equal_the_hand_count():
-    # D = A = H = I = 1, L = 2. Products: projections 4 * 2, scores and mixing 2 * 4, feed-forward 2 * 2.
-    operations = count_operations(BertShape(1, 1, 1, 1), sequence_length=2)
-    assert operations.multiply_accumulates == 8 + 8 + 4
-    # Others: biases 2 * 6, two residuals and norms 2 * 2 * 9, scaling and softmax 4 * 5, activation 8 * 2.
-    assert operations.other == 12 + 36 + 20 + 16
-    assert operations.total == 2 * 20 + 84
+def test_operations_of_a_small_encoder_equal_the_hand_count():
+    # (D, A, H, I) = (2, 2, 2, 3) and L = 2. Products of a layer: projections 4 * 2 * 4, scores and mixing
+    # 2 * 4 * 2, feed-forward 2 * 2 * 2 * 3.
+    operations = count_operations(BertShape(2, 2, 2, 3), sequence_length=2)
+    assert operations.multiply_accumulates == 2 * (32 + 16 + 24)
+    # Others: biases 2 * (5 * 2 + 3), two residuals and norms 2 * 2 * 2 * 9, scaling and softmax of two heads
+    # 2 * 4 * 5, activation 8 * 2 * 3.
+    assert operations.other == 2 * (26 + 72 + 40 + 48)
+    assert operations.total == 2 * 144 + 372
 
 
 def test_operations_grow_with_depth_alone_as_the_middle_part_should():
     one, four = BertShape(1, 8, 1024, 768), BertShape(4, 8, 1024, 768)
-    assert (
-        count_operations(four, sequence_length=128).total
-        == 4 * count_operations(one, sequence_length=128).total
-    )
+    assert count_operations(four, sequence_length=128).total == 4 * count_operations(one, sequence_length=128).total
     sizes = {"vocabulary_size": 100, "max_positions": 10}
     assert count_parameters(four, **sizes).encoder == 4 * count_parameters(one, **sizes).encoder
     assert count_parameters(four, **sizes).embeddings == count_parameters(one, **sizes).embeddings

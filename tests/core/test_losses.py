@@ -56,8 +56,7 @@ def test_logits_of_two_vocabularies_are_refused_with_both_shapes():
     with pytest.raises(ValueError, match="shape") as caught:
         distillation_loss(torch.zeros(2, 5), torch.zeros(2, 6), temperature=1.0)
     assert str(caught.value) == (
-        "student logits (2, 5) and teacher logits (2, 6) must have the same shape (N, V): "
-        "do both use one tokenizer?"
+        "student logits (2, 5) and teacher logits (2, 6) must have the same shape (N, V): do both use one tokenizer?"
     )
 
 

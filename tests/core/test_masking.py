@@ -73,9 +73,7 @@ def test_special_tokens_are_never_predicted_and_never_drawn():
 def test_hidden_positions_are_spread_evenly_over_the_block():
     block = np.full(40, 9, dtype=np.uint16)
     num_blocks, share = 2000, 0.25
-    times = sum(
-        (masked(block, block=index, share=share)[1] != IGNORED).astype(int) for index in range(num_blocks)
-    )
+    times = sum((masked(block, block=index, share=share)[1] != IGNORED).astype(int) for index in range(num_blocks))
     spread = math.sqrt(num_blocks * share * (1 - share))
     assert np.all(np.abs(times - num_blocks * share) < 5 * spread)
 

@@ -16,8 +16,7 @@ from bort_kedro.core.schedules import linear_warmup_then_decay
 )
 def test_factors_equal_the_hand_table(num_steps, warmup_share, factors):
     computed = [
-        linear_warmup_then_decay(step, num_steps=num_steps, warmup_share=warmup_share)
-        for step in range(num_steps)
+        linear_warmup_then_decay(step, num_steps=num_steps, warmup_share=warmup_share) for step in range(num_steps)
     ]
     assert computed == pytest.approx(factors)
 

@@ -38,9 +38,7 @@ def test_standard_error_of_w_matches_a_finite_difference():
 def test_pareto_front_equals_brute_force():
     generator = np.random.default_rng(1)
     points = generator.integers(0, 6, size=(60, 3)).astype(float)
-    expected = [
-        not any((other <= point).all() and (other < point).any() for other in points) for point in points
-    ]
+    expected = [not any((other <= point).all() and (other < point).any() for other in points) for point in points]
     assert pareto_front(points).tolist() == expected
 
 

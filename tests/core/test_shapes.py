@@ -32,9 +32,7 @@ def test_a_size_below_one_is_refused_by_its_name(values, name):
     )
 
 
-@pytest.mark.parametrize(
-    ("hidden", "heads", "remainder"), [(1024, 12, 4), (768, 12, 0), (512, 16, 0), (7, 3, 1)]
-)
+@pytest.mark.parametrize(("hidden", "heads", "remainder"), [(1024, 12, 4), (768, 12, 0), (512, 16, 0), (7, 3, 1)])
 def test_head_remainder_equals_hand_value(hidden, heads, remainder):
     assert head_remainder(hidden, heads) == remainder
 

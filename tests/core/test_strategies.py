@@ -6,7 +6,14 @@ from bort_kedro.errors import ConfigurationError
 
 @pytest.mark.parametrize(
     ("num_candidates", "interval", "expected"),
-    [(9, 3, [1, 4, 7]), (10, 3, [1, 4, 7, 9]), (10, 4, [1, 5, 8]), (3, 5, [1]), (4, 1, [0, 1, 2, 3]), (1, 9, [0])],
+    [
+        (9, 3, [1, 4, 7]),
+        (10, 3, [1, 4, 7, 9]),
+        (10, 4, [1, 5, 8]),
+        (3, 5, [1]),
+        (4, 1, [0, 1, 2, 3]),
+        (1, 9, [0]),
+    ],
 )
 def test_fptas_trains_the_middle_of_each_interval(num_candidates, interval, expected):
     assert build_strategy("fptas", num_candidates=num_candidates, interval=interval).ask({}) == expected

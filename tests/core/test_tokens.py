@@ -42,9 +42,7 @@ def test_blocks_come_back_as_they_were_packed():
     assert blocks.offsets.dtype == np.int64
 
 
-@pytest.mark.parametrize(
-    ("vocabulary_size", "dtype"), [(300, np.uint16), (65_536, np.uint16), (65_537, np.uint32)]
-)
+@pytest.mark.parametrize(("vocabulary_size", "dtype"), [(300, np.uint16), (65_536, np.uint16), (65_537, np.uint32)])
 def test_an_id_takes_two_bytes_while_the_largest_fits(vocabulary_size, dtype):
     blocks = TokenBlocks.from_blocks([[0, vocabulary_size - 1]], vocabulary_size=vocabulary_size)
     assert blocks.ids.dtype == dtype
@@ -62,9 +60,7 @@ def test_ordinary_ids_are_all_but_the_special_ones():
     assert vocabulary.is_ordinary.tolist() == [False, False, True, True, False, True]
 
 
-def test_the_tiny_tokenizer_of_the_tests_has_the_layout_that_the_project_uses(
-    tiny_tokenizer, tiny_vocabulary
-):
+def test_the_tiny_tokenizer_of_the_tests_has_the_layout_that_the_project_uses(tiny_tokenizer, tiny_vocabulary):
     assert len(tiny_tokenizer) == 300
     assert tiny_tokenizer.convert_ids_to_tokens(range(5)) == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     ids = tiny_tokenizer("the mean", "of it")["input_ids"]

@@ -57,9 +57,7 @@ def failing(number):
     return fail
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", "")
-)
+@pytest.mark.parametrize(("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_saved_value_comes_back_and_stands_alone_in_its_folder(tmp_path, kind, value, arguments):
     dataset = kind(filepath=str(tmp_path / "deep" / "value.bin"), **arguments)
     assert not dataset.exists()
@@ -68,9 +66,7 @@ def test_a_saved_value_comes_back_and_stands_alone_in_its_folder(tmp_path, kind,
     assert files(tmp_path) == ["deep/value.bin"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", "")
-)
+@pytest.mark.parametrize(("kind", "value", "arguments"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_versioned_value_comes_back_from_its_version(tmp_path, kind, value, arguments):
     path = str(tmp_path / "value.bin")
     kind(filepath=path, version=Version(None, NEW), **arguments).save(value)
@@ -148,9 +144,7 @@ def test_a_value_is_not_at_its_place_before_it_is_complete(tmp_path, monkeypatch
     ids=["full", "read-only", "forbidden", "quota"],
 )
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "replace"])
-def test_a_disk_that_refuses_is_told_with_the_path_and_the_way_out(
-    tmp_path, monkeypatch, number, advice, call
-):
+def test_a_disk_that_refuses_is_told_with_the_path_and_the_way_out(tmp_path, monkeypatch, number, advice, call):
     final = tmp_path / "value.json"
     monkeypatch.setattr(*((Path, "mkdir") if call == "mkdir" else (os, call)), failing(number))
     with pytest.raises(DatasetError) as caught:
@@ -158,8 +152,7 @@ def test_a_disk_that_refuses_is_told_with_the_path_and_the_way_out(
     fault = caught.value.__cause__
     assert isinstance(fault, StorageError)
     assert str(fault) == (
-        f"{final} cannot be written: {advice}, then run the same command again. "
-        "No part of the file was left behind."
+        f"{final} cannot be written: {advice}, then run the same command again. No part of the file was left behind."
     )
     assert str(fault) in str(caught.value)
     assert files(tmp_path) == []

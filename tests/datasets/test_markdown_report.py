@@ -61,9 +61,7 @@ def test_a_failed_save_leaves_nothing(tmp_path):
 def test_a_file_that_is_not_utf8_is_named_with_the_way_out(tmp_path):
     (tmp_path / "report.md").write_bytes(b"ok \xff")
     # Kedro wraps what a dataset raises.
-    with pytest.raises(
-        (StorageError, DatasetError), match=r"report\.md is not UTF-8 text: byte 0xff at offset 3"
-    ):
+    with pytest.raises((StorageError, DatasetError), match=r"report\.md is not UTF-8 text: byte 0xff at offset 3"):
         report(tmp_path / "report.md").load()
 
 

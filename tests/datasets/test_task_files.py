@@ -41,9 +41,7 @@ def _fault(dataset: TaskFilesDataset) -> str:
 
 
 def _rows(table: pd.DataFrame, split: str) -> list[tuple]:
-    return [
-        (row.text, row.text_pair, row.label) for row in table[table["split"] == split].itertuples(index=False)
-    ]
+    return [(row.text, row.text_pair, row.label) for row in table[table["split"] == split].itertuples(index=False)]
 
 
 def test_three_tsv_files_make_one_table(tmp_path):
@@ -108,10 +106,7 @@ def test_label_not_in_train_names_line_value_and_choices(tmp_path, split):
 
 def test_label_not_in_catalog_entry_is_refused_in_train_too(tmp_path):
     fault = _fault(_task(tmp_path, labels=["yes", "nope"]))
-    assert (
-        "train.tsv, line 3, column `label`: unknown label 'no'. Allowed, from `labels`: 'nope', 'yes'."
-        in fault
-    )
+    assert "train.tsv, line 3, column `label`: unknown label 'no'. Allowed, from `labels`: 'nope', 'yes'." in fault
 
 
 @pytest.mark.parametrize(
@@ -159,9 +154,7 @@ def test_broken_row_is_named_by_file_and_line(tmp_path, suffix, content, expecte
 
 def test_catalog_entry_that_cannot_be_read_lists_every_fault():
     with pytest.raises(TaskError) as caught:
-        TaskFilesDataset(
-            train="a.txt", dev="b.tsv", test="c.tsv", columns={"text": "x", "lable": "y"}, labels=["one"]
-        )
+        TaskFilesDataset(train="a.txt", dev="b.tsv", test="c.tsv", columns={"text": "x", "lable": "y"}, labels=["one"])
     fault = str(caught.value)
     assert "`columns` names the unknown column `lable`; `columns` lacks `label`" in fault
     assert "`train` is a.txt, whose suffix is `.txt`" in fault
@@ -207,9 +200,7 @@ def test_csv_gives_back_every_text_that_is_not_blank(tmp_path_factory, rows):
     # The default dialect ends lines as Windows does and quotes every text that holds a line end of any kind.
     writer = csv.writer(buffer)
     writer.writerows([("sentence", "label"), *rows])
-    loaded = _loads_what_was_written_or_names_the_row(
-        tmp_path_factory.mktemp("csv"), buffer.getvalue(), ".csv", rows
-    )
+    loaded = _loads_what_was_written_or_names_the_row(tmp_path_factory.mktemp("csv"), buffer.getvalue(), ".csv", rows)
     assert loaded == all(text.strip() for text, _ in rows)
 
 
@@ -227,7 +218,5 @@ def test_json_lines_give_back_every_text_that_is_not_blank(tmp_path_factory, row
     content = "".join(
         json.dumps({"sentence": text, "label": label}, ensure_ascii=ascii_only) + "\n" for text, label in rows
     )
-    loaded = _loads_what_was_written_or_names_the_row(
-        tmp_path_factory.mktemp("jsonl"), content, ".jsonl", rows
-    )
+    loaded = _loads_what_was_written_or_names_the_row(tmp_path_factory.mktemp("jsonl"), content, ".jsonl", rows)
     assert loaded == all(text.strip() for text, _ in rows)

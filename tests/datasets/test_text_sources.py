@@ -204,8 +204,7 @@ def test_an_unknown_boundary_is_refused_with_those_allowed():
     with pytest.raises(CorpusError) as caught:
         TextFilesDataset(["a.txt"], document_boundary="page")
     assert str(caught.value) == (
-        "Unknown document_boundary `page` in the catalog entry `raw_corpus`. "
-        "Allowed: file, section, paragraph, line."
+        "Unknown document_boundary `page` in the catalog entry `raw_corpus`. Allowed: file, section, paragraph, line."
     )
 
 
@@ -254,9 +253,7 @@ def fake_package(write, tmp_path, monkeypatch):
     write("bort_fake_package/__init__.py", FIRST_MODULE)
     write("bort_fake_package/part/second.py", SECOND_MODULE)
     write("bort_fake_package/tests/test_it.py", '"""The documentation of a test is not what we want here."""')
-    write(
-        "bort_fake_package/part/test_more.py", '"""The documentation of a test is not what we want here."""'
-    )
+    write("bort_fake_package/part/test_more.py", '"""The documentation of a test is not what we want here."""')
     monkeypatch.syspath_prepend(tmp_path)
     return "bort_fake_package"
 
@@ -286,13 +283,11 @@ def test_versions_name_the_distribution_of_each_package():
     }
 
 
-@pytest.mark.parametrize(
-    "package", ["no_such_package", "six_or_seven", "this", "bort_fake_package.part", "a-b"]
-)
+@pytest.mark.parametrize("package", ["no_such_package", "six_or_seven", "this", "bort_fake_package.part", "a-b"])
 def test_a_package_that_is_not_installed_as_a_folder_is_refused_by_its_name(fake_package, package):
     assert refusal(InstalledDocumentationDataset([fake_package, package]).load) == (
-        f"The package `{package}` is not installed, so its documentation cannot be read. Expected the "
-        "import name of an installed package with a folder of its own. Change `packages` in the catalog entry "
+        f"The package `{package}` is not installed, so its documentation cannot be read. Expected the import "
+        "name of an installed package with a folder of its own. Change `packages` in the catalog entry "
         f"`raw_corpus`, or install `{package}`."
     )
 
@@ -326,15 +321,11 @@ def test_real_wikipedia_gives_as_many_documents_as_doc_marks(real_data):
 
 @pytest.mark.real_data
 def test_real_gutenberg_books_lose_their_byte_order_mark_and_carriage_returns(real_data):
-    table = TextFilesDataset(
-        [str(real_data / "corpora" / "gutenberg" / "*.txt")], document_boundary="file"
-    ).load()
+    table = TextFilesDataset([str(real_data / "corpora" / "gutenberg" / "*.txt")], document_boundary="file").load()
     assert len(table) == 9
     assert not table["text"].str.contains("[\r\ufeff]", regex=True).any()
     alice = table.set_index("source")["text"]["pg11"]
-    assert alice.startswith(
-        "The Project Gutenberg eBook of Alice’s Adventures in Wonderland, by Lewis Carroll\n\nThis"
-    )
+    assert alice.startswith("The Project Gutenberg eBook of Alice’s Adventures in Wonderland, by Lewis Carroll\n\nThis")
 
 
 @pytest.mark.real_data

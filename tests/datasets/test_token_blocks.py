@@ -10,7 +10,10 @@ from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 
 @pytest.fixture
 def tokens(tiny_vocabulary, tiny_blocks):
-    return Tokens(tiny_vocabulary, {"train": tiny_blocks, "test": TokenBlocks.from_blocks([[0, 9, 2]], vocabulary_size=300)})
+    return Tokens(
+        tiny_vocabulary,
+        {"train": tiny_blocks, "test": TokenBlocks.from_blocks([[0, 9, 2]], vocabulary_size=300)},
+    )
 
 
 @pytest.fixture

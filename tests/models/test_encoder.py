@@ -62,9 +62,7 @@ def test_building_a_model_leaves_the_global_generator_as_it_was(config, model):
 def test_the_global_generator_does_not_reach_the_weights(config, model):
     torch.manual_seed(1234)
     again = build_masked_lm(config, seed=5)
-    assert torch.equal(
-        again.bert.embeddings.word_embeddings.weight, model.bert.embeddings.word_embeddings.weight
-    )
+    assert torch.equal(again.bert.embeddings.word_embeddings.weight, model.bert.embeddings.word_embeddings.weight)
 
 
 def test_decoder_is_tied_to_the_word_embeddings(model):
@@ -150,8 +148,7 @@ def test_a_classifier_is_dense_tanh_dense_over_the_first_token(model):
 
 def test_the_head_of_a_classifier_follows_its_seed(model):
     first, same, other = (
-        build_classifier(model, labels=["no", "yes"], seed=seed, dropout=0.1).classifier.weight
-        for seed in (1, 1, 2)
+        build_classifier(model, labels=["no", "yes"], seed=seed, dropout=0.1).classifier.weight for seed in (1, 1, 2)
     )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)

@@ -1,14 +1,18 @@
 """The evaluate slice with an in-memory catalog, and its parameters."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from bort_kedro.errors import TaskError
-from bort_kedro.params_evaluate import EvaluateParams
+from bort_kedro.params import EvaluateParams
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.nodes import measure_speed, score_task, summarise_tasks
 
@@ -49,6 +53,25 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "pretraining_metrics",
     }
     assert pipeline.outputs() == {"report", "speed_plot"}
+
+
+def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
+    command = "from bort_kedro.pipelines.evaluate import create_pipeline; create_pipeline(['library', 'order'])"
+    subprocess.run([sys.executable, "-W", "error", "-c", command], check=True)
+
+
+def test_tasks_are_scored_and_summarised_by_a_runner():
+    cost = {"trials": [{}], "seconds": 2.0, "labels": ["a", "b"], "truncated_share": 0.0}
+    catalog = DataCatalog(
+        {
+            "library.predictions": MemoryDataset(predictions()),
+            "library.finetuning_report": MemoryDataset(cost),
+        }
+    )
+    pipeline = create_pipeline(["library"]).only_nodes("library.score_task_node", "summarise_tasks_node")
+    outputs = SequentialRunner().run(pipeline, catalog)
+    (row,) = outputs["task_scores"].load().to_dict("records")
+    assert (row["task"], row["accuracy"], row["num_examples"], row["num_labels"]) == ("library", 0.5, 4, 2)
 
 
 def test_score_task_scores_test_at_the_top_and_dev_below():
@@ -105,9 +128,7 @@ def test_configurations_are_valid_and_the_default_times_the_references(env):
 
 def test_unknown_shape_is_refused_with_the_allowed_ones():
     values = parameters("smoke").speed.model_dump() | {"compare_with": ["bert_huge"]}
-    with pytest.raises(
-        ValidationError, match=r"\['bert_huge'\], allowed are different keys out of bert_large"
-    ):
+    with pytest.raises(ValidationError, match=r"\['bert_huge'\], allowed are different keys out of bert_large"):
         EvaluateParams(speed=values)
 
 

@@ -50,9 +50,7 @@ def test_pareto_figure_places_front_choice_and_maximum_point(candidate_table):
     assert list(traces["on the front"].x) == [1000]
     assert list(traces["other candidates"].x) == [3000]
     assert list(traces["maximum point"].y) == [50]
-    assert (
-        figure.layout.title.text == "Chosen: (2, 2, 64, 128), 2 times fewer parameters than the maximum point"
-    )
+    assert figure.layout.title.text == "Chosen: (2, 2, 64, 128), 2 times fewer parameters than the maximum point"
     assert figure.layout.xaxis.type == "log"
 
 
@@ -82,8 +80,7 @@ def test_training_curves_have_a_running_mean_for_each_model_and_say_where_it_end
 
 def speed_table(**medians):
     rows = [
-        SHAPE | {"name": name, "median_ms": median, "is_chosen": name == "chosen"}
-        for name, median in medians.items()
+        SHAPE | {"name": name, "median_ms": median, "is_chosen": name == "chosen"} for name, median in medians.items()
     ]
     table = pd.DataFrame(rows).assign(batch_size=1, sequence_length=128, num_threads=1)
     return table.assign(lower_quartile_ms=table["median_ms"] - 0.5, upper_quartile_ms=table["median_ms"] + 1)

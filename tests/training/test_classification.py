@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from bort_kedro.core.saved_state import SavedState
 from bort_kedro.errors import ConfigurationError, TaskError
 from bort_kedro.models.encoder import bert_config, build_classifier, build_masked_lm
 from bort_kedro.models.pretrained import Pretrained
@@ -22,6 +22,9 @@ from bort_kedro.training.classification import (
     trial_identity,
 )
 from bort_kedro.training.task_encoding import encode_task, label_names
+
+if TYPE_CHECKING:
+    from bort_kedro.core.saved_state import SavedState
 
 SETTINGS = FinetuningSettings(
     max_tokens=24,
@@ -88,7 +91,8 @@ def encoded(tiny_tokenizer):
 
 def test_classifier_learns_a_separable_task_and_says_so(pretrained):
     examples = _examples({"train": 160, "dev": 30, "test": 50})
-    result = finetune(pretrained, examples, SETTINGS, states=FakeStates(), task="toy")
+    settings = replace(SETTINGS, num_epochs=8)
+    result = finetune(pretrained, examples, settings, states=FakeStates(), task="toy")
     predictions = result.predictions
     test = predictions[predictions["split"] == "test"]
     assert (test["label"] == test["prediction"]).mean() == 1.0
@@ -138,9 +142,7 @@ def test_encoder_is_left_unchanged(pretrained):
 
 
 def test_grid_is_rates_times_seeds_with_epochs_as_steps(encoded):
-    grid = replace(SETTINGS, learning_rates=(1e-3, 2e-3), seeds=(5, 6), num_epochs=2.5).grid(
-        encoded.splits["train"]
-    )
+    grid = replace(SETTINGS, learning_rates=(1e-3, 2e-3), seeds=(5, 6), num_epochs=2.5).grid(encoded.splits["train"])
     assert [(trial.learning_rate, trial.seed) for trial in grid] == [
         (1e-3, 5),
         (1e-3, 6),
@@ -153,12 +155,8 @@ def test_grid_is_rates_times_seeds_with_epochs_as_steps(encoded):
 
 def test_best_trial_is_the_first_with_the_highest_dev_accuracy(pretrained, encoded, monkeypatch):
     scores = iter([0.5, 0.75, 0.75, 0.25])
-    monkeypatch.setattr(
-        "bort_kedro.training.classification.accuracy_of", lambda probabilities, labels: next(scores)
-    )
-    grid = replace(SETTINGS, learning_rates=(1e-4, 1e-3, 2e-3, 3e-3), num_epochs=1).grid(
-        encoded.splits["train"]
-    )
+    monkeypatch.setattr("bort_kedro.training.classification.accuracy_of", lambda probabilities, labels: next(scores))
+    grid = replace(SETTINGS, learning_rates=(1e-4, 1e-3, 2e-3, 3e-3), num_epochs=1).grid(encoded.splits["train"])
     trained = train_classifier(pretrained.model, encoded, grid, batch_tokens=256, dropout=0.0)
     assert (trained.best.index, trained.best.settings.learning_rate) == (1, 1e-3)
     assert [trial.dev_accuracy for trial in trained.trials] == [0.5, 0.75, 0.75, 0.25]

@@ -53,9 +53,7 @@ class Interrupted(Exception):
 @pytest.fixture
 def new_model(tiny_shape, tiny_vocabulary):
     def build(dropout=0.2):
-        config = bert_config(
-            tiny_shape, vocabulary_size=tiny_vocabulary.size, max_positions=16, dropout=dropout
-        )
+        config = bert_config(tiny_shape, vocabulary_size=tiny_vocabulary.size, max_positions=16, dropout=dropout)
         return build_masked_lm(config, seed=5)
 
     return build
@@ -178,9 +176,7 @@ def test_history_has_one_row_a_step_with_the_scheduled_learning_rate(new_model, 
     result = train(new_model(), masked_lm_objective, batch_at, SETTINGS)
     assert [row["step"] for row in result.history] == [1, 2, 3, 4, 5, 6, 7, 8]
     factors = [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
-    assert [row["learning_rate"] for row in result.history] == pytest.approx(
-        [1e-2 * factor for factor in factors]
-    )
+    assert [row["learning_rate"] for row in result.history] == pytest.approx([1e-2 * factor for factor in factors])
     assert set(result.history[0]) == {"step", "loss", "masked_accuracy", "learning_rate", "gradient_norm"}
     # Untrained, every one of the 300 ids is about equally likely.
     assert result.history[0]["loss"] == pytest.approx(math.log(300), abs=0.5)
@@ -191,9 +187,7 @@ def test_history_of_a_long_training_is_thinned_to_about_two_hundred_rows():
     model = torch.nn.Linear(1, 1)
     settings = dataclasses.replace(SETTINGS, num_steps=400, checkpoint_every_steps=400)
     batch = {"x": torch.ones(1, 1)}
-    result = train(
-        model, lambda net, given: {"loss": net(given["x"]).square().mean()}, lambda _: batch, settings
-    )
+    result = train(model, lambda net, given: {"loss": net(given["x"]).square().mean()}, lambda _: batch, settings)
     assert [row["step"] for row in result.history] == list(range(2, 401, 2))
 
 
@@ -232,30 +226,33 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step():
         "`no` in the parameters of this stage, then run the same command again."
     )
     assert sorted(store.states) == [4]
-    assert all(
-        value.isfinite().all() for value in store.states[4].tensors.values() if value.is_floating_point()
-    )
+    assert all(value.isfinite().all() for value in store.states[4].tensors.values() if value.is_floating_point())
 
 
 def test_the_gradient_is_clipped_to_the_norm_and_its_own_norm_is_told():
-    start = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.constant_(start.weight, 2.0)
-    seen = []
-
-    def loss(net, batch):
-        seen.append(net.weight.grad)
-        return {"loss": (net(batch["x"]) * 100).sum()}
-
-    result = train(
-        start,
-        loss,
-        lambda _: {"x": torch.ones(1, 1)},
-        dataclasses.replace(SETTINGS, num_steps=1, warmup_share=0.0),
-    )
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 2.0)
+    # An epsilon of 1 lets the size of the gradient be seen in Adam's first step, which is g / (|g| + 1).
+    settings = dataclasses.replace(SETTINGS, num_steps=1, warmup_share=0.0, adam_epsilon=1.0)
+    batch = {"x": torch.ones(1, 1)}
+    result = train(model, lambda net, given: {"loss": (net(given["x"]) * 100).sum()}, lambda _: batch, settings)
     assert result.history[0]["gradient_norm"] == pytest.approx(100.0)
-    # First step of AdamW: weight decay, then one learning rate against the sign of the gradient.
-    assert start.weight.item() == pytest.approx(2.0 * (1 - 1e-2 * 0.01) - 1e-2, abs=1e-6)
-    assert seen == [None]
+    assert model.weight.item() == pytest.approx(2.0 * (1 - 1e-2 * 0.01) - 1e-2 / 2, abs=1e-6)
+
+
+def test_one_process_may_train_in_one_precision_after_another(new_model, batch_at):
+    settings = dataclasses.replace(SETTINGS, num_steps=2)
+    full, half = (
+        train(
+            new_model(),
+            masked_lm_objective,
+            batch_at,
+            dataclasses.replace(settings, mixed_precision=precision),
+        )
+        for precision in ("no", "bf16")
+    )
+    assert half.history[0]["loss"] == pytest.approx(full.history[0]["loss"], rel=0.02)
+    assert half.history[0]["loss"] != full.history[0]["loss"]
 
 
 def test_weight_decay_spares_biases_and_layer_norms(new_model):

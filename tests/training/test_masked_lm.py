@@ -89,9 +89,7 @@ def test_masked_lm_objective_equals_the_loss_that_transformers_computes(model, b
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_distillation_from_an_equal_teacher_leaves_the_masked_lm_part_alone(model, batch, temperature):
-    objective = distillation_objective(
-        model, temperature=temperature, masked_lm_weight=0.1, distillation_weight=0.5
-    )
+    objective = distillation_objective(model, temperature=temperature, masked_lm_weight=0.1, distillation_weight=0.5)
     parts = objective(model, batch)
     plain = masked_lm_objective(model, batch)["loss"].item()
     assert parts["loss"].item() == pytest.approx(0.1 * plain, abs=1e-5)
@@ -101,9 +99,7 @@ def test_distillation_from_an_equal_teacher_leaves_the_masked_lm_part_alone(mode
 def test_distillation_from_another_teacher_adds_its_divergence(model, batch, tiny_vocabulary, tiny_shape):
     teacher = build_masked_lm(model.config, seed=6)
     is_predicted = batch["labels"] != IGNORED
-    objective = distillation_objective(
-        teacher, temperature=2.0, masked_lm_weight=0.1, distillation_weight=0.5
-    )
+    objective = distillation_objective(teacher, temperature=2.0, masked_lm_weight=0.1, distillation_weight=0.5)
     loss = objective(model, batch)["loss"].item()
     with torch.no_grad():
         inputs = batch["input_ids"], batch["attention_mask"], is_predicted
@@ -118,9 +114,7 @@ def test_distillation_from_another_teacher_adds_its_divergence(model, batch, tin
 
 def test_distillation_trains_the_student_and_leaves_the_teacher_without_gradients(model, batch):
     teacher = build_masked_lm(model.config, seed=6).train()
-    objective = distillation_objective(
-        teacher, temperature=2.0, masked_lm_weight=0.1, distillation_weight=0.5
-    )
+    objective = distillation_objective(teacher, temperature=2.0, masked_lm_weight=0.1, distillation_weight=0.5)
     assert not teacher.training
     objective(model, batch)["loss"].backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())

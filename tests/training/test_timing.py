@@ -64,9 +64,7 @@ def test_models_run_in_inference_mode_on_the_given_threads_which_are_put_back():
 def test_threads_are_put_back_after_a_model_fails():
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="no memory"):
-        measure_latency(
-            {"a": _fail}, {}, warmup_rounds=0, timed_rounds=1, num_threads=before + 1, clock=lambda: 0.0
-        )
+        measure_latency({"a": _fail}, {}, warmup_rounds=0, timed_rounds=1, num_threads=before + 1, clock=lambda: 0.0)
     assert torch.get_num_threads() == before
 
 

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 POOL_BATCHES = 16
 
 
-def plan_epoch(
-    lengths: NDArray[np.integer], *, batch_tokens: int, seed: int, epoch: int
-) -> list[NDArray[np.int64]]:
+def plan_epoch(lengths: NDArray[np.integer], *, batch_tokens: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Shuffle the examples of one epoch and cut them into batches of similar length.
 
     Within a batch every example is padded to the longest, and that padded size stays within
@@ -37,9 +35,7 @@ def plan_epoch(
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def _cut(
-    members: NDArray[np.int64], lengths: NDArray[np.integer], batch_tokens: int
-) -> list[NDArray[np.int64]]:
+def _cut(members: NDArray[np.int64], lengths: NDArray[np.integer], batch_tokens: int) -> list[NDArray[np.int64]]:
     """Cut examples sorted by rising length; the last one taken sets the padded length."""
     batches, start = [], 0
     for stop in range(1, len(members) + 1):

@@ -295,10 +295,7 @@ def _exchange_seconds(pairs: list[tuple[Sentence, Sentence]]) -> list[tuple[Sent
         return []
     ordered = sorted(pairs, key=lambda pair: pair[0].document)
     seconds = [second for _, second in ordered]
-    return [
-        (first, second)
-        for (first, _), second in zip(ordered, seconds[largest:] + seconds[:largest], strict=True)
-    ]
+    return [(first, second) for (first, _), second in zip(ordered, seconds[largest:] + seconds[:largest], strict=True)]
 
 
 def _require_enough(task: str, chosen: BuiltinTask, examples: list[TaskExample]) -> None:
@@ -323,7 +320,5 @@ def _require_enough(task: str, chosen: BuiltinTask, examples: list[TaskExample])
 BUILTIN_TASKS: dict[str, BuiltinTask] = {
     "library": BuiltinTask(_library_rows, None, "which source (library) a sentence comes from"),
     "order": BuiltinTask(_order_rows, (INTACT, SHUFFLED), "whether the word order is intact"),
-    "adjacent": BuiltinTask(
-        _adjacent_rows, (ADJACENT, NOT_ADJACENT), "whether two sentences follow each other"
-    ),
+    "adjacent": BuiltinTask(_adjacent_rows, (ADJACENT, NOT_ADJACENT), "whether two sentences follow each other"),
 }

@@ -41,9 +41,7 @@ def all_weights(shape: BertShape) -> int:
     return embedding_weights(shape) + other_weights(shape)
 
 
-def operations_ratio(
-    shape: BertShape, reference: BertShape, *, sequence_length: int = SEQUENCE_LENGTH
-) -> float:
+def operations_ratio(shape: BertShape, reference: BertShape, *, sequence_length: int = SEQUENCE_LENGTH) -> float:
     """How many times fewer operations the encoder of ``shape`` does than that of ``reference``."""
     return (
         count_operations(reference, sequence_length=sequence_length).total
@@ -73,18 +71,14 @@ class Claim:
 
     def nearest(self) -> str:
         """Key of the Bort shape whose count is nearest to the published figure, by ratio."""
-        return min(
-            BORT_KEYS, key=lambda key: abs(math.log(self.count(KNOWN_SHAPES[key].shape) / self.published))
-        )
+        return min(BORT_KEYS, key=lambda key: abs(math.log(self.count(KNOWN_SHAPES[key].shape) / self.published)))
 
 
 # de Wynter and Perry 2020, arXiv 2010.10499: abstract, and the figures quoted from its body.
 CLAIMS = (
     Claim("parameters", 56, "M", lambda shape: all_weights(shape) / 1e6),
     Claim("of these, embeddings", 39, "M", lambda shape: embedding_weights(shape) / 1e6),
-    Claim(
-        "size against BERT-large", 16, "%", lambda shape: 100 * all_weights(shape) / all_weights(BERT_LARGE)
-    ),
+    Claim("size against BERT-large", 16, "%", lambda shape: 100 * all_weights(shape) / all_weights(BERT_LARGE)),
     Claim(
         "the same without embeddings",
         5.5,
@@ -93,7 +87,5 @@ CLAIMS = (
     ),
     Claim("faster than BERT-large", 20, "x", lambda shape: operations_ratio(shape, BERT_LARGE)),
     # The abstract says "7.9x faster on a CPU" and not than what. [our reading] BERT-base.
-    Claim(
-        "faster on a CPU (than BERT-base, our reading)", 7.9, "x", lambda s: operations_ratio(s, BERT_BASE)
-    ),
+    Claim("faster on a CPU (than BERT-base, our reading)", 7.9, "x", lambda s: operations_ratio(s, BERT_BASE)),
 )

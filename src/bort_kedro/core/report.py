@@ -61,9 +61,7 @@ def build_report(
     return f"# A small BERT for this corpus: {shape}\n\n{body}\n"
 
 
-def _summary(
-    shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]
-) -> list[str]:
+def _summary(shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
     chosen = chosen_row(speed)
     won = [row["task"] for row in tasks if row["beats_majority"]]
     return [
@@ -120,8 +118,7 @@ def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> lis
         "Scores compare models of this run with each other, not with published ones.",
         "Standard errors cover the examples drawn, not the seed: every training ran once with its seed. They "
         "take the examples of a task as independent, though several may come from one document.",
-        f"A test split has at most {number(largest, 0)} examples, which bounds how small a difference can "
-        "be seen.",
+        f"A test split has at most {number(largest, 0)} examples, which bounds how small a difference can be seen.",
         f"Speed is that of this machine at length {conditions['sequence_length']}. Ratios move little "
         "between machines, milliseconds move much.",
         "W weighs the error by the size of the maximum point: a larger one lets the error decide more.",
@@ -134,8 +131,7 @@ def _further() -> str:
             "`make viz` opens the pipeline with every table, plot and this report.",
             "`make mlflow` opens the tracked runs: parameters, metrics by step, artifacts.",
             "`data/06_models` holds the encoders; each opens with `AutoModel.from_pretrained(folder)`.",
-            "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables "
-            "and plots.",
+            "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables and plots.",
             "`kedro run --pipelines evaluate` measures again without training.",
         ]
     )

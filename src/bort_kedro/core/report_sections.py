@@ -218,13 +218,9 @@ def speed_section(speed: Sequence[Row]) -> str:
 def _speed_conditions(speed: Sequence[Row]) -> str:
     chosen = chosen_row(speed)
     length, vocabulary_size = int(chosen["sequence_length"]), int(chosen["vocabulary_size"])
-    head = count_head_operations(
-        BertShape.from_row(chosen), vocabulary_size=vocabulary_size, num_positions=length
-    )
+    head = count_head_operations(BertShape.from_row(chosen), vocabulary_size=vocabulary_size, num_positions=length)
     untimed = [
-        KNOWN_SHAPES[key].title
-        for key in ("bert_base", "bert_large")
-        if is_missing(chosen[f"measured_vs_{key}"])
+        KNOWN_SHAPES[key].title for key in ("bert_base", "bert_large") if is_missing(chosen[f"measured_vs_{key}"])
     ]
     note = f" Not timed in this configuration: {', '.join(untimed)}." if untimed else ""
     return (

@@ -33,9 +33,7 @@ class Choice:
     is_distinguishable: bool
 
 
-def choose(
-    candidates: pd.DataFrame, *, maximum_point: dict[str, float], unigram_error: float
-) -> Choice:
+def choose(candidates: pd.DataFrame, *, maximum_point: dict[str, float], unigram_error: float) -> Choice:
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
     Args:

@@ -53,17 +53,12 @@ class BertShape:
             )
 
     def __str__(self) -> str:
-        return (
-            f"({self.num_hidden_layers}, {self.num_attention_heads}, {self.hidden_size}, {self.intermediate_size})"
-        )
+        return f"({self.num_hidden_layers}, {self.num_attention_heads}, {self.hidden_size}, {self.intermediate_size})"
 
     @property
     def identifier(self) -> str:
         """Stable text for files and tables, such as ``D4-A8-H1024-I768``."""
-        return (
-            f"D{self.num_hidden_layers}-A{self.num_attention_heads}"
-            f"-H{self.hidden_size}-I{self.intermediate_size}"
-        )
+        return f"D{self.num_hidden_layers}-A{self.num_attention_heads}-H{self.hidden_size}-I{self.intermediate_size}"
 
     def to_row(self) -> dict[str, int]:
         """The four values by name, in the order (D, A, H, I)."""
@@ -94,14 +89,14 @@ class KnownShape:
     shape: BertShape
 
 
-# By the key that parameters use, largest first.
+# By the key that parameters use, most operations first.
 KNOWN_SHAPES = {
     "bert_large": KnownShape("BERT-large", BERT_LARGE),
     "bert_base": KnownShape("BERT-base", BERT_BASE),
     "distilbert": KnownShape("DistilBERT shape", DISTILBERT),
     "bort": KnownShape("Bort as released", BORT),
-    "bort_alternative": KnownShape("Bort, released alternative", BORT_ALTERNATIVE),
     "bort_exchanged": KnownShape("Bort, H and I exchanged", BORT_EXCHANGED),
     "minilm_l6": KnownShape("MiniLM-L6 shape", MINILM_L6),
+    "bort_alternative": KnownShape("Bort, released alternative", BORT_ALTERNATIVE),
     "tinybert_4": KnownShape("TinyBERT-4 shape", TINYBERT_4),
 }

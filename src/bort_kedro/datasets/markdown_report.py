@@ -6,7 +6,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kedro.io.core import AbstractVersionedDataset, Version
+from kedro.io.core import AbstractVersionedDataset, Version, VersionNotFoundError
 from kedro_datasets._typing import HTMLPreview
 
 from bort_kedro.datasets.atomic import pending
@@ -45,11 +45,8 @@ class MarkdownReportDataset(AbstractVersionedDataset[str, str]):
     def _exists(self) -> bool:
         try:
             return Path(self._get_load_path()).is_file()
-        except Exception as fault:
-            # Kedro's own way to say that no version was saved yet.
-            if type(fault).__name__ == "VersionNotFoundError":
-                return False
-            raise
+        except VersionNotFoundError:
+            return False
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version}

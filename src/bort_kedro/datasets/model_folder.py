@@ -25,9 +25,7 @@ class _FolderDataset(AbstractVersionedDataset):
 
     MARKER: str
 
-    def __init__(
-        self, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None) -> None:
         self.metadata = metadata
         super().__init__(filepath=PurePosixPath(filepath), version=version)
 

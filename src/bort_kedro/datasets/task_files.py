@@ -110,9 +110,7 @@ class TaskFilesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
 
     def _check_entry(self) -> None:
         """Refuse a catalog entry that could not be read, before any run starts."""
-        faults = [
-            f"`columns` names the unknown column `{name}`" for name in self._columns if name not in COLUMNS
-        ]
+        faults = [f"`columns` names the unknown column `{name}`" for name in self._columns if name not in COLUMNS]
         faults += [f"`columns` lacks `{name}`" for name in ("text", "label") if name not in self._columns]
         faults += [
             f"`{split}` is {path}, whose suffix is `{path.suffix}`"
@@ -165,9 +163,7 @@ def _decoded(path: Path) -> str:
             f"example with `iconv -t UTF-8`), or name another {WHERE}."
         ) from fault
     except OSError as fault:
-        raise TaskError(
-            f"{path} cannot be read: {fault}. Check the file, or name another {WHERE}."
-        ) from fault
+        raise TaskError(f"{path} cannot be read: {fault}. Check the file, or name another {WHERE}.") from fault
 
 
 def _read_tsv(path: Path, text: str, wanted: Sequence[str]) -> Iterator[Row]:

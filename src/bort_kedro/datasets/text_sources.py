@@ -100,9 +100,7 @@ class InstalledDocumentationDataset(TextSource):
     def versions(self) -> dict[str, str]:
         providers = importlib.metadata.packages_distributions()
         return {
-            package: importlib.metadata.version(providers[package][0])
-            if package in providers
-            else "no distribution"
+            package: importlib.metadata.version(providers[package][0]) if package in providers else "no distribution"
             for package in self._packages
         }
 

@@ -37,9 +37,7 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
         return TrainingStates(self._root, self._keep)
 
     def save(self, data: NoReturn) -> None:
-        raise CheckpointError(
-            "Training states are written through the handle that `load` gives, step by step."
-        )
+        raise CheckpointError("Training states are written through the handle that `load` gives, step by step.")
 
     def _exists(self) -> bool:
         return True
@@ -98,9 +96,7 @@ class TrainingFolder:
 
     def _files(self) -> list[Path]:
         """State files, newest first."""
-        return sorted(
-            (p for p in self._folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True
-        )
+        return sorted((p for p in self._folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True)
 
     def _read(self, path: Path) -> SavedState | None:
         from safetensors.torch import load

@@ -46,12 +46,8 @@ class ShortTraining:
     def run(self, index: int, shape: BertShape) -> CandidateError:
         """Train one shape from its seed and score it on the validation split."""
         model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=self.settings)
-        result = pretrain(
-            model, self.tokens, self.settings, states=self.states, name=f"search/{shape.identifier}"
-        )
-        quality = score(
-            model, self.tokens, split="validation", num_threads=self.settings.num_threads
-        )
+        result = pretrain(model, self.tokens, self.settings, states=self.states, name=f"search/{shape.identifier}")
+        quality = score(model, self.tokens, split="validation", num_threads=self.settings.num_threads)
         return CandidateError(
             index,
             1.0 - quality.accuracy,

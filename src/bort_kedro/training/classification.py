@@ -51,9 +51,7 @@ class FinetuningSettings:
         """Every learning rate with every seed, rates first; epochs become steps over ``examples``."""
         return [
             OptimizationSettings(
-                num_steps=examples.steps(
-                    num_epochs=self.num_epochs, batch_tokens=self.batch_tokens, seed=seed
-                ),
+                num_steps=examples.steps(num_epochs=self.num_epochs, batch_tokens=self.batch_tokens, seed=seed),
                 learning_rate=learning_rate,
                 warmup_share=self.warmup_share,
                 weight_decay=self.weight_decay,
@@ -187,9 +185,7 @@ def train_classifier(
     return TrainedClassifier(best_model, best, trials, history)
 
 
-def predictions_table(
-    model: BertForSequenceClassification, task: EncodedTask, *, batch_tokens: int
-) -> pd.DataFrame:
+def predictions_table(model: BertForSequenceClassification, task: EncodedTask, *, batch_tokens: int) -> pd.DataFrame:
     """Predictions on dev and test, rows in the order of the examples.
 
     Returns:
@@ -252,9 +248,7 @@ def finetune(
     grid = settings.grid(encoded.splits["train"])
 
     def states_of(index: int) -> Any:
-        return states.of(
-            f"finetune/{task}-{index}", trial_identity(pretrained, encoded, settings, grid[index])
-        )
+        return states.of(f"finetune/{task}-{index}", trial_identity(pretrained, encoded, settings, grid[index]))
 
     with cpu_threads(settings.num_threads):
         trained = train_classifier(

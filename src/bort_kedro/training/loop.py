@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from bort_kedro.core.schedules import linear_warmup_then_decay
@@ -50,7 +51,7 @@ class TrainingResult:
     seconds: float
 
 
-# Rows of history kept per training.
+# Rows of history kept per training, about.
 HISTORY_ROWS = 200
 
 
@@ -99,6 +100,8 @@ def _train(
     saved: SavedState | None,
     description: str,
 ) -> TrainingResult:
+    # accelerate fixes the precision at a process's first training and refuses another; stages may differ.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     optimizer = build_optimizer(model, settings)
     prepared, optimizer = accelerator.prepare(model, optimizer)
@@ -118,9 +121,9 @@ def _train(
         batch = {name: value.to(accelerator.device) for name, value in batch_at(step).items()}
         row = _advance(accelerator, prepared, optimizer, loss, batch, settings, step)
         _require_finite(row, step, description)
-        if (step + 1) % log_every == 0:
-            history.append(row)
         is_last = step + 1 == settings.num_steps
+        if is_last or (step + 1) % log_every == 0:
+            history.append(row)
         if states and not is_last and (step + 1) % settings.checkpoint_every_steps == 0:
             states.put(SavedState(step + 1, capture(model, optimizer), record()))
     model.eval()
@@ -174,7 +177,8 @@ def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.o
 
 
 def _require_finite(row: dict[str, float], step: int, description: str) -> None:
-    broken = [name for name, value in row.items() if not math.isfinite(value)]
+    # The gradient's norm may be infinite under fp16: the scaler then skips the step and lowers its scale.
+    broken = [name for name, value in row.items() if name != "gradient_norm" and not math.isfinite(value)]
     if broken:
         raise TrainingError(
             f"{description}: {', '.join(broken)} is not finite at step {step + 1}. The last good state is kept. "

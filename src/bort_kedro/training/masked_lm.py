@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bort_kedro.core.baselines import CountBaselines
 from bort_kedro.core.batching import BatchPlan, plan_epoch
 from bort_kedro.core.losses import bort_pretraining_loss, masked_accuracy, masked_lm_loss
-from bort_kedro.core.baselines import CountBaselines
 from bort_kedro.core.masking import IGNORED, mask_block
 from bort_kedro.core.statistics import clustered_standard_error
 from bort_kedro.core.tokens import TokenBlocks, Vocabulary
@@ -167,9 +167,7 @@ def evaluate_masked_lm(model: BertForMaskedLM, data: MaskedBlocks, *, batch_toke
     )
 
 
-def score_baselines(
-    data: MaskedBlocks, baselines: CountBaselines, *, batch_tokens: int
-) -> dict[str, np.ndarray]:
+def score_baselines(data: MaskedBlocks, baselines: CountBaselines, *, batch_tokens: int) -> dict[str, np.ndarray]:
     """Whether each baseline is right at each position, in the order of `evaluate_masked_lm`: (N,) by name."""
     correct: dict[str, list[np.ndarray]] = {"unigram": [], "bigram": []}
     for _, batch in evaluation_batches(data, batch_tokens=batch_tokens):

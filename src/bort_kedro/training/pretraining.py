@@ -43,6 +43,7 @@ class PretrainingSettings:
     batch_tokens: int
     masked_share: float
     dropout: float
+    initialization: str
     num_threads: int
 
     @classmethod
@@ -87,8 +88,9 @@ def new_encoder(
         max_positions=max_positions,
         pad_token_id=tokens.vocabulary.pad_id,
         dropout=settings.dropout,
+        initialization=settings.initialization,
     )
-    return build_masked_lm(config, seed=settings.optimization.seed)
+    return build_masked_lm(config, seed=settings.optimization.seed, initialization=settings.initialization)
 
 
 def pretraining_identity(
@@ -107,15 +109,12 @@ def pretraining_identity(
     return {
         "shape": BertShape.from_row(config.to_dict()).to_row(),
         "max_positions": config.max_position_embeddings,
-        "initializer_range": config.initializer_range,
         "start": start,
         "tokens": tokens.fingerprint,
         "settings": {
             **asdict(settings),
             "optimization": {
-                name: value
-                for name, value in asdict(settings.optimization).items()
-                if name != "checkpoint_every_steps"
+                name: value for name, value in asdict(settings.optimization).items() if name != "checkpoint_every_steps"
             },
         },
         "distillation": distillation.identity() if distillation else None,
@@ -150,9 +149,7 @@ def pretrain(
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
     identity = pretraining_identity(model, tokens, settings, start=start, distillation=distillation)
-    data = MaskedBlocks(
-        tokens.splits["train"], tokens.vocabulary, settings.optimization.seed, settings.masked_share
-    )
+    data = MaskedBlocks(tokens.splits["train"], tokens.vocabulary, settings.optimization.seed, settings.masked_share)
     if distillation is None:
         objective = masked_lm_objective
     else:
@@ -181,6 +178,4 @@ def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:
 def score(model: BertForMaskedLM, tokens: Tokens, *, split: str, num_threads: int) -> MaskedLmScore:
     """Masked-LM quality on a held-out split."""
     with cpu_threads(num_threads):
-        return evaluate_masked_lm(
-            model, evaluation_blocks(tokens, split), batch_tokens=EVALUATION_BATCH_TOKENS
-        )
+        return evaluate_masked_lm(model, evaluation_blocks(tokens, split), batch_tokens=EVALUATION_BATCH_TOKENS)

@@ -29,8 +29,7 @@ def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The weights alone, under ``model.``."""
     return {
-        f"model.{name}": parameter.detach().cpu().clone().contiguous()
-        for name, parameter in model.named_parameters()
+        f"model.{name}": parameter.detach().cpu().clone().contiguous() for name, parameter in model.named_parameters()
     }
 
 

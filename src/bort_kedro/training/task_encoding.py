@@ -171,9 +171,7 @@ def encode_task(
             "(max_positions under params:corpus)."
         )
     names = label_names(examples, task=task)
-    by_split = {
-        split: _encode(examples[examples["split"] == split], tokenizer, max_tokens, names) for split in SPLITS
-    }
+    by_split = {split: _encode(examples[examples["split"] == split], tokenizer, max_tokens, names) for split in SPLITS}
     return EncodedTask(names, by_split)
 
 

@@ -193,9 +193,7 @@ def time_shapes(
         clock: As above.
         max_group_bytes: Weights alive at one time; a single shape above it is timed alone.
     """
-    ids = torch.randint(
-        vocabulary_size, (batch_size, sequence_length), generator=torch.Generator().manual_seed(0)
-    )
+    ids = torch.randint(vocabulary_size, (batch_size, sequence_length), generator=torch.Generator().manual_seed(0))
     inputs: dict[str, Tensor] = {"input_ids": ids.to(device)}
     found: dict[BertShape, Timing] = {}
     groups = _groups(shapes, vocabulary_size, sequence_length, max_group_bytes)

@@ -18,9 +18,7 @@ PRETRAINING_SPLITS = ("train", "validation", "test")
 def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusParams) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Give every document its split; the manifest says what was read."""
     documents = raw_corpus.assign(
-        split=assign_splits(
-            raw_corpus["document_id"].tolist(), shares=corpus.splits.model_dump(), seed=corpus.seed
-        )
+        split=assign_splits(raw_corpus["document_id"].tolist(), shares=corpus.splits.model_dump(), seed=corpus.seed)
     )
     digest = hashlib.sha256()
     for document in documents.itertuples():
@@ -44,9 +42,7 @@ def make_tokenizer(corpus_documents: pd.DataFrame, corpus: CorpusParams) -> Any:
     if corpus.tokenizer.pretrained is not None:
         return open_tokenizer(corpus.tokenizer.pretrained, max_positions=corpus.max_positions)
     texts = corpus_documents.loc[corpus_documents["split"] == "train", "text"]
-    return train_tokenizer(
-        texts, vocabulary_size=corpus.tokenizer.vocabulary_size, max_positions=corpus.max_positions
-    )
+    return train_tokenizer(texts, vocabulary_size=corpus.tokenizer.vocabulary_size, max_positions=corpus.max_positions)
 
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusParams) -> Tokens:
@@ -62,9 +58,7 @@ def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: C
         texts = corpus_documents.loc[corpus_documents["split"] == split, "text"].tolist()
         encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         blocks = [
-            [*before, *piece, *after]
-            for ids in encoded
-            for piece in cut_document(ids, block_tokens=block_tokens)
+            [*before, *piece, *after] for ids in encoded for piece in cut_document(ids, block_tokens=block_tokens)
         ]
         splits[split] = TokenBlocks.from_blocks(blocks, vocabulary_size=vocabulary.size)
     num_tokens = len(splits["train"].ids)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bort_kedro.core.speed import speed_rows
 from bort_kedro.errors import TaskError
-from bort_kedro.params_evaluate import SpeedParams
+from bort_kedro.params import SpeedParams
 
 PREDICTION_COLUMNS = ("split", "label", "prediction")
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bort_kedro.core.builtin_tasks import Document, TaskExample, TaskSettings
 from bort_kedro.core.builtin_tasks import build_examples as build
-from bort_kedro.params_finetune import BuiltinTasksParams, FinetuneTrainingParams
+from bort_kedro.params import BuiltinTasksParams, FinetuneTrainingParams
 
 
 def builder_of(task: str) -> Callable[[pd.DataFrame, BuiltinTasksParams], pd.DataFrame]:
@@ -27,9 +27,7 @@ def builder_of(task: str) -> Callable[[pd.DataFrame, BuiltinTasksParams], pd.Dat
 
 def finetuner_of(
     task: str,
-) -> Callable[
-    [pd.DataFrame, Any, Any, FinetuneTrainingParams], tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
-]:
+) -> Callable[[pd.DataFrame, Any, Any, FinetuneTrainingParams], tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
     """The node function that fine-tunes the student on one task."""
 
     def finetune_task(

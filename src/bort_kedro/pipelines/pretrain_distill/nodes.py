@@ -98,9 +98,7 @@ def train_without_teacher(
     max_positions: int,
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the same shape for the same steps on the true tokens alone: what distillation must beat."""
-    return _train_student(
-        selected_shape, tokens, tokenizer, training_states, student, max_positions, "undistilled"
-    )
+    return _train_student(selected_shape, tokens, tokenizer, training_states, student, max_positions, "undistilled")
 
 
 def score_pretraining(
@@ -129,9 +127,7 @@ def score_pretraining(
         for name, (encoder, _) in encoders.items()
     }
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
-    correct = score_baselines(
-        evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS
-    )
+    correct = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
     metrics: dict[str, Any] = {
         name: {
             "accuracy": quality.accuracy,

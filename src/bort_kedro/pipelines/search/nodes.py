@@ -149,12 +149,8 @@ def select_shape(
     table = table.merge(candidate_errors, on=columns, how="left")
     table["is_trained"] = table["error"].notna()
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
-    correct = score_baselines(
-        evaluation_blocks(tokens, "validation"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS
-    )
-    choice = choose(
-        table, maximum_point=maximum_point, unigram_error=1.0 - float(correct["unigram"].mean())
-    )
+    correct = score_baselines(evaluation_blocks(tokens, "validation"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
+    choice = choose(table, maximum_point=maximum_point, unigram_error=1.0 - float(correct["unigram"].mean()))
     row = _json_row(choice.table, choice.selected)
     report = {
         "strategy": search.strategy,
@@ -197,9 +193,7 @@ def _notes(table: pd.DataFrame, maximum_point: dict[str, Any]) -> list[str]:
     return notes
 
 
-def plot_pareto(
-    candidate_table: pd.DataFrame, selected_shape: dict[str, int], maximum_point: dict[str, Any]
-) -> Any:
+def plot_pareto(candidate_table: pd.DataFrame, selected_shape: dict[str, int], maximum_point: dict[str, Any]) -> Any:
     """Error against parameters, with the front, the choice and the maximum point."""
     from bort_kedro.pipelines.plots import pareto_figure
 

@@ -7,16 +7,14 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from bort_kedro.core.shapes import KNOWN_SHAPES
-from bort_kedro.params import FrozenModel, LatencyParams
+from bort_kedro.params.base import FrozenModel, LatencyParams
 
 
 class SpeedParams(LatencyParams):
     """The chosen shape timed next to encoders people know, all without a head."""
 
     compare_with: tuple[str, ...] = Field(description="Known shapes timed beside the chosen one, by key.")
-    turn_ms: float = Field(
-        ge=0, description="Milliseconds a shape keeps the machine each round; fast ones pass often."
-    )
+    turn_ms: float = Field(ge=0, description="Milliseconds a shape keeps the machine each round; fast ones pass often.")
     vocabulary_size: int = Field(gt=0, description="Rows of every word-embedding table, for time and counts.")
     max_positions: int = Field(gt=0, description="Rows of every position table, for counts.")
 

@@ -1,0 +1,51 @@
+"""What parameters of several stages share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FrozenModel(BaseModel):
+    """Base of all parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizationParams(FrozenModel):
+    """How weights move; one training."""
+
+    num_steps: int = Field(gt=0, description="Optimiser steps.")
+    learning_rate: float = Field(gt=0, description="Peak, per step.")
+    warmup_share: float = Field(ge=0, lt=1, description="Share of the steps spent rising to the peak.")
+    weight_decay: float = Field(ge=0, description="AdamW's, none on biases and layer norms.")
+    adam_beta2: float = Field(gt=0, lt=1, description="Decay of the second moment.")
+    adam_epsilon: float = Field(gt=0, description="Added to the root of the second moment.")
+    max_gradient_norm: float = Field(gt=0, description="Gradients are scaled down to this norm.")
+    seed: int = Field(ge=0, description="Of initial weights, dropout, batches and masks.")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="Of accelerate.")
+    checkpoint_every_steps: int = Field(gt=0, description="Steps between saved states.")
+
+
+class MaskedLmParams(FrozenModel):
+    """Masked-LM training of one encoder."""
+
+    optimization: OptimizationParams
+    batch_tokens: int = Field(gt=0, description="Padded tokens of a step.")
+    masked_share: float = Field(gt=0, lt=1, description="Share of the tokens that are predicted.")
+    dropout: float = Field(ge=0, lt=1, description="Of hidden units and attention.")
+    initialization: Literal["published", "neighbours"] = Field(
+        description="Random weights as published, or heads that start on neighbouring tokens."
+    )
+    num_threads: int = Field(gt=0, description="CPU threads; part of the result, since sums depend on it.")
+
+
+class LatencyParams(FrozenModel):
+    """How long, and on what, shapes are timed."""
+
+    batch_size: int = Field(gt=0, description="Sequences per forward pass.")
+    sequence_length: int = Field(gt=0, description="Tokens per sequence, no padding.")
+    warmup_rounds: int = Field(ge=1, description="Passes of each shape run and thrown away first.")
+    timed_rounds: int = Field(ge=3, description="Passes of each shape kept; the median is reported.")
+    num_threads: int = Field(gt=0, description="CPU threads while timing.")
