@@ -52,7 +52,7 @@ def test_smoke_run_writes_every_output_of_the_catalog(project):
 
 
 def test_nothing_temporary_is_left(project):
-    assert [path for path in (project.root / "data").rglob("*.part")] == []
+    assert not list((project.root / "data").rglob("*.part"))
 
 
 def test_selected_shape_is_the_ranked_candidate_with_the_largest_w(project):

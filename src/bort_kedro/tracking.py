@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ class TrackingHook(MlflowHook):
         super().after_context_created(context)
 
     @hook_impl
-    def after_catalog_created(  # noqa: PLR0917
+    def after_catalog_created(
         self,
         catalog: CatalogProtocol,
         conf_catalog: dict[str, Any],
@@ -156,7 +157,7 @@ def _log_metrics(rows: list[tuple[str, float, int]]) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    metrics = [Metric(key, value, now, step) for key, value, step in rows if value == value]
+    metrics = [Metric(key, value, now, step) for key, value, step in rows if not math.isnan(value)]
     run_id = mlflow.active_run().info.run_id
     for start in range(0, len(metrics), METRICS_PER_CALL):
         mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])

@@ -15,7 +15,7 @@ def candidates(errors, standard_error=0.001):
             "parameters": np.linspace(10, 40, count),
             "operations": np.linspace(100, 400, count),
             "error": errors,
-            "error_standard_error": [standard_error if e == e else np.nan for e in errors],
+            "error_standard_error": [standard_error if not np.isnan(e) else np.nan for e in errors],
         }
     )
 

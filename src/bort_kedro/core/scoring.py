@@ -52,8 +52,8 @@ def pareto_front(objectives: NDArray[np.floating]) -> NDArray[np.bool_]:
     for index in np.flatnonzero(known):
         others = objectives[known]
         beats = (others <= objectives[index]).all(axis=1) & (others < objectives[index]).any(axis=1)
-        front[index] = not beats.any()
-    return front
+        front[index] = not bool(beats.any())
+    return np.asarray(front, dtype=bool)
 
 
 def w_standard_error(w: float, error: float, error_standard_error: float) -> float:

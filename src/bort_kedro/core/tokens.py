@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class TokenBlocks:
     @classmethod
     def from_blocks(cls, blocks: list[list[int]], *, vocabulary_size: int) -> TokenBlocks:
         """Pack lists of ids; two bytes an id where the vocabulary allows."""
-        dtype = np.uint16 if vocabulary_size <= np.iinfo(np.uint16).max + 1 else np.uint32
+        dtype: type[np.unsignedinteger] = np.uint16 if vocabulary_size <= np.iinfo(np.uint16).max + 1 else np.uint32
         offsets = np.concatenate([[0], np.cumsum([len(block) for block in blocks], dtype=np.int64)])
         ids = np.fromiter((token for block in blocks for token in block), dtype=dtype, count=int(offsets[-1]))
         return cls(ids=ids, offsets=offsets.astype(np.int64))
@@ -92,4 +93,4 @@ def cut_document(token_ids: list[int], *, block_tokens: int) -> list[list[int]]:
     """
     count = -(-len(token_ids) // block_tokens)
     bounds = [round(index * len(token_ids) / count) for index in range(count + 1)] if count else [0]
-    return [token_ids[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [token_ids[start:stop] for start, stop in pairwise(bounds)]

@@ -113,4 +113,5 @@ def predicted_logits(model: BertForMaskedLM, input_ids: Tensor, attention_mask: 
     halves a step.
     """
     hidden = model.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-    return model.cls(hidden[is_predicted])
+    logits: Tensor = model.cls(hidden[is_predicted])
+    return logits

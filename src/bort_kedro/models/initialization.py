@@ -104,4 +104,5 @@ def _turn(angles: Tensor) -> Tensor:
     """(2n, 2n) matrix that takes (sin a, cos a) to (sin(a + angle), cos(a + angle)) in each of n pairs."""
     sine, cosine = angles.sin(), angles.cos()
     pairs = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
-    return torch.block_diag(*pairs)
+    blocks: Tensor = torch.block_diag(*pairs)
+    return blocks

@@ -52,10 +52,9 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_positions
             f"{reached}, after which no pair of tokens occurs twice. Set vocabulary_size under "
             f"{PARAMETER_PATH} to at most {reached}, or give a larger corpus."
         )
+    ids = tokenizer.get_vocab()
     start, end = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (end, tokenizer.token_to_id(end)), (start, tokenizer.token_to_id(start)), add_prefix_space=True
-    )
+    tokenizer.post_processor = processors.RobertaProcessing((end, ids[end]), (start, ids[start]), add_prefix_space=True)
     return _wrap(tokenizer, max_positions)
 
 

@@ -13,7 +13,7 @@ from bort_kedro import __version__
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tokens import Tokens
 from bort_kedro.models.encoder import bert_config, build_masked_lm
-from bort_kedro.training.loop import OptimizationSettings, TrainingResult, train
+from bort_kedro.training.loop import Loss, OptimizationSettings, TrainingResult, train
 from bort_kedro.training.masked_lm import (
     MaskedBlocks,
     MaskedLmScore,
@@ -150,9 +150,8 @@ def pretrain(
             module.p = settings.dropout
     identity = pretraining_identity(model, tokens, settings, start=start, distillation=distillation)
     data = MaskedBlocks(tokens.splits["train"], tokens.vocabulary, settings.optimization.seed, settings.masked_share)
-    if distillation is None:
-        objective = masked_lm_objective
-    else:
+    objective: Loss = masked_lm_objective
+    if distillation is not None:
         objective = distillation_objective(
             distillation.teacher.model,
             temperature=distillation.temperature,
