@@ -40,8 +40,8 @@ mlflow: install  ## Open the tracked runs, at port 5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port 5000 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
 
-bench: install   ## Time the training loop and the encoders on this machine
-	@$(BIN)/python benchmarks/pretraining.py
+bench: install   ## Time encoders on this machine and refresh docs/benchmarks
+	@$(BIN)/python benchmarks/inference.py
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

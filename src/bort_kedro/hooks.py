@@ -161,7 +161,7 @@ class ManifestHook:
                 "seeds": _seeds(parameters.model_dump(mode="json")),
                 "python": sys.version.split()[0],
                 "packages": {name: importlib.metadata.version(name) for name in MANIFEST_PACKAGES},
-                "device": _device(),
+                "device": describe_device(),
                 "datasets_read": dict(sorted(self._read.items())),
                 "datasets_written": dict(sorted(self._written.items())),
             },
@@ -191,7 +191,7 @@ def _seeds(values: dict[str, Any], path: str = "") -> dict[str, int]:
     return found
 
 
-def _device() -> dict[str, Any]:
+def describe_device() -> dict[str, Any]:
     """Processor, cores and accelerator of this machine."""
     import torch
 
