@@ -11,9 +11,10 @@ for notice in (
     warnings.filterwarnings("ignore", message=f"(?s){notice}")
 
 from bort_kedro.hooks import ConfigurationHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.summary import SummaryHook  # noqa: E402
 from bort_kedro.tracking import TrackingHook  # noqa: E402
 
-HOOKS = (ConfigurationHook(), PreflightHook(), TrackingHook(), ManifestHook())
+HOOKS = (ConfigurationHook(), PreflightHook(), TrackingHook(), ManifestHook(), SummaryHook())
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 

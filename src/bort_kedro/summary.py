@@ -1,0 +1,98 @@
+"""What a run found, on the terminal when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from kedro.io import CatalogProtocol
+    from rich.console import Console
+
+CANDIDATE_COLUMNS = {
+    "parameters": "{:,.0f}",
+    "operations": "{:,.0f}",
+    "latency_ms": "{:.2f}",
+    "error": "{:.3f}",
+    "error_standard_error": "{:.3f}",
+    "w": "{:.4f}",
+}
+
+
+class SummaryHook:
+    """Prints the candidates, the choice, the scores and the report's place, as far as this run made them."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        if dataset_name in {"candidate_table", "search_report", "task_scores"}:
+            self._made[dataset_name] = data
+        if dataset_name == "report":
+            self._made["report"] = True
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
+        from rich.console import Console
+
+        # A log file has no width of its own; the tables need this much.
+        console = Console(width=None if Console().is_terminal else 120)
+        if "candidate_table" in self._made:
+            _print_candidates(console, self._made["candidate_table"], self._made["search_report"])
+        if "task_scores" in self._made:
+            _print_scores(console, self._made["task_scores"])
+        if "report" in self._made:
+            path = Path(catalog.get("report")._get_load_path())
+            console.print(f"\nThe report: {_relative(path)}", soft_wrap=True)
+            console.print("Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n")
+        self._made.clear()
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    trained = table[table["is_trained"]].sort_values("w", ascending=False)
+    shown = Table(
+        title=f"Trained candidates, {len(trained)} of {len(table)}, by W (* on the Pareto front)", title_justify="left"
+    )
+    shown.add_column("shape (D, A, H, I)")
+    for name in CANDIDATE_COLUMNS:
+        shown.add_column(name.replace("error_standard_error", "std. error"), justify="right")
+    for row in trained.to_dict("records"):
+        shape = (row["num_hidden_layers"], row["num_attention_heads"], row["hidden_size"], row["intermediate_size"])
+        mark = " *" if row["is_pareto"] else ""
+        cells = [text.format(row[name]) for name, text in CANDIDATE_COLUMNS.items()]
+        shown.add_row(f"{shape}{mark}", *cells, style="bold" if row["is_selected"] else None)
+    console.print(shown)
+    chosen = report["selected"]
+    console.print(
+        f"Selected: {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, hidden size "
+        f"{chosen['hidden_size']}, intermediate size {chosen['intermediate_size']}"
+        + ("." if report["is_distinguishable"] else "; the second-best is within the noise of the measurement."),
+        highlight=False,
+    )
+
+
+def _print_scores(console: Console, scores: pd.DataFrame) -> None:
+    from rich.table import Table
+
+    shown = Table(title="Tasks, on test examples that fine-tuning never saw", title_justify="left")
+    for name in ("task", "accuracy", "std. error", "majority class", "beats it"):
+        shown.add_column(name, justify="left" if name == "task" else "right")
+    for row in scores.to_dict("records"):
+        shown.add_row(
+            row["task"],
+            f"{row['accuracy']:.3f}",
+            f"{row['standard_error']:.3f}",
+            f"{row['majority_accuracy']:.3f}",
+            "yes" if row["beats_majority"] else "no",
+        )
+    console.print(shown)
