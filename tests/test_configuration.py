@@ -67,6 +67,11 @@ def test_mistyped_nested_key_names_its_path_and_the_likely_one(raw):
     assert "Did you mean `num_steps`?" in message
 
 
+def test_examples_longer_than_positions_are_refused(raw):
+    raw["finetune"]["training"]["max_tokens"] = 65
+    assert "finetune.training.max_tokens 65 is over corpus.max_positions 64" in fault(raw)
+
+
 def test_all_faults_come_at_once(raw):
     raw["corpus"]["seed"] = "one"
     raw["search"]["interval"] = 0

@@ -46,7 +46,7 @@ def _explain(fault: Any) -> str:
         return f"`{path}` is missing."
     message = fault["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(fault["input"], dict) else f" (value {fault['input']!r})"
-    return f"`{path}`{shown}: {message}."
+    return f"`{path}`{shown}: {message}." if path else f"{message}."
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:

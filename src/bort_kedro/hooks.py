@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 
 from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
+from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
 from bort_kedro.errors import MissingInputError, StorageError
 
 if TYPE_CHECKING:
@@ -80,12 +81,24 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         if stage:
             lines.append(f"  - {', '.join(names)}: made by `kedro run --pipelines {stage}`")
         else:
-            lines.append(f"  - {', '.join(names)}: no stage makes it; give it an entry in conf/base/catalog_*.yml")
+            lines += [f"  - {_say_who_gives(name)}" for name in names]
     raise MissingInputError(
         "This run needs data that is not there yet:\n"
         + "\n".join(lines)
         + "\nRun the earliest of these stages first, or `kedro run` for all stages in order."
     )
+
+
+def _say_who_gives(dataset: str) -> str:
+    """Advice for data that no stage makes."""
+    task, _, kind = dataset.rpartition(".")
+    if kind == "examples":
+        return (
+            f"{dataset}: `{task}` is no built-in task ({', '.join(BUILTIN_TASKS)}). Mend its name in "
+            f"params:finetune.tasks, or give `{dataset}` an entry in conf/local/catalog.yml, as "
+            "conf/base/catalog_finetune.yml shows"
+        )
+    return f"{dataset}: no stage makes it; give it an entry in conf/local/catalog.yml"
 
 
 def _stage_that_makes(dataset: str) -> str:

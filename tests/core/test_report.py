@@ -92,6 +92,13 @@ def inputs():
             "runner_up": candidate(SECOND, 0.539),
             "maximum_point": maximum,
             "is_distinguishable": True,
+            "sensitivity": [
+                {
+                    "multiple": 4,
+                    "by_error": BertShape(2, 4, 96, 256).to_row(),
+                    "by_loss": BertShape(3, 4, 96, 256).to_row(),
+                }
+            ],
             "notes": [],
             "seconds": 125.0,
         },
@@ -267,3 +274,7 @@ def test_summary_gives_measured_ratios_only_where_they_were_measured(inputs):
     text = build_report(**inputs)
     assert "One pass takes 2.00 ms. BERT-base takes 75.0x the time and" in text
     assert re.search(r"BERT-large [\d,]+x the operations\.", text)
+
+
+def test_choice_by_size_of_the_maximum_point_is_shown(inputs):
+    assert "| 4x | (2, 4, 96, 256) | (3, 4, 96, 256) |" in build_report(**inputs)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bort_kedro.core.selection import choose
+from bort_kedro.core.selection import choose, sensitivity
 from bort_kedro.errors import TrainingError
 
 MAXIMUM = {"parameters": 100.0, "operations": 1000.0, "error": 0.5}
@@ -53,3 +53,14 @@ def test_nothing_off_the_plateau_stops_the_search_and_says_what_to_change():
     assert "None of the 2 trained candidates" in str(caught.value)
     assert "error 0.950" in str(caught.value)
     assert "params:search.training.optimization" in str(caught.value)
+
+
+def test_a_larger_maximum_point_lets_the_error_decide():
+    table = candidates([0.9, 0.8, 0.5]).assign(loss=[5.0, 1.0, 4.0])
+    choice = choose(table, maximum_point={"parameters": 42.0, "operations": 420.0, "error": 0.5}, unigram_error=0.95)
+    rows = sensitivity(choice.table, maximum_point={"parameters": 42.0, "operations": 420.0})
+    assert [row["multiple"] for row in rows] == [1, 2, 4, 8, 16]
+    # By hand at 1x: (32/42)^2/0.9 = 0.645, (17/42)^2/0.8 = 0.205, (2/42)^2/0.5 = 0.005; at 4x the last leads,
+    # (158/168)^2/0.9 = 0.983, (143/168)^2/0.8 = 0.906, (128/168)^2/0.5 = 1.161.
+    assert [row["by_error"] for row in rows] == [0, 0, 2, 2, 2]
+    assert [row["by_loss"] for row in rows] == [1, 1, 1, 1, 1]

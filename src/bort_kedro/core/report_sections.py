@@ -55,7 +55,7 @@ def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> 
         f"its error is {percent(selected['error'], selected['error_standard_error'])} instead of "
         f"{percent(maximum['error'], maximum['error_standard_error'])}."
     )
-    parts = [text, _runner_up(search), _candidate_table(candidates, maximum)]
+    parts = [text, _runner_up(search), _candidate_table(candidates, maximum), _sensitivity(search)]
     if search["notes"]:
         parts.append("Before you believe it:\n\n" + bullets(search["notes"]))
     return "\n\n".join(parts)
@@ -71,6 +71,23 @@ def _runner_up(search: Row) -> str:
     return (
         f"**The two best cannot be told apart:** the second best is {name}, and the two differ by less than "
         "the noise of their errors. Taking it instead would be as well founded."
+    )
+
+
+def _sensitivity(search: Row) -> str:
+    """How the choice moves with the size of the maximum point and with the measure of error."""
+    rows = [
+        [
+            f"{row['multiple']}x",
+            str(BertShape.from_row(row["by_error"])),
+            str(BertShape.from_row(row["by_loss"])),
+        ]
+        for row in search["sensitivity"]
+    ]
+    return (
+        "The larger the maximum point, the more the error decides. With the parameters and operations of T "
+        "multiplied, and with the loss in the place of the error rate, W would choose:\n\n"
+        + table(["Size of T", "by error rate", "by loss"], rows)
     )
 
 

@@ -12,6 +12,8 @@ from bort_kedro.errors import TrainingError
 
 # Two candidates are told apart when their W differ by more than this many standard errors.
 DISTINGUISHABLE_STANDARD_ERRORS = 2.0
+# Sizes of T, against the one trained, for which the choice is worked out again.
+MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
 OBJECTIVES = ["parameters", "operations", "error"]
 
 
@@ -76,3 +78,34 @@ def _differ(table: pd.DataFrame, first: int, second: int | None) -> bool:
         return True
     noise = np.hypot(table.at[first, "w_standard_error"], table.at[second, "w_standard_error"])
     return bool(table.at[first, "w"] - table.at[second, "w"] > DISTINGUISHABLE_STANDARD_ERRORS * noise)
+
+
+def sensitivity(table: pd.DataFrame, *, maximum_point: dict[str, float]) -> list[dict[str, float | int]]:
+    """Which candidate W chooses for larger maximum points, and for the loss in the place of the error rate.
+
+    The error of T is a factor common to all candidates, so no further training is needed to answer.
+
+    Args:
+        table: From `choose`, with a column ``loss`` beside ``error``.
+        maximum_point: ``parameters`` and ``operations`` of T.
+
+    Returns:
+        One row for each multiple in `MAXIMUM_POINT_MULTIPLES`: ``multiple``, and the indices ``by_error`` and
+        ``by_loss`` of the chosen rows.
+    """
+    ranked = table[table["w"].notna()]
+    rows = []
+    for multiple in MAXIMUM_POINT_MULTIPLES:
+        row: dict[str, float | int] = {"multiple": multiple}
+        for measure in ("error", "loss"):
+            w = w_coefficient(
+                parameters=ranked["parameters"].to_numpy(float),
+                operations=ranked["operations"].to_numpy(float),
+                error=ranked[measure].to_numpy(float),
+                maximum_parameters=multiple * maximum_point["parameters"],
+                maximum_operations=multiple * maximum_point["operations"],
+                maximum_error=1.0,
+            )
+            row[f"by_{measure}"] = int(ranked.index[int(np.argmax(w))])
+        rows.append(row)
+    return rows

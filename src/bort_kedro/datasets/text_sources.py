@@ -21,6 +21,7 @@ from kedro.io import AbstractDataset
 
 from bort_kedro.core.prose import prose_paragraphs, unseen
 from bort_kedro.errors import CorpusError
+from bort_kedro.progress import track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,16 +87,22 @@ class InstalledDocumentationDataset(TextSource):
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
         seen: set[str] = set()
-        for package in self._packages:
-            root = self._folder(package)
-            for path in sorted(root.rglob("*.py")):
-                relative = path.relative_to(root.parent)
-                if "tests" in relative.parts or path.name.startswith("test_"):
-                    continue
-                for name, docstring in _docstrings(path):
-                    paragraphs = unseen(prose_paragraphs(docstring), seen)
-                    if paragraphs:
-                        yield f"{relative.as_posix()}::{name}", package, "\n".join(paragraphs)
+        files = [(package, *file) for package in self._packages for file in self._files(package)]
+        for package, path, name in track(files, "reading documentation", total=len(files)):
+            for qualified_name, docstring in _docstrings(path):
+                paragraphs = unseen(prose_paragraphs(docstring), seen)
+                if paragraphs:
+                    yield f"{name}::{qualified_name}", package, "\n".join(paragraphs)
+
+    def _files(self, package: str) -> list[tuple[Path, str]]:
+        """Source files of a package, tests left out, each with its path inside the package."""
+        root = self._folder(package)
+        named = [(path, path.relative_to(root.parent)) for path in sorted(root.rglob("*.py"))]
+        return [
+            (path, relative.as_posix())
+            for path, relative in named
+            if "tests" not in relative.parts and not path.name.startswith("test_")
+        ]
 
     def versions(self) -> dict[str, str]:
         providers = importlib.metadata.packages_distributions()

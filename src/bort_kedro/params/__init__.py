@@ -1,5 +1,9 @@
 """Parameters: typed, frozen, and refusing what they do not know. Values live in ``conf`` alone."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams, OptimizationParams
 from bort_kedro.params.corpus import CorpusParams
 from bort_kedro.params.evaluate import EvaluateParams, SpeedParams
@@ -33,3 +37,13 @@ class Parameters(FrozenModel):
     pretrain_distill: PretrainDistillParams
     finetune: FinetuneParams
     evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def _examples_fit_positions(self) -> Self:
+        longest, positions = self.finetune.training.max_tokens, self.corpus.max_positions
+        if longest > positions:
+            raise ValueError(
+                f"finetune.training.max_tokens {longest} is over corpus.max_positions {positions}: an encoder has no "
+                f"embedding for the positions beyond. Set max_tokens to at most {positions}, or raise max_positions"
+            )
+        return self

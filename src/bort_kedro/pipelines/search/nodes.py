@@ -8,7 +8,7 @@ import pandas as pd
 
 from bort_kedro.core.costs import count_operations, count_parameters
 from bort_kedro.core.search_space import enumerate_shapes
-from bort_kedro.core.selection import choose
+from bort_kedro.core.selection import choose, sensitivity
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.strategies import build_strategy
 from bort_kedro.core.tokens import Tokens
@@ -164,6 +164,14 @@ def select_shape(
         "is_distinguishable": choice.is_distinguishable,
         "maximum_point": maximum_point,
         "seconds": round(float(candidate_errors["seconds"].sum()) + maximum_point["seconds"], 1),
+        "sensitivity": [
+            {
+                "multiple": row["multiple"],
+                "by_error": BertShape.from_row(choice.table.loc[row["by_error"]]).to_row(),
+                "by_loss": BertShape.from_row(choice.table.loc[row["by_loss"]]).to_row(),
+            }
+            for row in sensitivity(choice.table, maximum_point=maximum_point)
+        ],
         "notes": _notes(choice.table, maximum_point),
     }
     return choice.table, BertShape.from_row(row).to_row(), report

@@ -1,0 +1,68 @@
+"""What is checked before the first node, and what is written down after the last."""
+
+from __future__ import annotations
+
+import errno
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+
+from bort_kedro import hooks
+from bort_kedro.errors import MissingInputError, StorageError
+
+DiskUsage = namedtuple("DiskUsage", "total used free")
+
+
+def pipeline_reading(*names):
+    return Pipeline([Node(lambda *data: data, list(names), "result", name="use_node")])
+
+
+def preflight(project, pipeline, catalog):
+    hooks.PreflightHook().before_pipeline_run({"project_path": str(project)}, pipeline, catalog)
+
+
+def missing(tmp_path, *names):
+    with pytest.raises(MissingInputError) as caught:
+        preflight(tmp_path, pipeline_reading(*names), DataCatalog({}))
+    return str(caught.value)
+
+
+def test_missing_inputs_are_listed_with_the_stage_that_makes_them(tmp_path):
+    message = missing(tmp_path, "tokens", "tokenizer", "student_encoder")
+    assert "  - tokenizer, tokens: made by `kedro run --pipelines corpus`" in message
+    assert "  - student_encoder: made by `kedro run --pipelines pretrain_distill`" in message
+
+
+def test_mistyped_task_lists_the_built_in_ones(tmp_path):
+    message = missing(tmp_path, "libary.examples")
+    assert "`libary` is no built-in task (library, order, adjacent)" in message
+    assert "params:finetune.tasks" in message
+
+
+def test_inputs_that_exist_pass(tmp_path):
+    preflight(tmp_path, pipeline_reading("tokens"), DataCatalog({"tokens": MemoryDataset("there")}))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_read_only_data_folder_stops_the_run(tmp_path, monkeypatch):
+    def refuse(path, data):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(StorageError) as caught:
+        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+    assert f"The data folder {tmp_path / 'data'} cannot be written: Read-only file system" in str(caught.value)
+
+
+def test_a_nearly_full_disk_stops_the_run_and_names_the_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks.shutil, "disk_usage", lambda path: DiskUsage(10**9, 10**9 - 7 * 10**6, 7 * 10**6))
+    with pytest.raises(StorageError, match=r"has 7 MB free, a run needs at least 500 MB"):
+        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+
+
+def test_seeds_are_found_wherever_they_are():
+    values = {"corpus": {"seed": 3}, "finetune": {"training": {"seeds": [0, 1]}}, "other": 5}
+    assert hooks._seeds(values) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
