@@ -86,6 +86,7 @@ def inputs():
         },
         "search": {
             "strategy": "fptas",
+            "error_measure": "error",
             "num_candidates": 24,
             "num_trained": 2,
             "selected": candidate(CHOSEN, 0.541),

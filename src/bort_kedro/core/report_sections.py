@@ -15,6 +15,10 @@ from bort_kedro.core.statistics import is_above_noise
 Row = Mapping[str, Any]
 
 CANDIDATES_SHOWN = 8
+MEASURES = {
+    "error": "the share of hidden tokens that are guessed wrong",
+    "loss": "the masked-LM loss on held-out text",
+}
 STUDENT_RIVALS = {
     "student_minus_bigram": "the bigram baseline",
     "student_minus_undistilled": "the same shape trained without a teacher",
@@ -48,12 +52,13 @@ def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> 
         f"The strategy `{search['strategy']}` trained {search['num_trained']} of "
         f"{search['num_candidates']} candidates for a short time, and the maximum point "
         f"{BertShape.from_row(maximum)}, a network larger than all of them. W rewards having fewer "
-        "parameters and operations than the maximum point, and a low error, which is the share of hidden "
-        f"tokens that are guessed wrong.\n\n**{shape}** has the largest W, {number(selected['w'], 3)}. "
+        "parameters and operations than the maximum point, and a low error, here "
+        f"{MEASURES[search['error_measure']]}.\n\n**{shape}** has the largest W, {number(selected['w'], 3)}. "
         f"Against the maximum point it has {times(maximum['parameters'] / selected['parameters'])} fewer "
         f"parameters, does {times(maximum['operations'] / selected['operations'])} fewer operations, and "
-        f"its error is {percent(selected['error'], selected['error_standard_error'])} instead of "
-        f"{percent(maximum['error'], maximum['error_standard_error'])}."
+        f"guesses {percent(selected['error'], selected['error_standard_error'])} of the hidden tokens wrong instead "
+        f"of {percent(maximum['error'], maximum['error_standard_error'])}, at a loss of {number(selected['loss'], 3)} "
+        f"instead of {number(maximum['loss'], 3)} nats."
     )
     parts = [text, _runner_up(search), _candidate_table(candidates, maximum), _sensitivity(search)]
     if search["notes"]:

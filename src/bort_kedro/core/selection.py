@@ -14,7 +14,6 @@ from bort_kedro.errors import TrainingError
 DISTINGUISHABLE_STANDARD_ERRORS = 2.0
 # Sizes of T, against the one trained, for which the choice is worked out again.
 MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
-OBJECTIVES = ["parameters", "operations", "error"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,14 @@ class Choice:
     is_distinguishable: bool
 
 
-def choose(candidates: pd.DataFrame, *, maximum_point: dict[str, float], unigram_error: float) -> Choice:
+def choose(candidates: pd.DataFrame, *, measure: str, maximum_point: dict[str, float], unigram_error: float) -> Choice:
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
     Args:
-        candidates: Columns ``parameters``, ``operations``, ``error``, ``error_standard_error``; the last two
-            are NaN for candidates that were not trained.
-        maximum_point: The same four of T.
+        candidates: Columns ``parameters``, ``operations``, and ``error`` and ``loss``, each with its
+            ``_standard_error``; these are NaN for candidates that were not trained.
+        measure: Which of the two is e in W: ``error`` or ``loss``.
+        maximum_point: The same columns of T.
         unigram_error: Error of always predicting the most frequent token.
 
     Raises:
@@ -52,13 +52,13 @@ def choose(candidates: pd.DataFrame, *, maximum_point: dict[str, float], unigram
     table["w"] = w_coefficient(
         parameters=table["parameters"].to_numpy(float),
         operations=table["operations"].to_numpy(float),
-        error=table["error"].to_numpy(float),
+        error=table[measure].to_numpy(float),
         maximum_parameters=maximum_point["parameters"],
         maximum_operations=maximum_point["operations"],
-        maximum_error=maximum_point["error"],
+        maximum_error=maximum_point[measure],
     )
     table.loc[table["is_on_plateau"], "w"] = np.nan
-    table["w_standard_error"] = w_standard_error(table["w"], table["error"], table["error_standard_error"])
+    table["w_standard_error"] = w_standard_error(table["w"], table[measure], table[f"{measure}_standard_error"])
     ranked = table["w"].dropna().sort_values(ascending=False, kind="stable")
     if ranked.empty:
         raise TrainingError(
@@ -68,7 +68,7 @@ def choose(candidates: pd.DataFrame, *, maximum_point: dict[str, float], unigram
         )
     selected = int(ranked.index[0])
     runner_up = int(ranked.index[1]) if len(ranked) > 1 else None
-    table["is_pareto"] = pareto_front(table[OBJECTIVES].to_numpy(float)) & table["w"].notna()
+    table["is_pareto"] = pareto_front(table[["parameters", "operations", measure]].to_numpy(float)) & table["w"].notna()
     table["is_selected"] = table.index == selected
     return Choice(table, selected, runner_up, _differ(table, selected, runner_up))
 

@@ -61,6 +61,9 @@ class SearchParams(FrozenModel):
     maximum_point: ShapeParams = Field(description="T: larger than every candidate.")
     strategy: str = Field(description="Which candidates are trained.")
     interval: int = Field(gt=0, description="Candidates per interval of the ordered space (fptas).")
+    error_measure: Literal["error", "loss"] = Field(
+        description="What W takes as the error: the share of hidden tokens guessed wrong, or the masked-LM loss."
+    )
     training: MaskedLmParams = Field(description="The short training of T and of every candidate.")
     maximum_point_learning_rate: float = Field(gt=0, description="T's own peak: wide encoders need a lower one.")
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")

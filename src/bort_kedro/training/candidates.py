@@ -22,6 +22,7 @@ class CandidateError:
         error: Share of the hidden tokens of the validation split predicted wrongly.
         error_standard_error: Of that share, blocks taken as independent.
         loss: Mean masked-LM cross-entropy there, in nats.
+        loss_standard_error: Of that mean, likewise.
         seconds: Wall time of the training.
         history: Rows of the training, see `loop.TrainingResult`.
     """
@@ -30,6 +31,7 @@ class CandidateError:
     error: float
     error_standard_error: float
     loss: float
+    loss_standard_error: float
     seconds: float
     history: list[dict[str, float]]
 
@@ -53,6 +55,7 @@ class ShortTraining:
             1.0 - quality.accuracy,
             quality.accuracy_standard_error,
             quality.loss,
+            quality.loss_standard_error,
             result.seconds,
             result.history,
         )

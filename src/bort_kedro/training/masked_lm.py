@@ -119,6 +119,7 @@ class MaskedLmScore:
         accuracy: Share of predicted positions whose token comes first.
         accuracy_standard_error: Of that share, blocks taken as the independent unit.
         loss: Mean cross-entropy, in nats; its exponential is the masked perplexity.
+        loss_standard_error: Of that mean, blocks taken as the independent unit.
         num_predicted: Positions scored.
         is_correct: (N,) per position, in a fixed order, for paired comparisons.
         block_of: (N,) the block each position lies in.
@@ -127,6 +128,7 @@ class MaskedLmScore:
     accuracy: float
     accuracy_standard_error: float
     loss: float
+    loss_standard_error: float
     num_predicted: int
     is_correct: np.ndarray
     block_of: np.ndarray
@@ -156,11 +158,12 @@ def evaluate_masked_lm(model: BertForMaskedLM, data: MaskedBlocks, *, batch_toke
             losses.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none").cpu().numpy())
         correct.append((logits.argmax(-1) == targets).cpu().numpy())
         block_of.append(np.repeat(indices, is_predicted.sum(dim=1).cpu().numpy()))
-    is_correct, blocks = np.concatenate(correct), np.concatenate(block_of)
+    is_correct, blocks, loss = np.concatenate(correct), np.concatenate(block_of), np.concatenate(losses)
     return MaskedLmScore(
         accuracy=float(is_correct.mean()),
         accuracy_standard_error=clustered_standard_error(is_correct, blocks),
-        loss=float(np.concatenate(losses).mean()),
+        loss=float(loss.mean()),
+        loss_standard_error=clustered_standard_error(loss, blocks),
         num_predicted=len(is_correct),
         is_correct=is_correct,
         block_of=blocks,

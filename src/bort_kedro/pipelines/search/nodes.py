@@ -88,6 +88,7 @@ def train_maximum_point(
         "error": 1.0 - quality.accuracy,
         "error_standard_error": quality.accuracy_standard_error,
         "loss": quality.loss,
+        "loss_standard_error": quality.loss_standard_error,
         "seconds": round(result.seconds, 1),
     }
     return Pretrained(model, tokenizer), row, pd.DataFrame(result.history)
@@ -120,6 +121,7 @@ def measure_errors(
             "error": result.error,
             "error_standard_error": result.error_standard_error,
             "loss": result.loss,
+            "loss_standard_error": result.loss_standard_error,
             "seconds": round(result.seconds, 1),
         }
         for index, result in results.items()
@@ -150,11 +152,17 @@ def select_shape(
     table["is_trained"] = table["error"].notna()
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
     correct = score_baselines(evaluation_blocks(tokens, "validation"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
-    choice = choose(table, maximum_point=maximum_point, unigram_error=1.0 - float(correct["unigram"].mean()))
+    choice = choose(
+        table,
+        measure=search.error_measure,
+        maximum_point=maximum_point,
+        unigram_error=1.0 - float(correct["unigram"].mean()),
+    )
     row = _json_row(choice.table, choice.selected)
     report = {
         "strategy": search.strategy,
         "interval": search.interval,
+        "error_measure": search.error_measure,
         "num_candidates": len(table),
         "num_invalid": len(invalid_shapes),
         "num_trained": int(table["is_trained"].sum()),
@@ -172,7 +180,7 @@ def select_shape(
             }
             for row in sensitivity(choice.table, maximum_point=maximum_point)
         ],
-        "notes": _notes(choice.table, maximum_point),
+        "notes": _notes(choice.table, maximum_point, search.error_measure),
     }
     return choice.table, BertShape.from_row(row).to_row(), report
 
@@ -183,15 +191,15 @@ def _json_row(table: pd.DataFrame, index: int) -> dict[str, Any]:
     return json.loads(table.loc[index].to_json())
 
 
-def _notes(table: pd.DataFrame, maximum_point: dict[str, Any]) -> list[str]:
+def _notes(table: pd.DataFrame, maximum_point: dict[str, Any], measure: str) -> list[str]:
     """What a reader must know before believing the choice."""
     notes = []
-    better = table[table["error"] < maximum_point["error"]]
+    better = table[table[measure] < maximum_point[measure]]
     if len(better):
-        best = better.loc[better["error"].idxmin()]
+        best = better.loc[better[measure].idxmin()]
         notes.append(
-            f"{len(better)} candidate(s) had a lower error than the maximum point after the same number of steps "
-            f"(best {best['error']:.3f} against {maximum_point['error']:.3f}): T is not the best network of the "
+            f"{len(better)} candidate(s) had a lower {measure} than the maximum point after the same number of steps "
+            f"(best {best[measure]:.3f} against {maximum_point[measure]:.3f}): T is not the best network of the "
             "family yet, as its definition asks; train longer or choose another maximum point."
         )
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
