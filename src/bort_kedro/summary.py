@@ -17,7 +17,7 @@ CANDIDATE_COLUMNS = {
     "operations": "{:,.0f}",
     "latency_ms": "{:.2f}",
     "error": "{:.3f}",
-    "error_standard_error": "{:.3f}",
+    "loss": "{:.3f}",
     "w": "{:.4f}",
 }
 
@@ -65,7 +65,7 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, A
     )
     shown.add_column("shape (D, A, H, I)")
     for name in CANDIDATE_COLUMNS:
-        shown.add_column(name.replace("error_standard_error", "std. error"), justify="right")
+        shown.add_column(name, justify="right")
     for row in trained.to_dict("records"):
         shape = (row["num_hidden_layers"], row["num_attention_heads"], row["hidden_size"], row["intermediate_size"])
         mark = " *" if row["is_pareto"] else ""
@@ -75,7 +75,7 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, A
     chosen = report["selected"]
     console.print(
         f"Selected: {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, hidden size "
-        f"{chosen['hidden_size']}, intermediate size {chosen['intermediate_size']}"
+        f"{chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over the {report['error_measure']})"
         + ("." if report["is_distinguishable"] else "; the second-best is within the noise of the measurement."),
         highlight=False,
     )

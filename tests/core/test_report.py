@@ -23,6 +23,8 @@ def candidate(shape, w, **changes):
         "latency_ms": 0.75,
         "error": 0.612,
         "error_standard_error": 0.004,
+        "loss": 3.1,
+        "loss_standard_error": 0.02,
         "w": w,
         "is_trained": True,
         "is_pareto": True,
@@ -129,14 +131,14 @@ def test_report_names_the_shape_its_advantages_and_the_corpus(inputs):
     assert text.startswith("# A small BERT for this corpus: (1, 2, 64, 128)\n")
     assert "9,237 documents, 1,250,000 words, from numpy 2.3.0" in text
     assert "10.0x fewer parameters, does 20.0x fewer operations" in text
-    assert "its error is 61.2 ± 0.4 % instead of 58.0 ± 0.4 %" in text
+    assert "guesses 61.2 ± 0.4 % of the hidden tokens wrong instead of 58.0 ± 0.4 %" in text
     assert "trained 2 of 24 candidates" in text
 
 
 def test_candidates_are_ranked_by_w_without_the_untrained(inputs):
     text = build_report(**inputs)
-    first = "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 0.541 | yes |"
-    second = "| (2, 2, 64, 64) | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 0.539 | yes |"
+    first = "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.541 | yes |"
+    second = "| (2, 2, 64, 64) | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.539 | yes |"
     assert text.index(first) < text.index(second)
     assert "(2, 2, 32, 64)" not in text
 

@@ -40,7 +40,7 @@ def test_a_vocabulary_larger_than_the_corpus_supports_names_the_size_it_reached(
         train_tokenizer(TEXTS, vocabulary_size=5000, max_positions=32)
     message = str(caught.value)
     assert "A vocabulary of 5000 ids is more than the corpus supports" in message
-    reached = int(message.split("found ")[1].split(",")[0])
+    reached = int(message.split("found ")[1].split(",", maxsplit=1)[0])
     assert f"to at most {reached}" in message
     assert train_tokenizer(TEXTS, vocabulary_size=reached, max_positions=32).vocab_size == reached
 

@@ -99,7 +99,7 @@ def _sensitivity(search: Row) -> str:
 def _candidate_table(candidates: Sequence[Row], maximum: Row) -> str:
     ranked = [row for row in candidates if row["is_trained"] and not is_missing(row["w"])]
     ranked = sorted(ranked, key=lambda row: -row["w"])
-    header = ["Shape (D, A, H, I)", "Parameters", "Operations", "Latency, ms", "Error", "W", "Pareto"]
+    header = ["Shape (D, A, H, I)", "Parameters", "Operations", "Latency, ms", "Error", "Loss", "W", "Pareto"]
     rows = [
         [
             f"**{BertShape.from_row(row)}**" if row["is_selected"] else str(BertShape.from_row(row)),
@@ -107,6 +107,7 @@ def _candidate_table(candidates: Sequence[Row], maximum: Row) -> str:
             large(row["operations"]),
             number(row["latency_ms"], 2),
             percent(row["error"], row["error_standard_error"]),
+            number(row["loss"], 3),
             number(row["w"], 3),
             "yes" if row["is_pareto"] else "no",
         ]
@@ -119,6 +120,7 @@ def _candidate_table(candidates: Sequence[Row], maximum: Row) -> str:
             large(maximum["operations"]),
             number(None, 0),
             percent(maximum["error"], maximum["error_standard_error"]),
+            number(maximum["loss"], 3),
             number(None, 0),
             number(None, 0),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR = "#d62728", "#1f77b4", "#9aa0a6", "#2c2c2c"
+
+
+class Measure(NamedTuple):
+    """How an error of the search is shown."""
+
+    scale: float
+    title: str
+
+
+MEASURES = {
+    "error": Measure(100.0, "error: hidden tokens guessed wrong, %"),
+    "loss": Measure(1.0, "masked-LM loss on held-out text, nats"),
+}
 CURVE_COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 
 
@@ -22,6 +35,7 @@ def pareto_figure(
     maximum_point: Mapping[str, Any],
     *,
     cost: str = "parameters",
+    measure: str = "error",
 ) -> Any:
     """Error of the trained candidates against what they cost, with front, choice and maximum point.
 
@@ -30,6 +44,7 @@ def pareto_figure(
         selected: The chosen shape, at least its four values.
         maximum_point: Row of the maximum point.
         cost: ``parameters`` or ``operations``; the horizontal axis, logarithmic.
+        measure: ``error`` or ``loss``, whichever W took; the vertical axis.
     """
     import plotly.graph_objects as go
 
@@ -42,7 +57,7 @@ def pareto_figure(
     figure.add_trace(
         go.Scatter(
             x=front[cost],
-            y=100 * front["error"],
+            y=MEASURES[measure].scale * front[measure],
             mode="lines",
             name="Pareto front",
             line={"color": FRONT_COLOR, "width": 1.5, "dash": "dot"},
@@ -57,24 +72,27 @@ def pareto_figure(
     )
     for name, rows, color, symbol, size in layers:
         if len(rows):
-            figure.add_trace(_points(rows, cost=cost, name=name, color=color, symbol=symbol, size=size))
+            figure.add_trace(
+                _points(rows, cost=cost, measure=measure, name=name, color=color, symbol=symbol, size=size)
+            )
     chosen_cost = float(trained.loc[is_chosen, cost].iloc[0])
     ratio = maximum_point[cost] / chosen_cost
     return _styled(
         figure,
         title=f"Chosen: {shape}, {ratio:,.0f} times fewer {cost} than the maximum point",
         x={"title": {"text": f"{cost}, logarithmic"}, "type": "log"},
-        y={"title": {"text": "error: hidden tokens guessed wrong, %"}},
+        y={"title": {"text": MEASURES[measure].title}},
     )
 
 
-def _points(rows: pd.DataFrame, *, cost: str, name: str, color: str, symbol: str, size: int) -> Any:
+def _points(rows: pd.DataFrame, *, cost: str, measure: str, name: str, color: str, symbol: str, size: int) -> Any:
     import plotly.graph_objects as go
 
+    scale = MEASURES[measure].scale
     return go.Scatter(
         x=rows[cost],
-        y=100 * rows["error"],
-        error_y={"type": "data", "array": 100 * rows["error_standard_error"], "thickness": 1, "width": 3},
+        y=scale * rows[measure],
+        error_y={"type": "data", "array": scale * rows[f"{measure}_standard_error"], "thickness": 1, "width": 3},
         mode="markers",
         name=name,
         marker={"color": color, "symbol": symbol, "size": size},

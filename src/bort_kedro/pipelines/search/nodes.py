@@ -209,8 +209,13 @@ def _notes(table: pd.DataFrame, maximum_point: dict[str, Any], measure: str) -> 
     return notes
 
 
-def plot_pareto(candidate_table: pd.DataFrame, selected_shape: dict[str, int], maximum_point: dict[str, Any]) -> Any:
+def plot_pareto(
+    candidate_table: pd.DataFrame,
+    selected_shape: dict[str, int],
+    maximum_point: dict[str, Any],
+    search_report: dict[str, Any],
+) -> Any:
     """Error against parameters, with the front, the choice and the maximum point."""
     from bort_kedro.pipelines.plots import pareto_figure
 
-    return pareto_figure(candidate_table, selected_shape, maximum_point)
+    return pareto_figure(candidate_table, selected_shape, maximum_point, measure=search_report["error_measure"])

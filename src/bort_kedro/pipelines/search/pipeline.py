@@ -65,7 +65,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 plot_pareto,
-                ["candidate_table", "selected_shape", "maximum_point"],
+                ["candidate_table", "selected_shape", "maximum_point", "search_report"],
                 "pareto_plot",
                 name="plot_pareto_node",
             ),
