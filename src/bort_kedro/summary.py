@@ -75,7 +75,7 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, A
     chosen = report["selected"]
     console.print(
         f"Selected: {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, hidden size "
-        f"{chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over the {report['error_measure']})"
+        f"{chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over {report['error_measure']})"
         + ("." if report["is_distinguishable"] else "; the second-best is within the noise of the measurement."),
         highlight=False,
     )

@@ -26,6 +26,8 @@ ADJACENT, NOT_ADJACENT = "adjacent", "not_adjacent"
 MAX_PAIRS_PER_DOCUMENT = 8
 # Windows tried before a sentence is given up, such as one that repeats a single word.
 SHUFFLE_ATTEMPTS = 20
+# Sentences drawn before all those of other documents are listed, which is slow and seldom needed.
+DRAW_ATTEMPTS = 20
 WHERE = (
     "Give the catalog entry `raw_corpus` more text, raise the share of documents kept for tasks in "
     "params:corpus, or change params:finetune.builtin_tasks."
@@ -259,43 +261,42 @@ def _adjacent_rows(
 ) -> Rows:
     """Whether the second sentence follows the first in its document.
 
-    Every consecutive pair gives two examples: its first sentence with its own second, and with the second of
-    another document of the same source. So each sentence stands in as many examples of one label as of the
-    other, in the same role, and neither sentence alone tells anything.
+    Every consecutive pair gives two examples: its first sentence with its own second, and with a sentence of
+    another document of the same source, so the first sentence alone tells nothing. The second alone tells a
+    little, as it does in text: a sentence that opens a document seldom follows another.
     """
     per_document: Counter[int] = Counter()
-    by_source: dict[str, list[tuple[Sentence, Sentence]]] = defaultdict(list)
+    by_source: dict[str, list[Sentence]] = defaultdict(list)
+    for candidate in candidates:
+        by_source[candidate.source].append(candidate)
     pairs = [
         (first, second)
         for first, second in pairwise(candidates)
         if first.document == second.document and second.place == first.place + 1
     ]
-    for first, second in (pairs[index] for index in generator.permutation(len(pairs))):
-        if per_document.total() == limit // 2:
-            break
-        if per_document[first.document] < MAX_PAIRS_PER_DOCUMENT:
-            per_document[first.document] += 1
-            by_source[first.source].append((first, second))
     rows: Rows = []
-    for source in sorted(by_source):
-        exchanged = _exchange_seconds(by_source[source])
-        rows += [(first.text, second.text, NOT_ADJACENT) for first, second in exchanged]
-        if exchanged:
-            rows += [(first.text, second.text, ADJACENT) for first, second in by_source[source]]
+    for first, second in (pairs[index] for index in generator.permutation(len(pairs))):
+        if len(rows) + 2 > limit:
+            break
+        if per_document[first.document] == MAX_PAIRS_PER_DOCUMENT:
+            continue
+        stranger = _from_another_document(first, by_source[first.source], generator)
+        if stranger is not None:
+            per_document[first.document] += 1
+            rows += [(first.text, second.text, ADJACENT), (first.text, stranger.text, NOT_ADJACENT)]
     return [rows[index] for index in generator.permutation(len(rows))]
 
 
-def _exchange_seconds(pairs: list[tuple[Sentence, Sentence]]) -> list[tuple[Sentence, Sentence]]:
-    """Give every first the second of another document; empty if one document holds over half of the pairs.
-
-    Sorted by document and moved on by the largest document's count, no pair meets its own document.
-    """
-    largest = max(Counter(first.document for first, _ in pairs).values())
-    if len(pairs) < 2 * largest:
-        return []
-    ordered = sorted(pairs, key=lambda pair: pair[0].document)
-    seconds = [second for _, second in ordered]
-    return [(first, second) for (first, _), second in zip(ordered, seconds[largest:] + seconds[:largest], strict=True)]
+def _from_another_document(
+    first: Sentence, same_source: Sequence[Sentence], generator: np.random.Generator
+) -> Sentence | None:
+    """A sentence of the same source but of another document, or None if there is no such document."""
+    for _ in range(DRAW_ATTEMPTS):
+        drawn = same_source[int(generator.integers(len(same_source)))]
+        if drawn.document != first.document:
+            return drawn
+    others = [sentence for sentence in same_source if sentence.document != first.document]
+    return others[int(generator.integers(len(others)))] if others else None
 
 
 def _require_enough(task: str, chosen: BuiltinTask, examples: list[TaskExample]) -> None:
