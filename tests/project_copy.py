@@ -18,7 +18,7 @@ SECONDS = 280
 
 
 class ProjectCopy:
-    """Configuration is copied, the sources are linked, data and tracking start empty."""
+    """Configuration and sources are copied, data and tracking start empty."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -26,7 +26,7 @@ class ProjectCopy:
         (root / "conf" / "local").mkdir()
         shutil.copy(PROJECT / "pyproject.toml", root)
         shutil.copy(PROJECT / ".telemetry", root)
-        (root / "src").symlink_to(PROJECT / "src")
+        shutil.copytree(PROJECT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         (root / "data").mkdir()
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KEDRO_"))
