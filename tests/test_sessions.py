@@ -39,7 +39,7 @@ def deterministic_results(project):
         for path in (data / "08_reporting/metrics").iterdir()
     }
     results["pretraining"] = project.read("08_reporting/pretraining_metrics.json")
-    results["selected"] = project.read("07_model_output/selected_shape.json")
+    results["selected"] = project.read("04_feature/selected_shape.json")
     table = pd.read_csv(project.latest("08_reporting/candidate_table.csv"))
     results["candidates"] = table.drop(columns="latency_ms").to_json()
     return results
@@ -58,7 +58,7 @@ def test_nothing_temporary_is_left(project):
 def test_selected_shape_is_the_ranked_candidate_with_the_largest_w(project):
     table = pd.read_csv(project.latest("08_reporting/candidate_table.csv"))
     best = table.loc[table["w"].idxmax()]
-    assert project.read("07_model_output/selected_shape.json") == {
+    assert project.read("04_feature/selected_shape.json") == {
         name: int(best[name])
         for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
     }
@@ -68,7 +68,7 @@ def test_student_folder_has_the_selected_shape(project):
     from transformers import AutoModel
 
     config = AutoModel.from_pretrained(project.latest("06_models/student_encoder")).config
-    for name, value in project.read("07_model_output/selected_shape.json").items():
+    for name, value in project.read("04_feature/selected_shape.json").items():
         assert getattr(config, name) == value
 
 

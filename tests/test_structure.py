@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import typing
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_every_dataset_has_a_catalog_entry_with_a_layer(pipelines):
             continue
         entry = entries.get(name) or entries["{task}." + name.split(".", 1)[1]]
         assert entry["metadata"]["kedro-viz"]["layer"], name
+
+
+def test_layers_follow_one_another_without_a_circle(pipelines):
+    layer_of = {}
+    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
+        for name, entry in yaml.safe_load(file.read_text()).items():
+            layer_of[name] = entry["metadata"]["kedro-viz"]["layer"]
+
+    def layer(name):
+        return layer_of.get(name) or layer_of["{task}." + name.split(".", 1)[1]]
+
+    before: dict[str, set[str]] = {}
+    for node in pipelines["__default__"].nodes:
+        sources = {layer(name) for name in node.inputs if not name.startswith("params:")}
+        for target in map(layer, node.outputs):
+            before.setdefault(target, set()).update(sources - {target})
+    assert list(TopologicalSorter(before).static_order())[-1] == "reporting"
 
 
 def test_everything_a_stage_makes_is_versioned():
