@@ -120,7 +120,7 @@ def _train(
     for step in track(range(start, settings.num_steps), description, total=settings.num_steps, start=start):
         batch = {name: value.to(accelerator.device) for name, value in batch_at(step).items()}
         row = _advance(accelerator, prepared, optimizer, loss, batch, settings, step)
-        _require_finite(row, step, description)
+        _require_finite(row, settings.mixed_precision, description)
         is_last = step + 1 == settings.num_steps
         if is_last or (step + 1) % log_every == 0:
             history.append(row)
@@ -176,12 +176,13 @@ def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.o
     )
 
 
-def _require_finite(row: dict[str, float], step: int, description: str) -> None:
-    # The gradient's norm may be infinite under fp16: the scaler then skips the step and lowers its scale.
-    broken = [name for name, value in row.items() if name != "gradient_norm" and not math.isfinite(value)]
+def _require_finite(row: dict[str, float], mixed_precision: str, description: str) -> None:
+    # Under fp16 the gradient's norm may be infinite: the scaler then skips the step and lowers its scale.
+    may_overflow = {"gradient_norm"} if mixed_precision == "fp16" else set()
+    broken = [name for name, value in row.items() if name not in may_overflow and not math.isfinite(value)]
     if broken:
         raise TrainingError(
-            f"{description}: {', '.join(broken)} is not finite at step {step + 1}. The last good state is kept. "
+            f"{description}: {', '.join(broken)} is not finite at step {row['step']}. The last good state is kept. "
             "Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in the parameters of this "
             "stage, then run the same command again."
         )

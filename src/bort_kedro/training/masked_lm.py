@@ -17,6 +17,7 @@ from bort_kedro.core.masking import IGNORED, mask_block
 from bort_kedro.core.statistics import clustered_standard_error
 from bort_kedro.core.tokens import TokenBlocks, Vocabulary
 from bort_kedro.models.encoder import predicted_logits
+from bort_kedro.progress import track
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -138,18 +139,30 @@ class MaskedLmScore:
 EVALUATION_EPOCH = 2**31 - 1
 
 
-def evaluation_batches(data: MaskedBlocks, *, batch_tokens: int) -> Iterator[tuple[np.ndarray, Batch]]:
+def evaluation_batches(
+    data: MaskedBlocks, *, batch_tokens: int, description: str = ""
+) -> Iterator[tuple[np.ndarray, Batch]]:
     """``(block indices, batch)`` over a whole split, each block masked once, in a fixed order."""
-    for indices in plan_epoch(data.blocks.lengths, batch_tokens=batch_tokens, seed=0, epoch=0):
+    batches = plan_epoch(data.blocks.lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
+    for indices in track(batches, description, total=len(batches)):
         yield indices, data.batch(indices.tolist(), epoch=EVALUATION_EPOCH)
 
 
-def evaluate_masked_lm(model: BertForMaskedLM, data: MaskedBlocks, *, batch_tokens: int) -> MaskedLmScore:
-    """Score a model on every block of a split, each masked once, the same way for every model."""
+def evaluate_masked_lm(
+    model: BertForMaskedLM, data: MaskedBlocks, *, batch_tokens: int, description: str = ""
+) -> MaskedLmScore:
+    """Score a model on every block of a split, each masked once, the same way for every model.
+
+    Args:
+        model: Left in evaluation mode.
+        data: The split and its masks.
+        batch_tokens: Padded tokens of a pass; decides speed and the order of the positions, not the score.
+        description: For the progress bar; empty for silence.
+    """
     device = next(model.parameters()).device
     model.eval()
     correct, losses, block_of = [], [], []
-    for indices, batch in evaluation_batches(data, batch_tokens=batch_tokens):
+    for indices, batch in evaluation_batches(data, batch_tokens=batch_tokens, description=description):
         inputs = {name: value.to(device) for name, value in batch.items()}
         is_predicted = inputs["labels"] != IGNORED
         targets = inputs["labels"][is_predicted]

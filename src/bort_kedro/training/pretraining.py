@@ -174,7 +174,14 @@ def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:
     return MaskedBlocks(tokens.splits[split], tokens.vocabulary, EVALUATION_SEED, EVALUATION_MASKED_SHARE)
 
 
-def score(model: BertForMaskedLM, tokens: Tokens, *, split: str, num_threads: int) -> MaskedLmScore:
-    """Masked-LM quality on a held-out split."""
+def score(
+    model: BertForMaskedLM, tokens: Tokens, *, split: str, num_threads: int, description: str = ""
+) -> MaskedLmScore:
+    """Masked-LM quality on a held-out split; ``description`` names the progress bar, empty for silence."""
     with cpu_threads(num_threads):
-        return evaluate_masked_lm(model, evaluation_blocks(tokens, split), batch_tokens=EVALUATION_BATCH_TOKENS)
+        return evaluate_masked_lm(
+            model,
+            evaluation_blocks(tokens, split),
+            batch_tokens=EVALUATION_BATCH_TOKENS,
+            description=description,
+        )

@@ -11,8 +11,11 @@ from bort_kedro.core.document_splits import assign_splits
 from bort_kedro.core.tokens import TokenBlocks, Tokens, cut_document
 from bort_kedro.errors import CorpusError
 from bort_kedro.params import CorpusParams
+from bort_kedro.progress import track
 
 PRETRAINING_SPLITS = ("train", "validation", "test")
+# Documents that the tokenizer takes at a time, in parallel.
+DOCUMENTS_PER_CALL = 500
 
 
 def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusParams) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -56,9 +59,12 @@ def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: C
     splits = {}
     for split in PRETRAINING_SPLITS:
         texts = corpus_documents.loc[corpus_documents["split"] == split, "text"].tolist()
-        encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        chunks = [texts[start : start + DOCUMENTS_PER_CALL] for start in range(0, len(texts), DOCUMENTS_PER_CALL)]
         blocks = [
-            [*before, *piece, *after] for ids in encoded for piece in cut_document(ids, block_tokens=block_tokens)
+            [*before, *piece, *after]
+            for chunk in track(chunks, f"tokenizing the {split} split", total=len(chunks))
+            for ids in tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
+            for piece in cut_document(ids, block_tokens=block_tokens)
         ]
         splits[split] = TokenBlocks.from_blocks(blocks, vocabulary_size=vocabulary.size)
     num_tokens = len(splits["train"].ids)

@@ -123,7 +123,9 @@ def score_pretraining(
         "teacher": (teacher_encoder, teacher_history),
     }
     scores = {
-        name: score(encoder.model, tokens, split="test", num_threads=student.num_threads)
+        name: score(
+            encoder.model, tokens, split="test", num_threads=student.num_threads, description=f"scoring the {name}"
+        )
         for name, (encoder, _) in encoders.items()
     }
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)

@@ -81,7 +81,9 @@ def train_maximum_point(
         name=f"search/maximum-point-{shape.identifier}",
         description=f"training the maximum point {shape}",
     )
-    quality = score(model, tokens, split="validation", num_threads=settings.num_threads)
+    quality = score(
+        model, tokens, split="validation", num_threads=settings.num_threads, description="scoring the maximum point"
+    )
     row = {
         **shape.to_row(),
         **_costs(shape, tokens, max_positions, search.latency.sequence_length),
