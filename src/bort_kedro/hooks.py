@@ -160,7 +160,7 @@ class ManifestHook:
         if version:
             versions[name] = version
 
-    @hook_impl(trylast=True)
+    @hook_impl(tryfirst=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
         parameters = active_parameters()
         catalog.save(

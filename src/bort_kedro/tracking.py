@@ -88,6 +88,9 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        # Written when the run is over, so no node's saving announces it.
+        if self._is_mlflow_enabled:
+            _log_artifact("run_manifest", catalog.load("run_manifest"))
         super().after_pipeline_run(run_params, pipeline, catalog)
         _restore(self._handlers)
 
