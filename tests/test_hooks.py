@@ -7,11 +7,25 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro import hooks
-from bort_kedro.errors import MissingInputError, StorageError
+from bort_kedro.configuration import activate, check_parameters
+from bort_kedro.datasets.task_files import TaskFilesDataset
+from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
+
+SMOKE = OmegaConfigLoader(
+    str(Path(__file__).parent.parent / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
+)
+
+
+@pytest.fixture(autouse=True)
+def parameters():
+    """Those of the smallest configuration, as in a session."""
+    activate(check_parameters(SMOKE["parameters"]))
+
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
 
@@ -65,4 +79,26 @@ def test_a_nearly_full_disk_stops_the_run_and_names_the_bytes(tmp_path, monkeypa
 
 def test_seeds_are_found_wherever_they_are():
     values = {"corpus": {"seed": 3}, "finetune": {"training": {"seeds": [0, 1]}}, "other": 5}
-    assert hooks._seeds(values) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
+    assert hooks._find(values, {"seed", "seeds"}) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
+
+
+def test_a_broken_row_of_a_users_task_is_found_before_the_first_node(tmp_path):
+    for split, text in (("train", "good\tyes\nbad\tno\n"), ("dev", "fine\tyes\n"), ("test", "cut\n")):
+        (tmp_path / f"{split}.tsv").write_text("sentence\tlabel\n" + text)
+    files = {split: str(tmp_path / f"{split}.tsv") for split in ("train", "dev", "test")}
+    dataset = TaskFilesDataset(**files, columns={"text": "sentence", "label": "label"})
+    with pytest.raises(DatasetError) as caught:
+        preflight(tmp_path, pipeline_reading("mine.examples"), DataCatalog({"mine.examples": dataset}))
+    assert "test.tsv" in str(caught.value.__cause__)
+    assert "line 2" in str(caught.value.__cause__)
+
+
+def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    raw = dict(SMOKE["parameters"])
+    raw["finetune"]["training"]["mixed_precision"] = "fp16"
+    activate(check_parameters(raw))
+    with pytest.raises(ConfigurationError, match=r"fp16 for finetune.training.mixed_precision, which needs a CUDA"):
+        preflight(tmp_path, Pipeline([]), DataCatalog({}))

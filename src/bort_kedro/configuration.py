@@ -75,7 +75,12 @@ def active_tasks() -> tuple[str, ...]:
     """Tasks of the session's parameters, or of ``conf/base`` where no session has begun."""
     if not _active:
         project = find_kedro_project(Path.cwd()) or Path.cwd()
-        loader = OmegaConfigLoader(str(project / "conf"), base_env="base", default_run_env="local")
+        loader = OmegaConfigLoader(
+            str(project / "conf"),
+            base_env="base",
+            default_run_env="local",
+            merge_strategy={"parameters": "soft"},
+        )
         return tuple(loader["parameters"]["finetune"]["tasks"])
     return _active[0].finetune.tasks
 

@@ -16,12 +16,15 @@ from kedro.framework.hooks import hook_impl
 
 from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
-from bort_kedro.errors import MissingInputError, StorageError
+from bort_kedro.datasets.task_files import TaskFilesDataset
+from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
+
+    from bort_kedro.params import Parameters
 
 # Below this much free space a run of the embedded default cannot end well.
 MINIMUM_FREE_BYTES = 500 * 10**6
@@ -38,7 +41,6 @@ MANIFEST_PACKAGES = (
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "TOKENIZERS_PARALLELISM": "true",
     "TRANSFORMERS_VERBOSITY": "error",
 }
@@ -61,7 +63,9 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        _require_readable_examples(pipeline, catalog)
         _require_inputs(pipeline, catalog)
+        _require_precision(active_parameters())
         _require_room(Path(run_params["project_path"]) / "data")
 
 
@@ -87,6 +91,27 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         + "\n".join(lines)
         + "\nRun the earliest of these stages first, or `kedro run` for all stages in order."
     )
+
+
+def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Read the files of users' tasks now: a broken row should not wait for the search to end."""
+    for name in sorted(pipeline.inputs()):
+        if isinstance(catalog.get(name), TaskFilesDataset):
+            catalog.load(name)
+
+
+def _require_precision(parameters: Parameters) -> None:
+    """fp16 needs a CUDA device, and the first training that wants it may be an hour away."""
+    wanted = _find(parameters.model_dump(mode="json"), {"mixed_precision"})
+    half = [path for path, value in wanted.items() if value == "fp16"]
+    if half:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigurationError(
+                f"mixed_precision is fp16 for {', '.join(half)}, which needs a CUDA device, and this machine has none. "
+                "Allowed here: `no` and `bf16`."
+            )
 
 
 def _say_who_gives(dataset: str) -> str:
@@ -171,7 +196,7 @@ class ManifestHook:
                 "environment": run_params["env"],
                 "git": _git(Path(run_params["project_path"])),
                 "configuration_hash": configuration_hash(parameters),
-                "seeds": _seeds(parameters.model_dump(mode="json")),
+                "seeds": _find(parameters.model_dump(mode="json"), {"seed", "seeds"}),
                 "python": sys.version.split()[0],
                 "packages": {name: importlib.metadata.version(name) for name in MANIFEST_PACKAGES},
                 "device": describe_device(),
@@ -185,21 +210,24 @@ def _git(project: Path) -> dict[str, Any]:
     """Commit of the project and whether files differ from it; empty outside a repository."""
 
     def ask(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(project), *words], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(["git", "-C", str(project), *words], capture_output=True, text=True, check=False)
+        except OSError:  # git is not installed
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
     commit = ask("rev-parse", "HEAD")
     return {"commit": commit, "has_changes": bool(ask("status", "--porcelain"))} if commit else {}
 
 
-def _seeds(values: dict[str, Any], path: str = "") -> dict[str, int]:
-    """Every parameter called ``seed`` or ``seeds``, by its path."""
+def _find(values: dict[str, Any], names: set[str], path: str = "") -> dict[str, Any]:
+    """Every parameter of one of these names, by its path."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         here = f"{path}.{key}".lstrip(".")
         if isinstance(value, dict):
-            found |= _seeds(value, here)
-        elif key in {"seed", "seeds"}:
+            found |= _find(value, names, here)
+        elif key in names:
             found[here] = value
     return found
 

@@ -1,6 +1,10 @@
 """Kedro's settings: hooks and the configuration loader, nothing else."""
 
+import os
 import warnings
+
+# Before MLflow is imported, which reads it then.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 # Notices between libraries that no user of this project can act on.
 for notice in (

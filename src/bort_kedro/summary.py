@@ -72,6 +72,12 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, A
         cells = [text.format(row[name]) for name, text in CANDIDATE_COLUMNS.items()]
         shown.add_row(f"{shape}{mark}", *cells, style="bold" if row["is_selected"] else None)
     console.print(shown)
+    unigram, bigram = (report["baseline_errors"][name] for name in ("unigram", "bigram"))
+    console.print(
+        f"Error of the maximum point {report['maximum_point']['error']:.3f}, of the most frequent token {unigram:.3f}, "
+        f"of the most frequent follower {bigram:.3f}.",
+        highlight=False,
+    )
     chosen = report["selected"]
     console.print(
         f"Selected: {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, hidden size "

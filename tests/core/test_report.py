@@ -89,6 +89,8 @@ def inputs():
         "search": {
             "strategy": "fptas",
             "error_measure": "error",
+            "num_invalid": 3,
+            "baseline_errors": {"unigram": 0.95, "bigram": 0.84},
             "num_candidates": 24,
             "num_trained": 2,
             "selected": candidate(CHOSEN, 0.541),
@@ -281,3 +283,10 @@ def test_summary_gives_measured_ratios_only_where_they_were_measured(inputs):
 
 def test_choice_by_size_of_the_maximum_point_is_shown(inputs):
     assert "| 4x | (2, 4, 96, 256) | (3, 4, 96, 256) |" in build_report(**inputs)
+
+
+def test_counting_baselines_stand_beside_the_errors_of_the_candidates(inputs):
+    text = build_report(**inputs)
+    assert "| unigram baseline | – | – | – | 95.0 % | – | – | – |" in text
+    assert "| bigram baseline | – | – | – | 84.0 % | – | – | – |" in text
+    assert "3 more combinations cannot be built" in text

@@ -146,12 +146,9 @@ def test_a_pattern_without_a_file_is_refused_by_its_text(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", ["", " \n\n \n", "\ufeff"], ids=["empty", "blank", "mark alone"])
 def test_a_source_without_text_is_refused_by_its_path(write, content):
     path = write("empty.txt", content)
-    text = refusal(TextFilesDataset([path]).load)
-    assert text.startswith("The text source ")
-    assert path in text
-    assert text.endswith(
-        "holds no usable document: every text in it is empty. Expected English or other prose in UTF-8. "
-        "Change the catalog entry `raw_corpus`."
+    assert refusal(TextFilesDataset([path]).load) == (
+        f"{path} holds no usable document: it is empty, or every text in it is. Expected prose in UTF-8. "
+        "Take the file out of `paths` in the catalog entry `raw_corpus`, or mend it."
     )
 
 
@@ -333,3 +330,19 @@ def test_the_real_speech_that_is_not_utf8_is_refused_by_its_name(real_data):
     folder = real_data / "corpora" / "us-inaugural"
     text = refusal(TextFilesDataset([str(folder / "*.txt")], document_boundary="file").load)
     assert text.startswith(f"{folder / '2005-Bush.txt'} is not UTF-8: byte 0xa1 at offset 837. ")
+
+
+def test_one_empty_file_among_others_is_refused_by_name(tmp_path):
+    (tmp_path / "good.txt").write_text("Some prose.")
+    (tmp_path / "void.txt").write_text(" \n\n ")
+    dataset = TextFilesDataset([str(tmp_path / "*.txt")])
+    with pytest.raises(DatasetError) as caught:
+        dataset.load()
+    assert "void.txt holds no usable document" in str(caught.value.__cause__)
+
+
+def test_a_wikiextractor_file_that_is_cut_short_is_refused(tmp_path):
+    (tmp_path / "wiki_00").write_text('<doc id="1">\nOne.\n</doc>\n<doc id="2">\nTwo is cut')
+    with pytest.raises(DatasetError) as caught:
+        TextFilesDataset([str(tmp_path / "wiki_00")]).load()
+    assert "2 `<doc ...>` but 1 `</doc>` that close one" in str(caught.value.__cause__)

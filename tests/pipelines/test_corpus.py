@@ -15,6 +15,7 @@ def corpus():
         splits={"validation": 0.1, "test": 0.1, "tasks": 0.2},
         tokenizer={"pretrained": None, "vocabulary_size": 280},
         sequence_length=8,
+        blocks_cross_documents=False,
         max_positions=16,
     )
 
@@ -66,6 +67,17 @@ def test_no_block_crosses_documents(raw_corpus, corpus):
     texts = documents.loc[documents["split"] == "train", "text"]
     expected = sum(-(-len(tokenizer(text, add_special_tokens=False)["input_ids"]) // 6) for text in texts)
     assert len(blocks) == expected
+
+
+def test_blocks_cross_documents_when_told_to(raw_corpus, corpus):
+    documents, _ = split_documents(raw_corpus, corpus)
+    tokenizer = make_tokenizer(documents, corpus)
+    joined = corpus.model_copy(update={"blocks_cross_documents": True})
+    blocks = tokenize_documents(documents, tokenizer, joined).splits["train"]
+    texts = documents.loc[documents["split"] == "train", "text"]
+    total = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
+    assert len(blocks) == -(-total // 6)
+    assert blocks.lengths.min() >= 7
 
 
 def test_a_corpus_smaller_than_one_block_says_how_many_tokens_it_has(raw_corpus, corpus):

@@ -60,7 +60,10 @@ def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> 
         f"of {percent(maximum['error'], maximum['error_standard_error'])}, at a loss of {number(selected['loss'], 3)} "
         f"instead of {number(maximum['loss'], 3)} nats."
     )
-    parts = [text, _runner_up(search), _candidate_table(candidates, maximum), _sensitivity(search)]
+    if search["num_invalid"]:
+        text += f" {search['num_invalid']} more combinations cannot be built: the heads do not divide the hidden size."
+    table_of_candidates = _candidate_table(candidates, maximum, search["baseline_errors"])
+    parts = [text, _runner_up(search), table_of_candidates, _sensitivity(search)]
     if search["notes"]:
         parts.append("Before you believe it:\n\n" + bullets(search["notes"]))
     return "\n\n".join(parts)
@@ -96,7 +99,7 @@ def _sensitivity(search: Row) -> str:
     )
 
 
-def _candidate_table(candidates: Sequence[Row], maximum: Row) -> str:
+def _candidate_table(candidates: Sequence[Row], maximum: Row, baseline_errors: Mapping[str, float]) -> str:
     ranked = [row for row in candidates if row["is_trained"] and not is_missing(row["w"])]
     ranked = sorted(ranked, key=lambda row: -row["w"])
     header = ["Shape (D, A, H, I)", "Parameters", "Operations", "Latency, ms", "Error", "Loss", "W", "Pareto"]
@@ -125,9 +128,14 @@ def _candidate_table(candidates: Sequence[Row], maximum: Row) -> str:
             number(None, 0),
         ]
     )
+    shown = len(rows) - 1
+    rows += [
+        [f"{name} baseline", *[number(None, 0)] * 3, percent(error), *[number(None, 0)] * 3]
+        for name, error in baseline_errors.items()
+    ]
     num_pareto = sum(bool(row["is_pareto"]) for row in ranked)
     return (
-        f"{table(header, rows)}\n\nThe best {len(rows) - 1} of {len(ranked)} ranked candidates, by W; "
+        f"{table(header, rows)}\n\nThe best {shown} of {len(ranked)} ranked candidates, by W; "
         f"{num_pareto} of them all are on the Pareto front: no other trained candidate is better in one of "
         "parameters, operations and error and no worse in the others. Counts are for this corpus' "
         "vocabulary, masked-LM head included in the parameters, layers alone in the operations."

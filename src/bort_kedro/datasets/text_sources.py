@@ -174,10 +174,16 @@ class TextFilesDataset(TextSource):
         self.metadata = metadata
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
-        for path in self._files():
+        files = self._files()
+        for path in track(files, "reading text files", total=len(files)):
             source = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-            for index, text in self._texts(path):
-                yield f"{path.name}::{index}", source, text
+            texts = [(index, text) for index, text in self._texts(path) if text.strip()]
+            if not texts:
+                raise CorpusError(
+                    f"{path} holds no usable document: it is empty, or every text in it is. Expected prose in UTF-8. "
+                    f"Take the file out of `paths` in {CATALOG_ENTRY}, or mend it."
+                )
+            yield from ((f"{path.name}::{index}", source, text) for index, text in texts)
 
     def versions(self) -> dict[str, str]:
         return {path.name: f"{path.stat().st_size} bytes" for path in self._files()}
@@ -199,7 +205,13 @@ class TextFilesDataset(TextSource):
         if ".jsonl" in path.suffixes:
             yield from self._json_lines(path, text)
         elif text.lstrip().startswith("<doc "):
-            for attributes, body in _WIKI_DOCUMENT.findall(text):
+            documents = _WIKI_DOCUMENT.findall(text)
+            if len(documents) != text.count("<doc "):
+                raise CorpusError(
+                    f"{path}: {text.count('<doc ')} `<doc ...>` but {len(documents)} `</doc>` that close one. The file "
+                    f"is cut short or no WikiExtractor output; mend it, or take it out of {CATALOG_ENTRY}."
+                )
+            for attributes, body in documents:
                 yield dict(_WIKI_ATTRIBUTE.findall(attributes)).get("id", "?"), body.strip()
         else:
             boundary = DOCUMENT_BOUNDARIES[self._boundary]
@@ -274,8 +286,15 @@ class HubTextDataset(TextSource):
 
         try:
             rows = load_dataset(self._dataset_id, self._configuration, split=self._split, streaming=True)
-            for index, row in enumerate(rows.take(self._max_documents)):
-                yield f"{self._dataset_id}::{index}", self._dataset_id, row[self._text_field]
+            limited = track(rows.take(self._max_documents), "reading the hub", total=self._max_documents)
+            for index, row in enumerate(limited):
+                text = row[self._text_field]
+                if not isinstance(text, str):
+                    raise CorpusError(
+                        f"The data set `{self._dataset_id}`, row {index}: `{self._text_field}` is {text!r}, expected a "
+                        f"text. Change `text_field` in {CATALOG_ENTRY}."
+                    )
+                yield f"{self._dataset_id}::{index}", self._dataset_id, text
         except KeyError as fault:
             raise CorpusError(
                 f"The data set `{self._dataset_id}` has no column {fault}. Change `text_field` in {CATALOG_ENTRY}."

@@ -82,7 +82,6 @@ class TrainingFolder:
         """Write a state whole, then drop the oldest beyond those kept."""
         from safetensors.torch import save
 
-        self._folder.mkdir(parents=True, exist_ok=True)
         identity = self._folder / "identity.json"
         if not identity.exists():
             with pending(identity) as temporary:

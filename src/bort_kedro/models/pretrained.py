@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bort_kedro.core.tokens import Vocabulary
+from bort_kedro.core.tokens import Tokens, Vocabulary
+from bort_kedro.errors import ModelFolderError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -49,3 +50,23 @@ def vocabulary_of(tokenizer: Any) -> Vocabulary:
         special_ids=tuple(sorted(tokenizer.all_special_ids)),
         fingerprint=tokenizer_fingerprint(tokenizer),
     )
+
+
+def require_same_tokenizer(tokenizer: Any, tokens: Tokens, *, model: str, stage: str) -> None:
+    """Refuse to train a model on ids that another tokenizer made.
+
+    Args:
+        tokenizer: Of the model.
+        tokens: To be trained on.
+        model: Its name in the catalog.
+        stage: The stage that makes the model anew.
+
+    Raises:
+        ModelFolderError: If the two tokenizers differ, as after a new corpus.
+    """
+    own, other = tokenizer_fingerprint(tokenizer), tokens.vocabulary.fingerprint
+    if own != other:
+        raise ModelFolderError(
+            f"`{model}` was made with another tokenizer ({own}) than `tokens` ({other}): the corpus has changed since. "
+            f"Run `kedro run --pipelines {stage}` again, then this stage."
+        )

@@ -23,7 +23,7 @@ class OptimizationParams(FrozenModel):
     adam_beta2: float = Field(gt=0, lt=1, description="Decay of the second moment.")
     adam_epsilon: float = Field(gt=0, description="Added to the root of the second moment.")
     max_gradient_norm: float = Field(gt=0, description="Gradients are scaled down to this norm.")
-    seed: int = Field(ge=0, description="Of initial weights, dropout, batches and masks.")
+    seed: int = Field(ge=0, lt=2**32, description="Of initial weights, dropout, batches and masks.")
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="Of accelerate.")
     checkpoint_every_steps: int = Field(gt=0, description="Steps between saved states.")
 

@@ -40,6 +40,9 @@ class CorpusParams(FrozenModel):
     splits: SplitShares
     tokenizer: TokenizerParams
     sequence_length: int = Field(ge=8, description="Tokens of a block, the two special ones included.")
+    blocks_cross_documents: bool = Field(
+        description="Join the documents of a split before cutting: no padding, but blocks that mix documents."
+    )
     max_positions: int = Field(ge=8, description="Position embeddings of every encoder trained on it.")
 
     @model_validator(mode="after")

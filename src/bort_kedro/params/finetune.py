@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
 from bort_kedro.params.base import FrozenModel
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class MaxExamplesParams(FrozenModel):
@@ -53,7 +55,7 @@ class FinetuneTrainingParams(FrozenModel):
     batch_tokens: int = Field(ge=8, description="Padded tokens of a batch.")
     num_epochs: float = Field(gt=0, description="Passes over the training examples.")
     learning_rates: tuple[float, ...] = Field(min_length=1, description="Peak learning rates to try, each above 0.")
-    seeds: tuple[int, ...] = Field(min_length=1, description="Seeds to try: head, order of batches, dropout.")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="Seeds to try: head, order of batches, dropout.")
     warmup_share: float = Field(ge=0, le=1, description="Share of the steps that raise the learning rate.")
     weight_decay: float = Field(ge=0, description="AdamW weight decay, on matrices only.")
     adam_beta2: float = Field(gt=0, lt=1, description="AdamW decay of the squared gradients.")

@@ -67,7 +67,9 @@ class SearchParams(FrozenModel):
     training: MaskedLmParams = Field(description="The short training of T and of every candidate.")
     maximum_point_learning_rate: float = Field(gt=0, description="T's own peak: wide encoders need a lower one.")
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
-    engine: Literal["loky", "threading", "sequential"] = Field(description="joblib's way to run candidates.")
+    engine: Literal["loky", "sequential"] = Field(
+        description="joblib's way to run candidates: in processes, or one after the other in this one."
+    )
     num_workers: int = Field(gt=0, description="Candidates trained at a time.")
     latency: LatencyParams
 

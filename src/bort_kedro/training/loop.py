@@ -83,7 +83,8 @@ def train(
     saved = states.latest() if states else None
     if saved is not None and saved.step >= settings.num_steps:
         restore_weights(model, saved.tensors)
-        model.eval()
+        # Where training would have left it, so that scores do not depend on whether it was repeated.
+        model.to(Accelerator().device).eval()
         return TrainingResult(saved.record["history"], saved.record["seconds"])
     # Generators of the caller are left as they were: dropout draws from a fork.
     with torch.random.fork_rng():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -49,7 +50,7 @@ def make_tokenizer(corpus_documents: pd.DataFrame, corpus: CorpusParams) -> Any:
 
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusParams) -> Tokens:
-    """Cut each document of the pretraining splits into blocks; no block crosses documents."""
+    """Cut the documents of the pretraining splits into blocks; none crosses documents unless told to."""
     from bort_kedro.models.pretrained import vocabulary_of
     from bort_kedro.models.tokenizer import special_frame
 
@@ -60,11 +61,15 @@ def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: C
     for split in PRETRAINING_SPLITS:
         texts = corpus_documents.loc[corpus_documents["split"] == split, "text"].tolist()
         chunks = [texts[start : start + DOCUMENTS_PER_CALL] for start in range(0, len(texts), DOCUMENTS_PER_CALL)]
-        blocks = [
-            [*before, *piece, *after]
+        documents = [
+            ids
             for chunk in track(chunks, f"tokenizing the {split} split", total=len(chunks))
             for ids in tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
-            for piece in cut_document(ids, block_tokens=block_tokens)
+        ]
+        if corpus.blocks_cross_documents:
+            documents = [list(chain.from_iterable(documents))]
+        blocks = [
+            [*before, *piece, *after] for ids in documents for piece in cut_document(ids, block_tokens=block_tokens)
         ]
         splits[split] = TokenBlocks.from_blocks(blocks, vocabulary_size=vocabulary.size)
     num_tokens = len(splits["train"].ids)

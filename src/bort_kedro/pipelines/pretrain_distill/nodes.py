@@ -16,9 +16,10 @@ def train_teacher(
     maximum_point_encoder: Any, tokens: Tokens, training_states: Any, teacher: MaskedLmParams
 ) -> tuple[Any, pd.DataFrame]:
     """Train the search's maximum point further."""
-    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.models.pretrained import Pretrained, require_same_tokenizer
     from bort_kedro.training.pretraining import PretrainingSettings, pretrain
 
+    require_same_tokenizer(maximum_point_encoder.tokenizer, tokens, model="maximum_point_encoder", stage="search")
     start = maximum_point_encoder.fingerprint
     model = maximum_point_encoder.model
     result = pretrain(
@@ -75,8 +76,10 @@ def distill_student(
     max_positions: int,
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the selected shape under the teacher."""
+    from bort_kedro.models.pretrained import require_same_tokenizer
     from bort_kedro.training.pretraining import Distillation
 
+    require_same_tokenizer(teacher_encoder.tokenizer, tokens, model="teacher_encoder", stage="pretrain_distill")
     return _train_student(
         selected_shape,
         tokens,

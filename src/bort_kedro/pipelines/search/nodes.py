@@ -165,6 +165,7 @@ def select_shape(
         "strategy": search.strategy,
         "interval": search.interval,
         "error_measure": search.error_measure,
+        "baseline_errors": {name: 1.0 - float(right.mean()) for name, right in correct.items()},
         "num_candidates": len(table),
         "num_invalid": len(invalid_shapes),
         "num_trained": int(table["is_trained"].sum()),

@@ -1,0 +1,18 @@
+from dataclasses import replace
+
+import pytest
+
+from bort_kedro.core.tokens import Tokens
+from bort_kedro.errors import ModelFolderError
+from bort_kedro.models.pretrained import require_same_tokenizer, vocabulary_of
+
+
+def test_a_model_is_not_trained_on_ids_of_another_tokenizer(tiny_tokenizer):
+    vocabulary = vocabulary_of(tiny_tokenizer)
+    require_same_tokenizer(tiny_tokenizer, Tokens(vocabulary, {}), model="teacher_encoder", stage="pretrain_distill")
+    other = Tokens(replace(vocabulary, fingerprint="0123456789abcdef"), {})
+    with pytest.raises(ModelFolderError) as caught:
+        require_same_tokenizer(tiny_tokenizer, other, model="teacher_encoder", stage="pretrain_distill")
+    assert "`teacher_encoder` was made with another tokenizer" in str(caught.value)
+    assert "`tokens` (0123456789abcdef)" in str(caught.value)
+    assert "Run `kedro run --pipelines pretrain_distill` again" in str(caught.value)
