@@ -102,9 +102,13 @@ def _run(
     num_workers: int,
 ) -> Any:
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
 
     # Longest first, so that no worker is left alone with the largest candidate at the end.
     jobs = [delayed(training.run)(index, shapes[index]) for index in sorted(wanted, reverse=True)]
     with parallel_config(backend=engine, n_jobs=num_workers):
         results = Parallel(return_as="generator_unordered")(jobs)
         yield from track(results, "training candidates", total=len(jobs))
+    if engine == "loky":
+        # Idle workers would hold their memory, torch included, for minutes.
+        get_reusable_executor().shutdown(wait=True)
