@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# MLflow warns of a type hint in a plugin of Kedro; nobody here can add it.
+export PYTHONWARNINGS := ignore::UserWarning:mlflow.pyfunc.utils.data_validation
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint viz mlflow bench clean
 

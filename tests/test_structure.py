@@ -80,11 +80,18 @@ def test_everything_a_stage_makes_is_versioned():
                 assert entry["versioned"] is True, name
 
 
-def test_the_registry_loads_neither_torch_nor_transformers():
-    heavy = "('torch', 'transformers', 'datasets', 'sklearn', 'plotly')"
-    code = (
-        "import sys; from bort_kedro.pipeline_registry import register_pipelines; register_pipelines(); "
-        f"print([name for name in {heavy} if name in sys.modules])"
+HEAVY = {"torch", "transformers", "datasets", "sklearn"}
+
+
+@pytest.mark.parametrize("words", [["--version"], ["registry", "list"]])
+def test_quick_commands_import_nothing_heavy(words):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "kedro", *words],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=True,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True)
-    assert done.stdout.strip() == "[]"
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "import time:" in line}
+    assert "kedro" in imported
+    assert imported & HEAVY == set()
