@@ -14,8 +14,8 @@ from bort_kedro import __version__
 from bort_kedro.core.batching import plan_epoch
 from bort_kedro.models.encoder import build_classifier
 from bort_kedro.training.loop import OptimizationSettings, train
-from bort_kedro.training.pretraining import cpu_threads
 from bort_kedro.training.task_encoding import Batch, EncodedExamples, EncodedTask, encode_task
+from bort_kedro.training.threads import cpu_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from bort_kedro.training.masked_lm import (
     evaluate_masked_lm,
     masked_lm_objective,
 )
+from bort_kedro.training.threads import cpu_threads
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -65,17 +64,6 @@ class Distillation:
     def identity(self) -> dict[str, Any]:
         """What a student's training depends on."""
         return {**vars(self), "teacher": self.teacher.fingerprint}
-
-
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Set torch's CPU threads for a block: float sums, hence results, depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def new_encoder(

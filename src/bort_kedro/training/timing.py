@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ from transformers import BertModel
 from bort_kedro.core.costs import count_parameters
 from bort_kedro.models.encoder import bert_config
 from bort_kedro.progress import track
+from bort_kedro.training.threads import cpu_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bort_kedro.core.shapes import BertShape
 
@@ -89,7 +89,7 @@ def measure_latency(
     names = list(models)
     passes: dict[str, list[float]] = {name: [] for name in names}
     num_rounds = warmup_rounds + timed_rounds
-    with _threads(num_threads), torch.inference_mode():
+    with cpu_threads(num_threads), torch.inference_mode():
         for number in track(range(num_rounds), description, total=num_rounds):
             first = number % len(names)
             for name in names[first:] + names[:first]:
@@ -125,16 +125,6 @@ def _wait_for(device: str) -> None:
 def _summary(passes: list[float], rounds: int) -> Latency:
     lower, median, upper = np.percentile(passes, [25, 50, 75])
     return Latency(float(median), float(lower), float(upper), rounds)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def build_headless_encoder(
