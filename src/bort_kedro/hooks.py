@@ -130,11 +130,11 @@ def _stage_that_makes(dataset: str) -> str:
     from bort_kedro.pipeline_registry import STAGES, register_pipelines
 
     pipelines = register_pipelines()
-    return next((stage for stage in STAGES if dataset in pipelines[stage].outputs() | _inner(pipelines[stage])), "")
+    return next((stage for stage in STAGES if dataset in _made_by(pipelines[stage])), "")
 
 
-def _inner(pipeline: Pipeline) -> set[str]:
-    """Datasets that a pipeline both makes and uses."""
+def _made_by(pipeline: Pipeline) -> set[str]:
+    """Datasets that a pipeline makes, those it uses itself included."""
     return {output for node in pipeline.nodes for output in node.outputs}
 
 

@@ -10,7 +10,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 for notice in (
     "register_new_resolver",  # omegaconf to kedro
     ".*Add type hints to the `predict` method",  # mlflow to kedro-mlflow
-    "One or more dataset names contain",  # kedro: the report reads `{task}.metrics` of every task
 ):
     warnings.filterwarnings("ignore", message=f"(?s){notice}")
 

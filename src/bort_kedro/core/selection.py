@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.core.scoring import pareto_front, w_coefficient, w_standard_error
+from bort_kedro.core.statistics import STANDARD_ERRORS_TO_WIN, is_above_noise
 from bort_kedro.errors import TrainingError
 
-# Two candidates are told apart when their W differ by more than this many standard errors.
-DISTINGUISHABLE_STANDARD_ERRORS = 2.0
 # Sizes of T, against the one trained, for which the choice is worked out again.
 MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
 
@@ -48,7 +47,7 @@ def choose(candidates: pd.DataFrame, *, measure: str, maximum_point: dict[str, f
         TrainingError: If no trained candidate left the unigram plateau.
     """
     table = candidates.copy()
-    table["is_on_plateau"] = table["error"] > unigram_error - 2 * table["error_standard_error"]
+    table["is_on_plateau"] = table["error"] > unigram_error - STANDARD_ERRORS_TO_WIN * table["error_standard_error"]
     table["w"] = w_coefficient(
         parameters=table["parameters"].to_numpy(float),
         operations=table["operations"].to_numpy(float),
@@ -77,7 +76,7 @@ def _differ(table: pd.DataFrame, first: int, second: int | None) -> bool:
     if second is None:
         return True
     noise = np.hypot(table.at[first, "w_standard_error"], table.at[second, "w_standard_error"])
-    return bool(table.at[first, "w"] - table.at[second, "w"] > DISTINGUISHABLE_STANDARD_ERRORS * noise)
+    return is_above_noise(table.at[first, "w"] - table.at[second, "w"], noise)
 
 
 def sensitivity(table: pd.DataFrame, *, maximum_point: dict[str, float]) -> list[dict[str, float | int]]:

@@ -10,7 +10,7 @@ import torch
 from bort_kedro import __version__
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tokens import Tokens
-from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.models.encoder import bert_config, build_masked_lm, shape_of
 from bort_kedro.training.loop import Loss, OptimizationSettings, TrainingResult, train
 from bort_kedro.training.masked_lm import (
     MaskedBlocks,
@@ -95,7 +95,7 @@ def pretraining_identity(
     """
     config = model.config
     return {
-        "shape": BertShape.from_row(config.to_dict()).to_row(),
+        "shape": shape_of(config).to_row(),
         "max_positions": config.max_position_embeddings,
         "start": start,
         "tokens": tokens.fingerprint,
