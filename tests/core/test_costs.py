@@ -1,9 +1,24 @@
+import time
+from itertools import product
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertForMaskedLM, BertModel
 
-from bort_kedro.core.costs import count_head_operations, count_operations, count_parameters
+from bort_kedro.core.costs import (
+    ShapeArrays,
+    candidate_counts,
+    count_embedding_operations,
+    count_head_operations,
+    count_operations,
+    count_parameters,
+    count_pooler_operations,
+    recorded_operations,
+)
+from bort_kedro.core.search_space import enumerate_shapes
 from bort_kedro.core.shapes import BERT_LARGE, BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.models.encoder import bert_config
 
@@ -14,6 +29,16 @@ SHAPES = [
     BertShape(3, 4, 32, 16),
     BertShape(5, 3, 24, 40),
 ]
+# Every shape of a tiny space, all of which can be built.
+TINY_SPACE = [BertShape(*values) for values in product([1, 2], [1, 2, 4], [8, 12], [4, 10])]
+PUBLISHED_SPACE = enumerate_shapes(
+    num_hidden_layers=[2, 4, 6, 8, 10, 12],
+    num_attention_heads=[4, 8, 12, 16],
+    hidden_size=[512, 768, 1024],
+    intermediate_size=[256, 512, 768, 1024, 3072],
+).shapes
+# Each list's every value is among them.
+PUBLISHED_SAMPLE = PUBLISHED_SPACE[7::24]
 # The published counts are of this vocabulary and these positions.
 PUBLISHED = {"vocabulary_size": 50_265, "max_positions": 512}
 
@@ -36,6 +61,125 @@ def test_closed_form_parameters_equal_those_of_the_built_model_part_by_part(shap
     # The decoder's weight is the word embedding's, so of the decoder only the bias is the head's own.
     assert count.masked_lm_head == number_of_weights(model.cls) - 37 * shape.hidden_size
     assert count.total == number_of_weights(model)
+
+
+def products_counted_by_torch(function, *inputs):
+    with FlopCounterMode(display=False) as counter:
+        function(*inputs)
+    return counter.get_total_flops()
+
+
+def assert_counts_equal_the_model(shape, *, vocabulary_size, max_positions, length):
+    """Parameters of each part and the products of layers, pooler and head, against the built modules."""
+    sizes = {"vocabulary_size": vocabulary_size, "max_positions": max_positions}
+    model, with_pooler = on_meta(BertForMaskedLM, shape, **sizes), on_meta(BertModel, shape, **sizes)
+    count = count_parameters(shape, **sizes)
+    assert count.embeddings == number_of_weights(model.bert.embeddings)
+    assert count.encoder == number_of_weights(model.bert.encoder)
+    assert count.total == number_of_weights(model)
+    assert count.pooler == number_of_weights(with_pooler.pooler)
+    assert count.embeddings + count.encoder + count.pooler == number_of_weights(with_pooler)
+    assert count.total_with_pooler == count.total + count.pooler
+
+    hidden = torch.zeros(1, length, shape.hidden_size, device="meta")
+    layers = count_operations(shape, sequence_length=length)
+    head = count_head_operations(shape, vocabulary_size=vocabulary_size, num_positions=length)
+    assert products_counted_by_torch(model.bert.encoder, hidden) == 2 * layers.multiply_accumulates
+    assert products_counted_by_torch(model.cls, hidden) == 2 * head.multiply_accumulates
+    pooler = count_pooler_operations(shape)
+    assert products_counted_by_torch(with_pooler.pooler, hidden) == 2 * pooler.multiply_accumulates
+
+
+@pytest.mark.parametrize("shape", TINY_SPACE, ids=str)
+def test_counts_equal_the_model_for_every_shape_of_a_tiny_space(shape):
+    assert_counts_equal_the_model(shape, vocabulary_size=37, max_positions=16, length=5)
+
+
+@pytest.mark.parametrize("shape", PUBLISHED_SAMPLE, ids=str)
+def test_counts_equal_the_model_for_a_sample_of_the_published_space(shape):
+    assert_counts_equal_the_model(shape, **PUBLISHED, length=128)
+
+
+def test_the_sample_of_the_published_space_holds_each_value_of_each_list():
+    assert len(PUBLISHED_SPACE) == 300
+    assert len(PUBLISHED_SAMPLE) == 13
+    for name in vars(BORT):
+        values = [{getattr(shape, name) for shape in shapes} for shapes in (PUBLISHED_SPACE, PUBLISHED_SAMPLE)]
+        assert values[0] == values[1]
+
+
+def test_counts_of_arrays_equal_those_of_each_shape():
+    arrays = ShapeArrays.of(PUBLISHED_SPACE)
+    weights = count_parameters(arrays, **PUBLISHED)
+    for place, shape in enumerate(PUBLISHED_SPACE):
+        expected = count_parameters(shape, **PUBLISHED)
+        for part in ("embeddings", "encoder", "masked_lm_head", "pooler", "total", "total_with_pooler"):
+            assert getattr(weights, part)[place] == getattr(expected, part)
+    for count in (
+        lambda sizes: count_operations(sizes, sequence_length=128),
+        lambda sizes: count_embedding_operations(sizes, sequence_length=128),
+        lambda sizes: count_head_operations(sizes, vocabulary_size=50_265, num_positions=128),
+        count_pooler_operations,
+    ):
+        many = count(arrays)
+        assert many.total.dtype == np.int64
+        singles = [count(shape) for shape in PUBLISHED_SPACE]
+        assert many.multiply_accumulates.tolist() == [single.multiply_accumulates for single in singles]
+        assert many.other.tolist() == [single.other for single in singles]
+        assert many.total.tolist() == [single.total for single in singles]
+
+
+def test_arrays_of_shapes_and_of_rows_are_equal():
+    rows = np.array([[1, 2, 8, 4], [3, 4, 16, 5]])
+    for arrays in (ShapeArrays.of(rows), ShapeArrays.of([BertShape(1, 2, 8, 4), BertShape(3, 4, 16, 5)])):
+        assert np.column_stack(list(vars(arrays).values())).tolist() == rows.tolist()
+        assert arrays.hidden_size.dtype == np.int64
+
+
+def test_thirty_thousand_shapes_are_counted_in_no_time():
+    rows = np.random.default_rng(0).integers(1, 2000, size=(30_000, 4))
+    begin = time.perf_counter()
+    arrays = ShapeArrays.of(rows)
+    weights, operations = (
+        count_parameters(arrays, **PUBLISHED).total,
+        count_operations(arrays, sequence_length=128).total,
+    )
+    assert time.perf_counter() - begin < 0.1
+    assert (weights > 0).all()
+    assert (operations > 0).all()
+
+
+def test_columns_of_candidates_are_the_counts_of_their_parts():
+    columns = candidate_counts(SHAPES, vocabulary_size=37, max_positions=11, sequence_length=9)
+    weights = [count_parameters(shape, vocabulary_size=37, max_positions=11) for shape in SHAPES]
+    operations = [count_operations(shape, sequence_length=9) for shape in SHAPES]
+    assert {name: values.tolist() for name, values in columns.items()} == {
+        "parameters": [count.total for count in weights],
+        "embedding_parameters": [count.embeddings for count in weights],
+        "layer_parameters": [count.encoder for count in weights],
+        "head_parameters": [count.masked_lm_head for count in weights],
+        "pooler_parameters": [count.pooler for count in weights],
+        "operations": [count.total for count in operations],
+        "multiply_accumulates": [count.multiply_accumulates for count in operations],
+    }
+
+
+def test_operations_of_recorded_shapes_need_no_heads_that_divide_the_hidden_size():
+    table = pd.DataFrame(
+        {"num_hidden_layers": [2, 2], "num_attention_heads": [2, 3], "hidden_size": 2, "intermediate_size": 3}
+    )
+    # A third head adds its scaling and softmax, 2 * 2 * 5 in each of two layers.
+    assert recorded_operations(table, sequence_length=2).tolist() == [660, 700]
+
+
+def test_operations_of_embeddings_and_pooler_equal_the_hand_count():
+    shape = BertShape(7, 1, 3, 5)
+    embeddings = count_embedding_operations(shape, sequence_length=4)
+    # Of 12 elements, two additions and a norm of 8 each.
+    assert (embeddings.multiply_accumulates, embeddings.other) == (0, 120)
+    pooler = count_pooler_operations(shape)
+    # A 3 by 3 matrix; a bias and a tangent of 5 for each of its 3 results.
+    assert (pooler.multiply_accumulates, pooler.other, pooler.total) == (9, 18, 36)
 
 
 @pytest.mark.parametrize("shape", [BORT, BORT_EXCHANGED, BERT_LARGE], ids=str)
@@ -95,8 +239,7 @@ def test_millions_of_parameters_equal_the_table_of_the_published_shapes(
     assert round(count.encoder / 1e6, 1) == encoder
     # The table adds a pooler, dense(H) with a bias, which the masked-LM model here has not; the head is
     # dense(H), a layer norm and the decoder's bias, its matrix being the word embeddings.
-    pooler = shape.hidden_size**2 + shape.hidden_size
-    assert round((count.total + pooler) / 1e6, 1) == with_pooler_and_head
+    assert round(count.total_with_pooler / 1e6, 1) == with_pooler_and_head
 
 
 @pytest.mark.parametrize(

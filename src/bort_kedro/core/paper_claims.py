@@ -32,13 +32,12 @@ def embedding_weights(shape: BertShape) -> int:
 def other_weights(shape: BertShape) -> int:
     """Scalars of layers, pooler and masked-LM head, which the paper counts too."""
     count = _count(shape)
-    pooler = shape.hidden_size * (shape.hidden_size + 1)
-    return count.encoder + count.masked_lm_head + pooler
+    return count.total_with_pooler - count.embeddings
 
 
 def all_weights(shape: BertShape) -> int:
     """Scalars of the whole."""
-    return embedding_weights(shape) + other_weights(shape)
+    return _count(shape).total_with_pooler
 
 
 def operations_ratio(shape: BertShape, reference: BertShape, *, sequence_length: int = SEQUENCE_LENGTH) -> float:
@@ -49,7 +48,7 @@ def operations_ratio(shape: BertShape, reference: BertShape, *, sequence_length:
     )
 
 
-def _count(shape: BertShape) -> ParameterCount:
+def _count(shape: BertShape) -> ParameterCount[int]:
     return count_parameters(shape, vocabulary_size=VOCABULARY_SIZE, max_positions=MAX_POSITIONS)
 
 

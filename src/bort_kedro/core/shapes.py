@@ -70,6 +70,15 @@ class BertShape:
         return cls(*(int(row[name]) for name in cls.__dataclass_fields__))
 
 
+# Columns of the four values in every table, in the order (D, A, H, I).
+SHAPE_COLUMNS = tuple(BertShape.__dataclass_fields__)
+
+
+def shape_text(row: Any) -> str:
+    """``(4, 8, 1024, 768)`` from a mapping that has at least the four names; the shape need not be one to build."""
+    return f"({', '.join(str(int(row[name])) for name in SHAPE_COLUMNS)})"
+
+
 # Encoders people know, by their published shapes.
 BERT_BASE = BertShape(12, 12, 768, 3072)
 BERT_LARGE = BertShape(24, 16, 1024, 4096)
