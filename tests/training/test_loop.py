@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bort_kedro.errors import TrainingError
+from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.models.encoder import bert_config, build_masked_lm
 from bort_kedro.training.loop import OptimizationSettings, build_optimizer, train
 from bort_kedro.training.masked_lm import MaskedBlocks, masked_lm_objective
@@ -115,6 +115,93 @@ def test_resuming_takes_the_steps_that_are_left_and_no_other(new_model, batch_at
 
     train(new_model(), masked_lm_objective, noted, SETTINGS, states=store)
     assert asked == [4, 5, 6, 7]
+
+
+TEN_STEPS = dataclasses.replace(SETTINGS, num_steps=10, checkpoint_every_steps=3)
+
+
+@pytest.mark.parametrize("kill", [None, 5, 6], ids=["not killed", "killed before a state", "killed after a state"])
+def test_training_to_4_then_7_then_10_steps_ends_bit_for_bit_where_10_at_once_end(new_model, batch_at, kill):
+    whole = new_model()
+    whole_result = train(whole, masked_lm_objective, batch_at, TEN_STEPS)
+
+    store, asked = DictStore(), []
+
+    def noted(step):
+        asked.append(step)
+        return batch_at(step)
+
+    train(new_model(), masked_lm_objective, noted, TEN_STEPS, states=store, stop_at=4)
+    if kill is not None:
+        with pytest.raises(Interrupted):
+            train(new_model(), masked_lm_objective, stopping_at(batch_at, kill), TEN_STEPS, states=store, stop_at=7)
+    torch.rand(17)  # The caller's generator stands elsewhere in the new process.
+    train(new_model(), masked_lm_objective, noted, TEN_STEPS, states=store, stop_at=7)
+    stopped = new_model()
+    stopped_result = train(stopped, masked_lm_objective, noted, TEN_STEPS, states=store)
+
+    assert largest_difference(weights(stopped), weights(whole)) == 0.0
+    assert without_seconds(stopped_result) == without_seconds(whole_result)
+    assert asked == ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9] if kill != 6 else [0, 1, 2, 3, 6, 7, 8, 9])
+
+
+def test_a_stop_leaves_the_weights_of_its_step_in_evaluation_mode_and_a_whole_state(new_model, batch_at):
+    store, model = DictStore(), new_model()
+    result = train(model, masked_lm_objective, batch_at, TEN_STEPS, states=store, stop_at=4)
+    assert [row["step"] for row in result.history] == [1, 2, 3, 4]
+    assert sorted(store.states) == [3, 4]
+    assert {"model", "optimizer", "generator"} == {name.split(".")[0] for name in store.states[4].tensors}
+    assert not model.training
+    kept = {name: store.states[4].tensors[f"model.{name}"] for name, _ in model.named_parameters()}
+    assert largest_difference(kept, {name: weights(model)[name] for name in kept}) == 0.0
+
+
+def test_a_second_call_with_the_same_stop_runs_no_step(new_model, batch_at):
+    store, first, second = DictStore(), new_model(), new_model()
+    first_result = train(first, masked_lm_objective, batch_at, TEN_STEPS, states=store, stop_at=4)
+    asked = []
+    second_result = train(second, masked_lm_objective, asked.append, TEN_STEPS, states=store, stop_at=4)
+    assert asked == []
+    assert largest_difference(weights(second), weights(first)) == 0.0
+    assert second_result == first_result
+    assert not second.training
+
+
+def test_a_stop_at_the_last_step_is_the_whole_training(new_model, batch_at):
+    left, right, store = new_model(), new_model(), DictStore()
+    left_result = train(left, masked_lm_objective, batch_at, TEN_STEPS)
+    right_result = train(right, masked_lm_objective, batch_at, TEN_STEPS, states=store, stop_at=10)
+    assert largest_difference(weights(left), weights(right)) == 0.0
+    assert without_seconds(left_result) == without_seconds(right_result)
+    assert {name.split(".")[0] for name in store.states[10].tensors} == {"model"}
+
+
+def test_a_stop_leaves_no_row_of_its_own_in_a_thinned_history():
+    model = torch.nn.Linear(1, 1)
+    settings = dataclasses.replace(SETTINGS, num_steps=400, checkpoint_every_steps=400)
+    loss, batch = (lambda net, given: {"loss": net(given["x"]).square().mean()}), {"x": torch.ones(1, 1)}
+    result = train(model, loss, lambda _: batch, settings, stop_at=5)
+    assert [row["step"] for row in result.history] == [2, 4]
+
+
+def test_a_stop_before_the_newest_state_is_refused(new_model, batch_at):
+    store = DictStore()
+    train(new_model(), masked_lm_objective, batch_at, TEN_STEPS, states=store, stop_at=7)
+    with pytest.raises(CheckpointError) as caught:
+        train(new_model(), masked_lm_objective, batch_at, TEN_STEPS, states=store, stop_at=4, description="D2")
+    assert str(caught.value) == (
+        "D2: the newest saved state is at step 7, beyond step 4 asked for, and trainings go forward only. Remove the "
+        "folder of its states to train anew."
+    )
+
+
+@pytest.mark.parametrize("stop", [0, 11])
+def test_a_stop_outside_of_the_training_is_refused(new_model, batch_at, stop):
+    with pytest.raises(TrainingError) as caught:
+        train(new_model(), masked_lm_objective, batch_at, TEN_STEPS, stop_at=stop, description="D2")
+    assert str(caught.value) == (
+        f"D2: stop_at is {stop}, allowed is 1 to num_steps, which is 10 in the parameters of this stage."
+    )
 
 
 def test_dropout_is_on_while_training_and_off_after(new_model, batch_at):

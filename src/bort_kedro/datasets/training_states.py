@@ -91,7 +91,8 @@ class TrainingFolder:
         with pending(self._folder / f"step-{state.step:09d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(data)
         for old in self._files()[self._keep :]:
-            old.unlink()
+            # On a cluster, a job that was started again may keep its states beside its former self.
+            old.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         """State files, newest first."""

@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from bort_kedro.core.schedules import linear_warmup_then_decay
-from bort_kedro.errors import TrainingError
+from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
 
@@ -51,6 +51,10 @@ class TrainingResult:
     seconds: float
 
 
+class StateBeyondStopError(CheckpointError):
+    """A training was asked to stop before where it already is."""
+
+
 # Rows of history kept per training, about.
 HISTORY_ROWS = 200
 
@@ -62,12 +66,14 @@ def train(
     settings: OptimizationSettings,
     *,
     states: StateStore | None = None,
+    stop_at: int | None = None,
     description: str = "training",
 ) -> TrainingResult:
     """Train a model in place, resuming from the newest whole state that ``states`` holds.
 
     A step's batch is ``batch_at(step)``, a pure function, and the generators are part of the state, so a
-    training that was interrupted ends with the same weights bit for bit on the same machine.
+    training that was interrupted ends with the same weights bit for bit on the same machine. So does one that
+    was stopped with ``stop_at`` and goes on later: the schedule is always that of all steps.
 
     Args:
         model: Changed in place; left in evaluation mode.
@@ -75,21 +81,38 @@ def train(
         batch_at: The batch of a step counted from 0.
         settings: Steps, learning rate and the rest.
         states: Where states are kept; None trains without.
+        stop_at: End after so many steps, counted from the first of all, with the whole state saved; 1 to
+            ``num_steps``. None trains to the end.
         description: For the progress bar and for errors.
 
     Raises:
-        TrainingError: If the loss or the gradient is not finite; the last good state is kept.
+        TrainingError: If the loss or the gradient is not finite; the last good state is kept. If ``stop_at``
+            is out of its range.
+        StateBeyondStopError: If the newest state is beyond ``stop_at``: trainings go forward only, so the caller
+            keeps what it measured at a stop.
     """
+    stop = settings.num_steps if stop_at is None else stop_at
+    if not 1 <= stop <= settings.num_steps:
+        raise TrainingError(
+            f"{description}: stop_at is {stop}, allowed is 1 to num_steps, which is {settings.num_steps} in the "
+            "parameters of this stage."
+        )
     saved = states.latest() if states else None
-    if saved is not None and saved.step >= settings.num_steps:
+    if saved is not None and saved.step > stop:
+        raise StateBeyondStopError(
+            f"{description}: the newest saved state is at step {saved.step}, beyond step {stop} asked for, and "
+            "trainings go forward only. Remove the folder of its states to train anew."
+        )
+    if saved is not None and saved.step == stop:
         restore_weights(model, saved.tensors)
         # Where training would have left it, so that scores do not depend on whether it was repeated.
         model.to(Accelerator().device).eval()
         return TrainingResult(saved.record["history"], saved.record["seconds"])
-    # Generators of the caller are left as they were: dropout draws from a fork.
-    with torch.random.fork_rng():
+    # Generators of the caller are left as they were: dropout draws from a fork. Devices are named because
+    # torch warns of several otherwise.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(settings.seed)
-        return _train(model, loss, batch_at, settings, states, saved, description)
+        return _train(model, loss, batch_at, settings, states, saved, stop, description)
 
 
 def _train(
@@ -99,6 +122,7 @@ def _train(
     settings: OptimizationSettings,
     states: StateStore | None,
     saved: SavedState | None,
+    stop: int,
     description: str,
 ) -> TrainingResult:
     # accelerate fixes the precision at a process's first training and refuses another; stages may differ.
@@ -118,19 +142,21 @@ def _train(
         return {"history": history, "seconds": seconds_before + time.perf_counter() - began}
 
     log_every = max(1, settings.num_steps // HISTORY_ROWS)
-    for step in track(range(start, settings.num_steps), description, total=settings.num_steps, start=start):
+    for step in track(range(start, stop), description, total=stop, start=start):
         batch = {name: value.to(accelerator.device) for name, value in batch_at(step).items()}
         row = _advance(accelerator, prepared, optimizer, loss, batch, settings, step)
         _require_finite(row, settings.mixed_precision, description)
-        is_last = step + 1 == settings.num_steps
-        if is_last or (step + 1) % log_every == 0:
+        # A stop leaves no row of its own, so that the history does not tell where stops were.
+        if step + 1 == settings.num_steps or (step + 1) % log_every == 0:
             history.append(row)
-        if states and not is_last and (step + 1) % settings.checkpoint_every_steps == 0:
+        if states and step + 1 < stop and (step + 1) % settings.checkpoint_every_steps == 0:
             states.put(SavedState(step + 1, capture(model, optimizer), record()))
     model.eval()
     result = record()
     if states:
-        states.put(SavedState(settings.num_steps, weights_of(model), result))
+        # What is finished never goes on, so its weights are enough.
+        tensors = weights_of(model) if stop == settings.num_steps else capture(model, optimizer)
+        states.put(SavedState(stop, tensors, result))
     return TrainingResult(**result)
 
 

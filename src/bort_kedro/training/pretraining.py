@@ -115,10 +115,11 @@ def pretrain(
     tokens: Tokens,
     settings: PretrainingSettings,
     *,
-    states: Any,
+    states: Any | None,
     name: str,
     start: str = "random",
     distillation: Distillation | None = None,
+    stop_at: int | None = None,
     description: str = "",
 ) -> TrainingResult:
     """Train a masked-LM encoder in place, resuming where an earlier run of the same settings stopped.
@@ -127,10 +128,12 @@ def pretrain(
         model: Changed in place.
         tokens: The ``train`` split is used.
         settings: As in the parameters.
-        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`.
+        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`; None keeps none.
         name: Of the training, for people.
         start: What the initial weights are (see `pretraining_identity`).
         distillation: The teacher; None trains on the true tokens alone.
+        stop_at: Steps after which to stop early, see `loop.train`. Not part of the training's identity, so a
+            later call goes on from there.
         description: For the progress bar; empty for silence.
     """
     for module in model.modules():
@@ -152,7 +155,8 @@ def pretrain(
             objective,
             data.training_batches(batch_tokens=settings.batch_tokens),
             settings.optimization,
-            states=states.of(name, identity),
+            states=states.of(name, identity) if states else None,
+            stop_at=stop_at,
             description=description,
         )
 
