@@ -73,16 +73,23 @@ def activate(parameters: Parameters) -> None:
 
 def active_tasks() -> tuple[str, ...]:
     """Tasks of the session's parameters, or of ``conf/base`` where no session has begun."""
-    if not _active:
-        project = find_kedro_project(Path.cwd()) or Path.cwd()
-        loader = OmegaConfigLoader(
-            str(project / "conf"),
-            base_env="base",
-            default_run_env="local",
-            merge_strategy={"parameters": "soft"},
-        )
-        return tuple(loader["parameters"]["finetune"]["tasks"])
-    return _active[0].finetune.tasks
+    return _active[0].finetune.tasks if _active else tuple(_base_parameters()["finetune"]["tasks"])
+
+
+def active_error_source() -> str:
+    """Where the session's search has its errors from, or that of ``conf/base`` where no session has begun."""
+    return _active[0].search.error_source if _active else str(_base_parameters()["search"]["error_source"])
+
+
+def _base_parameters() -> dict[str, Any]:
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    loader = OmegaConfigLoader(
+        str(project / "conf"),
+        base_env="base",
+        default_run_env="local",
+        merge_strategy={"parameters": "soft"},
+    )
+    return dict(loader["parameters"])
 
 
 def active_parameters() -> Parameters:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from kedro.framework.hooks import hook_impl
 from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
 from bort_kedro.datasets.task_files import TaskFilesDataset
+from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 
 if TYPE_CHECKING:
@@ -230,25 +230,3 @@ def _find(values: dict[str, Any], names: set[str], path: str = "") -> dict[str, 
         elif key in names:
             found[here] = value
     return found
-
-
-def describe_device() -> dict[str, Any]:
-    """Processor, cores and accelerator of this machine."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "processor": _processor(),
-        "cpu_count": os.cpu_count(),
-        "cuda_devices": gpus,
-        "platform": platform.platform(),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from bort_kedro.configuration import active_tasks
+from bort_kedro.configuration import active_error_source, active_tasks
 from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search
 
 STAGES = ("corpus", "search", "pretrain_distill", "finetune", "evaluate")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The project's pipelines by name; ``search`` brings its corpus along, so that it runs on a fresh clone."""
-    tasks = active_tasks()
+    """The project's pipelines by name; ``search`` brings its corpus along, so that it runs on a fresh clone.
+
+    A search over a recorded table needs no corpus, and has none along.
+    """
+    tasks, error_source = active_tasks(), active_error_source()
     stages = {
         "corpus": corpus.create_pipeline(),
-        "search": search.create_pipeline(),
+        "search": search.create_pipeline(error_source),
         "pretrain_distill": pretrain_distill.create_pipeline(),
         "finetune": finetune.create_pipeline(tasks),
         "evaluate": evaluate.create_pipeline(tasks),
@@ -23,5 +26,5 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "__default__": sum(stages.values(), start=Pipeline([])),
         **stages,
-        "search": stages["corpus"] + stages["search"],
+        "search": stages["search"] if error_source == "table" else stages["corpus"] + stages["search"],
     }

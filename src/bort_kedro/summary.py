@@ -22,6 +22,10 @@ CANDIDATE_COLUMNS = {
 }
 
 
+# Rows of the table; the rest is in the catalog.
+CANDIDATES_SHOWN = 20
+
+
 class SummaryHook:
     """Prints the candidates, the choice, the scores and the report's place, as far as this run made them."""
 
@@ -59,32 +63,48 @@ def _relative(path: Path) -> Path:
 def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from bort_kedro.core.shapes import shape_text
+
     trained = table[table["is_trained"]].sort_values("w", ascending=False)
+    best = trained.head(CANDIDATES_SHOWN)
+    which = "Trained candidates" if len(best) == len(trained) else f"The best {len(best)} trained candidates"
     shown = Table(
-        title=f"Trained candidates, {len(trained)} of {len(table)}, by W (* on the Pareto front)", title_justify="left"
+        title=f"{which}, {len(trained)} of {len(table)} trained, by W (* on the Pareto front)", title_justify="left"
     )
     shown.add_column("shape (D, A, H, I)")
-    for name in CANDIDATE_COLUMNS:
+    columns = {name: text for name, text in CANDIDATE_COLUMNS.items() if name in table}
+    for name in columns:
         shown.add_column(name, justify="right")
-    for row in trained.to_dict("records"):
-        shape = (row["num_hidden_layers"], row["num_attention_heads"], row["hidden_size"], row["intermediate_size"])
+    for row in best.to_dict("records"):
         mark = " *" if row["is_pareto"] else ""
-        cells = [text.format(row[name]) for name, text in CANDIDATE_COLUMNS.items()]
-        shown.add_row(f"{shape}{mark}", *cells, style="bold" if row["is_selected"] else None)
+        cells = ["-" if row[name] != row[name] else text.format(row[name]) for name, text in columns.items()]
+        shown.add_row(f"{shape_text(row)}{mark}", *cells, style="bold" if row["is_selected"] else None)
     console.print(shown)
-    unigram, bigram = (report["baseline_errors"][name] for name in ("unigram", "bigram"))
-    console.print(
-        f"Error of the maximum point {report['maximum_point']['error']:.3f}, of the most frequent token {unigram:.3f}, "
-        f"of the most frequent follower {bigram:.3f}.",
-        highlight=False,
+    for line in _search_lines(report):
+        console.print(line, highlight=False)
+
+
+def _search_lines(report: dict[str, Any]) -> list[str]:
+    """What the table does not show: baselines, the choice, and how far it may be from the best."""
+    lines = []
+    if baselines := report["baseline_errors"]:
+        lines.append(
+            f"Error of the maximum point {report['maximum_point']['error']:.3f}, of the most frequent token "
+            f"{baselines['unigram']:.3f}, of the most frequent follower {baselines['bigram']:.3f}."
+        )
+    chosen, bound = report["selected"], report["guarantee"]
+    lines.append(
+        f"Selected ({report['answer']}): {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, "
+        f"hidden size {chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over "
+        f"{report['error_measure']})"
+        + ("." if report["is_distinguishable"] else "; the second-best is within the noise of the measurement.")
     )
-    chosen = report["selected"]
-    console.print(
-        f"Selected: {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, hidden size "
-        f"{chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over {report['error_measure']})"
-        + ("." if report["is_distinguishable"] else "; the second-best is within the noise of the measurement."),
-        highlight=False,
-    )
+    if bound["bound_shape"] is not None:
+        lines.append(
+            f"Strategy {report['strategy']}, {report['trainings_spent']:g} trainings. The largest W found is at least "
+            f"{100 * (1 - bound['epsilon']):.0f} % of the best in the space, if larger networks err no more."
+        )
+    return lines
 
 
 def _print_scores(console: Console, scores: pd.DataFrame) -> None:

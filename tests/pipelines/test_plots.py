@@ -1,65 +1,16 @@
 import pandas as pd
 import pytest
 
-from bort_kedro.pipelines.plots import pareto_figure, speed_figure, training_curves_figure
+from bort_kedro.pipelines.plots import (
+    comparison_figure,
+    error_by_step_figure,
+    latency_figure,
+    running_mean,
+    speed_figure,
+    training_curves_figure,
+)
 
 SHAPE = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 64, "intermediate_size": 128}
-MAXIMUM = SHAPE | {
-    "hidden_size": 256,
-    "parameters": 4000,
-    "operations": 80_000,
-    "error": 0.5,
-    "error_standard_error": 0.01,
-}
-
-
-@pytest.fixture
-def candidate_table():
-    rows = [
-        SHAPE | {"parameters": 1000, "operations": 10_000, "error": 0.7, "is_pareto": True, "w": 0.5},
-        SHAPE
-        | {
-            "num_hidden_layers": 2,
-            "parameters": 2000,
-            "operations": 20_000,
-            "error": 0.6,
-            "is_pareto": True,
-            "w": 0.6,
-        },
-        SHAPE
-        | {
-            "num_hidden_layers": 3,
-            "parameters": 3000,
-            "operations": 30_000,
-            "error": 0.8,
-            "is_pareto": False,
-            "w": 0.2,
-        },
-        SHAPE | {"num_hidden_layers": 4, "parameters": 3500, "operations": 40_000, "is_pareto": False},
-    ]
-    table = pd.DataFrame(rows).assign(error_standard_error=0.01, latency_ms=1.25)
-    return table.assign(is_trained=table["error"].notna(), is_selected=[False, True, False, False])
-
-
-def test_pareto_figure_places_front_choice_and_maximum_point(candidate_table):
-    figure = pareto_figure(candidate_table, SHAPE | {"num_hidden_layers": 2}, MAXIMUM)
-    traces = {trace.name: trace for trace in figure.data}
-    assert list(traces["Pareto front"].x) == [1000, 2000]
-    assert list(traces["Pareto front"].y) == pytest.approx([70, 60])
-    assert list(traces["chosen: largest W"].x) == [2000]
-    assert list(traces["on the front"].x) == [1000]
-    assert list(traces["other candidates"].x) == [3000]
-    assert list(traces["maximum point"].y) == [50]
-    assert figure.layout.title.text == "Chosen: (2, 2, 64, 128), 2 times fewer parameters than the maximum point"
-    assert figure.layout.xaxis.type == "log"
-
-
-def test_pareto_hover_names_shape_w_and_latency(candidate_table):
-    figure = pareto_figure(candidate_table, SHAPE | {"num_hidden_layers": 2}, MAXIMUM, cost="operations")
-    chosen = next(trace for trace in figure.data if trace.name == "chosen: largest W")
-    assert list(chosen.x) == [20_000]
-    for words in ("(2, 2, 64, 128)", "error 60.0 ± 1.0 %", "W 0.600", "1.25 ms"):
-        assert words in chosen.text[0]
 
 
 def test_training_curves_have_a_running_mean_for_each_model_and_say_where_it_ends():
@@ -76,6 +27,10 @@ def test_training_curves_have_a_running_mean_for_each_model_and_say_where_it_end
     # A tenth of 20 rows: a mean over two.
     assert means["student"][-2:] == pytest.approx([10, 30])
     assert means["teacher"] == pytest.approx([10, 50])
+
+
+def test_running_mean_of_a_short_curve_is_the_curve():
+    assert list(running_mean(pd.Series([3.0, 1.0, 2.0]))) == [3, 1, 2]
 
 
 def speed_table(**medians):
@@ -98,3 +53,170 @@ def test_speed_figure_says_so_when_the_chosen_shape_is_slowest():
     assert speed_figure(speed_table(chosen=9.0, other=4.0)).layout.title.text.startswith(
         "The chosen shape is the slowest of those timed (1 x 128 tokens"
     )
+
+
+def history_of(**losses):
+    """Curves of two rows, by a name with spaces for underscores."""
+    return pd.DataFrame(
+        {"shape": name.replace("_", " "), "step": step, "loss": loss, "masked_accuracy": 0.0}
+        for name, curve in losses.items()
+        for step, loss in zip((5, 10), curve, strict=True)
+    )
+
+
+def test_error_by_step_orders_lines_by_their_end_with_the_maximum_point_on_top():
+    figure = error_by_step_figure(history_of(maximum_point=[9, 3], low=[9, 4], high=[9, 6], middle=[8, 5]))
+    assert [trace.name for trace in figure.data] == ["high", "middle", "low", "maximum point"]
+    assert list(figure.data[2].x) == [5, 10]
+    assert list(figure.data[2].y) == [9, 4]
+    assert figure.data[3].line.color == "black"
+    assert figure.data[3].line.width > figure.data[2].line.width
+    assert figure.layout.title.text == (
+        "Training loss ends between 4.00 nats (low) and 6.00 nats (high), maximum point 3.00"
+    )
+
+
+def lightness(color):
+    return sum(int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
+
+
+def test_error_by_step_is_darker_the_lower_a_training_ends():
+    figure = error_by_step_figure(history_of(a=[9, 4], b=[9, 6], c=[8, 5]))
+    shades = [lightness(trace.line.color) for trace in figure.data]
+    assert shades == sorted(shades, reverse=True)
+    assert len(set(shades)) == 3
+
+
+def test_error_by_step_lists_up_to_twelve_trainings_and_of_more_only_the_maximum_point():
+    curves = {f"shape{number}": [9, number] for number in range(13)}
+    few = error_by_step_figure(history_of(**dict(list(curves.items())[:12]), maximum_point=[9, 1]))
+    assert [trace.showlegend for trace in few.data] == [True] * 13
+    many = error_by_step_figure(history_of(**curves, maximum_point=[9, 1]))
+    assert [trace.name for trace in many.data if trace.showlegend] == ["maximum point"]
+    assert "shape12" in many.data[0].hovertemplate
+
+
+def test_error_by_step_takes_a_running_mean_over_a_tenth():
+    history = pd.DataFrame({"shape": "a", "step": range(20), "loss": [8.0] * 18 + [6.0, 4.0]})
+    figure = error_by_step_figure(history)
+    assert list(figure.data[0].y[-2:]) == [7, 5]
+    assert figure.layout.title.text == "Training loss ends at 5.00 nats (a)"
+
+
+def test_error_by_step_of_the_maximum_point_alone_and_of_nothing():
+    alone = error_by_step_figure(history_of(maximum_point=[9, 3]))
+    assert alone.layout.title.text == "Training loss ends at 3.00 nats (maximum point)"
+    nothing = error_by_step_figure(pd.DataFrame(columns=["shape", "step", "loss"]))
+    assert nothing.layout.title.text == "No training to show: no error was measured here"
+    assert len(nothing.data) == 0
+
+
+CALIBRATION = {
+    "rank_correlation": 0.984,
+    "median_relative_residual": 0.041,
+    "largest_relative_residual": 0.2,
+    "num_measured": 3,
+}
+
+
+def latency_table(measured, predicted):
+    return pd.DataFrame([SHAPE] * len(measured)).assign(latency_ms=measured, latency_leave_one_out_ms=predicted)
+
+
+def test_latency_figure_places_predictions_over_measurements_with_the_identity():
+    figure = latency_figure(latency_table([2.0, 4.0, 8.0], [1.5, 5.0, 9.0]), CALIBRATION)
+    identity, shapes = figure.data
+    assert list(identity.x) == list(identity.y) == [1.5, 9]
+    assert list(shapes.x) == [2, 4, 8]
+    assert list(shapes.y) == [1.5, 5, 9]
+    assert shapes.text[0] == "(1, 2, 64, 128)"
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", "log")
+    assert figure.layout.title.text == "Latency from operations: rank correlation 0.98, median residual 4 %"
+
+
+def test_latency_figure_leaves_out_rows_without_a_prediction():
+    figure = latency_figure(latency_table([2.0, None, 8.0], [1.5, 5.0, None]), CALIBRATION)
+    assert list(figure.data[1].x) == [2]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_latency_figure_says_when_too_few_were_measured(missing):
+    calibration = dict.fromkeys(CALIBRATION, missing) | {"num_measured": 2}
+    figure = latency_figure(latency_table([2.0, 4.0], [None, None]), calibration)
+    assert figure.layout.title.text == "Latency from operations: 2 measured, too few to judge the prediction"
+    assert len(figure.data) == 0
+
+
+def test_latency_figure_says_when_none_was_measured():
+    calibration = dict.fromkeys(CALIBRATION, None) | {"num_measured": 0}
+    assert latency_figure(latency_table([], []), calibration).layout.title.text == "No latency was measured"
+
+
+def comparison_of(**hypervolumes):
+    """Means at 10, 20 and 40 trainings; W lies a tenth below, the bands are a twentieth wide on either side."""
+    rows = [
+        {"strategy": name, "trainings": trainings, "statistic": statistic, "mean": mean - lower}
+        for statistic, lower in (("hypervolume", 0), ("w", 0.1))
+        for name, means in hypervolumes.items()
+        for trainings, mean in zip((10, 20, 40), means, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(lower=table["mean"] - 0.05, upper=table["mean"] + 0.05)
+
+
+def test_comparison_figure_draws_a_line_in_a_band_for_each_strategy_in_both_panels():
+    figure = comparison_figure(comparison_of(fptas=[0.2, 0.5, 0.96], bayes=[0.5, 0.95, 1.0]), measure="loss")
+    assert len(figure.data) == 8
+    bands = [trace for trace in figure.data if trace.fill == "toself"]
+    lines = [trace for trace in figure.data if trace.fill is None]
+    assert [(line.name, line.xaxis) for line in lines] == [
+        ("fptas", "x"),
+        ("fptas", "x2"),
+        ("bayes", "x"),
+        ("bayes", "x2"),
+    ]
+    assert list(lines[0].x) == [10, 20, 40]
+    assert list(lines[0].y) == pytest.approx([0.2, 0.5, 0.96])
+    assert list(lines[3].y) == pytest.approx([0.4, 0.85, 0.9])
+    assert list(bands[0].x) == [10, 20, 40, 40, 20, 10]
+    assert list(bands[0].y) == pytest.approx([0.25, 0.55, 1.01, 0.91, 0.45, 0.15])
+    assert [line.name for line in lines if line.showlegend] == ["fptas", "bayes"]
+    assert not any(band.showlegend for band in bands)
+    for name in ("fptas", "bayes"):
+        assert len({trace.line.color for trace in figure.data if trace.name == name}) == 1
+    assert [title.text for title in figure.layout.annotations] == [
+        "hypervolume of parameters, cost and loss",
+        "largest W, by loss",
+    ]
+
+
+def comparison_title(**hypervolumes):
+    return comparison_figure(comparison_of(**hypervolumes), measure="error").layout.title.text
+
+
+def test_comparison_title_holds_the_largest_area_against_fptas():
+    # By area: random (0.4 + 0.7) / 2 * 10 + (0.7 + 0.8) / 2 * 20 = 20.5 of 30 is least, bayes most.
+    title = comparison_title(fptas=[0.2, 0.9, 0.96], random=[0.4, 0.7, 0.8], bayes=[0.5, 0.95, 1.0])
+    assert title == "Best by hypervolume: bayes needs 20 trainings, fptas needs 40 trainings for 95 % of it"
+
+
+def test_comparison_title_holds_fptas_against_the_next_best_where_it_leads():
+    title = comparison_title(random=[0.4, 0.5, 0.6], bayes=[0.5, 0.8, 0.9], fptas=[0.96, 1.0, 1.0])
+    assert title == "Best by hypervolume: fptas needs 10 trainings, bayes needs more than 40 trainings for 95 % of it"
+
+
+def test_comparison_title_of_one_strategy():
+    assert comparison_title(random=[0.4, 0.5, 0.96]) == "Best by hypervolume: random needs 40 trainings for 95 % of it"
+
+
+def test_comparison_areas_are_taken_over_the_budgets_that_all_strategies_cover():
+    table = comparison_of(early=[0.5, 0.6, 0.7], late=[0.0, 0.65, 0.8])
+    # Without its first budget, late is better throughout.
+    table = table[(table["strategy"] != "late") | (table["trainings"] > 10)]
+    assert comparison_figure(table, measure="error").layout.title.text.startswith("Best by hypervolume: late ")
+
+
+def test_comparison_with_a_single_budget_ranks_by_the_mean_there():
+    table = comparison_of(low=[0.5, 0, 0], high=[0.6, 0, 0])
+    figure = comparison_figure(table[table["trainings"] == 10], measure="error")
+    assert figure.layout.title.text.startswith("Best by hypervolume: high needs more than 10 trainings")

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.core.markdown import bullets, duration, is_missing, large, number, table, times
+from bort_kedro.core.report_choice import choice_section
 from bort_kedro.core.report_sections import (
     STUDENT_RIVALS,
-    choice_section,
     chosen_row,
     paper_section,
     pretraining_section,
@@ -96,7 +96,7 @@ def _question(corpus: Row) -> str:
 
 def _costs(search: Row, pretraining: Row, tasks: Sequence[Row]) -> str:
     stages = {
-        f"search: {search['num_trained']} short trainings and the maximum point's": search["seconds"],
+        f"search: {search['trainings_spent']:g} short trainings and the maximum point's": search["seconds"],
         "teacher: the maximum point trained further": pretraining["teacher"]["seconds"],
         "student: pretrained under the teacher": pretraining["student"]["seconds"],
         "the same shape without a teacher, to compare": pretraining["undistilled"]["seconds"],

@@ -14,11 +14,6 @@ from bort_kedro.core.statistics import is_above_noise
 
 Row = Mapping[str, Any]
 
-CANDIDATES_SHOWN = 8
-MEASURES = {
-    "error": "the share of hidden tokens that are guessed wrong",
-    "loss": "the masked-LM loss on held-out text",
-}
 STUDENT_RIVALS = {
     "student_minus_bigram": "the bigram baseline",
     "student_minus_undistilled": "the same shape trained without a teacher",
@@ -42,103 +37,6 @@ def verdict(rival: str, *, difference: float, standard_error: float) -> str:
     return (
         f"The student **did not beat** {rival}: it is {margin} of masked accuracy {side}, "
         "within two standard errors, so the two cannot be told apart."
-    )
-
-
-def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> str:
-    """Which shape, against what, and how sure."""
-    selected, maximum = search["selected"], search["maximum_point"]
-    text = (
-        f"The strategy `{search['strategy']}` trained {search['num_trained']} of "
-        f"{search['num_candidates']} candidates for a short time, and the maximum point "
-        f"{BertShape.from_row(maximum)}, a network larger than all of them. W rewards having fewer "
-        "parameters and operations than the maximum point, and a low error, here "
-        f"{MEASURES[search['error_measure']]}.\n\n**{shape}** has the largest W, {number(selected['w'], 3)}. "
-        f"Against the maximum point it has {times(maximum['parameters'] / selected['parameters'])} fewer "
-        f"parameters, does {times(maximum['operations'] / selected['operations'])} fewer operations, and "
-        f"guesses {percent(selected['error'], selected['error_standard_error'])} of the hidden tokens wrong instead "
-        f"of {percent(maximum['error'], maximum['error_standard_error'])}, at a loss of {number(selected['loss'], 3)} "
-        f"instead of {number(maximum['loss'], 3)} nats."
-    )
-    if search["num_invalid"]:
-        text += f" {search['num_invalid']} more combinations cannot be built: the heads do not divide the hidden size."
-    table_of_candidates = _candidate_table(candidates, maximum, search["baseline_errors"])
-    parts = [text, _runner_up(search), table_of_candidates, _sensitivity(search)]
-    if search["notes"]:
-        parts.append("Before you believe it:\n\n" + bullets(search["notes"]))
-    return "\n\n".join(parts)
-
-
-def _runner_up(search: Row) -> str:
-    second = search["runner_up"]
-    if second is None:
-        return "Only one candidate was ranked, so there is nothing to compare the choice with."
-    name = f"{BertShape.from_row(second)} with W {number(second['w'], 3)}"
-    if search["is_distinguishable"]:
-        return f"The second best is {name}; the two differ by more than the noise of their errors."
-    return (
-        f"**The two best cannot be told apart:** the second best is {name}, and the two differ by less than "
-        "the noise of their errors. Taking it instead would be as well founded."
-    )
-
-
-def _sensitivity(search: Row) -> str:
-    """How the choice moves with the size of the maximum point and with the measure of error."""
-    rows = [
-        [
-            f"{row['multiple']}x",
-            str(BertShape.from_row(row["by_error"])),
-            str(BertShape.from_row(row["by_loss"])),
-        ]
-        for row in search["sensitivity"]
-    ]
-    return (
-        "The larger the maximum point, the more the error decides. With the parameters and operations of T "
-        "multiplied, and with the loss in the place of the error rate, W would choose:\n\n"
-        + table(["Size of T", "by error rate", "by loss"], rows)
-    )
-
-
-def _candidate_table(candidates: Sequence[Row], maximum: Row, baseline_errors: Mapping[str, float]) -> str:
-    ranked = [row for row in candidates if row["is_trained"] and not is_missing(row["w"])]
-    ranked = sorted(ranked, key=lambda row: -row["w"])
-    header = ["Shape (D, A, H, I)", "Parameters", "Operations", "Latency, ms", "Error", "Loss", "W", "Pareto"]
-    rows = [
-        [
-            f"**{BertShape.from_row(row)}**" if row["is_selected"] else str(BertShape.from_row(row)),
-            large(row["parameters"]),
-            large(row["operations"]),
-            number(row["latency_ms"], 2),
-            percent(row["error"], row["error_standard_error"]),
-            number(row["loss"], 3),
-            number(row["w"], 3),
-            "yes" if row["is_pareto"] else "no",
-        ]
-        for row in ranked[:CANDIDATES_SHOWN]
-    ]
-    rows.append(
-        [
-            f"maximum point {BertShape.from_row(maximum)}",
-            large(maximum["parameters"]),
-            large(maximum["operations"]),
-            number(None, 0),
-            percent(maximum["error"], maximum["error_standard_error"]),
-            number(maximum["loss"], 3),
-            number(None, 0),
-            number(None, 0),
-        ]
-    )
-    shown = len(rows) - 1
-    rows += [
-        [f"{name} baseline", *[number(None, 0)] * 3, percent(error), *[number(None, 0)] * 3]
-        for name, error in baseline_errors.items()
-    ]
-    num_pareto = sum(bool(row["is_pareto"]) for row in ranked)
-    return (
-        f"{table(header, rows)}\n\nThe best {shown} of {len(ranked)} ranked candidates, by W; "
-        f"{num_pareto} of them all are on the Pareto front: no other trained candidate is better in one of "
-        "parameters, operations and error and no worse in the others. Counts are for this corpus' "
-        "vocabulary, masked-LM head included in the parameters, layers alone in the operations."
     )
 
 

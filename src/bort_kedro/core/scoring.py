@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
+class MaximumPoint:
+    """T: the network that no candidate exceeds in size, and none should beat in error.
+
+    Args:
+        parameters: p(T).
+        cost: i(T), in the unit of the candidates' cost: operations or milliseconds.
+        error: e(T), of the same measure as the candidates'.
+    """
+
+    parameters: float
+    cost: float
+    error: float
+
+
+def size_factor(
+    maximum: MaximumPoint, *, parameters: NDArray[np.floating], cost: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """(N,) the part of W that is known without training: (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T)."""
+    saved = (maximum.parameters - parameters) / maximum.parameters
+    return np.asarray(saved * (maximum.cost - cost) / maximum.cost, dtype=np.float64)
+
+
 def w_coefficient(
+    maximum: MaximumPoint,
     *,
     parameters: NDArray[np.floating],
-    operations: NDArray[np.floating],
+    cost: NDArray[np.floating],
     error: NDArray[np.floating],
-    maximum_parameters: float,
-    maximum_operations: float,
-    maximum_error: float,
 ) -> NDArray[np.float64]:
     """W(f, T) = (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T) * e(T) / e(f), to be maximised.
 
@@ -21,24 +44,20 @@ def w_coefficient(
     T is the largest and best, as its definition asks (our reading, docs/decisions/0003-w-coefficient.md).
 
     Args:
+        maximum: T.
         parameters: (N,) p of each candidate f.
-        operations: (N,) i of each candidate.
+        cost: (N,) i of each candidate.
         error: (N,) e of each candidate, above 0.
-        maximum_parameters: p(T), of the maximum point.
-        maximum_operations: i(T).
-        maximum_error: e(T).
 
     References:
         de Wynter 2020, arXiv 2010.08512, definition 8.
     """
-    return (
-        (maximum_parameters - parameters)
-        / maximum_parameters
-        * (maximum_operations - operations)
-        / maximum_operations
-        * maximum_error
-        / error
-    )
+    return size_factor(maximum, parameters=parameters, cost=cost) * maximum.error / error
+
+
+def w_standard_error(w: float, error: float, error_standard_error: float) -> float:
+    """First-order standard error of W from that of the candidate's error: W is proportional to 1 / e."""
+    return w * error_standard_error / error
 
 
 def pareto_front(objectives: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -47,15 +66,24 @@ def pareto_front(objectives: NDArray[np.floating]) -> NDArray[np.bool_]:
     A row beats another if it is no worse anywhere and better somewhere; equal rows do not beat each other.
     A row with a NaN is never on the front.
     """
-    known = ~np.isnan(objectives).any(axis=1)
-    front = known.copy()
-    for index in np.flatnonzero(known):
-        others = objectives[known]
-        beats = (others <= objectives[index]).all(axis=1) & (others < objectives[index]).any(axis=1)
-        front[index] = not bool(beats.any())
-    return np.asarray(front, dtype=bool)
+    front = np.zeros(len(objectives), dtype=bool)
+    known = np.flatnonzero(~np.isnan(objectives).any(axis=1))
+    # In this order a row can only be beaten by one before it, so the first of those left is on the front.
+    left = known[np.lexsort(objectives[known].T[::-1])]
+    while left.size:
+        first, left = left[0], left[1:]
+        front[first] = True
+        others = objectives[left]
+        is_better_somewhere = (others < objectives[first]).any(axis=1)
+        left = left[is_better_somewhere | (others == objectives[first]).all(axis=1)]
+    return front
 
 
-def w_standard_error(w: float, error: float, error_standard_error: float) -> float:
-    """First-order standard error of W from that of the candidate's error: W is proportional to 1 / e."""
-    return w * error_standard_error / error
+def front_layers(objectives: NDArray[np.floating]) -> NDArray[np.int64]:
+    """(N,) 0 for rows on the Pareto front, 1 for those on the front of the rest, and so on; no NaN allowed."""
+    layers = np.full(len(objectives), -1, dtype=np.int64)
+    layer = 0
+    while (rest := np.flatnonzero(layers < 0)).size:
+        layers[rest[pareto_front(objectives[rest])]] = layer
+        layer += 1
+    return layers

@@ -1,4 +1,4 @@
-"""Choose the shape: rank the trained candidates by W and say how sure the choice is."""
+"""Choose the shape: rank the trained candidates, take the answer that was asked for, say how sure it is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bort_kedro.core.scoring import pareto_front, w_coefficient, w_standard_error
+from bort_kedro.core.answers import ANSWERS, require_within_caps
+from bort_kedro.core.scoring import MaximumPoint, pareto_front, w_coefficient, w_standard_error
 from bort_kedro.core.statistics import STANDARD_ERRORS_TO_WIN, is_above_noise
 from bort_kedro.errors import TrainingError
 
 # Sizes of T, against the one trained, for which the choice is worked out again.
 MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
+MEASURES = ("error", "loss")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Choice:
     """The outcome of a search.
 
     Args:
-        table: The candidates, with ``w``, ``w_standard_error``, ``is_on_plateau``, ``is_pareto``,
+        table: The candidates, with ``w``, ``w_standard_error``, ``is_on_plateau``, ``is_pareto``, ``meets_caps``,
             ``is_selected`` beside what was given; untrained ones have no ``error`` and no ``w``.
         selected: Index of the chosen row.
         runner_up: Index of the second-best row, or None.
@@ -33,78 +35,102 @@ class Choice:
     is_distinguishable: bool
 
 
-def choose(candidates: pd.DataFrame, *, measure: str, maximum_point: dict[str, float], unigram_error: float) -> Choice:
+def choose(
+    candidates: pd.DataFrame,
+    *,
+    measure: str,
+    maximum: MaximumPoint,
+    unigram_error: float | None,
+    answer: str,
+    caps: dict[str, float | None],
+) -> Choice:
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
     Args:
-        candidates: Columns ``parameters``, ``operations``, and ``error`` and ``loss``, each with its
-            ``_standard_error``; these are NaN for candidates that were not trained.
+        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and, where it was measured,
+            ``loss``, both with a ``_standard_error``; NaN for candidates that were not trained.
         measure: Which of the two is e in W: ``error`` or ``loss``.
-        maximum_point: The same columns of T.
-        unigram_error: Error of always predicting the most frequent token.
+        maximum: T, its error in the same measure.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+        answer: Key of `answers.ANSWERS`.
+        caps: See `answers.CAPPED`.
 
     Raises:
         TrainingError: If no trained candidate left the unigram plateau.
+        ConfigurationError: If none that did meets the caps.
     """
     table = candidates.copy()
-    table["is_on_plateau"] = table["error"] > unigram_error - STANDARD_ERRORS_TO_WIN * table["error_standard_error"]
+    table["is_on_plateau"] = False
+    if unigram_error is not None:
+        noise = STANDARD_ERRORS_TO_WIN * table["error_standard_error"]
+        table["is_on_plateau"] = table["error"] > unigram_error - noise
     table["w"] = w_coefficient(
+        maximum,
         parameters=table["parameters"].to_numpy(float),
-        operations=table["operations"].to_numpy(float),
+        cost=table["cost"].to_numpy(float),
         error=table[measure].to_numpy(float),
-        maximum_parameters=maximum_point["parameters"],
-        maximum_operations=maximum_point["operations"],
-        maximum_error=maximum_point[measure],
     )
     table.loc[table["is_on_plateau"], "w"] = np.nan
     table["w_standard_error"] = w_standard_error(table["w"], table[measure], table[f"{measure}_standard_error"])
-    ranked = table["w"].dropna().sort_values(ascending=False, kind="stable")
-    if ranked.empty:
+    is_ranked = table["w"].notna()
+    if not is_ranked.any():
         raise TrainingError(
             f"None of the {int(table['error'].notna().sum())} trained candidates predicts hidden tokens better than "
             f"the most frequent token does (error {unigram_error:.3f}), so W would rank noise. Raise num_steps or "
             "learning_rate under params:search.training.optimization, or give more text."
         )
-    selected = int(ranked.index[0])
-    runner_up = int(ranked.index[1]) if len(ranked) > 1 else None
-    table["is_pareto"] = pareto_front(table[["parameters", "operations", measure]].to_numpy(float)) & table["w"].notna()
+    table["meets_caps"] = False
+    table.loc[is_ranked, "meets_caps"] = require_within_caps(table[is_ranked], caps, what="trained candidates")
+    allowed = is_ranked & table["meets_caps"]
+    table["is_pareto"] = False
+    table.loc[allowed, "is_pareto"] = pareto_front(table.loc[allowed, ["parameters", "cost", measure]].to_numpy(float))
+    selected = ANSWERS[answer](table[allowed], measure)
+    # Only a search for the smallest error is decided by the error alone; the others weigh it by W.
+    decided_by = measure if answer == "smallest_error" else "w"
+    runner_up = _runner_up(table[allowed], selected, decided_by)
     table["is_selected"] = table.index == selected
-    return Choice(table, selected, runner_up, _differ(table, selected, runner_up))
+    return Choice(table, selected, runner_up, _differ(table, selected, runner_up, decided_by))
 
 
-def _differ(table: pd.DataFrame, first: int, second: int | None) -> bool:
+def _runner_up(table: pd.DataFrame, selected: int, decided_by: str) -> int | None:
+    others = table.drop(index=selected).sort_values(decided_by, ascending=decided_by != "w", kind="stable")
+    return None if others.empty else int(others.index[0])
+
+
+def _differ(table: pd.DataFrame, first: int, second: int | None, decided_by: str) -> bool:
     if second is None:
         return True
-    noise = np.hypot(table.at[first, "w_standard_error"], table.at[second, "w_standard_error"])
-    return is_above_noise(table.at[first, "w"] - table.at[second, "w"], noise)
+    column = f"{decided_by}_standard_error"
+    noise = np.hypot(table.at[first, column], table.at[second, column])
+    return is_above_noise(abs(table.at[first, decided_by] - table.at[second, decided_by]), noise)
 
 
-def sensitivity(table: pd.DataFrame, *, maximum_point: dict[str, float]) -> list[dict[str, float | int]]:
-    """Which candidate W chooses for larger maximum points, and for the loss in the place of the error rate.
+def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> list[dict[str, float | int]]:
+    """Which candidate has the largest W for larger maximum points, and for the other measure of the error.
 
     The error of T is a factor common to all candidates, so no further training is needed to answer.
 
     Args:
-        table: From `choose`, with a column ``loss`` beside ``error``.
-        maximum_point: ``parameters`` and ``operations`` of T.
+        table: From `choose`.
+        maximum: T.
 
     Returns:
-        One row for each multiple in `MAXIMUM_POINT_MULTIPLES`: ``multiple``, and the indices ``by_error`` and
-        ``by_loss`` of the chosen rows.
+        One row for each multiple in `MAXIMUM_POINT_MULTIPLES`: ``multiple``, and for each measure that the table
+        has, ``by_error`` and ``by_loss``, the index of the row with the largest W.
     """
-    ranked = table[table["w"].notna()]
+    ranked = table[table["w"].notna() & table["meets_caps"]]
     rows = []
     for multiple in MAXIMUM_POINT_MULTIPLES:
+        larger = MaximumPoint(multiple * maximum.parameters, multiple * maximum.cost, error=1.0)
         row: dict[str, float | int] = {"multiple": multiple}
-        for measure in ("error", "loss"):
-            w = w_coefficient(
-                parameters=ranked["parameters"].to_numpy(float),
-                operations=ranked["operations"].to_numpy(float),
-                error=ranked[measure].to_numpy(float),
-                maximum_parameters=multiple * maximum_point["parameters"],
-                maximum_operations=multiple * maximum_point["operations"],
-                maximum_error=1.0,
-            )
-            row[f"by_{measure}"] = int(ranked.index[int(np.argmax(w))])
+        for measure in MEASURES:
+            if measure in ranked:
+                w = w_coefficient(
+                    larger,
+                    parameters=ranked["parameters"].to_numpy(float),
+                    cost=ranked["cost"].to_numpy(float),
+                    error=ranked[measure].to_numpy(float),
+                )
+                row[f"by_{measure}"] = int(ranked.index[int(np.argmax(w))])
         rows.append(row)
     return rows

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from bort_kedro.core.answers import ANSWERS
 from bort_kedro.core.shapes import BertShape, head_remainder
 from bort_kedro.core.strategies import STRATEGIES
 from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams
@@ -54,29 +55,79 @@ class SpaceParams(FrozenModel):
         return self
 
 
+class HyperparameterSet(FrozenModel):
+    """One member of Theta: what is given here takes the place of the value under ``search.training``."""
+
+    learning_rate: float | None = Field(default=None, gt=0)
+    warmup_share: float | None = Field(default=None, ge=0, lt=1)
+    weight_decay: float | None = Field(default=None, ge=0)
+    batch_tokens: int | None = Field(default=None, gt=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+    def changes(self) -> dict[str, float | int]:
+        """The values that were given."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+
+class CapsParams(FrozenModel):
+    """Limits that the answer must meet; null is no limit."""
+
+    max_parameters: float | None = Field(gt=0, description="Weights, embeddings and masked-LM head included.")
+    max_latency_ms: float | None = Field(gt=0, description="Of one pass as under search.latency, no head.")
+    max_error: float | None = Field(gt=0, description="Share of hidden tokens guessed wrong; a recorded table's error.")
+
+
+class SearchLatencyParams(LatencyParams):
+    """How candidates are timed."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(description="Whose latency counts; auto is cuda where there is one.")
+    num_measured: int = Field(
+        gt=0, description="Candidates timed, evenly over the ordered space; a fitted model gives the others."
+    )
+
+
 class SearchParams(FrozenModel):
     """Optimal subarchitecture extraction."""
 
     space: SpaceParams
     maximum_point: ShapeParams = Field(description="T: larger than every candidate.")
+    error_source: Literal["training", "table"] = Field(
+        description="Where errors come from: short trainings, or the catalog's `recorded_candidates`."
+    )
+    recorded_maximum_multiple: float = Field(
+        gt=1, description="Of a recorded table without T: T's parameters and cost over the table's largest."
+    )
     strategy: str = Field(description="Which candidates are trained.")
-    interval: int = Field(gt=0, description="Candidates per interval of the ordered space (fptas).")
+    budget: int = Field(gt=0, description="Full short trainings to spend; exhaustive ignores it.")
+    trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
+    seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")
+    cost: Literal["operations", "modelled_latency", "measured_latency"] = Field(
+        description="What W takes as the cost i; measured_latency times every candidate."
+    )
     error_measure: Literal["error", "loss"] = Field(
         description="What W takes as the error: the share of hidden tokens guessed wrong, or the masked-LM loss."
     )
+    answer: str = Field(description="What is wanted of the trained candidates.")
+    caps: CapsParams
     training: MaskedLmParams = Field(description="The short training of T and of every candidate.")
+    hyperparameter_sets: tuple[HyperparameterSet, ...] = Field(
+        min_length=1, description="Theta; every candidate is trained with each, and its best one counts."
+    )
+    num_seeds: int = Field(gt=0, description="Trainings of each candidate and set; their spread is part of the noise.")
     maximum_point_learning_rate: float = Field(gt=0, description="T's own peak: wide encoders need a lower one.")
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
-    engine: Literal["loky", "sequential"] = Field(
-        description="joblib's way to run candidates: in processes, or one after the other in this one."
+    engine: Literal["sequential", "loky", "dask", "ray"] = Field(
+        description="joblib's way to run trainings: one after the other, in processes, on a dask or ray cluster."
     )
-    num_workers: int = Field(gt=0, description="Candidates trained at a time.")
-    latency: LatencyParams
+    num_workers: int = Field(gt=0, description="Trainings at a time.")
+    cluster_address: str | None = Field(description="Of the dask scheduler or ray head; null starts one here.")
+    latency: SearchLatencyParams
 
     @model_validator(mode="after")
-    def _strategy_is_known(self) -> Self:
-        if self.strategy not in STRATEGIES:
-            raise ValueError(f"strategy is `{self.strategy}`, allowed are {', '.join(STRATEGIES)}")
+    def _names_are_known(self) -> Self:
+        for name, known in (("strategy", STRATEGIES), ("answer", ANSWERS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is `{getattr(self, name)}`, allowed are {', '.join(known)}")
         return self
 
     @model_validator(mode="after")

@@ -1,116 +1,26 @@
-"""Plotly figures of the stages; every title states what was found."""
+"""Plotly figures of curves and timings, and the look all figures share; every title states what was found."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from bort_kedro.core.markdown import large
-from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.markdown import is_missing
+from bort_kedro.core.shapes import BertShape, shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR = "#d62728", "#1f77b4", "#9aa0a6", "#2c2c2c"
-
-
-class Measure(NamedTuple):
-    """How an error of the search is shown."""
-
-    scale: float
-    title: str
-
-
-MEASURES = {
-    "error": Measure(100.0, "error: hidden tokens guessed wrong, %"),
-    "loss": Measure(1.0, "masked-LM loss on held-out text, nats"),
-}
 CURVE_COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
-
-
-def pareto_figure(
-    candidate_table: pd.DataFrame,
-    selected: Mapping[str, Any],
-    maximum_point: Mapping[str, Any],
-    *,
-    cost: str = "parameters",
-    measure: str = "error",
-) -> Any:
-    """Error of the trained candidates against what they cost, with front, choice and maximum point.
-
-    Args:
-        candidate_table: As the search writes it.
-        selected: The chosen shape, at least its four values.
-        maximum_point: Row of the maximum point.
-        cost: ``parameters`` or ``operations``; the horizontal axis, logarithmic.
-        measure: ``error`` or ``loss``, whichever W took; the vertical axis.
-    """
-    import plotly.graph_objects as go
-
-    trained = candidate_table[candidate_table["is_trained"]]
-    shape = BertShape.from_row(selected)
-    is_chosen = trained["is_selected"].astype(bool)
-    is_front = trained["is_pareto"].astype(bool)
-    front = trained[is_front].sort_values(cost)
-    figure = go.Figure()
-    figure.add_trace(
-        go.Scatter(
-            x=front[cost],
-            y=MEASURES[measure].scale * front[measure],
-            mode="lines",
-            name="Pareto front",
-            line={"color": FRONT_COLOR, "width": 1.5, "dash": "dot"},
-            hoverinfo="skip",
-        )
-    )
-    layers = (
-        ("other candidates", trained[~is_front & ~is_chosen], OTHER_COLOR, "circle", 8),
-        ("on the front", trained[is_front & ~is_chosen], FRONT_COLOR, "circle", 10),
-        ("chosen: largest W", trained[is_chosen], CHOSEN_COLOR, "star", 18),
-        ("maximum point", pd.DataFrame([dict(maximum_point)]), REFERENCE_COLOR, "diamond", 11),
-    )
-    for name, rows, color, symbol, size in layers:
-        if len(rows):
-            figure.add_trace(
-                _points(rows, cost=cost, measure=measure, name=name, color=color, symbol=symbol, size=size)
-            )
-    chosen_cost = float(trained.loc[is_chosen, cost].iloc[0])
-    ratio = maximum_point[cost] / chosen_cost
-    return _styled(
-        figure,
-        title=f"Chosen: {shape}, {ratio:,.0f} times fewer {cost} than the maximum point",
-        x={"title": {"text": f"{cost}, logarithmic"}, "type": "log"},
-        y={"title": {"text": MEASURES[measure].title}},
-    )
-
-
-def _points(rows: pd.DataFrame, *, cost: str, measure: str, name: str, color: str, symbol: str, size: int) -> Any:
-    import plotly.graph_objects as go
-
-    scale = MEASURES[measure].scale
-    return go.Scatter(
-        x=rows[cost],
-        y=scale * rows[measure],
-        error_y={"type": "data", "array": scale * rows[f"{measure}_standard_error"], "thickness": 1, "width": 3},
-        mode="markers",
-        name=name,
-        marker={"color": color, "symbol": symbol, "size": size},
-        text=[_hover(row) for row in rows.to_dict("records")],
-        hovertemplate="%{text}<extra>" + name + "</extra>",
-    )
-
-
-def _hover(row: Mapping[str, Any]) -> str:
-    lines = [
-        f"<b>{BertShape.from_row(row)}</b>",
-        f"{large(row['parameters'])} parameters, {large(row['operations'])} operations",
-        f"error {100 * row['error']:.1f} ± {100 * row['error_standard_error']:.1f} %",
-    ]
-    for column, label in (("w", "W {:.3f}"), ("latency_ms", "{:.2f} ms")):
-        if not pd.isna(row.get(column)):
-            lines.append(label.format(row[column]))
-    return "<br>".join(lines)
+MAXIMUM_POINT = "maximum point"
+# More lines than this are named on hovering only.
+MOST_LEGEND_ENTRIES = 12
+# What the title of the comparison holds the best strategy against, and the share that both are to reach.
+REFERENCE_STRATEGY, SHARE_TO_REACH = "fptas", 0.95
+STATISTICS = {"hypervolume": "hypervolume of parameters, cost and {measure}", "w": "largest W, by {measure}"}
 
 
 def training_curves_figure(history: pd.DataFrame) -> Any:
@@ -124,7 +34,7 @@ def training_curves_figure(history: pd.DataFrame) -> Any:
     figure = go.Figure()
     ends = {}
     for number, (name, rows) in enumerate(history.groupby("model", sort=False)):
-        smooth = rows["masked_accuracy"].rolling(_window(len(rows)), min_periods=1).mean()
+        smooth = running_mean(rows["masked_accuracy"])
         ends[name] = float(smooth.iloc[-1])
         color = CURVE_COLORS[number % len(CURVE_COLORS)]
         figure.add_trace(
@@ -151,7 +61,7 @@ def training_curves_figure(history: pd.DataFrame) -> Any:
             )
         )
     reached = ", ".join(f"{name} {100 * end:.0f} %" for name, end in ends.items())
-    return _styled(
+    return styled(
         figure,
         title=f"Masked accuracy at the end of training: {reached}",
         x={"title": {"text": "optimiser step"}},
@@ -159,9 +69,58 @@ def training_curves_figure(history: pd.DataFrame) -> Any:
     )
 
 
-def _window(count: int) -> int:
-    """Rows of the running mean: a tenth of the curve."""
-    return max(1, count // 10)
+def error_by_step_figure(history: pd.DataFrame) -> Any:
+    """Masked-LM training loss by step, one line for each short training, darker the lower it ends.
+
+    Args:
+        history: Columns ``shape`` (text), ``step`` and ``loss`` in nats; the rows of the maximum point have
+            ``maximum point`` for a shape.
+    """
+    import plotly.graph_objects as go
+    from plotly.colors import sample_colorscale
+
+    axes = {"x": {"title": {"text": "optimiser step"}}, "y": {"title": {"text": "training loss, nats (running mean)"}}}
+    if history.empty:
+        return styled(go.Figure(), title="No training to show: no error was measured here", **axes)
+    curves = {
+        str(shape): rows.assign(loss=running_mean(rows["loss"])) for shape, rows in history.groupby("shape", sort=False)
+    }
+    ends = {shape: float(rows["loss"].iloc[-1]) for shape, rows in curves.items()}
+    # The lowest are drawn last, hence on top.
+    candidates = sorted((shape for shape in curves if shape != MAXIMUM_POINT), key=ends.__getitem__, reverse=True)
+    colors = sample_colorscale("Blues", np.linspace(0.3, 1, max(2, len(candidates))).tolist())[-len(candidates) :]
+    lines = {shape: {"color": color, "width": 1.5} for shape, color in zip(candidates, colors, strict=False)}
+    if MAXIMUM_POINT in curves:
+        lines[MAXIMUM_POINT] = {"color": "black", "width": 4}
+    figure = go.Figure()
+    for shape, line in lines.items():
+        figure.add_trace(
+            go.Scatter(
+                x=curves[shape]["step"],
+                y=curves[shape]["loss"],
+                mode="lines",
+                name=shape,
+                line=line,
+                showlegend=shape == MAXIMUM_POINT or len(candidates) <= MOST_LEGEND_ENTRIES,
+                hovertemplate="step %{x}: %{y:.3f} nats<extra>" + shape + "</extra>",
+            )
+        )
+    figure.update_layout(legend={"traceorder": "reversed"}, hovermode="closest")
+    return styled(figure, title=_ends_title(candidates, ends), **axes)
+
+
+def _ends_title(candidates: Sequence[str], ends: Mapping[str, float]) -> str:
+    """Where the lowest and the highest curve end; candidates come highest first."""
+    named = [f"{ends[shape]:.2f} nats ({shape})" for shape in candidates or [MAXIMUM_POINT]]
+    parts = [f"between {named[-1]} and {named[0]}"] if len(named) > 1 else [f"at {name}" for name in named]
+    if candidates and MAXIMUM_POINT in ends:
+        parts.append(f"maximum point {ends[MAXIMUM_POINT]:.2f}")
+    return "Training loss ends " + ", ".join(parts)
+
+
+def running_mean(values: pd.Series) -> pd.Series:
+    """Mean over the last tenth of the curve's rows at each row; over fewer where it begins."""
+    return values.rolling(max(1, len(values) // 10), min_periods=1).mean()
 
 
 def speed_figure(speed_table: pd.DataFrame) -> Any:
@@ -197,7 +156,7 @@ def speed_figure(speed_table: pd.DataFrame) -> Any:
     )
     tokens = f"{chosen['batch_size']} x {chosen['sequence_length']} tokens"
     conditions = f"{tokens}, {chosen['num_threads']} thread(s), no head"
-    return _styled(
+    return styled(
         figure,
         title=f"{finding} ({conditions})",
         x={"title": {"text": "milliseconds a pass, median and quartiles, logarithmic"}, "type": "log"},
@@ -205,7 +164,165 @@ def speed_figure(speed_table: pd.DataFrame) -> Any:
     )
 
 
-def _styled(figure: Any, *, title: str, x: dict[str, Any], y: dict[str, Any]) -> Any:
+def latency_figure(latency_table: pd.DataFrame, calibration: Mapping[str, Any]) -> Any:
+    """Latency predicted from the counts of operations against the one measured, both logarithmic.
+
+    Args:
+        latency_table: The four shape values, ``latency_ms`` as measured, and ``latency_leave_one_out_ms``, the
+            prediction of the model that did not see the row; rows that lack one of the two are left out.
+        calibration: ``rank_correlation``, ``median_relative_residual`` (share) and ``num_measured``; the first two are
+            missing where too few shapes were measured.
+    """
+    import plotly.graph_objects as go
+
+    rows = latency_table.dropna(subset=["latency_ms", "latency_leave_one_out_ms"])
+    figure = go.Figure()
+    if len(rows):
+        both = rows[["latency_ms", "latency_leave_one_out_ms"]].to_numpy(float)
+        ends = [both.min(), both.max()]
+        figure.add_trace(
+            go.Scatter(
+                x=ends,
+                y=ends,
+                mode="lines",
+                name="predicted = measured",
+                line={"color": REFERENCE_COLOR, "width": 1, "dash": "dot"},
+                hoverinfo="skip",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=rows["latency_ms"],
+                y=rows["latency_leave_one_out_ms"],
+                mode="markers",
+                name="measured shapes",
+                marker={"color": FRONT_COLOR, "size": 9},
+                text=[shape_text(row) for row in rows.to_dict("records")],
+                hovertemplate="<b>%{text}</b><br>measured %{x:.3f} ms<br>predicted %{y:.3f} ms<extra></extra>",
+            )
+        )
+    return styled(
+        figure,
+        title=_latency_title(calibration),
+        x={"title": {"text": "measured milliseconds a pass, logarithmic"}, "type": "log"},
+        y={"title": {"text": "predicted without that shape, milliseconds, logarithmic"}, "type": "log"},
+    )
+
+
+def _latency_title(calibration: Mapping[str, Any]) -> str:
+    count, correlation = calibration["num_measured"], calibration["rank_correlation"]
+    if count == 0:
+        return "No latency was measured"
+    if is_missing(correlation):
+        return f"Latency from operations: {count} measured, too few to judge the prediction"
+    residual = 100 * calibration["median_relative_residual"]
+    return f"Latency from operations: rank correlation {correlation:.2f}, median residual {residual:.0f} %"
+
+
+def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Any:
+    """What each strategy has found by its budget, the mean over seeds in a band, best hypervolume in the accent colour.
+
+    Args:
+        comparison: Columns ``strategy``, ``trainings`` (budget in full trainings), ``statistic`` (``hypervolume`` or
+            ``w``), ``mean``, ``lower`` and ``upper``, shares of the best that the whole space gives.
+        measure: ``error`` or ``loss``, whichever the strategies were to lower.
+    """
+    from plotly.subplots import make_subplots
+
+    curves = {
+        str(strategy): rows.sort_values("trainings")
+        for strategy, rows in comparison[comparison["statistic"] == "hypervolume"].groupby("strategy", sort=False)
+    }
+    areas = _mean_heights(curves)
+    # The best first in the legend, in the accent colour, and drawn on top.
+    ranked = sorted(curves, key=lambda name: -areas[name])
+    figure = make_subplots(
+        cols=2, subplot_titles=[title.format(measure=measure) for title in STATISTICS.values()], horizontal_spacing=0.08
+    )
+    for number, strategy in reversed(list(enumerate(ranked))):
+        for column, statistic in enumerate(STATISTICS, start=1):
+            rows = comparison[(comparison["strategy"] == strategy) & (comparison["statistic"] == statistic)]
+            if len(rows):
+                traces = _band(rows.sort_values("trainings"), strategy, number, shows_legend=column == 1)
+                figure.add_traces(traces, rows=1, cols=column)
+    figure.add_hline(y=SHARE_TO_REACH, line={"color": OTHER_COLOR, "width": 1, "dash": "dot"}, row=1, col=1)
+    budget = {"title": {"text": "budget, full trainings"}}
+    figure.update_layout(xaxis2=budget, yaxis2={"tickformat": ".0%"})
+    share = {"title": {"text": "share of the best possible, mean and band over seeds"}, "tickformat": ".0%"}
+    styled(figure, title=_comparison_title(curves, ranked), x=budget, y=share)
+    # Room for the titles of the panels.
+    return figure.update_layout(margin={"t": 90})
+
+
+def _band(rows: pd.DataFrame, strategy: str, number: int, *, shows_legend: bool) -> list[Any]:
+    import plotly.graph_objects as go
+
+    color = CURVE_COLORS[number % len(CURVE_COLORS)]
+    # The colours come round again with another dash.
+    dash = ("solid", "dash", "dot")[number // len(CURVE_COLORS) % 3]
+    there_and_back = pd.concat([rows, rows[::-1]])
+    edges = [*rows["upper"], *rows["lower"][::-1]]
+    shared = {"legendgroup": strategy, "name": strategy}
+    return [
+        go.Scatter(
+            x=there_and_back["trainings"],
+            y=edges,
+            mode="lines",
+            fill="toself",
+            opacity=0.15,
+            fillcolor=color,
+            line={"width": 0, "color": color},
+            showlegend=False,
+            hoverinfo="skip",
+            **shared,
+        ),
+        go.Scatter(
+            x=rows["trainings"],
+            y=rows["mean"],
+            mode="lines",
+            line={"color": color, "dash": dash, "width": 3 if number == 0 else 2},
+            showlegend=shows_legend,
+            legendrank=number,
+            hovertemplate="%{x:.4g} trainings: %{y:.1%}<extra>" + strategy + "</extra>",
+            **shared,
+        ),
+    ]
+
+
+def _mean_heights(curves: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Mean of each curve over the budgets that all of them cover: the area under it, by the width."""
+    from scipy.integrate import trapezoid
+
+    start = max(float(rows["trainings"].iloc[0]) for rows in curves.values())
+    end = min(float(rows["trainings"].iloc[-1]) for rows in curves.values())
+    budgets = np.unique(np.concatenate([rows["trainings"].to_numpy(float) for rows in curves.values()]))
+    budgets = budgets[(budgets >= start) & (budgets <= end)]
+    if len(budgets) < 2:
+        return {name: float(rows["mean"].mean()) for name, rows in curves.items()}
+    return {
+        name: float(trapezoid(np.interp(budgets, rows["trainings"], rows["mean"]), budgets) / (end - start))
+        for name, rows in curves.items()
+    }
+
+
+def _comparison_title(curves: Mapping[str, pd.DataFrame], ranked: Sequence[str]) -> str:
+    """The best strategy against the reference, or against the next best where the reference itself is best."""
+    best, *others = ranked
+    rivals = [name for name in others if REFERENCE_STRATEGY in (best, name)][:1]
+    reached = [f"{name} {_budget_to_reach(curves[name])}" for name in (best, *rivals)]
+    return f"Best by hypervolume: {', '.join(reached)} for {100 * SHARE_TO_REACH:.0f} % of it"
+
+
+def _budget_to_reach(rows: pd.DataFrame) -> str:
+    """The first budget whose mean is high enough, in words."""
+    reached = rows.loc[rows["mean"] >= SHARE_TO_REACH, "trainings"]
+    if reached.empty:
+        return f"needs more than {rows['trainings'].iloc[-1]:,g} trainings"
+    return f"needs {reached.iloc[0]:,g} trainings"
+
+
+def styled(figure: Any, *, title: str, x: dict[str, Any], y: dict[str, Any]) -> Any:
+    """The figure with the look that all share, its title, and its first two axes."""
     figure.update_layout(
         template="plotly_white",
         title={"text": title, "font": {"size": 16}},

@@ -1,114 +1,201 @@
-"""The error of candidate shapes by short training, several at a time through joblib."""
+"""The error of candidate shapes by short training: seeds, hyperparameter sets, rungs, and what is kept of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bort_kedro.core.saved_state import SavedState
 from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.strategies import Strategy
+from bort_kedro.core.strategies import Outcome, Trial
 from bort_kedro.core.tokens import Tokens
-from bort_kedro.progress import track
-from bort_kedro.training.pretraining import PretrainingSettings, new_encoder, pretrain, score
+from bort_kedro.training.engines import EngineSettings, Job, Restart, run_jobs
+from bort_kedro.training.loop import OptimizationSettings, StateBeyondStopError, TrainingResult
+from bort_kedro.training.pretraining import (
+    EVALUATION_MASKED_SHARE,
+    EVALUATION_SEED,
+    PretrainingSettings,
+    new_encoder,
+    pretrain,
+    pretraining_identity,
+    score,
+)
 
-
-@dataclass(frozen=True)
-class CandidateError:
-    """What a short training says of a shape.
-
-    Args:
-        index: Of the candidate in the ordered space.
-        error: Share of the hidden tokens of the validation split predicted wrongly.
-        error_standard_error: Of that share, blocks taken as independent.
-        loss: Mean masked-LM cross-entropy there, in nats.
-        loss_standard_error: Of that mean, likewise.
-        seconds: Wall time of the training.
-        history: Rows of the training, see `loop.TrainingResult`.
-    """
-
-    index: int
-    error: float
-    error_standard_error: float
-    loss: float
-    loss_standard_error: float
-    seconds: float
-    history: list[dict[str, float]]
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
 
 
 @dataclass(frozen=True)
 class ShortTraining:
-    """All that the short training of one shape needs; a value that travels to a worker."""
+    """All that the short training of one shape needs; a value that travels to a worker.
+
+    Args:
+        tokens: The ``train`` split is learned, ``validation`` scored.
+        settings: Of a training; the seed is the first one.
+        max_positions: Rows of the position embeddings.
+        states: Handle with ``of(name, identity)``; keeps checkpoints and finished scores.
+    """
 
     tokens: Tokens
     settings: PretrainingSettings
     max_positions: int
     states: Any
 
-    def run(self, index: int, shape: BertShape) -> CandidateError:
-        """Train one shape from its seed and score it on the validation split."""
-        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=self.settings)
-        result = pretrain(model, self.tokens, self.settings, states=self.states, name=f"search/{shape.identifier}")
-        quality = score(model, self.tokens, split="validation", num_threads=self.settings.num_threads)
-        return CandidateError(
-            index,
-            1.0 - quality.accuracy,
-            quality.accuracy_standard_error,
-            quality.loss,
-            quality.loss_standard_error,
-            result.seconds,
-            result.history,
-        )
+    def run(self, shape: BertShape, changes: dict[str, Any], seed: int, num_steps: int) -> dict[str, Any]:
+        """Train one shape to a step, score it on the validation split, and keep the score.
+
+        A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one.
+
+        Args:
+            shape: The candidate.
+            changes: Hyperparameters in the place of the settings' own.
+            seed: Of weights, batches and masks.
+            num_steps: Where to stop; the schedule is always that of the full training.
+
+        Returns:
+            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` of training; ``history``.
+        """
+        settings = with_changes(self.settings, changes | {"seed": seed})
+        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+        identity = pretraining_identity(model, self.tokens, settings, start="random") | {
+            "stop_at": num_steps,
+            "evaluation": {"seed": EVALUATION_SEED, "masked_share": EVALUATION_MASKED_SHARE},
+        }
+        kept = self.states.of(f"search/scores/{shape.identifier}", identity)
+        if (found := kept.latest()) is not None:
+            return dict(found.record)
+        model, result = self._train(model, settings, shape, num_steps)
+        quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads)
+        record = {
+            "error": 1.0 - quality.accuracy,
+            "error_standard_error": quality.accuracy_standard_error,
+            "loss": quality.loss,
+            "loss_standard_error": quality.loss_standard_error,
+            "seconds": round(result.seconds, 1),
+            "history": result.history,
+        }
+        kept.put(SavedState(num_steps, {}, record))
+        return record
+
+    def _train(
+        self, model: BertForMaskedLM, settings: PretrainingSettings, shape: BertShape, num_steps: int
+    ) -> tuple[BertForMaskedLM, TrainingResult]:
+        name = f"search/{shape.identifier}"
+        try:
+            return model, pretrain(model, self.tokens, settings, states=self.states, name=name, stop_at=num_steps)
+        except StateBeyondStopError:
+            # Another strategy trained this shape further. States are not wound back, so this rung is trained beside.
+            fresh = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+            return fresh, pretrain(fresh, self.tokens, settings, states=None, name=name, stop_at=num_steps)
 
 
-def train_candidates(
-    shapes: Sequence[BertShape],
-    strategy: Strategy,
-    training: ShortTraining,
-    *,
-    engine: str,
-    num_workers: int,
-) -> dict[int, CandidateError]:
-    """Train what the strategy asks for until it asks for nothing more.
+def with_changes(settings: PretrainingSettings, changes: dict[str, Any]) -> PretrainingSettings:
+    """Settings with some fields replaced, those of the optimisation included."""
+    optimization = {name: value for name, value in changes.items() if name in OptimizationSettings.__dataclass_fields__}
+    rest = {name: value for name, value in changes.items() if name not in optimization}
+    return replace(settings, **rest, optimization=replace(settings.optimization, **optimization))
 
-    Results do not depend on the engine, the number of workers or the order in which candidates finish.
+
+def combine_seeds(values: Sequence[float], standard_errors: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds, and its standard error: the spread of the seeds beside the noise of the validation split.
+
+    All seeds are scored on the same tokens, so more seeds do not make that noise smaller. With one seed
+    the spread is unknown, and the noise alone is what is returned.
+    """
+    noise = float(np.mean(np.square(standard_errors)))
+    spread = float(np.var(values, ddof=1) / len(values)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(np.sqrt(noise + spread))
+
+
+@dataclass
+class TrainedErrors:
+    """The source of errors that trains; calling it answers the trials of a round.
 
     Args:
         shapes: The ordered space.
-        strategy: Told the errors, says whom to train next.
-        training: What one candidate's training needs.
-        engine: A joblib backend, or ``sequential``.
-        num_workers: Candidates at a time.
-
-    Returns:
-        Results by index, in rising order.
+        training: What one training needs.
+        measure: ``error`` or ``loss``, whichever W takes.
+        hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
+        num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
+        engine: How trainings run side by side.
+        rows: Filled as trials are answered: one for each trial, in the order of asking.
+        history: Likewise, one for each logged step of the best set and first seed.
+        restarts: Likewise, one for each worker that died.
     """
-    done: dict[int, CandidateError] = {}
-    while wanted := strategy.ask(_errors(done)):
-        for result in _run(wanted, shapes, training, engine, num_workers):
-            done[result.index] = result
-    return dict(sorted(done.items()))
+
+    shapes: Sequence[BertShape]
+    training: ShortTraining
+    measure: str
+    hyperparameter_sets: Sequence[dict[str, Any]]
+    num_seeds: int
+    engine: EngineSettings
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    restarts: list[Restart] = field(default_factory=list)
+
+    def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
+        found = self._train(trials)
+        for trial in trials:
+            row = self._best_set(trial, found)
+            self.rows.append(row)
+            yield trial, Outcome(row[self.measure], trial.share, row[f"{self.measure}_standard_error"])
+
+    def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], dict[str, Any]]:
+        """Scores by (candidate, hyperparameter set, seed)."""
+        optimization = self.training.settings.optimization
+        # Longest first, so that no worker is left alone with the largest candidate at the end.
+        jobs = [
+            Job(
+                name=f"{self.shapes[trial.index].identifier}, set {number}, seed {seed}",
+                function=_run_and_name,
+                arguments=(
+                    (trial.index, number, seed),
+                    self.training,
+                    (self.shapes[trial.index], changes, seed, steps_of(trial.share, optimization.num_steps)),
+                ),
+            )
+            for trial in sorted(trials, key=lambda trial: -trial.index)
+            for number, changes in enumerate(self.hyperparameter_sets)
+            for seed in range(optimization.seed, optimization.seed + self.num_seeds)
+        ]
+        results = run_jobs(jobs, self.engine, description="training candidates", on_restart=self.restarts.append)
+        return dict(results)
+
+    def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], dict[str, Any]]) -> dict[str, Any]:
+        """The row of a trial: means over seeds under the hyperparameter set of the lowest error."""
+        shape, first_seed = self.shapes[trial.index], self.training.settings.optimization.seed
+        seeds = range(first_seed, first_seed + self.num_seeds)
+        rows = []
+        for number in range(len(self.hyperparameter_sets)):
+            records = [found[trial.index, number, seed] for seed in seeds]
+            row: dict[str, Any] = {
+                "candidate": trial.index,
+                **shape.to_row(),
+                "share": trial.share,
+                "hyperparameter_set": number,
+                "num_seeds": self.num_seeds,
+            }
+            for name in ("error", "loss"):
+                values, noise = ([record[key] for record in records] for key in (name, f"{name}_standard_error"))
+                row[name], row[f"{name}_standard_error"] = combine_seeds(values, noise)
+            row["seconds"] = round(sum(record["seconds"] for record in records), 1)
+            rows.append(row)
+        best = min(rows, key=lambda row: row[self.measure])
+        # What the other sets cost was spent on this candidate, too.
+        best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
+        steps = found[trial.index, best["hyperparameter_set"], first_seed]["history"]
+        self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
+        return best
 
 
-def _errors(done: Mapping[int, CandidateError]) -> dict[int, float]:
-    return {index: result.error for index, result in done.items()}
+def steps_of(share: float, num_steps: int) -> int:
+    """Optimiser steps of a share of the full training, at least one."""
+    return max(1, round(share * num_steps))
 
 
-def _run(
-    wanted: Sequence[int],
-    shapes: Sequence[BertShape],
-    training: ShortTraining,
-    engine: str,
-    num_workers: int,
-) -> Any:
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky import get_reusable_executor
-
-    # Longest first, so that no worker is left alone with the largest candidate at the end.
-    jobs = [delayed(training.run)(index, shapes[index]) for index in sorted(wanted, reverse=True)]
-    with parallel_config(backend=engine, n_jobs=num_workers):
-        results = Parallel(return_as="generator_unordered")(jobs)
-        yield from track(results, "training candidates", total=len(jobs))
-    if engine == "loky":
-        # Idle workers would hold their memory, torch included, for minutes.
-        get_reusable_executor().shutdown(wait=True)
+def _run_and_name(key: Any, training: ShortTraining, arguments: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
+    """A job whose result says whose it is, since results come in any order."""
+    return key, training.run(*arguments)

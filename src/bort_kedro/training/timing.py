@@ -12,6 +12,9 @@ from torch import Tensor
 from transformers import BertModel
 
 from bort_kedro.core.costs import count_parameters
+from bort_kedro.core.saved_state import SavedState
+from bort_kedro.device import describe_device
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.models.encoder import bert_config
 from bort_kedro.progress import track
 from bort_kedro.training.threads import cpu_threads
@@ -209,6 +212,49 @@ def time_shapes(
             found[shape] = Timing(shape=shape, **vars(latencies[shape.identifier]))
         del models
     return [found[shape] for shape in shapes]
+
+
+def time_shapes_once(shapes: Sequence[BertShape], states: Any, **settings: Any) -> list[Timing]:
+    """As `time_shapes`, but shapes timed before on this machine under the same settings are not timed again.
+
+    A search that was interrupted thus goes on with the latencies it began with. Only a whole list is found
+    again, because latencies are comparable within one measurement.
+
+    Args:
+        shapes: To be timed.
+        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`.
+        settings: Of `time_shapes`.
+    """
+    identity = {
+        "shapes": [shape.identifier for shape in shapes],
+        "settings": settings,
+        "device": describe_device(),
+        "versions": {"torch": torch.__version__},
+    }
+    kept = states.of("search/latency", identity)
+    if (found := kept.latest()) is not None:
+        return [Timing(shape=shape, **row) for shape, row in zip(shapes, found.record["timings"], strict=True)]
+    timings = time_shapes(shapes, **settings)
+    rows = [{name: value for name, value in vars(timing).items() if name != "shape"} for timing in timings]
+    kept.put(SavedState(1, {}, {"timings": rows}))
+    return timings
+
+
+def resolve_device(name: str) -> str:
+    """``cuda`` or ``cpu`` for ``auto``, and the name itself otherwise.
+
+    Raises:
+        ConfigurationError: If cuda is asked for and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise ConfigurationError(
+            "The target device is `cuda`, and this machine has no CUDA device. Allowed here: `auto` and `cpu`. "
+            "Change params:search.latency.device."
+        )
+    if name == "auto":
+        return "cuda" if has_cuda else "cpu"
+    return name
 
 
 def _groups(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from bort_kedro.core.costs import count_operations, count_parameters
+from bort_kedro.core.answers import require_within_caps
+from bort_kedro.core.candidates import order, problem_of
+from bort_kedro.core.costs import candidate_counts
+from bort_kedro.core.growth import check_growth
+from bort_kedro.core.search_loop import run_search
+from bort_kedro.core.search_report import conclude
 from bort_kedro.core.search_space import enumerate_shapes
-from bort_kedro.core.selection import choose, sensitivity
-from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.core.strategies import build_strategy
+from bort_kedro.core.strategies.partition import representatives
 from bort_kedro.core.tokens import Tokens
 from bort_kedro.params import SearchParams
 
@@ -18,52 +24,105 @@ from bort_kedro.params import SearchParams
 def enumerate_candidates(search: SearchParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The candidates that can be built, and the combinations that cannot."""
     space = enumerate_shapes(**search.space.model_dump())
-    columns = list(BertShape.__dataclass_fields__)
+    columns = list(SHAPE_COLUMNS)
     return (
         pd.DataFrame([shape.to_row() for shape in space.shapes], columns=columns),
         pd.DataFrame(space.invalid, columns=columns),
     )
 
 
-def _costs(shape: BertShape, tokens: Tokens, max_positions: int, sequence_length: int) -> dict[str, int]:
-    parameters = count_parameters(shape, vocabulary_size=tokens.vocabulary.size, max_positions=max_positions)
-    return {
-        "parameters": parameters.total,
-        "parameters_without_embeddings": parameters.encoder,
-        "operations": count_operations(shape, sequence_length=sequence_length).total,
-    }
-
-
 def estimate_costs(
     candidate_shapes: pd.DataFrame, tokens: Tokens, search: SearchParams, max_positions: int
+) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
+    """Parameters and operations of each candidate, part by part, and of T; whether the AB^nC condition holds."""
+    sizes = {
+        "vocabulary_size": tokens.vocabulary.size,
+        "max_positions": max_positions,
+        "sequence_length": search.latency.sequence_length,
+    }
+    shapes = _shapes(candidate_shapes)
+    growth = check_growth(shapes, **sizes)
+    costs = candidate_shapes.assign(**candidate_counts(shapes, **sizes))
+    maximum = search.maximum_point.to_shape()
+    counts = {name: int(values[0]) for name, values in candidate_counts([maximum], **sizes).items()}
+    return costs, maximum.to_row() | counts, {"holds": growth.holds, "sentence": growth.sentence()}
+
+
+def measure_latency(
+    candidate_costs: pd.DataFrame, tokens: Tokens, training_states: Any, search: SearchParams
 ) -> pd.DataFrame:
-    """Parameters and operations of each candidate, in the order (p, i) that the strategies partition."""
-    rows = [
-        shape.to_row() | _costs(shape, tokens, max_positions, search.latency.sequence_length)
-        for shape in map(BertShape.from_row, candidate_shapes.to_dict("records"))
-    ]
-    return pd.DataFrame(rows).sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
+    """Time T and representatives of the ordered candidates, or all of them, on the target device."""
+    from bort_kedro.training.timing import resolve_device, time_shapes_once
 
-
-def measure_latency(candidate_costs: pd.DataFrame, tokens: Tokens, search: SearchParams) -> pd.DataFrame:
-    """Time the encoder of every candidate on this machine."""
-    from bort_kedro.training.timing import time_shapes
-
-    shapes = [BertShape.from_row(row) for row in candidate_costs.to_dict("records")]
-    timings = time_shapes(shapes, vocabulary_size=tokens.vocabulary.size, **search.latency.model_dump())
+    ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
+    budget = len(ordered) if search.cost == "measured_latency" else search.latency.num_measured
+    kept = representatives(len(ordered), budget=min(budget, len(ordered)))
+    shapes = [*_shapes(ordered.loc[kept]), search.maximum_point.to_shape()]
+    settings = search.latency.model_dump(exclude={"num_measured"})
+    settings["device"] = resolve_device(search.latency.device)
+    timings = time_shapes_once(shapes, training_states, vocabulary_size=tokens.vocabulary.size, **settings)
     return pd.DataFrame(
         {
             **timing.shape.to_row(),
+            "is_maximum_point": number == len(kept),
             "latency_ms": timing.median_ms,
             "latency_lower_quartile_ms": timing.lower_quartile_ms,
             "latency_upper_quartile_ms": timing.upper_quartile_ms,
         }
-        for timing in timings
+        for number, timing in enumerate(timings)
     )
 
 
+def model_latency(
+    candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchParams
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Fit milliseconds to operations; the latency of every candidate, and how well the model does."""
+    from bort_kedro.core.latency_model import LatencyModel, calibrate
+
+    length = search.latency.sequence_length
+    measured, milliseconds = _shapes(candidate_latency), candidate_latency["latency_ms"].to_numpy(float)
+    model = LatencyModel.fit(measured, milliseconds, sequence_length=length)
+    left_out, calibration = calibrate(measured, milliseconds, sequence_length=length)
+    columns = list(SHAPE_COLUMNS)
+    timed = candidate_latency.loc[~candidate_latency["is_maximum_point"], [*columns, "latency_ms"]]
+    modelled = candidate_shapes.assign(modelled_ms=model.predict(_shapes(candidate_shapes)))
+    table = modelled.merge(timed, on=columns, how="left")
+    is_measured = table["latency_ms"].notna() & (search.cost != "modelled_latency")
+    table["latency_source"] = np.where(is_measured, "measured", "modelled")
+    table["latency_ms"] = table["latency_ms"].where(is_measured, table["modelled_ms"])
+    check = candidate_latency.assign(latency_leave_one_out_ms=left_out)
+    # JSON knows no NaN: with too few shapes there is no correlation.
+    said = {
+        name: None if pd.api.types.is_float(value) and np.isnan(value) else value
+        for name, value in vars(calibration).items()
+    }
+    return table.drop(columns="modelled_ms"), check, said
+
+
+def order_candidates(
+    candidate_costs: pd.DataFrame,
+    modelled_latency: pd.DataFrame,
+    candidate_latency: pd.DataFrame,
+    maximum_point_costs: dict[str, Any],
+    search: SearchParams,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The candidates under the caps in the order (p, i), and T beside them."""
+    table = candidate_costs.merge(modelled_latency, on=list(SHAPE_COLUMNS), how="left")
+    column = "operations" if search.cost == "operations" else "latency_ms"
+    table["cost"] = table[column].astype(float)
+    is_allowed = require_within_caps(table, search.caps.model_dump(exclude={"max_error"}), what="candidates")
+    measured = candidate_latency.loc[candidate_latency["is_maximum_point"], "latency_ms"].iloc[0]
+    maximum = maximum_point_costs | {"latency_ms": float(measured)}
+    return order(table[is_allowed]), maximum | {"cost": float(maximum[column])}
+
+
 def train_maximum_point(
-    tokens: Tokens, tokenizer: Any, training_states: Any, search: SearchParams, max_positions: int
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: Any,
+    maximum_point_size: dict[str, Any],
+    search: SearchParams,
+    max_positions: int,
 ) -> tuple[Any, dict[str, Any], pd.DataFrame]:
     """Train T as long as a candidate; its error anchors W, and it is the teacher's start."""
     from bort_kedro.models.pretrained import Pretrained
@@ -73,20 +132,12 @@ def train_maximum_point(
     settings = PretrainingSettings.from_mapping(values, learning_rate=search.maximum_point_learning_rate)
     shape = search.maximum_point.to_shape()
     model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
-    result = pretrain(
-        model,
-        tokens,
-        settings,
-        states=training_states,
-        name=f"search/maximum-point-{shape.identifier}",
-        description=f"training the maximum point {shape}",
-    )
+    name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
+    result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
     quality = score(
         model, tokens, split="validation", num_threads=settings.num_threads, description="scoring the maximum point"
     )
-    row = {
-        **shape.to_row(),
-        **_costs(shape, tokens, max_positions, search.latency.sequence_length),
+    row = maximum_point_size | {
         "error": 1.0 - quality.accuracy,
         "error_standard_error": quality.accuracy_standard_error,
         "loss": quality.loss,
@@ -97,128 +148,90 @@ def train_maximum_point(
 
 
 def measure_errors(
-    candidate_costs: pd.DataFrame,
+    search_space: pd.DataFrame,
+    maximum_point: dict[str, Any],
     tokens: Tokens,
     training_states: Any,
     search: SearchParams,
     max_positions: int,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train the candidates that the strategy asks for; their errors, and how each training went."""
-    from bort_kedro.training.candidates import ShortTraining, train_candidates
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way."""
+    from bort_kedro.training.candidates import ShortTraining, TrainedErrors
+    from bort_kedro.training.engines import EngineSettings
     from bort_kedro.training.pretraining import PretrainingSettings
 
-    shapes = [BertShape.from_row(row) for row in candidate_costs.to_dict("records")]
-    strategy = build_strategy(search.strategy, num_candidates=len(shapes), interval=search.interval)
     settings = PretrainingSettings.from_mapping(search.training.model_dump())
-    results = train_candidates(
-        shapes,
-        strategy,
+    source = TrainedErrors(
+        _shapes(search_space),
         ShortTraining(tokens, settings, max_positions, training_states),
-        engine=search.engine,
-        num_workers=search.num_workers,
+        measure=search.error_measure,
+        hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
+        num_seeds=search.num_seeds,
+        engine=EngineSettings(search.engine, search.num_workers, search.cluster_address),
     )
-    errors = [
-        {
-            **shapes[index].to_row(),
-            "error": result.error,
-            "error_standard_error": result.error_standard_error,
-            "loss": result.loss,
-            "loss_standard_error": result.loss_standard_error,
-            "seconds": round(result.seconds, 1),
-        }
-        for index, result in results.items()
-    ]
-    history = [
-        {"shape": shapes[index].identifier, **row} for index, result in results.items() for row in result.history
-    ]
-    return pd.DataFrame(errors), pd.DataFrame(history)
+    problem = problem_of(search_space, maximum_point, measure=search.error_measure, **_spending(search))
+    run_search(build_strategy(search.strategy, problem), source)
+    restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
+    return (
+        pd.DataFrame(source.rows),
+        pd.DataFrame(source.history),
+        pd.DataFrame(restarts, columns=["jobs", "reason"]),
+    )
 
 
-def select_shape(
-    candidate_costs: pd.DataFrame,
-    candidate_latency: pd.DataFrame,
-    candidate_errors: pd.DataFrame,
-    maximum_point: dict[str, Any],
-    invalid_shapes: pd.DataFrame,
-    tokens: Tokens,
-    search: SearchParams,
-) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
-    """Join what is known of the candidates, choose one, and say why and how sure."""
+def score_counting_baselines(tokens: Tokens) -> dict[str, float]:
+    """Errors of guessing the most frequent token, and the most frequent follower."""
     from bort_kedro.core.baselines import CountBaselines
     from bort_kedro.training.masked_lm import score_baselines
     from bort_kedro.training.pretraining import EVALUATION_BATCH_TOKENS, evaluation_blocks
 
-    columns = list(BertShape.__dataclass_fields__)
-    table = candidate_costs.merge(candidate_latency[[*columns, "latency_ms"]], on=columns, how="left")
-    table = table.merge(candidate_errors, on=columns, how="left")
-    table["is_trained"] = table["error"].notna()
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
-    correct = score_baselines(evaluation_blocks(tokens, "validation"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
-    choice = choose(
-        table,
-        measure=search.error_measure,
-        maximum_point=maximum_point,
-        unigram_error=1.0 - float(correct["unigram"].mean()),
-    )
-    row = _json_row(choice.table, choice.selected)
-    report = {
-        "strategy": search.strategy,
-        "interval": search.interval,
-        "error_measure": search.error_measure,
-        "baseline_errors": {name: 1.0 - float(right.mean()) for name, right in correct.items()},
-        "num_candidates": len(table),
-        "num_invalid": len(invalid_shapes),
-        "num_trained": int(table["is_trained"].sum()),
-        "num_on_plateau": int((choice.table["is_on_plateau"] & table["is_trained"]).sum()),
-        "selected": row,
-        "runner_up": None if choice.runner_up is None else _json_row(choice.table, choice.runner_up),
-        "is_distinguishable": choice.is_distinguishable,
-        "maximum_point": maximum_point,
-        "seconds": round(float(candidate_errors["seconds"].sum()) + maximum_point["seconds"], 1),
-        "sensitivity": [
-            {
-                "multiple": row["multiple"],
-                "by_error": BertShape.from_row(choice.table.loc[row["by_error"]]).to_row(),
-                "by_loss": BertShape.from_row(choice.table.loc[row["by_loss"]]).to_row(),
-            }
-            for row in sensitivity(choice.table, maximum_point=maximum_point)
-        ],
-        "notes": _notes(choice.table, maximum_point, search.error_measure),
-    }
-    return choice.table, BertShape.from_row(row).to_row(), report
+    blocks = evaluation_blocks(tokens, "validation")
+    correct = score_baselines(blocks, baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
+    return {name: 1.0 - float(right.mean()) for name, right in correct.items()}
 
 
-def _json_row(table: pd.DataFrame, index: int) -> dict[str, Any]:
-    import json
-
-    return json.loads(table.loc[index].to_json())
-
-
-def _notes(table: pd.DataFrame, maximum_point: dict[str, Any], measure: str) -> list[str]:
-    """What a reader must know before believing the choice."""
-    notes = []
-    better = table[table[measure] < maximum_point[measure]]
-    if len(better):
-        best = better.loc[better[measure].idxmin()]
-        notes.append(
-            f"{len(better)} candidate(s) had a lower {measure} than the maximum point after the same number of steps "
-            f"(best {best[measure]:.3f} against {maximum_point[measure]:.3f}): T is not the best network of the "
-            "family yet, as its definition asks; train longer or choose another maximum point."
-        )
-    on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
-    if len(on_plateau):
-        names = ", ".join(BertShape.from_row(row).identifier for row in on_plateau.to_dict("records"))
-        notes.append(f"Still on the unigram plateau, hence not ranked: {names}.")
-    return notes
-
-
-def plot_pareto(
-    candidate_table: pd.DataFrame,
-    selected_shape: dict[str, int],
+def select_shape(
+    tokens: Tokens,
+    search_space: pd.DataFrame,
+    candidate_errors: pd.DataFrame,
+    worker_restarts: pd.DataFrame,
     maximum_point: dict[str, Any],
-    search_report: dict[str, Any],
-) -> Any:
-    """Error against parameters, with the front, the choice and the maximum point."""
-    from bort_kedro.pipelines.plots import pareto_figure
+    baseline_errors: dict[str, float],
+    invalid_shapes: pd.DataFrame,
+    candidate_shapes: pd.DataFrame,
+    growth_check: dict[str, Any],
+    latency_calibration: dict[str, Any],
+    search: SearchParams,
+    max_positions: int,
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+    """Choose a shape, and say why and how sure."""
+    table, selected, report = conclude(
+        search_space,
+        candidate_errors,
+        maximum_point,
+        settings=search.model_dump(),
+        baseline_errors=baseline_errors,
+    )
+    report |= {
+        "num_invalid": len(invalid_shapes),
+        "num_over_caps": len(candidate_shapes) - len(search_space),
+        "growth_check": growth_check,
+        "latency_calibration": latency_calibration,
+        "num_seeds": search.num_seeds,
+        "sizes": {
+            "vocabulary_size": tokens.vocabulary.size,
+            "max_positions": max_positions,
+            "sequence_length": search.latency.sequence_length,
+        },
+        "worker_restarts": worker_restarts.to_dict("records"),
+    }
+    return table, selected, report
 
-    return pareto_figure(candidate_table, selected_shape, maximum_point, measure=search_report["error_measure"])
+
+def _shapes(table: pd.DataFrame) -> list[BertShape]:
+    return [BertShape.from_row(row) for row in table.to_dict("records")]
+
+
+def _spending(search: SearchParams) -> dict[str, int]:
+    return {"budget": search.budget, "seed": search.seed, "trials_per_round": search.trials_per_round}

@@ -1,74 +1,147 @@
-"""The search stage as a table of nodes."""
+"""The search stage as a table of nodes, one for each source of errors."""
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.search.nodes import (
-    enumerate_candidates,
-    estimate_costs,
-    measure_errors,
-    measure_latency,
-    plot_pareto,
-    select_shape,
-    train_maximum_point,
-)
+from bort_kedro.pipelines.search import nodes, plot_nodes, recorded_nodes
 
+SEARCH = "params:search"
 POSITIONS = "params:corpus.max_positions"
 
 
-def create_pipeline() -> Pipeline:
-    """From a space of shapes to the selected one."""
+def create_pipeline(error_source: str = "training") -> Pipeline:
+    """From a space of shapes to the selected one.
+
+    Args:
+        error_source: ``training``, or ``table`` to replay recorded errors.
+    """
+    return {"training": _training, "table": _table}[error_source]()
+
+
+def _training() -> Pipeline:
     return Pipeline(
         [
             Node(
-                enumerate_candidates,
-                "params:search",
+                nodes.enumerate_candidates,
+                SEARCH,
                 ["candidate_shapes", "invalid_shapes"],
                 name="enumerate_candidates_node",
             ),
             Node(
-                estimate_costs,
-                ["candidate_shapes", "tokens", "params:search", POSITIONS],
-                "candidate_costs",
+                nodes.estimate_costs,
+                ["candidate_shapes", "tokens", SEARCH, POSITIONS],
+                ["candidate_costs", "maximum_point_costs", "growth_check"],
                 name="estimate_costs_node",
             ),
             Node(
-                measure_latency,
-                ["candidate_costs", "tokens", "params:search"],
+                nodes.measure_latency,
+                ["candidate_costs", "tokens", "training_states", SEARCH],
                 "candidate_latency",
                 name="measure_latency_node",
             ),
             Node(
-                train_maximum_point,
-                ["tokens", "tokenizer", "training_states", "params:search", POSITIONS],
+                nodes.model_latency,
+                ["candidate_shapes", "candidate_latency", SEARCH],
+                ["modelled_latency", "latency_check", "latency_calibration"],
+                name="model_latency_node",
+            ),
+            Node(
+                nodes.order_candidates,
+                ["candidate_costs", "modelled_latency", "candidate_latency", "maximum_point_costs", SEARCH],
+                ["search_space", "maximum_point_size"],
+                name="order_candidates_node",
+            ),
+            Node(
+                nodes.train_maximum_point,
+                ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS],
                 ["maximum_point_encoder", "maximum_point", "maximum_point_history"],
                 name="train_maximum_point_node",
             ),
             Node(
-                measure_errors,
-                ["candidate_costs", "tokens", "training_states", "params:search", POSITIONS],
-                ["candidate_errors", "candidate_history"],
+                nodes.measure_errors,
+                ["search_space", "maximum_point", "tokens", "training_states", SEARCH, POSITIONS],
+                ["candidate_errors", "candidate_history", "worker_restarts"],
                 name="measure_errors_node",
             ),
             Node(
-                select_shape,
+                nodes.score_counting_baselines,
+                "tokens",
+                "baseline_errors",
+                name="score_counting_baselines_node",
+            ),
+            Node(
+                nodes.select_shape,
                 [
-                    "candidate_costs",
-                    "candidate_latency",
-                    "candidate_errors",
-                    "maximum_point",
-                    "invalid_shapes",
                     "tokens",
-                    "params:search",
+                    "search_space",
+                    "candidate_errors",
+                    "worker_restarts",
+                    "maximum_point",
+                    "baseline_errors",
+                    "invalid_shapes",
+                    "candidate_shapes",
+                    "growth_check",
+                    "latency_calibration",
+                    SEARCH,
+                    POSITIONS,
                 ],
                 ["candidate_table", "selected_shape", "search_report"],
                 name="select_shape_node",
             ),
             Node(
-                plot_pareto,
-                ["candidate_table", "selected_shape", "maximum_point", "search_report"],
-                "pareto_plot",
-                name="plot_pareto_node",
+                plot_nodes.plot_search_training,
+                ["candidate_history", "maximum_point_history", "latency_check", "latency_calibration"],
+                ["error_by_step_plot", "latency_plot"],
+                name="plot_search_training_node",
             ),
+            _plot_choice(),
         ],
         tags="search",
+    )
+
+
+def _table() -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                recorded_nodes.order_recorded,
+                ["recorded_candidates", SEARCH],
+                ["search_space", "maximum_point", "recorded_counts"],
+                name="order_recorded_node",
+            ),
+            Node(
+                recorded_nodes.replay_errors,
+                ["search_space", "maximum_point", SEARCH],
+                "candidate_errors",
+                name="replay_errors_node",
+            ),
+            Node(
+                recorded_nodes.select_recorded,
+                ["search_space", "candidate_errors", "maximum_point", "recorded_counts", SEARCH],
+                ["candidate_table", "selected_shape", "search_report"],
+                name="select_recorded_node",
+            ),
+            Node(
+                recorded_nodes.compare_strategies,
+                ["search_space", "maximum_point", SEARCH],
+                "strategy_comparison",
+                name="compare_strategies_node",
+            ),
+            Node(
+                plot_nodes.plot_comparison,
+                "strategy_comparison",
+                "strategy_plot",
+                name="plot_comparison_node",
+            ),
+            _plot_choice(),
+        ],
+        tags="search",
+    )
+
+
+def _plot_choice() -> Node:
+    return Node(
+        plot_nodes.plot_choice,
+        ["candidate_table", "selected_shape", "maximum_point", "search_report"],
+        ["pareto_plot", "w_plot"],
+        name="plot_choice_node",
     )

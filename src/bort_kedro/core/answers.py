@@ -1,0 +1,101 @@
+"""Which of the candidates that meet the caps is the answer, for each question a user may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from bort_kedro.errors import ConfigurationError
+
+# Candidates named when none meets the caps.
+NEAREST_NAMED = 3
+# Column of the candidate table that each cap limits.
+CAPPED = {"max_parameters": "parameters", "max_latency_ms": "latency_ms", "max_error": "error"}
+
+
+def largest_w(table: pd.DataFrame, measure: str) -> int:
+    """The row with the largest W."""
+    return int(table["w"].idxmax())
+
+
+def smallest_error(table: pd.DataFrame, measure: str) -> int:
+    """The row with the smallest error, the cheaper one of equals."""
+    return int(table.sort_values([measure, "cost"], kind="stable").index[0])
+
+
+def knee(table: pd.DataFrame, measure: str) -> int:
+    """The row of the Pareto front farthest below the line between its cheapest and its best member.
+
+    Both axes, log(cost) and error, are scaled to the front's range first (our decision,
+    docs/decisions/0008-answers.md). A front of one or two rows has no bend: then the row with the largest W.
+    """
+    front = table[table["is_pareto"]]
+    cost, error = np.log(front["cost"].to_numpy(float)), front[measure].to_numpy(float)
+    if len(front) < 3 or np.ptp(cost) == 0 or np.ptp(error) == 0:
+        return largest_w(front, measure)
+    below = 1.0 - (cost - cost.min()) / np.ptp(cost) - (error - error.min()) / np.ptp(error)
+    return int(front.index[int(np.argmax(below))])
+
+
+# Every one is given the ranked rows that meet the caps. The whole front is an answer too; the stages that need
+# one shape take its row with the largest W.
+ANSWERS: dict[str, Callable[[pd.DataFrame, str], int]] = {
+    "largest_w": largest_w,
+    "pareto_front": largest_w,
+    "smallest_error": smallest_error,
+    "knee": knee,
+}
+
+
+def excess(table: pd.DataFrame, caps: dict[str, float | None]) -> pd.Series:
+    """How far each row is over the cap it misses most, as a ratio less one; 0 or below meets them all.
+
+    A value that is not known (NaN) is not held against a row.
+
+    Args:
+        table: Columns ``parameters``, ``latency_ms``, ``error``; one that is missing is not checked.
+        caps: By the names in `CAPPED`; None is no cap.
+    """
+    ratios = [
+        table[CAPPED[name]] / cap - 1.0 for name, cap in caps.items() if cap is not None and CAPPED[name] in table
+    ]
+    if not ratios:
+        return pd.Series(-np.inf, index=table.index)
+    return pd.concat(ratios, axis=1).max(axis=1).fillna(-np.inf)
+
+
+def require_within_caps(table: pd.DataFrame, caps: dict[str, float | None], *, what: str) -> pd.Series:
+    """(N,) True for rows that meet every cap.
+
+    Args:
+        table: As for `excess`.
+        caps: As for `excess`.
+        what: The rows, for the error, such as ``candidates``.
+
+    Raises:
+        ConfigurationError: If none does; the text names the nearest and what they have.
+    """
+    over = excess(table, caps)
+    if (over <= 0).any():
+        return over <= 0
+    asked = ", ".join(f"{name} {cap:g}" for name, cap in caps.items() if cap is not None)
+    nearest = [_describe(table.loc[index], caps) for index in over.sort_values(kind="stable").index[:NEAREST_NAMED]]
+    raise ConfigurationError(
+        f"None of the {len(table)} {what} meets the caps ({asked}). Nearest:\n"
+        + "\n".join(f"  - {line}" for line in nearest)
+        + "\nRaise the caps under params:search.caps, or give params:search.space shapes that can meet them."
+    )
+
+
+def _describe(row: pd.Series, caps: dict[str, float | None]) -> str:
+    shape = tuple(
+        int(row[name]) for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
+    )
+    values = [
+        f"{CAPPED[name]} {row[CAPPED[name]]:,.6g}" + (" (over)" if row[CAPPED[name]] > cap else "")
+        for name, cap in caps.items()
+        if cap is not None and CAPPED[name] in row
+    ]
+    return f"{shape}: {', '.join(values)}"

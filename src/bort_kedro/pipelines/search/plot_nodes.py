@@ -1,0 +1,63 @@
+"""Nodes that draw what the search found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bort_kedro.core.costs import count_operations, count_parameters
+from bort_kedro.core.shapes import KNOWN_SHAPES
+
+
+def plot_choice(
+    candidate_table: pd.DataFrame,
+    selected_shape: dict[str, int],
+    maximum_point: dict[str, Any],
+    search_report: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Error against parameters with the front, the choice and known shapes; W over the space."""
+    from bort_kedro.pipelines.search_plots import pareto_figure, w_figure
+
+    measure, sizes = search_report["error_measure"], search_report.get("sizes")
+    known = _known_shapes(**sizes) if sizes else []
+    pareto = pareto_figure(candidate_table, selected_shape, maximum_point, measure=measure, known_shapes=known)
+    return pareto, w_figure(candidate_table, selected_shape)
+
+
+def _known_shapes(*, vocabulary_size: int, max_positions: int, sequence_length: int) -> list[dict[str, Any]]:
+    """Encoders people know, counted with this corpus' vocabulary, so that they compare with the candidates."""
+    return [
+        {
+            "title": known.title,
+            **known.shape.to_row(),
+            "parameters": count_parameters(
+                known.shape, vocabulary_size=vocabulary_size, max_positions=max_positions
+            ).total,
+            "operations": count_operations(known.shape, sequence_length=sequence_length).total,
+        }
+        for known in KNOWN_SHAPES.values()
+    ]
+
+
+def plot_search_training(
+    candidate_history: pd.DataFrame,
+    maximum_point_history: pd.DataFrame,
+    latency_check: pd.DataFrame,
+    latency_calibration: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Error by step of every training; predicted against measured latency."""
+    from bort_kedro.pipelines.plots import error_by_step_figure, latency_figure
+
+    finished = candidate_history[
+        candidate_history["share"] == candidate_history.groupby("shape")["share"].transform("max")
+    ]
+    history = pd.concat([finished, maximum_point_history.assign(shape="maximum point")], ignore_index=True)
+    return error_by_step_figure(history), latency_figure(latency_check, latency_calibration)
+
+
+def plot_comparison(strategy_comparison: pd.DataFrame) -> Any:
+    """What each strategy would have found on a recorded table, by number of trainings."""
+    from bort_kedro.pipelines.plots import comparison_figure
+
+    return comparison_figure(strategy_comparison, measure="error")

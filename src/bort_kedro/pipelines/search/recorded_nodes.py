@@ -1,0 +1,124 @@
+"""Nodes of a search whose errors come from a recorded table instead of trainings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bort_kedro.core.answers import require_within_caps
+from bort_kedro.core.candidates import order, problem_of
+from bort_kedro.core.costs import recorded_operations
+from bort_kedro.core.replay import Recorded, bands, compare, subspaces
+from bort_kedro.core.search_loop import run_search
+from bort_kedro.core.search_report import conclude
+from bort_kedro.core.shapes import SHAPE_COLUMNS
+from bort_kedro.core.strategies import STRATEGIES, SearchProblem, build_strategy
+from bort_kedro.params import SearchParams
+
+# A table knows the error alone.
+MEASURE = "error"
+# Strategies are compared on random parts of the table, for budgets of these shares of a part.
+NUM_PARTS = 10
+PART_SHARE, LARGEST_PART = 0.6, 300
+BUDGET_SHARES = (0.04, 0.07, 0.1, 0.15, 0.2, 0.3)
+
+
+def order_recorded(
+    recorded_candidates: pd.DataFrame, search: SearchParams
+) -> tuple[pd.DataFrame, dict[str, Any], dict[str, int]]:
+    """The table's rows under the caps in the order (p, i), and T: its own row, or a point above them all."""
+    table = recorded_candidates.assign(
+        operations=recorded_operations(recorded_candidates, sequence_length=search.latency.sequence_length),
+        latency_source="recorded",
+    )
+    if "error_standard_error" not in table:
+        table["error_standard_error"] = 0.0
+    table["cost"] = table["operations" if search.cost == "operations" else "latency_ms"].astype(float)
+    is_maximum = _is_maximum(table, search)
+    candidates = table[~is_maximum]
+    if is_maximum.any():
+        maximum = table[is_maximum].iloc[0].to_dict()
+    else:
+        largest = candidates[["parameters", "operations", "latency_ms", "cost"]].max()
+        maximum = search.maximum_point.model_dump() | dict(search.recorded_maximum_multiple * largest)
+        maximum |= {"error": float(candidates["error"].min()), "error_standard_error": 0.0}
+    is_allowed = require_within_caps(candidates, search.caps.model_dump(exclude={"max_error"}), what="candidates")
+    names = [*SHAPE_COLUMNS, "parameters", "operations", "latency_ms", "cost", "error", "error_standard_error"]
+    counts = {"num_rows": len(table), "num_over_caps": int((~is_allowed).sum())}
+    point = {name: _plain(maximum[name]) for name in names} | {"is_network": bool(is_maximum.any())}
+    return order(candidates[is_allowed]), point, counts
+
+
+def _is_maximum(table: pd.DataFrame, search: SearchParams) -> pd.Series:
+    """(N,) True for rows of the maximum point's shape, if they are as large as all others, as T must be."""
+    is_shape = (table[list(SHAPE_COLUMNS)] == list(search.maximum_point.model_dump().values())).all(axis=1)
+    sizes = table[["parameters", "cost"]]
+    is_largest = (sizes >= sizes.max()).all(axis=1)
+    return is_shape & is_largest & (len(table) > int(is_shape.sum()))
+
+
+def replay_errors(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchParams) -> pd.DataFrame:
+    """Look up the errors of whom the strategy asks for."""
+    problem = _problem(search_space, maximum_point, search)
+    recorded = _recorded(search_space)
+    trace = run_search(build_strategy(search.strategy, problem), recorded)
+    rows = [
+        {
+            "candidate": index,
+            **{name: int(search_space.at[index, name]) for name in SHAPE_COLUMNS},
+            "share": outcome.share,
+            "error": outcome.error,
+            "error_standard_error": outcome.standard_error,
+            "seconds": 0.0,
+        }
+        for index, outcome in trace.outcomes.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def select_recorded(
+    search_space: pd.DataFrame,
+    candidate_errors: pd.DataFrame,
+    maximum_point: dict[str, Any],
+    recorded_counts: dict[str, int],
+    search: SearchParams,
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+    """Choose a row of the table, and say why and how sure."""
+    settings = search.model_dump() | {"error_measure": MEASURE}
+    table, selected, report = conclude(
+        search_space, candidate_errors, maximum_point, settings=settings, baseline_errors={}
+    )
+    return table, selected, report | {"num_invalid": 0, "num_over_caps": recorded_counts["num_over_caps"]}
+
+
+def compare_strategies(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchParams) -> pd.DataFrame:
+    """What every strategy would have found on random parts of this table, for which number of trainings."""
+    problem = _problem(search_space, maximum_point, search)
+    size = min(LARGEST_PART, max(1, round(PART_SHARE * len(problem))))
+    parts = subspaces(problem, _recorded(search_space), count=NUM_PARTS, size=size)
+    names = [name for name in STRATEGIES if name != "exhaustive"]
+    return bands(compare(names, parts, budgets=sorted({max(2, round(share * size)) for share in BUDGET_SHARES})))
+
+
+def _recorded(search_space: pd.DataFrame) -> Recorded:
+    noise = search_space["error_standard_error"].fillna(0.0).to_numpy(float)
+    return Recorded(search_space["error"].to_numpy(float), noise, {})
+
+
+def _plain(value: Any) -> Any:
+    """A Python number, so that JSON can hold it."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _problem(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchParams) -> SearchProblem:
+    return problem_of(
+        search_space,
+        maximum_point,
+        measure=MEASURE,
+        is_network=maximum_point["is_network"],
+        budget=search.budget,
+        seed=search.seed,
+        trials_per_round=search.trials_per_round,
+    )
