@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import json
-from pathlib import Path
+from page import figure, write_page
 
 from bort_kedro.core.markdown import number, table, times
 from bort_kedro.core.shapes import BORT, KNOWN_SHAPES
 from bort_kedro.core.speed import speed_rows
-from bort_kedro.hooks import describe_device
 from bort_kedro.training.timing import time_shapes
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "inference"
 CONDITIONS = {"batch_size": 1, "sequence_length": 128, "vocabulary_size": 50265, "num_threads": 1}
 # Medians of interleaved rounds may stray this far from the ratio of the operation counts.
 TOLERANCE = 0.15
@@ -38,32 +33,24 @@ def measure() -> list[dict]:
     return rows
 
 
+def figures_of(row: dict) -> list[dict]:
+    """Latency, and how many times faster than BERT-large, held against the ratio of operations."""
+    measured, counted = row["measured_vs_bert_large"], row["operations_vs_bert_large"]
+    return [
+        figure(f"{row['name']}: latency", row["median_ms"], "ms"),
+        figure(
+            f"{row['name']}: times faster than BERT-large",
+            measured,
+            "x",
+            target=counted,
+            met=abs(measured / counted - 1) <= TOLERANCE,
+        ),
+    ]
+
+
 def main() -> None:
     """Measure, then write the page and its figures."""
     rows = measure()
-    about = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": describe_device(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
-        "conditions": CONDITIONS,
-    }
-    figures = []
-    for row in rows:
-        figures.append(
-            {"name": f"{row['name']}: latency", "value": row["median_ms"], "unit": "ms", "target": None, "met": None}
-        )
-        measured, counted = row["measured_vs_bert_large"], row["operations_vs_bert_large"]
-        figures.append(
-            {
-                "name": f"{row['name']}: times faster than BERT-large",
-                "value": measured,
-                "unit": "x",
-                "target": counted,
-                "met": abs(measured / counted - 1) <= TOLERANCE,
-            }
-        )
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.with_suffix(".json").write_text(json.dumps({"about": about, "figures": figures}, indent=2) + "\n")
     body = table(
         ["encoder, no head", "median ms", "quartiles", "x BERT-large", "by operations", "x BERT-base", "by operations"],
         [
@@ -79,13 +66,16 @@ def main() -> None:
             for row in rows
         ],
     )
-    page = (
-        f"# Inference\n\nWritten by `make bench` on {about['date']}: {about['device']['processor']}, torch "
-        f"{about['versions']['torch']}, fp32, batch 1, 128 tokens, one thread, interleaved rounds. The limit by "
-        f"operations counts every scalar operation of the layers.\n\n{body}\n"
+    write_page(
+        "inference",
+        "Inference",
+        body,
+        [each for row in rows for each in figures_of(row)],
+        CONDITIONS,
+        command="make bench",
+        setting="fp32, batch 1, 128 tokens, one thread, interleaved rounds. The limit by operations counts every "
+        "scalar operation of the layers",
     )
-    PAGE.with_suffix(".md").write_text(page)
-    print(page)  # noqa: T201
 
 
 if __name__ == "__main__":
