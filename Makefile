@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 export PYTHONWARNINGS := ignore::UserWarning:mlflow.pyfunc.utils.data_validation
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow bench clean
+.PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora clean
 
 help:            ## Show these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 install: $(STAMP) ## Make .venv and install the project with the versions it was tested with
 
@@ -45,6 +45,15 @@ mlflow: install  ## Open the tracked runs, at port 5000
 
 bench: install   ## Time encoders on this machine and refresh docs/benchmarks
 	@$(BIN)/python benchmarks/inference.py
+
+bench-search: install ## Train a small space whole and hold every strategy against it (15 minutes)
+	@$(BIN)/python benchmarks/search.py
+
+bench-published-space: install ## Rank the published choice in the published space
+	@$(BIN)/python benchmarks/published_space.py
+
+bench-corpora: install ## Search the small space on another corpus too; CORPUS='folder/*' names its files
+	@$(BIN)/python benchmarks/corpora.py "$(CORPUS)"
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

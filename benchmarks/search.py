@@ -1,0 +1,343 @@
+"""Hold the search's strategies against a space whose every candidate was trained; writes docs/benchmarks/search.*."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from measured_space import (
+    PROJECT,
+    MeasuredSpace,
+    bench_parameters,
+    mean_space,
+    spaces_of,
+    tokens_of,
+    train_all,
+    winner,
+)
+from page import figure, write_page
+from scipy.stats import spearmanr
+
+from bort_kedro.core.candidates import order, problem_of
+from bort_kedro.core.costs import candidate_counts
+from bort_kedro.core.markdown import number, percent, table
+from bort_kedro.core.replay import Recorded, bands, compare, subspaces
+from bort_kedro.core.search_loop import run_search
+from bort_kedro.core.search_report import conclude
+from bort_kedro.core.search_space import enumerate_shapes
+from bort_kedro.core.shapes import SHAPE_COLUMNS
+from bort_kedro.core.strategies import STRATEGIES, build_strategy
+from bort_kedro.core.strategies.halving import RUNG_SHARES
+from bort_kedro.datasets.text_sources import InstalledDocumentationDataset
+from bort_kedro.params import Parameters
+from bort_kedro.pipelines.search_plots import w_figure
+
+PACKAGES = ["numpy", "scipy", "pandas", "sklearn"]
+COMPARED = [name for name in STRATEGIES if name != "exhaustive"]
+# Full trainings, and half as many for the strategy that should need only half.
+FPTAS_BUDGETS = (4, 6, 8, 12, 18)
+BUDGETS = (2, 3, 4, 6, 8, 9, 12, 18, 24)
+# Random parts of the space, for each training seed: a space of 36 alone says little of spaces.
+PARTS, PART_SIZE = 20, 24
+MINUTES_ALLOWED = 15.0
+SEARCH_SECONDS = {300: 2.0, 30_000: 20.0}
+
+
+def play_all(spaces: Sequence[MeasuredSpace]) -> pd.DataFrame:
+    """Findings of every strategy and budget on the whole space and its parts, by training seed."""
+    found = []
+    for training_seed, space in enumerate(spaces):
+        parts = subspaces(space.problem, space.recorded, count=PARTS, size=PART_SIZE)
+        for kind, pairs in (("whole", _reseeded(space)), ("part", parts)):
+            budgets = [budget for budget in BUDGETS if budget <= len(pairs[0][0])]
+            rows = compare(COMPARED, pairs, budgets=budgets)
+            found.append(rows.assign(space=kind, training_seed=training_seed))
+    findings = pd.concat(found, ignore_index=True)
+    return findings.assign(is_within_bound=findings["w_share"] >= 1.0 - findings["epsilon"] - 1e-12)
+
+
+def _reseeded(space: MeasuredSpace) -> list[tuple[Any, Recorded]]:
+    """The whole space with several seeds of the strategies that draw at random."""
+    return [(replace(space.problem, seed=seed), space.recorded) for seed in range(PARTS)]
+
+
+def guarantee_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
+    """Whether the stated bound held, strategy by strategy."""
+    rows, figures = [], []
+    for name, group in findings.groupby("strategy", sort=False):
+        held, runs = int(group["is_within_bound"].sum()), len(group)
+        lowest, least_stated = group["w_share"].min(), (1 - group["epsilon"]).min()
+        rows.append(
+            [f"`{name}`", f"{held} of {runs}", percent(least_stated), percent(lowest), percent(group["w_share"].mean())]
+        )
+        target = 1.0 if name == "fptas" else None
+        figures.append(
+            figure(
+                f"{name}: share of searches whose W was within the bound stated before the rest was looked at",
+                held / runs,
+                "share",
+                target=target,
+                met=None if target is None else held == runs,
+            )
+        )
+    header = ["strategy", "within its bound", "lowest bound stated", "lowest share of the best W", "mean share"]
+    text = (
+        "Each search states, from its own trainings alone, which share of the largest W of the space it has at least "
+        "(`core/guarantee.py`, docs/decisions/0006). Every candidate was trained, so the statement can be checked.\n\n"
+    )
+    return text + table(header, rows), figures
+
+
+def half_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
+    """The surrogate with half the trainings against the published scheme, pair by pair."""
+    rows, figures = [], []
+    for kind, budget in itertools.product(("whole", "part"), FPTAS_BUDGETS):
+        own = findings[(findings["space"] == kind) & (findings["strategy"] == "fptas") & (findings["budget"] == budget)]
+        half = findings[
+            (findings["space"] == kind) & (findings["strategy"] == "surrogate") & (findings["budget"] == budget // 2)
+        ]
+        pair = own.merge(half, on=["training_seed", "seed"], suffixes=("", "_half"))
+        cells = [f"{kind} space, {len(pair)} pairs" if kind == "part" else "whole space", f"{budget // 2} / {budget}"]
+        for column, title in (("w_share", "W"), ("hypervolume_share", "hypervolume")):
+            difference = pair[f"{column}_half"] - pair[column]
+            by_seed = difference.groupby(pair["training_seed"]).mean()
+            error = float(by_seed.std(ddof=1) / np.sqrt(len(by_seed))) if len(by_seed) > 1 else float("nan")
+            mean = float(difference.mean())
+            cells += [
+                percent(pair[f"{column}_half"].mean()),
+                percent(pair[column].mean()),
+                f"{100 * mean:+.1f} ± {100 * error:.1f}",
+            ]
+            if kind == "part":
+                figures.append(
+                    figure(
+                        f"surrogate with {budget // 2} trainings minus fptas with {budget}: share of the best {title}",
+                        mean,
+                        "share",
+                        target=0.0 if column == "w_share" else None,
+                        met=mean >= 0.0 if column == "w_share" else None,
+                    )
+                )
+        rows.append(cells)
+    header = [
+        "space",
+        "trainings",
+        "W, surrogate",
+        "W, fptas",
+        "difference",
+        "hypervolume, surrogate",
+        "fptas",
+        "difference",
+    ]
+    text = (
+        "`surrogate` with half as many trainings as `fptas`, both as shares of the best there was. Standard errors "
+        "are over the training seeds.\n\n"
+    )
+    return text + table(header, rows), figures
+
+
+def cost_section(findings: pd.DataFrame) -> str:
+    """What every strategy finds for every budget, on the parts."""
+    curves = bands(findings[findings["space"] == "part"])
+    parts = []
+    for statistic, title in (
+        ("w", "Share of the best W"),
+        ("hypervolume", "Share of the hypervolume of the true front"),
+    ):
+        rows = curves[curves["statistic"] == statistic]
+        budgets = sorted(findings.loc[findings["space"] == "part", "budget"].unique())
+        lines = []
+        for name in COMPARED:
+            own = rows[rows["strategy"] == name].reset_index(drop=True)
+            cells = [
+                f"{100 * row['mean']:.1f} ({100 * row['lower']:.0f}–{100 * row['upper']:.0f})"
+                for row in own.to_dict("records")
+            ]
+            lines.append([f"`{name}`", *cells])
+        parts.append(f"{title}, %, mean and the middle 80 %:\n\n{table(['trainings', *map(str, budgets)], lines)}")
+    return "\n\n".join(parts) + "\n\n![Share found by number of trainings](search.svg)"
+
+
+def draw(findings: pd.DataFrame) -> str:
+    """The cost curves as an SVG, for the page."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    # Equal figures give equal files.
+    mpl.rcParams["svg.hashsalt"] = "search"
+    from matplotlib import pyplot
+
+    curves = bands(findings[findings["space"] == "part"])
+    figure_, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharex=True)
+    for axis, (statistic, title) in zip(
+        axes, (("hypervolume", "hypervolume of the true front"), ("w", "largest W")), strict=True
+    ):
+        for name in COMPARED:
+            rows = curves[(curves["strategy"] == name) & (curves["statistic"] == statistic)]
+            (line,) = axis.plot(rows["trainings"], 100 * rows["mean"], marker="o", markersize=3, label=name)
+            axis.fill_between(
+                rows["trainings"], 100 * rows["lower"], 100 * rows["upper"], alpha=0.12, color=line.get_color()
+            )
+        axis.set(xlabel="full trainings", ylabel=f"share of the {title}, %")
+        axis.grid(alpha=0.3)
+    axes[1].legend(frameon=False, loc="lower right")
+    figure_.tight_layout()
+    buffer = io.StringIO()
+    figure_.savefig(buffer, format="svg", metadata={"Date": None})
+    pyplot.close(figure_)
+    return buffer.getvalue()
+
+
+def noise_section(errors: pd.DataFrame, parameters: Parameters, measure: str) -> tuple[str, list[dict]]:
+    """Who wins, how much luck there is in it, and how well an early error ranks."""
+    spaces = spaces_of(errors, parameters, measure=measure)
+    rows = [[f"seed {seed}", *_named(space)] for seed, space in enumerate(spaces)]
+    rows.append(["mean of the seeds", *_named(mean_space(errors, parameters, measure=measure))])
+    candidates = errors[~errors["is_maximum_point"]]
+    full = candidates[candidates["share"] == 1.0].pivot_table(index=list(SHAPE_COLUMNS), columns="seed", values=measure)
+    luck = float(full.std(axis=1, ddof=1).pow(2).mean() ** 0.5)
+    between = float(full.mean(axis=1).std(ddof=1))
+    across = float(np.mean([spearmanr(full[a], full[b]).statistic for a, b in itertools.combinations(full.columns, 2)]))
+    figures = [
+        figure(f"spread of the {measure} over seeds, one shape", luck, "nats"),
+        figure(f"spread of the {measure} over shapes", between, "nats"),
+        figure(f"rank correlation of the {measure} between two seeds", across, "correlation"),
+    ]
+    early = []
+    for share in RUNG_SHARES[:-1]:
+        at = candidates[candidates["share"] == share].pivot_table(
+            index=list(SHAPE_COLUMNS), columns="seed", values=measure
+        )
+        value = float(np.mean([spearmanr(at[seed], full[seed]).statistic for seed in full.columns]))
+        early.append(f"{value:.2f} after {percent(share)} of the steps")
+        figures.append(
+            figure(
+                f"rank correlation of the {measure} after {share:.2f} of the steps with the end", value, "correlation"
+            )
+        )
+    text = (
+        f"{table(['errors of', 'largest W', 'W'], rows)}\n\nOne shape's {measure} varies by {luck:.3f} nats over "
+        f"seeds (standard deviation), the shapes' means by {between:.3f}. Two seeds rank the candidates with a correlation of {across:.2f}; an "
+        f"early {measure} ranks them as the end does with {' and '.join(early)}."
+    )
+    return text, figures
+
+
+def _named(space: MeasuredSpace) -> list[str]:
+    shape, w = winner(space)
+    return [shape, number(w, 3)]
+
+
+def overhead_seconds(num_candidates: int) -> float:
+    """Wall time of a search over so many candidates, all but trainings and timings, plots included."""
+    space = enumerate_shapes(**LISTS[num_candidates])
+    assert len(space.shapes) == num_candidates, len(space.shapes)  # noqa: S101
+    began = time.perf_counter()
+    space = enumerate_shapes(**LISTS[num_candidates])
+    sizes = {"vocabulary_size": 50_265, "max_positions": 512, "sequence_length": 128}
+    rows = pd.DataFrame([shape.to_row() for shape in space.shapes])
+    candidates = rows.assign(**candidate_counts(space.shapes, **sizes), latency_ms=np.nan)
+    candidates["cost"] = candidates["operations"].astype(float)
+    ordered = order(candidates)
+    errors = 0.3 + (ordered["layer_parameters"] / ordered["layer_parameters"].max()) ** -0.1
+    maximum = ordered.iloc[-1].to_dict() | {"error": 1.0, "error_standard_error": 0.0}
+    maximum |= {name: 2 * maximum[name] for name in ("parameters", "cost")}
+    settings = bench_parameters().search.model_dump() | {"budget": 60, "error_measure": "error"}
+    problem = problem_of(ordered, maximum, measure="error", budget=60, trials_per_round=2)
+    recorded = Recorded(errors.to_numpy(float), np.full(len(ordered), 0.01), {})
+    trace = run_search(build_strategy("surrogate", problem), recorded)
+    found = pd.DataFrame(
+        {"candidate": index, "share": 1.0, "error": outcome.error, "error_standard_error": 0.01, "seconds": 0.0}
+        for index, outcome in trace.outcomes.items()
+    )
+    result, selected, _ = conclude(ordered, found, maximum, settings=settings, baseline_errors={})
+    w_figure(result, selected).to_json()
+    return time.perf_counter() - began
+
+
+LISTS: dict[int, dict[str, Sequence[int]]] = {
+    300: {
+        "num_hidden_layers": [2, 4, 6, 8, 10, 12],
+        "num_attention_heads": [4, 8, 12, 16],
+        "hidden_size": [512, 768, 1024],
+        "intermediate_size": [256, 512, 768, 1024, 3072],
+    },
+    30_000: {
+        "num_hidden_layers": range(1, 26),
+        "num_attention_heads": [1, 2, 4, 8],
+        "hidden_size": range(64, 64 + 15 * 64, 64),
+        "intermediate_size": range(64, 64 + 20 * 64, 64),
+    },
+}
+
+
+def main() -> None:
+    """Train what is not trained yet, replay the strategies, write the page."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
+    states = arguments.parse_args().states
+    began = time.perf_counter()
+    is_fresh = not states.exists()
+    parameters = bench_parameters()
+    errors = train_all(tokens_of(InstalledDocumentationDataset(PACKAGES).load(), parameters), parameters, states)
+    trained = time.perf_counter() - began
+    measure = parameters.search.error_measure
+    findings = play_all(spaces_of(errors, parameters, measure=measure))
+    sections = {"Guarantee": guarantee_section(findings), "Half the trainings": half_section(findings)}
+    noise, noise_figures = noise_section(errors, parameters, measure)
+    overhead = {count: overhead_seconds(count) for count in SEARCH_SECONDS}
+    minutes = (time.perf_counter() - began) / 60
+    figures = [entry for _, entries in sections.values() for entry in entries] + noise_figures
+    figures += [
+        figure(
+            f"search over {count} candidates without trainings",
+            seconds,
+            "s",
+            target=SEARCH_SECONDS[count],
+            met=seconds < SEARCH_SECONDS[count],
+        )
+        for count, seconds in overhead.items()
+    ]
+    if is_fresh:
+        figures.append(figure("this benchmark", minutes, "min", target=MINUTES_ALLOWED, met=minutes < MINUTES_ALLOWED))
+    candidates = errors[~errors["is_maximum_point"]]
+    num_candidates = len(candidates.drop_duplicates(list(SHAPE_COLUMNS)))
+    body = "\n\n".join(
+        [
+            f"{num_candidates} shapes and the maximum point, {errors['seed'].nunique()} seeds each, trained on the embedded "
+            f"corpus as `conf/bench` says ({parameters.search.training.optimization.num_steps} steps; "
+            f"{candidates.loc[candidates['share'] == 1.0, 'seconds'].sum() / 60:.0f} minutes of training in all, {trained / 60:.1f} "
+            f"minutes on the clock); W takes the {measure}. Strategies are then replayed on the recorded errors, those of "
+            "every rung included, so comparing them costs no training.",
+            *(f"## {title}\n\n{text}" for title, (text, _) in sections.items()),
+            f"## Cost\n\n{PARTS} random parts of {PART_SIZE} shapes for each training seed.\n\n{cost_section(findings)}",
+            f"## Winners and noise\n\n{noise}",
+            "## Overhead\n\nEnumerating, counting, ordering, choosing whom to train (`surrogate`, 60 trainings) and "
+            "concluding, the plot of the space included: "
+            + "; ".join(f"{count:,} candidates {seconds:.1f} s" for count, seconds in overhead.items())
+            + ".",
+        ]
+    )
+    write_page(
+        "search",
+        "Search",
+        body,
+        figures,
+        {"parameters": "conf/bench", "parts": PARTS, "part_size": PART_SIZE, "seeds": int(errors["seed"].nunique())},
+        files={
+            "search.svg": draw(findings),
+            "search_errors.csv": errors.drop(columns="seconds").round(6).to_csv(index=False),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
