@@ -28,6 +28,8 @@ from bort_kedro.training.pretraining import PretrainingSettings
 
 PROJECT = Path(__file__).parent.parent
 MEASURES = ("error", "loss")
+# The embedded corpus, as the catalog has it.
+PACKAGES = ["numpy", "scipy", "pandas", "sklearn"]
 
 
 def bench_parameters() -> Parameters:
@@ -46,7 +48,8 @@ def tokens_of(raw_corpus: pd.DataFrame, parameters: Parameters) -> Tokens:
     """What the corpus stage makes of a text."""
     documents, manifest = split_documents(raw_corpus, parameters.corpus)
     tokens = tokenize_documents(documents, make_tokenizer(documents, parameters.corpus), parameters.corpus)
-    return Tokens(tokens.vocabulary, tokens.splits, fingerprint=manifest["sha256"])
+    fingerprint = f"{manifest['sha256']} {tokens.vocabulary.fingerprint} {parameters.corpus.sequence_length}"
+    return Tokens(tokens.vocabulary, tokens.splits, fingerprint)
 
 
 def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path) -> pd.DataFrame:

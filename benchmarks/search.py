@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from measured_space import (
+    PACKAGES,
     PROJECT,
     MeasuredSpace,
     bench_parameters,
@@ -23,24 +24,18 @@ from measured_space import (
     train_all,
     winner,
 )
+from overhead import overhead_seconds
 from page import figure, write_page
 from scipy.stats import spearmanr
 
-from bort_kedro.core.candidates import order, problem_of
-from bort_kedro.core.costs import candidate_counts
 from bort_kedro.core.markdown import number, percent, table
 from bort_kedro.core.replay import Recorded, bands, compare, subspaces
-from bort_kedro.core.search_loop import run_search
-from bort_kedro.core.search_report import conclude
-from bort_kedro.core.search_space import enumerate_shapes
 from bort_kedro.core.shapes import SHAPE_COLUMNS
-from bort_kedro.core.strategies import STRATEGIES, build_strategy
+from bort_kedro.core.strategies import STRATEGIES
 from bort_kedro.core.strategies.halving import RUNG_SHARES
 from bort_kedro.datasets.text_sources import InstalledDocumentationDataset
 from bort_kedro.params import Parameters
-from bort_kedro.pipelines.search_plots import w_figure
 
-PACKAGES = ["numpy", "scipy", "pandas", "sklearn"]
 COMPARED = [name for name in STRATEGIES if name != "exhaustive"]
 # Full trainings, and half as many for the strategy that should need only half.
 FPTAS_BUDGETS = (4, 6, 8, 12, 18)
@@ -225,7 +220,8 @@ def noise_section(errors: pd.DataFrame, parameters: Parameters, measure: str) ->
         )
     text = (
         f"{table(['errors of', 'largest W', 'W'], rows)}\n\nOne shape's {measure} varies by {luck:.3f} nats over "
-        f"seeds (standard deviation), the shapes' means by {between:.3f}. Two seeds rank the candidates with a correlation of {across:.2f}; an "
+        f"seeds (standard deviation), the shapes' means by {between:.3f}. Two seeds rank the candidates with a "
+        f"correlation of {across:.2f}; an "
         f"early {measure} ranks them as the end does with {' and '.join(early)}."
     )
     return text, figures
@@ -236,47 +232,17 @@ def _named(space: MeasuredSpace) -> list[str]:
     return [shape, number(w, 3)]
 
 
-def overhead_seconds(num_candidates: int) -> float:
-    """Wall time of a search over so many candidates, all but trainings and timings, plots included."""
-    space = enumerate_shapes(**LISTS[num_candidates])
-    assert len(space.shapes) == num_candidates, len(space.shapes)  # noqa: S101
-    began = time.perf_counter()
-    space = enumerate_shapes(**LISTS[num_candidates])
-    sizes = {"vocabulary_size": 50_265, "max_positions": 512, "sequence_length": 128}
-    rows = pd.DataFrame([shape.to_row() for shape in space.shapes])
-    candidates = rows.assign(**candidate_counts(space.shapes, **sizes), latency_ms=np.nan)
-    candidates["cost"] = candidates["operations"].astype(float)
-    ordered = order(candidates)
-    errors = 0.3 + (ordered["layer_parameters"] / ordered["layer_parameters"].max()) ** -0.1
-    maximum = ordered.iloc[-1].to_dict() | {"error": 1.0, "error_standard_error": 0.0}
-    maximum |= {name: 2 * maximum[name] for name in ("parameters", "cost")}
-    settings = bench_parameters().search.model_dump() | {"budget": 60, "error_measure": "error"}
-    problem = problem_of(ordered, maximum, measure="error", budget=60, trials_per_round=2)
-    recorded = Recorded(errors.to_numpy(float), np.full(len(ordered), 0.01), {})
-    trace = run_search(build_strategy("surrogate", problem), recorded)
-    found = pd.DataFrame(
-        {"candidate": index, "share": 1.0, "error": outcome.error, "error_standard_error": 0.01, "seconds": 0.0}
-        for index, outcome in trace.outcomes.items()
+def _setting(errors: pd.DataFrame, parameters: Parameters, trained: float) -> str:
+    candidates = errors[~errors["is_maximum_point"]]
+    training = parameters.search.training.optimization
+    minutes = errors.loc[errors["share"] == 1.0, "seconds"].sum() / 60
+    return (
+        f"{len(candidates.drop_duplicates(list(SHAPE_COLUMNS)))} shapes and the maximum point, "
+        f"{errors['seed'].nunique()} seeds each, trained on the embedded corpus as `conf/bench` says "
+        f"({training.num_steps} steps; {minutes:.0f} minutes of training in all, {trained / 60:.1f} on the clock, "
+        f"corpus included); W takes the {parameters.search.error_measure}. Strategies are replayed on the recorded "
+        "errors, those of every rung included, so comparing them costs no training."
     )
-    result, selected, _ = conclude(ordered, found, maximum, settings=settings, baseline_errors={})
-    w_figure(result, selected).to_json()
-    return time.perf_counter() - began
-
-
-LISTS: dict[int, dict[str, Sequence[int]]] = {
-    300: {
-        "num_hidden_layers": [2, 4, 6, 8, 10, 12],
-        "num_attention_heads": [4, 8, 12, 16],
-        "hidden_size": [512, 768, 1024],
-        "intermediate_size": [256, 512, 768, 1024, 3072],
-    },
-    30_000: {
-        "num_hidden_layers": range(1, 26),
-        "num_attention_heads": [1, 2, 4, 8],
-        "hidden_size": range(64, 64 + 15 * 64, 64),
-        "intermediate_size": range(64, 64 + 20 * 64, 64),
-    },
-}
 
 
 def main() -> None:
@@ -308,20 +274,15 @@ def main() -> None:
     ]
     if is_fresh:
         figures.append(figure("this benchmark", minutes, "min", target=MINUTES_ALLOWED, met=minutes < MINUTES_ALLOWED))
-    candidates = errors[~errors["is_maximum_point"]]
-    num_candidates = len(candidates.drop_duplicates(list(SHAPE_COLUMNS)))
     body = "\n\n".join(
         [
-            f"{num_candidates} shapes and the maximum point, {errors['seed'].nunique()} seeds each, trained on the embedded "
-            f"corpus as `conf/bench` says ({parameters.search.training.optimization.num_steps} steps; "
-            f"{candidates.loc[candidates['share'] == 1.0, 'seconds'].sum() / 60:.0f} minutes of training in all, {trained / 60:.1f} "
-            f"minutes on the clock); W takes the {measure}. Strategies are then replayed on the recorded errors, those of "
-            "every rung included, so comparing them costs no training.",
+            _setting(errors, parameters, trained),
             *(f"## {title}\n\n{text}" for title, (text, _) in sections.items()),
-            f"## Cost\n\n{PARTS} random parts of {PART_SIZE} shapes for each training seed.\n\n{cost_section(findings)}",
+            f"## Cost\n\n{PARTS} random parts of {PART_SIZE} shapes for each training seed.\n\n"
+            + cost_section(findings),
             f"## Winners and noise\n\n{noise}",
             "## Overhead\n\nEnumerating, counting, ordering, choosing whom to train (`surrogate`, 60 trainings) and "
-            "concluding, the plot of the space included: "
+            "concluding, the plots of the space included: "
             + "; ".join(f"{count:,} candidates {seconds:.1f} s" for count, seconds in overhead.items())
             + ".",
         ]

@@ -161,6 +161,11 @@ def test_columns_of_candidates_are_the_counts_of_their_parts():
         "pooler_parameters": [count.pooler for count in weights],
         "operations": [count.total for count in operations],
         "multiply_accumulates": [count.multiply_accumulates for count in operations],
+        "embedding_operations": [count_embedding_operations(shape, sequence_length=9).total for shape in SHAPES],
+        "pooler_operations": [count_pooler_operations(shape).total for shape in SHAPES],
+        "head_operations": [
+            count_head_operations(shape, vocabulary_size=37, num_positions=9).total for shape in SHAPES
+        ],
     }
 
 

@@ -192,7 +192,8 @@ def candidate_counts(
 
     Returns:
         ``parameters`` and its parts ``embedding_parameters``, ``layer_parameters`` and ``head_parameters``;
-        ``pooler_parameters`` beside it; ``operations`` of the layers, and ``multiply_accumulates`` among them.
+        ``pooler_parameters`` beside it; ``operations`` of the layers, and ``multiply_accumulates`` among them;
+        ``embedding_operations``, ``pooler_operations``, and ``head_operations`` over all positions, beside them.
     """
     arrays = ShapeArrays.of(shapes)
     parameters = count_parameters(arrays, vocabulary_size=vocabulary_size, max_positions=max_positions)
@@ -205,6 +206,11 @@ def candidate_counts(
         "pooler_parameters": parameters.pooler,
         "operations": operations.total,
         "multiply_accumulates": operations.multiply_accumulates,
+        "embedding_operations": count_embedding_operations(arrays, sequence_length=sequence_length).total,
+        "pooler_operations": count_pooler_operations(arrays).total,
+        "head_operations": count_head_operations(
+            arrays, vocabulary_size=vocabulary_size, num_positions=sequence_length
+        ).total,
     }
 
 

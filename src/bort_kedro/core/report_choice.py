@@ -41,6 +41,7 @@ def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> 
         _outcome(shape, search),
         _runner_up(search),
         _candidate_table(candidates, search),
+        *_parts_table(search),
         "How sure this is:\n\n" + bullets(_certainty(search)),
         _sensitivity(search),
     ]
@@ -171,6 +172,26 @@ def _candidate_table(candidates: Sequence[Row], search: Row) -> str:
         "vocabulary, masked-LM head included in the parameters, layers alone in the operations; "
         "`candidate_table` has the parts."
     )
+
+
+def _parts_table(search: Row) -> list[str]:
+    """The choice part by part beside T; nothing where a recorded table knows no parts."""
+    selected, maximum = search["selected"], search["maximum_point"]
+    if "embedding_parameters" not in selected:
+        return []
+    parts = {
+        "embeddings": ("embedding_parameters", "embedding_operations"),
+        "layers": ("layer_parameters", "operations"),
+        "masked-LM head, all positions": ("head_parameters", "head_operations"),
+        "pooler, where a task needs one": ("pooler_parameters", "pooler_operations"),
+    }
+    counts = {part: [row[name] for row in (selected, maximum) for name in columns] for part, columns in parts.items()}
+    totals = [sum(column) for column in zip(*counts.values(), strict=True)]
+    rows = [[part, *map(large, values)] for part, values in counts.items()]
+    rows.append(["**all of these**", *map(large, totals)])
+    header = ["Part", "Parameters", "Operations", "T: parameters", "T: operations"]
+    length = search["sizes"]["sequence_length"]
+    return [f"The choice part by part, for one sequence of {length} tokens:\n\n{table(header, rows)}"]
 
 
 def _sizes_and_errors(row: Row) -> list[str]:

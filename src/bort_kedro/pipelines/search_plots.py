@@ -242,16 +242,16 @@ def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any]) -> Any:
     color_of, color_axis = _depth_colors(table["num_hidden_layers"])
     by_depth, grey, accent = "depth", OTHER_COLOR, CHOSEN_COLOR
     layers = (
-        ("predicted, not trained", ~trained, by_depth, "circle-open", 6),
-        ("over a cap: not ranked", over_cap, grey, "square-open", 9),
-        ("on the unigram plateau: not ranked", on_plateau, grey, "x", 9),
-        ("trained", others, by_depth, "circle", 10),
-        ("chosen", chosen, accent, "star", 18),
+        ("predicted, not trained", ~trained, by_depth, "circle-open", 6, 0.4),
+        ("over a cap: not ranked", over_cap, grey, "square-open", 9, 1),
+        ("on the unigram plateau: not ranked", on_plateau, grey, "x", 9, 1),
+        ("trained", others, by_depth, "circle", 10, 1),
+        ("chosen", chosen, accent, "star", 18, 1),
     )
     # All in one kind: what WebGL draws hides what is drawn without it, whatever the order.
     scatter = go.Scattergl if len(table) > MOST_POINTS_WITHOUT_WEBGL else go.Scatter
     figure = go.Figure()
-    for name, is_shown, color, symbol, size in layers:
+    for name, is_shown, color, symbol, size, opacity in layers:
         rows = table[is_shown]
         if rows.empty:
             continue
@@ -263,7 +263,7 @@ def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any]) -> Any:
                 error_y=_error_bars(rows, "w", color=OTHER_COLOR) if rows["w"].notna().any() else None,
                 mode="markers",
                 name=name,
-                marker={**colors, "symbol": symbol, "size": size},
+                marker={**colors, "symbol": symbol, "size": size, "opacity": opacity},
                 text=[shape_text(row) for row in rows[list(SHAPE_COLUMNS)].to_dict("records")],
                 hovertemplate="<b>%{text}</b><br>%{x:.3s} parameters<br>W %{y:.3f}<extra>" + name + "</extra>",
             )
