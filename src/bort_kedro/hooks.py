@@ -123,6 +123,11 @@ def _say_who_gives(dataset: str) -> str:
             f"params:finetune.tasks, or give `{dataset}` an entry in conf/local/catalog.yml, as "
             "conf/base/catalog_finetune.yml shows"
         )
+    if active_parameters().search.error_source == "table":
+        return (
+            f"{dataset}: a search over a recorded table trains nothing. Run the search alone, with `--pipelines "
+            "search`, or set params:search.error_source to `training`"
+        )
     return f"{dataset}: no stage makes it; give it an entry in conf/local/catalog.yml"
 
 
