@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from measured_space import (
+    EMBEDDED,
     PACKAGES,
     PROJECT,
     MeasuredSpace,
@@ -25,8 +26,6 @@ from scipy.stats import spearmanr
 from bort_kedro.core.markdown import number, table
 from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
 from bort_kedro.params import Parameters
-
-EMBEDDED = "embedded"
 
 
 def w_of(space: MeasuredSpace) -> np.ndarray:
@@ -77,7 +76,9 @@ def main() -> None:
         given.name: TextFilesDataset([given.corpus]).load(),
     }
     words = {name: int(text["text"].str.split().str.len().sum()) for name, text in texts.items()}
-    errors = {name: train_all(tokens_of(text, parameters), parameters, given.states) for name, text in texts.items()}
+    errors = {
+        name: train_all(tokens_of(text, parameters), parameters, given.states / name) for name, text in texts.items()
+    }
     spaces = {name: spaces_of(rows, parameters, measure=measure) for name, rows in errors.items()}
     pairs = {
         "two seeds, embedded corpus": agreement(spaces[EMBEDDED], spaces[EMBEDDED]),

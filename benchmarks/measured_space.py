@@ -30,6 +30,7 @@ PROJECT = Path(__file__).parent.parent
 MEASURES = ("error", "loss")
 # The embedded corpus, as the catalog has it.
 PACKAGES = ["numpy", "scipy", "pandas", "sklearn"]
+EMBEDDED = "embedded"
 
 
 def bench_parameters() -> Parameters:

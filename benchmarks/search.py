@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from measured_space import (
+    EMBEDDED,
     PACKAGES,
     PROJECT,
     MeasuredSpace,
@@ -249,7 +250,7 @@ def main() -> None:
     """Train what is not trained yet, replay the strategies, write the page."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
-    states = arguments.parse_args().states
+    states = arguments.parse_args().states / EMBEDDED
     began = time.perf_counter()
     is_fresh = not states.exists()
     parameters = bench_parameters()

@@ -8,6 +8,7 @@ import pytest
 from bort_kedro.core.markdown import duration, large, number, percent, table, times
 from bort_kedro.core.paper_claims import CLAIMS
 from bort_kedro.core.report import build_report
+from bort_kedro.core.report_choice import choice_section
 from bort_kedro.core.report_sections import verdict
 from bort_kedro.core.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.core.speed import speed_rows
@@ -26,6 +27,7 @@ def candidate(shape, w, **changes):
         "loss": 3.1,
         "loss_standard_error": 0.02,
         "w": w,
+        "w_standard_error": None if w is None else 0.012,
         "is_trained": True,
         "is_pareto": True,
         "is_selected": False,
@@ -88,11 +90,17 @@ def inputs():
         },
         "search": {
             "strategy": "fptas",
+            "budget": 2,
+            "cost": "operations",
+            "answer": "largest_w",
+            "caps": {"max_parameters": None, "max_latency_ms": None, "max_error": None},
             "error_measure": "error",
             "num_invalid": 3,
+            "num_over_caps": 0,
             "baseline_errors": {"unigram": 0.95, "bigram": 0.84},
             "num_candidates": 24,
             "num_trained": 2,
+            "trainings_spent": 2.0,
             "selected": candidate(CHOSEN, 0.541),
             "runner_up": candidate(SECOND, 0.539),
             "maximum_point": maximum,
@@ -104,6 +112,8 @@ def inputs():
                     "by_loss": BertShape(3, 4, 96, 256).to_row(),
                 }
             ],
+            "guarantee": {"epsilon": 0.25, "bound": 0.72, "bound_shape": BertShape(3, 4, 96, 256).to_row()},
+            "error_model": {"num_candidates": 2, "rank_correlation": None},
             "notes": [],
             "seconds": 125.0,
         },
@@ -139,8 +149,8 @@ def test_report_names_the_shape_its_advantages_and_the_corpus(inputs):
 
 def test_candidates_are_ranked_by_w_without_the_untrained(inputs):
     text = build_report(**inputs)
-    first = "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.541 | yes |"
-    second = "| (2, 2, 64, 64) | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.539 | yes |"
+    first = "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.541 ± 0.012 | yes |"
+    second = "| (2, 2, 64, 64) | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.539 ± 0.012 | yes |"
     assert text.index(first) < text.index(second)
     assert "(2, 2, 32, 64)" not in text
 
@@ -290,3 +300,123 @@ def test_counting_baselines_stand_beside_the_errors_of_the_candidates(inputs):
     assert "| unigram baseline | – | – | – | 95.0 % | – | – | – |" in text
     assert "| bigram baseline | – | – | – | 84.0 % | – | – | – |" in text
     assert "3 more combinations cannot be built" in text
+
+
+@pytest.fixture
+def choice(inputs):
+    """The section on the choice, with some of the search report changed."""
+
+    def write(**changes):
+        return choice_section(CHOSEN, inputs["search"] | changes, inputs["candidates"])
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("largest_w", "Asked for was the largest W."),
+        ("smallest_error", "Asked for was the smallest error under the caps."),
+        ("knee", "Asked for was the knee of the Pareto front, where paying more starts to buy little."),
+        ("pareto_front", "Asked for was the whole Pareto front; of its members, the later stages take the one with"),
+    ],
+)
+def test_the_question_is_repeated_before_its_answer(choice, answer, words):
+    assert words in choice(answer=answer)
+
+
+def test_caps_and_those_over_them_are_named(choice):
+    caps = {"max_parameters": 200_000, "max_latency_ms": 1.5, "max_error": None}
+    text = choice(caps=caps, num_over_caps=7)
+    assert "Asked for was the largest W, within max_parameters 200,000, max_latency_ms 1.5." in text
+    assert "7 more are over the caps and were not tried." in text
+    assert "over the caps" not in choice()
+
+
+def test_the_guarantee_names_who_could_have_more(choice):
+    assert (
+        "- The largest W found is at least 75.0 % of the largest of the space, if no network has a higher error than "
+        "one it contains: of those not trained, (3, 4, 96, 256) could have most, 0.720."
+    ) in choice()
+
+
+def test_a_space_that_was_trained_whole_needs_no_guarantee(choice):
+    text = choice(guarantee={"epsilon": 0.0, "bound": 0.0, "bound_shape": None})
+    assert "- Every candidate was trained, so none was overlooked." in text
+    assert "could have most" not in text
+
+
+def test_the_regression_is_judged_only_where_it_can_be(choice):
+    assert "A regression" not in choice()
+    assert "fitted to 5 candidates, ranks those left out of it with a correlation of 0.83" in choice(
+        error_model={"num_candidates": 5, "rank_correlation": 0.831}
+    )
+
+
+def test_the_luck_of_seeds_is_said_to_be_covered_or_not(choice):
+    assert "trained with one seed; the standard errors do not cover its luck" in choice(num_seeds=1)
+    assert "Errors are means over 3 seeds, and their spread is in the standard errors." in choice(num_seeds=3)
+
+
+def test_latency_is_said_to_be_modelled_and_how_well(choice):
+    calibration = {
+        "num_measured": 5,
+        "rank_correlation": 0.9,
+        "median_relative_residual": 0.125,
+        "largest_relative_residual": 0.5,
+    }
+    assert (
+        "- Latency was measured for 5 shapes, the maximum point among them, and modelled from operations for the rest. "
+        "Shapes left out of the model are ranked with a correlation of 0.90 and missed by 12.5 % in the median, 50.0 % "
+        "at worst."
+    ) in choice(latency_calibration=calibration)
+    assert "- Latency was measured for 2 shapes, too few to judge the model of the rest." in choice(
+        latency_calibration=calibration | {"num_measured": 2, "rank_correlation": None}
+    )
+
+
+def test_the_growth_condition_and_every_death_of_a_worker_are_told(choice):
+    text = choice(
+        growth_check={"holds": True, "sentence": "The condition holds."},
+        worker_restarts=[{"jobs": "D1, set 0, seed 0; D2, set 0, seed 0", "reason": "TerminatedWorkerError: gone"}],
+    )
+    assert "- The condition holds.\n" in text
+    assert "- A worker died (TerminatedWorkerError: gone); started again: D1, set 0, seed 0; D2, set 0, seed 0." in text
+
+
+def test_parts_of_the_choice_stand_beside_those_of_the_maximum_point_and_add_up(choice, inputs):
+    parts = {
+        "embedding_parameters": 60_000,
+        "layer_parameters": 35_000,
+        "head_parameters": 5_000,
+        "pooler_parameters": 4_000,
+        "embedding_operations": 10_000,
+        "head_operations": 500_000,
+        "pooler_operations": 8_000,
+    }
+    text = choice(
+        selected=inputs["search"]["selected"] | parts,
+        maximum_point=inputs["search"]["maximum_point"] | parts,
+        sizes={"vocabulary_size": 600, "max_positions": 64, "sequence_length": 16},
+    )
+    assert "The choice part by part, for one sequence of 16 tokens:" in text
+    assert "| layers | 35.0 k | 2.00 M | 35.0 k | 40.0 M |" in text
+    # 60 + 35 + 5 + 4 thousand parameters; 0.01 + 2 + 0.5 + 0.008 and 0.01 + 40 + 0.5 + 0.008 million operations.
+    assert "| **all of these** | 104 k | 2.52 M | 104 k | 40.5 M |" in text
+    assert "part by part" not in choice()
+
+
+def test_a_recorded_table_without_losses_is_reported_without_them(choice, inputs):
+    def bare(row):
+        return {name: value for name, value in row.items() if not name.startswith("loss")}
+
+    rows = {name: bare(inputs["search"][name]) for name in ("selected", "maximum_point")}
+    shown = [{"multiple": 1, "by_error": CHOSEN.to_row()}]
+    text = choice_section(
+        CHOSEN,
+        inputs["search"] | rows | {"baseline_errors": {}, "sensitivity": shown},
+        [bare(row) for row in inputs["candidates"]],
+    )
+    assert "nats" not in text
+    assert "| Size of T | by error rate |\n| :--- | ---: |\n| 1x | (1, 2, 64, 128) |" in text
+    assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | – | 0.541 ± 0.012 | yes |" in text

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bort_kedro.core.error_model import ErrorModel
+from bort_kedro.core.hypervolume import hypervolume
 from bort_kedro.core.replay import Recorded
 from bort_kedro.core.scoring import MaximumPoint, front_layers
 from bort_kedro.core.search_loop import run_search
@@ -263,6 +264,22 @@ def test_surrogate_never_picks_a_candidate_that_is_known_and_stops_at_the_budget
     others = [trial.index for trial in strategy.ask(outcomes)]
     assert len(outcomes) + len(others) == 40
     assert not set(others) & set(outcomes)
+
+
+@pytest.mark.parametrize("budget", [36, 48])
+def test_picks_of_the_surrogate_take_turns_between_the_largest_w_and_the_widest_front(budget):
+    problem = problem_of(GRID, budget, trials_per_round=2)
+    errors, strategy = planted_error(problem.shapes), build_strategy("surrogate", problem)
+    known = [trial.index for trial in strategy.ask({})]
+    assert len(known) % 2 == 0
+    # So many errors without noise leave little doubt: what is expected is what will be.
+    by_w = max(set(range(len(problem))) - set(known), key=problem.w(np.arange(len(problem)), errors).__getitem__)
+    points = np.column_stack([np.log(problem.parameters), np.log(problem.cost), errors])
+    worst = np.array([*points[:, :2].max(axis=0), errors[known].max()])
+    best = np.array([*points[:, :2].min(axis=0), errors[known].min()])
+    volumes = [hypervolume(points[[*known, by_w, index]], 1.1 * worst - 0.1 * best) for index in range(len(points))]
+    asked = strategy.ask({index: Outcome(float(errors[index])) for index in known})
+    assert {trial.index for trial in asked} == {by_w, int(np.argmax(volumes))}
 
 
 def test_the_regression_of_the_surrogate_knows_the_maximum_point_where_it_is_a_network(monkeypatch):

@@ -26,7 +26,7 @@ def smallest_error(table: pd.DataFrame, measure: str) -> int:
 
 
 def knee(table: pd.DataFrame, measure: str) -> int:
-    """The row of the Pareto front farthest below the line between its cheapest and its best member.
+    """The row of the Pareto front farthest below the line from its cheapest cost and worst error to the reverse.
 
     Both axes, log(cost) and error, are scaled to the front's range first (our decision,
     docs/decisions/0008-answers.md). A front of one or two rows has no bend: then the row with the largest W.
@@ -80,7 +80,7 @@ def require_within_caps(table: pd.DataFrame, caps: dict[str, float | None], *, w
     over = excess(table, caps)
     if (over <= 0).any():
         return over <= 0
-    asked = ", ".join(f"{name} {cap:g}" for name, cap in caps.items() if cap is not None)
+    asked = ", ".join(f"{name} {cap:,.10g}" for name, cap in caps.items() if cap is not None)
     nearest = [_describe(table.loc[index], caps) for index in over.sort_values(kind="stable").index[:NEAREST_NAMED]]
     raise ConfigurationError(
         f"None of the {len(table)} {what} meets the caps ({asked}). Nearest:\n"
@@ -94,7 +94,7 @@ def _describe(row: pd.Series, caps: dict[str, float | None]) -> str:
         int(row[name]) for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
     )
     values = [
-        f"{CAPPED[name]} {row[CAPPED[name]]:,.6g}" + (" (over)" if row[CAPPED[name]] > cap else "")
+        f"{CAPPED[name]} {row[CAPPED[name]]:,.10g}" + (" (over)" if row[CAPPED[name]] > cap else "")
         for name, cap in caps.items()
         if cap is not None and CAPPED[name] in row
     ]

@@ -6,7 +6,7 @@ space and give no epsilon for a given partition. Here it is computed (docs/decis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,19 +43,21 @@ class Guarantee:
     num_violations: int
 
 
-def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome]) -> Guarantee:
+def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unranked: Collection[int] = ()) -> Guarantee:
     """Bound W over the whole space from the finished trainings.
 
     The assumption is the theory's: a network that is at least as large in depth, heads, hidden and intermediate
-    size has no higher error. So the error of an untrained candidate is at least that of T, and of every trained
-    candidate that contains it, less twice that one's noise. Parameters and cost are exact. A standard error knows
-    nothing of the luck of a seed, so the noise is at least the share by which a regression on the shape misses
-    candidates left out of it, root mean square; with too few to tell, T alone bounds. Violations of the
-    assumption among the trained are counted.
+    size has no higher error. So the error of an untrained candidate is at least that of T, and at least the lowest
+    of the trained candidates that contain it, less twice that one's noise; the lowest, so that one training that
+    failed cannot make the bound too tight. Parameters and cost are exact. A standard error knows nothing of the luck
+    of a seed, so the noise is at least the share by which a regression on the shape misses candidates left out of
+    it, root mean square; with too few to tell, T alone bounds. Violations of the assumption among the trained are
+    counted.
 
     Args:
         problem: The space and T.
         outcomes: At least one finished training.
+        unranked: Candidates whose W does not count as found, such as those on the unigram plateau.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the order of the errors; the bound is our decision.
@@ -65,7 +67,8 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome]) -> Guaran
     floor = _residual(problem.shapes[finished], errors)
     noise = np.maximum([outcomes[index].standard_error for index in finished], floor * errors)
     # A space of T's own size has no W above 0, hence nothing to miss.
-    found = max(0.0, float(problem.w(finished, errors).max()))
+    counted = ~np.isin(finished, list(unranked))
+    found = max(0.0, float(problem.w(finished[counted], errors[counted]).max(initial=0.0)))
     comparable, violations = _violations(problem.shapes[finished], errors, noise)
     known_floor = floor if np.isfinite(floor) else None
     untrained = np.setdiff1d(np.arange(len(problem)), finished)
@@ -98,11 +101,12 @@ def _bounds(
     errors: NDArray[np.floating],
 ) -> NDArray[np.float64]:
     """(U,) the largest W of each untrained candidate."""
-    lowest = np.full(len(untrained), problem.maximum.error)
+    containing = np.full(len(untrained), np.inf)
     shapes = problem.shapes[untrained]
     for index, error in zip(finished, errors, strict=True):
         is_contained = (shapes <= problem.shapes[index]).all(axis=1)
-        lowest[is_contained] = np.maximum(lowest[is_contained], error)
+        containing[is_contained] = np.minimum(containing[is_contained], error)
+    lowest = np.maximum(np.where(np.isinf(containing), -np.inf, containing), problem.maximum.error)
     sizes = size_factor(problem.maximum, parameters=problem.parameters[untrained], cost=problem.cost[untrained])
     return np.asarray(sizes * problem.maximum.error / lowest, dtype=np.float64)
 

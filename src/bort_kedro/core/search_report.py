@@ -47,7 +47,7 @@ def conclude(
     )
     problem = problem_of(search_space, maximum_point, measure=measure, budget=settings["budget"])
     table, error_model = predict_errors(choice.table, problem, measure=measure)
-    bound = guarantee(problem, outcomes_of(table, measure))
+    bound = guarantee(problem, outcomes_of(table, measure), unranked=table.index[table["is_on_plateau"]].tolist())
     selected = _json_row(table, choice.selected)
     report = {
         **{name: settings[name] for name in ("strategy", "budget", "cost", "answer", "caps")},
