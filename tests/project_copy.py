@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,27 @@ class ProjectCopy:
             output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 
+    def wait(self, process: subprocess.Popen[str], condition: Callable[[], object], what: str) -> None:
+        """Return once a condition holds while the command runs."""
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert process.poll() is None, f"ended before {what}: {process.stdout.read()}"
+            assert time.monotonic() < deadline, f"no {what} after {SECONDS} s"
+            time.sleep(0.005)
+
     def interrupt(self, process: subprocess.Popen[str], number: signal.Signals, when: str) -> int:
         """Send a signal once a file that matches the pattern below ``data`` exists; the exit status."""
-        deadline = time.monotonic() + SECONDS
-        while not any((self.root / "data").glob(when)):
-            assert process.poll() is None, f"ended before {when}: {process.stdout.read()}"
-            assert time.monotonic() < deadline, f"no {when} after {SECONDS} s"
-            time.sleep(0.005)
+        self.wait(process, lambda: any((self.root / "data").glob(when)), when)
         process.send_signal(number)
         process.communicate(timeout=SECONDS)
         return process.returncode
+
+    def with_corpus_alone(self, root: Path) -> ProjectCopy:
+        """Another copy that has the corpus of this one and nothing that came after it."""
+        other = ProjectCopy(root)
+        for folder in ("02_intermediate", "03_primary", "05_model_input"):
+            shutil.copytree(self.root / "data" / folder, other.root / "data" / folder)
+        return other
 
     def latest(self, path: str) -> Path:
         """Newest version of a versioned file or folder below ``data``."""

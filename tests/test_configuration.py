@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
+from bort_kedro import configuration
 from bort_kedro.configuration import check_parameters, configuration_hash
 from bort_kedro.core.search_space import enumerate_shapes
 from bort_kedro.errors import ConfigurationError
@@ -38,7 +39,7 @@ def fault(raw: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("environment", ["base", "paper", "smoke"])
+@pytest.mark.parametrize("environment", ["base", "bench", "paper", "smoke"])
 def test_every_environment_gives_complete_parameters(environment):
     parameters = check_parameters(load(environment))
     assert parameters.corpus.sequence_length <= parameters.corpus.max_positions
@@ -74,11 +75,11 @@ def test_examples_longer_than_positions_are_refused(raw):
 
 def test_all_faults_come_at_once(raw):
     raw["corpus"]["seed"] = "one"
-    raw["search"]["interval"] = 0
+    raw["search"]["budget"] = 0
     message = fault(raw)
     assert message.startswith("2 parameter(s) cannot be used")
     assert "`corpus.seed` (value 'one')" in message
-    assert "`search.interval` (value 0): Input should be greater than 0" in message
+    assert "`search.budget` (value 0): Input should be greater than 0" in message
 
 
 def test_sequence_longer_than_positions_is_refused(raw):
@@ -103,7 +104,41 @@ def test_maximum_point_below_the_space_is_refused(raw):
 
 def test_unknown_strategy_lists_the_known_ones(raw):
     raw["search"]["strategy"] = "genetic"
-    assert "strategy is `genetic`, allowed are fptas, exhaustive" in fault(raw)
+    assert "strategy is `genetic`, allowed are fptas, surrogate, successive_halving, random, exhaustive." in fault(raw)
+
+
+def test_unknown_answer_lists_the_known_ones(raw):
+    raw["search"]["answer"] = "smallest"
+    assert "answer is `smallest`, allowed are largest_w, pareto_front, smallest_error, knee." in fault(raw)
+
+
+def test_unknown_source_of_errors_and_unknown_engine_list_the_known_ones(raw):
+    raw["search"] |= {"error_source": "recorded", "engine": "threads"}
+    message = fault(raw)
+    assert "`search.error_source` (value 'recorded'): Input should be 'training' or 'table'." in message
+    assert "`search.engine` (value 'threads'): Input should be 'sequential', 'loky', 'dask' or 'ray'." in message
+
+
+def test_a_cap_of_nothing_is_refused(raw):
+    raw["search"]["caps"]["max_parameters"] = 0
+    assert "`search.caps.max_parameters` (value 0): Input should be greater than 0" in fault(raw)
+
+
+def test_mistyped_hyperparameter_names_the_set_and_the_key(raw):
+    raw["search"]["hyperparameter_sets"] = [{}, {"learning_rates": 0.1}]
+    assert (
+        "`search.hyperparameter_sets.1.learning_rates` is unknown (value 0.1). Did you mean `learning_rate`? Allowed "
+        "here: learning_rate, warmup_share, weight_decay, batch_tokens, dropout."
+    ) in fault(raw)
+
+
+@pytest.mark.parametrize(("error_source", "expected"), [("training", "training"), ("table", "table")])
+def test_the_source_of_errors_is_that_of_the_session_once_one_has_begun(raw, monkeypatch, error_source, expected):
+    monkeypatch.setattr(configuration, "_active", [])
+    assert configuration.active_error_source() == "training"
+    raw["search"]["error_source"] = error_source
+    configuration.activate(check_parameters(raw))
+    assert configuration.active_error_source() == expected
 
 
 def test_splits_that_leave_nothing_to_train_on_are_refused(raw):

@@ -5,20 +5,59 @@ from __future__ import annotations
 import subprocess
 import sys
 import typing
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 import yaml
 
+from bort_kedro import configuration, pipeline_registry
 from bort_kedro.pipeline_registry import STAGES, register_pipelines
 
 PROJECT = Path(__file__).parent.parent
+# What a user brings, and what trainings write while they run.
+NOT_VERSIONED = {"raw_corpus", "recorded_candidates", "training_states"}
 
 
-@pytest.fixture(scope="module")
-def pipelines():
+@pytest.fixture
+def pipelines(monkeypatch):
+    monkeypatch.setattr(configuration, "_active", [])
     return register_pipelines()
+
+
+@pytest.fixture
+def recorded_search(monkeypatch):
+    """The search stage of a session with ``search.error_source=table``."""
+    monkeypatch.setattr(configuration, "_active", [])
+    monkeypatch.setattr(pipeline_registry, "active_error_source", lambda: "table")
+    return register_pipelines()["search"]
+
+
+@pytest.fixture(params=["all stages", "search of a recorded table"])
+def nodes(request, pipelines):
+    """Nodes of the default pipeline, and of the search that replays a table."""
+    if request.param == "all stages":
+        return pipelines["__default__"].nodes
+    return request.getfixturevalue("recorded_search").nodes
+
+
+@cache
+def catalog_entries():
+    entries = {}
+    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
+        entries |= yaml.safe_load(file.read_text())
+    return entries
+
+
+def layer_of(name):
+    entries = catalog_entries()
+    entry = entries.get(name) or entries["{task}." + name.split(".", 1)[1]]
+    return entry["metadata"]["kedro-viz"]["layer"]
+
+
+def datasets_of(node):
+    return [name for name in (*node.inputs, *node.outputs) if not name.startswith("params:")]
 
 
 def test_registry_has_the_five_stages_and_a_default_with_all_their_nodes(pipelines):
@@ -34,50 +73,46 @@ def test_search_brings_its_corpus_along(pipelines):
     }
 
 
-def test_every_node_is_named_after_its_function(pipelines):
-    for node in pipelines["__default__"].nodes:
-        assert node.name.endswith("_node"), node.name
+def test_a_search_of_a_recorded_table_needs_the_table_and_nothing_else(recorded_search):
+    assert recorded_search.inputs() == {"recorded_candidates", "params:search"}
 
 
-def test_every_node_annotation_resolves_at_run_time(pipelines):
-    for node in pipelines["__default__"].nodes:
+def test_both_searches_make_the_same_choice_of_the_same_form(pipelines, recorded_search):
+    trained = {name for node in pipelines["search"].nodes for name in node.outputs}
+    replayed = {name for node in recorded_search.nodes for name in node.outputs}
+    assert replayed - trained == {"recorded_counts", "strategy_comparison", "strategy_plot"}
+    assert {"candidate_table", "selected_shape", "search_report", "pareto_plot", "w_plot"} <= replayed & trained
+
+
+def test_every_node_is_named_after_its_function(nodes):
+    for node in nodes:
+        function = getattr(node.func, "func", node.func)
+        assert node.name.rsplit(".", 1)[-1] == f"{function.__name__}_node"
+
+
+def test_every_node_annotation_resolves_at_run_time(nodes):
+    for node in nodes:
         hints = typing.get_type_hints(getattr(node.func, "func", node.func))
         assert "return" in hints, node.name
 
 
-def test_every_dataset_has_a_catalog_entry_with_a_layer(pipelines):
-    entries: dict = {}
-    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
-        entries |= yaml.safe_load(file.read_text())
-    for name in pipelines["__default__"].datasets():
-        if name.startswith("params:"):
-            continue
-        entry = entries.get(name) or entries["{task}." + name.split(".", 1)[1]]
-        assert entry["metadata"]["kedro-viz"]["layer"], name
+def test_every_dataset_has_a_catalog_entry_with_a_layer(nodes):
+    for name in {name for node in nodes for name in datasets_of(node)}:
+        assert layer_of(name), name
 
 
-def test_layers_follow_one_another_without_a_circle(pipelines):
-    layer_of = {}
-    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
-        for name, entry in yaml.safe_load(file.read_text()).items():
-            layer_of[name] = entry["metadata"]["kedro-viz"]["layer"]
-
-    def layer(name):
-        return layer_of.get(name) or layer_of["{task}." + name.split(".", 1)[1]]
-
+def test_layers_follow_one_another_without_a_circle(nodes):
     before: dict[str, set[str]] = {}
-    for node in pipelines["__default__"].nodes:
-        sources = {layer(name) for name in node.inputs if not name.startswith("params:")}
-        for target in map(layer, node.outputs):
+    for node in nodes:
+        sources = {layer_of(name) for name in node.inputs if not name.startswith("params:")}
+        for target in map(layer_of, node.outputs):
             before.setdefault(target, set()).update(sources - {target})
     assert list(TopologicalSorter(before).static_order())[-1] == "reporting"
 
 
 def test_everything_a_stage_makes_is_versioned():
-    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
-        for name, entry in yaml.safe_load(file.read_text()).items():
-            if name not in {"raw_corpus", "training_states"}:
-                assert entry["versioned"] is True, name
+    for name, entry in catalog_entries().items():
+        assert entry.get("versioned", False) is (name not in NOT_VERSIONED), name
 
 
 HEAVY = {"torch", "transformers", "datasets", "sklearn"}

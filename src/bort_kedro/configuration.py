@@ -6,7 +6,7 @@ import hashlib
 import json
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
@@ -53,10 +53,13 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     """Names of the fields of the model at a path."""
     model: Any = Parameters
     for part in location:
+        if isinstance(part, int):  # a place in a list, whose members all have one model
+            continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        model = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+        if model is None:
             return []
-        model = annotation
     return list(model.model_fields)
 
 

@@ -5,7 +5,15 @@ import torch
 
 from bort_kedro.core.costs import count_parameters
 from bort_kedro.core.shapes import BertShape
-from bort_kedro.training.timing import build_headless_encoder, measure_latency, time_shapes
+from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.training.timing import (
+    build_headless_encoder,
+    measure_latency,
+    resolve_device,
+    time_shapes,
+    time_shapes_once,
+)
 
 TINY = BertShape(1, 2, 8, 16)
 SMALL = BertShape(2, 2, 8, 16)
@@ -103,3 +111,56 @@ def test_shapes_are_timed_in_the_order_given_however_they_are_grouped(max_group_
     assert [timing.median_ms for timing in timings] == pytest.approx([1.0, 1.0, 1.0])
     # Two distinct shapes, four rounds, two readings each.
     assert next(ticks) == 16
+
+
+def time_once(shapes, states, **changes):
+    settings = {
+        "batch_size": 1,
+        "sequence_length": 4,
+        "vocabulary_size": 50,
+        "warmup_rounds": 1,
+        "timed_rounds": 3,
+        "num_threads": 1,
+        "device": "cpu",
+    }
+    return time_shapes_once(shapes, states, **(settings | changes))
+
+
+def test_shapes_timed_before_are_found_again_to_the_last_digit(tmp_path):
+    states = TrainingStates(tmp_path, keep=2)
+    first = time_once([TINY, SMALL], states)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step-*")}
+    assert len(files) == 1
+    assert time_once([TINY, SMALL], states) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step-*")} == files
+
+
+@pytest.mark.parametrize(
+    ("shapes", "changes"),
+    [([TINY], {}), ([SMALL, TINY], {}), ([TINY, SMALL], {"sequence_length": 5})],
+    ids=["part of the list", "another order", "another length"],
+)
+def test_another_list_or_another_setting_is_timed_anew(tmp_path, shapes, changes):
+    states = TrainingStates(tmp_path, keep=2)
+    time_once([TINY, SMALL], states)
+    assert [timing.shape for timing in time_once(shapes, states, **changes)] == shapes
+    assert len(list(tmp_path.rglob("step-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "has_cuda", "device"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_auto_is_the_best_device_there_is(monkeypatch, name, has_cuda, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    assert resolve_device(name) == device
+
+
+def test_cuda_without_a_cuda_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigurationError) as caught:
+        resolve_device("cuda")
+    assert str(caught.value) == (
+        "The target device is `cuda`, and this machine has no CUDA device. Allowed here: `auto` and `cpu`. "
+        "Change params:search.latency.device."
+    )

@@ -1,0 +1,390 @@
+"""Nodes of the search stage as functions on small frames."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from bort_kedro.core.costs import count_operations
+from bort_kedro.core.shapes import SHAPE_COLUMNS, BertShape
+from bort_kedro.core.strategies import STRATEGIES
+from bort_kedro.core.tokens import Tokens
+from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
+from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.params import SearchParams
+from bort_kedro.pipelines.search.nodes import (
+    enumerate_candidates,
+    estimate_costs,
+    measure_latency,
+    model_latency,
+    order_candidates,
+)
+from bort_kedro.pipelines.search.recorded_nodes import (
+    compare_strategies,
+    order_recorded,
+    replay_errors,
+    select_recorded,
+)
+
+PROJECT = Path(__file__).resolve().parents[2]
+MAXIMUM = BertShape(4, 4, 64, 128)
+# Doubling the depth doubles the operations of the layers, so costs are easy to tell.
+SHAPES = [BertShape(4, 2, 16, 32), BertShape(1, 2, 16, 32), BertShape(2, 2, 16, 32)]
+NO_CAPS = {"max_parameters": None, "max_latency_ms": None, "max_error": None}
+
+
+def merged(base, changes):
+    return base | {
+        name: merged(base[name], value) if isinstance(value, dict) and name in base else value
+        for name, value in changes.items()
+    }
+
+
+def parameters(**changes):
+    """The smoke configuration with some values replaced."""
+    values = {}
+    for environment in ("base", "smoke"):
+        text = (PROJECT / "conf" / environment / "parameters_search.yml").read_text("utf-8")
+        values = merged(values, yaml.safe_load(text)["search"])
+    return SearchParams(**merged(values, {"maximum_point": MAXIMUM.to_row()} | changes))
+
+
+def frame(shapes, **columns):
+    return pd.DataFrame([shape.to_row() for shape in shapes]).assign(**columns)
+
+
+@pytest.fixture
+def costs():
+    return frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+
+
+@pytest.fixture
+def latency():
+    """The deepest was not timed."""
+    return frame(SHAPES, latency_ms=[3.5, 1.5, 1.0], latency_source=["modelled", "measured", "measured"])
+
+
+@pytest.fixture
+def timed():
+    return frame(
+        [SHAPES[1], SHAPES[2], MAXIMUM],
+        is_maximum_point=[False, False, True],
+        latency_ms=[1.5, 1.0, 12.0],
+    )
+
+
+MAXIMUM_COSTS = MAXIMUM.to_row() | {"parameters": 5000, "operations": 60_000}
+
+
+def test_candidates_are_every_combination_that_can_be_built():
+    space = {"num_hidden_layers": [1, 2], "num_attention_heads": [2, 3], "hidden_size": [16], "intermediate_size": [32]}
+    shapes, invalid = enumerate_candidates(parameters(space=space))
+    assert shapes.to_numpy().tolist() == [[1, 2, 16, 32], [2, 2, 16, 32]]
+    assert invalid.to_numpy().tolist() == [[1, 3, 16, 32], [2, 3, 16, 32]]
+    assert list(shapes) == list(invalid) == list(SHAPE_COLUMNS)
+
+
+@pytest.fixture
+def tokens(tiny_blocks, tiny_vocabulary):
+    return Tokens(tiny_vocabulary, {"train": tiny_blocks, "validation": tiny_blocks}, "tiny")
+
+
+def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
+    search = parameters()
+    table, maximum, growth = estimate_costs(frame([*SHAPES, MAXIMUM]), tokens, search, max_positions=16)
+    assert maximum == table.iloc[-1].to_dict()
+    counted = count_operations(SHAPES[1], sequence_length=search.latency.sequence_length).total
+    assert table["operations"].tolist()[:3] == [4 * counted, counted, 2 * counted]
+    assert (
+        table["parameters"] == table[["embedding_parameters", "layer_parameters", "head_parameters"]].sum(axis=1)
+    ).all()
+    assert set(growth) == {"holds", "sentence"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "depths"),
+    [
+        ({"cost": "operations", "latency": {"num_measured": 2}}, [1, 4]),
+        ({"cost": "measured_latency", "latency": {"num_measured": 1}}, [1, 2, 4]),
+        ({"cost": "modelled_latency", "latency": {"num_measured": 9}}, [1, 2, 4]),
+    ],
+    ids=["as many as asked for", "all where measured latency is the cost", "no more than there are"],
+)
+def test_representatives_of_the_ordered_space_and_the_maximum_point_are_timed(tokens, tmp_path, costs, changes, depths):
+    table = measure_latency(costs, tokens, TrainingStates(tmp_path, keep=2), parameters(**changes))
+    assert table["num_hidden_layers"].tolist() == [*depths, 4]
+    assert table["is_maximum_point"].tolist() == [False] * len(depths) + [True]
+    assert (table["latency_lower_quartile_ms"] <= table["latency_ms"]).all()
+    assert (table["latency_ms"] <= table["latency_upper_quartile_ms"]).all()
+
+
+def exact_latency(shapes, search):
+    """Milliseconds that a model of two terms gives exactly."""
+    length = search.latency.sequence_length
+    return [1.0 + 1e-6 * count_operations(shape, sequence_length=length).total for shape in shapes]
+
+
+@pytest.mark.parametrize("cost", ["operations", "measured_latency"])
+def test_latency_is_as_measured_where_it_was_and_modelled_elsewhere(cost):
+    search = parameters(cost=cost)
+    shapes = [SHAPES[1], SHAPES[2], MAXIMUM]
+    latency = frame(shapes, is_maximum_point=[False, False, True], latency_ms=exact_latency(shapes, search))
+    latency.loc[0, "latency_ms"] *= 1.2
+    table, check, calibration = model_latency(frame(SHAPES), latency, search)
+    assert table["latency_source"].tolist() == ["modelled", "measured", "measured"]
+    assert table["latency_ms"].tolist()[1:] == latency["latency_ms"].tolist()[:2]
+    assert table["latency_ms"][0] == pytest.approx(exact_latency(SHAPES[:1], search)[0], rel=0.3)
+    assert list(table) == [*SHAPE_COLUMNS, "latency_ms", "latency_source"]
+    assert len(check) == 3
+    assert check["latency_leave_one_out_ms"].notna().all()
+    assert calibration["num_measured"] == 3
+
+
+def test_a_modelled_cost_takes_no_latency_as_it_was_measured():
+    search = parameters(cost="modelled_latency")
+    shapes = [SHAPES[1], SHAPES[2], MAXIMUM]
+    latency = frame(shapes, is_maximum_point=[False, False, True], latency_ms=exact_latency(shapes, search))
+    table, check, calibration = model_latency(frame(SHAPES), latency, search)
+    assert table["latency_source"].tolist() == ["modelled"] * 3
+    assert table["latency_ms"].tolist() == pytest.approx(exact_latency(SHAPES, search))
+    assert check["latency_leave_one_out_ms"].tolist() == pytest.approx(exact_latency(shapes, search))
+    assert calibration["largest_relative_residual"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_too_few_measured_shapes_give_nothing_in_the_place_of_what_json_lacks():
+    latency = frame([SHAPES[1], MAXIMUM], is_maximum_point=[False, True], latency_ms=[1.0, 9.0])
+    _, _, calibration = model_latency(frame(SHAPES), latency, parameters())
+    assert calibration["rank_correlation"] is None
+    assert calibration["median_relative_residual"] is None
+    assert calibration["num_measured"] == 2
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected", "maximum"),
+    [
+        ("operations", [1000.0, 2000.0, 4000.0], 60_000.0),
+        ("modelled_latency", [1.5, 1.0, 3.5], 12.0),
+        ("measured_latency", [1.5, 1.0, 3.5], 12.0),
+    ],
+)
+def test_candidates_come_in_order_with_the_cost_that_was_asked_for(costs, latency, timed, cost, expected, maximum):
+    table, point = order_candidates(costs, latency, timed, MAXIMUM_COSTS, parameters(cost=cost))
+    assert table["parameters"].tolist() == [100, 200, 400]
+    assert table["cost"].tolist() == expected
+    assert table.index.tolist() == [0, 1, 2]
+    assert point == MAXIMUM_COSTS | {"latency_ms": 12.0, "cost": maximum}
+
+
+def test_candidates_of_equal_parameters_are_ordered_by_cost(costs, latency, timed):
+    equal = costs.assign(parameters=100)
+    table, _ = order_candidates(equal, latency, timed, MAXIMUM_COSTS, parameters(cost="modelled_latency"))
+    assert table["cost"].tolist() == [1.0, 1.5, 3.5]
+
+
+@pytest.mark.parametrize(
+    ("caps", "depths"),
+    [
+        ({"max_parameters": 200}, [1, 2]),
+        ({"max_latency_ms": 1.2}, [2]),
+        ({"max_parameters": 100, "max_latency_ms": 1.5}, [1]),
+        # Nobody's error is known yet.
+        ({"max_error": 1e-9}, [1, 2, 4]),
+    ],
+)
+def test_candidates_over_a_cap_are_left_out(costs, latency, timed, caps, depths):
+    table, _ = order_candidates(costs, latency, timed, MAXIMUM_COSTS, parameters(caps=caps))
+    assert table["num_hidden_layers"].tolist() == depths
+
+
+def test_caps_that_nobody_meets_name_the_nearest(costs, latency, timed):
+    caps = {"max_parameters": 150, "max_latency_ms": 0.5, "max_error": 0.3}
+    with pytest.raises(ConfigurationError) as caught:
+        order_candidates(costs, latency, timed, MAXIMUM_COSTS, parameters(caps=caps))
+    assert str(caught.value) == (
+        "None of the 3 candidates meets the caps (max_parameters 150, max_latency_ms 0.5). Nearest:\n"
+        "  - (2, 2, 16, 32): parameters 200 (over), latency_ms 1 (over)\n"
+        "  - (1, 2, 16, 32): parameters 100, latency_ms 1.5 (over)\n"
+        "  - (4, 2, 16, 32): parameters 400 (over), latency_ms 3.5 (over)\n"
+        "Raise the caps under params:search.caps, or give params:search.space shapes that can meet them."
+    )
+
+
+@pytest.fixture
+def recorded():
+    """Four rows; heads that do not divide the hidden size are nobody's business here."""
+    rows = [(4, 3, 64, 128), (1, 2, 32, 64), (2, 2, 32, 64), (1, 3, 64, 64)]
+    return pd.DataFrame(rows, columns=list(SHAPE_COLUMNS)).assign(
+        parameters=[1000.0, 100.0, 200.0, 300.0],
+        latency_ms=[10.0, 1.0, 2.0, 4.0],
+        error=[0.2, 0.5, 0.3, 0.4],
+        row=[2, 3, 4, 5],
+    )
+
+
+def recorded_parameters(**changes):
+    return parameters(
+        **{
+            "error_source": "table",
+            "cost": "measured_latency",
+            "strategy": "exhaustive",
+            "recorded_maximum_multiple": 4.0,
+            **changes,
+        }
+    )
+
+
+# As YAML would have it; the heads of a maximum point must divide its hidden size, so its row is given 4.
+LARGEST = {"num_hidden_layers": 4, "num_attention_heads": 4, "hidden_size": 64, "intermediate_size": 128}
+
+
+def test_the_maximum_point_is_the_row_of_its_shape_where_that_is_the_largest(recorded):
+    recorded.loc[0, "num_attention_heads"] = 4
+    space, maximum, counts = order_recorded(recorded, recorded_parameters(maximum_point=LARGEST))
+    assert space["row"].tolist() == [3, 4, 5]
+    assert space["latency_source"].unique().tolist() == ["recorded"]
+    assert maximum["is_network"] is True
+    assert {name: maximum[name] for name in ("parameters", "cost", "error", "latency_ms")} == {
+        "parameters": 1000.0,
+        "cost": 10.0,
+        "error": 0.2,
+        "latency_ms": 10.0,
+    }
+    assert {name: maximum[name] for name in LARGEST} == LARGEST
+    assert counts == {"num_rows": 4, "num_over_caps": 0}
+
+
+@pytest.mark.parametrize("change", ["another shape", "a smaller row"])
+def test_without_such_a_row_the_maximum_point_is_made_up_above_them_all(recorded, change):
+    if change == "a smaller row":
+        recorded.loc[0, ["num_attention_heads", "latency_ms"]] = 4, 3.0
+    largest = recorded["latency_ms"].max()
+    space, maximum, _ = order_recorded(recorded, recorded_parameters(maximum_point=LARGEST))
+    assert space["row"].tolist() == [3, 4, 5, 2]
+    assert maximum["is_network"] is False
+    assert (maximum["parameters"], maximum["cost"]) == (4000.0, 4 * largest)
+    assert (maximum["error"], maximum["error_standard_error"]) == (0.2, 0.0)
+
+
+def test_the_cost_of_a_recorded_candidate_is_counted_or_as_recorded(recorded):
+    search = recorded_parameters(cost="operations")
+    space, _, _ = order_recorded(recorded, search)
+    expected = count_operations(BertShape(1, 2, 32, 64), sequence_length=search.latency.sequence_length).total
+    assert space["cost"][0] == space["operations"][0] == expected
+    space, _, _ = order_recorded(recorded, recorded_parameters(cost="modelled_latency"))
+    assert space["cost"].tolist() == [1.0, 2.0, 4.0, 10.0]
+
+
+def test_recorded_candidates_over_a_cap_are_left_out_and_counted(recorded):
+    space, maximum, counts = order_recorded(recorded, recorded_parameters(caps={"max_latency_ms": 2.0}))
+    assert space["row"].tolist() == [3, 4]
+    # The maximum point is made from all rows: a cap is no reason for W to change.
+    assert maximum["parameters"] == 4000.0
+    assert counts == {"num_rows": 4, "num_over_caps": 2}
+
+
+def replayed(recorded, **changes):
+    search = recorded_parameters(**changes)
+    space, maximum, counts = order_recorded(recorded, search)
+    return search, space, maximum, counts, replay_errors(space, maximum, search)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "budget", "candidates"),
+    [
+        ("exhaustive", 1, [0, 1, 2, 3]),
+        # The middles of two intervals of two.
+        ("fptas", 2, [0, 2]),
+        ("random", 3, sorted(np.random.default_rng(5).permutation(4)[:3].tolist())),
+    ],
+)
+def test_the_errors_of_those_asked_for_are_looked_up(recorded, strategy, budget, candidates):
+    _, space, _, _, errors = replayed(recorded, strategy=strategy, budget=budget, seed=5)
+    assert errors["candidate"].tolist() == candidates
+    assert errors["error"].tolist() == space.loc[candidates, "error"].tolist()
+    assert (errors["share"] == 1.0).all()
+    assert (
+        errors[list(SHAPE_COLUMNS)].to_numpy().tolist()
+        == space.loc[candidates, list(SHAPE_COLUMNS)].to_numpy().tolist()
+    )
+
+
+@pytest.mark.parametrize("strategy", ["surrogate", "successive_halving"])
+def test_strategies_that_learn_spend_their_budget_on_different_rows(recorded, strategy):
+    _, _, _, _, errors = replayed(recorded, strategy=strategy, budget=3)
+    assert errors["candidate"].is_unique
+    assert errors["candidate"].isin(range(4)).all()
+    if strategy == "surrogate":
+        assert len(errors) == 3
+
+
+def test_the_choice_is_the_row_of_the_largest_w_by_hand(recorded):
+    search, space, maximum, counts, errors = replayed(recorded)
+    table, selected, report = select_recorded(space, errors, maximum, counts, search)
+    # p(T) is 4000, i(T) 40 ms, e(T) the smallest error, 0.2.
+    assert table["w"].tolist() == pytest.approx(
+        [
+            3900 / 4000 * 39 / 40 * 0.2 / 0.5,
+            3800 / 4000 * 38 / 40 * 0.2 / 0.3,
+            3700 / 4000 * 36 / 40 * 0.2 / 0.4,
+            3000 / 4000 * 30 / 40 * 0.2 / 0.2,
+        ]
+    )
+    # 0.380, 0.602, 0.416, 0.563
+    assert selected == dict(zip(SHAPE_COLUMNS, (2, 2, 32, 64), strict=True))
+    assert report["runner_up"]["row"] == 2
+    # (1, 3, 64, 64) is larger, slower and worse than (2, 2, 32, 64).
+    assert table["is_pareto"].tolist() == [True, True, False, True]
+    assert report["guarantee"]["epsilon"] == 0.0
+    assert (report["num_candidates"], report["num_trained"], report["num_over_caps"]) == (4, 4, 0)
+    assert report["error_measure"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({"answer": "smallest_error"}, 2),
+        ({"answer": "smallest_error", "caps": {"max_latency_ms": 4.0}}, 4),
+        ({"answer": "smallest_error", "caps": {"max_parameters": 150}}, 3),
+        ({"answer": "pareto_front"}, 4),
+        ({"caps": {"max_error": 0.25}}, 2),
+    ],
+)
+def test_answers_and_caps_lead_to_other_rows(recorded, changes, row):
+    search, space, maximum, counts, errors = replayed(recorded, **changes)
+    table, _, _ = select_recorded(space, errors, maximum, counts, search)
+    assert table.loc[table["is_selected"], "row"].tolist() == [row]
+
+
+def test_recorded_standard_errors_are_noise_and_their_gaps_are_none(recorded):
+    noisy = recorded.assign(error_standard_error=[0.1, 0.0, 0.1, np.nan])
+    search, space, maximum, counts, errors = replayed(noisy)
+    _, _, report = select_recorded(space, errors, maximum, counts, search)
+    assert errors["error_standard_error"].tolist() == [0.0, 0.1, 0.0, 0.1]
+    # 0.602 against 0.563, with noises of 0.201 and 0.281.
+    assert report["is_distinguishable"] is False
+
+
+def test_strategies_are_compared_at_several_budgets_on_parts_of_the_table():
+    table = RecordedCandidatesDataset(filepath=str(PROJECT / "tests/datasets/recorded_candidates.csv")).load()
+    search = recorded_parameters()
+    space, maximum, _ = order_recorded(table, search)
+    comparison = compare_strategies(space, maximum, search)
+    assert list(comparison) == ["strategy", "trainings", "statistic", "mean", "lower", "upper"]
+    assert set(comparison["strategy"]) == set(STRATEGIES) - {"exhaustive"}
+    # Parts have 16 of the 26 rows; the budgets are 2, 3 and 5.
+    drawn = comparison[(comparison["strategy"] == "random") & (comparison["statistic"] == "w")]
+    assert drawn["trainings"].tolist() == [2.0, 3.0, 5.0]
+    assert comparison["statistic"].value_counts().to_dict() == {"hypervolume": 12, "w": 12}
+    assert comparison["mean"].between(0, 1).all()
+    assert (comparison["lower"] <= comparison["upper"]).all()
+
+
+def test_a_comparison_is_the_same_every_time(recorded):
+    search = recorded_parameters()
+    space, maximum, _ = order_recorded(recorded, search)
+    pd.testing.assert_frame_equal(
+        compare_strategies(space, maximum, search), compare_strategies(space, maximum, search)
+    )
