@@ -66,6 +66,24 @@ def test_candidates_that_are_not_ranked_were_trained_and_found_nothing():
     assert guarantee(problem, trained({1: 0.4, 2: 0.25}), unranked=[2]).epsilon == pytest.approx(1 - 0.32 / 0.81)
 
 
+def test_a_trained_candidate_better_than_the_maximum_point_takes_its_place_as_the_lowest_error():
+    # T has 0.5, the second trained one 0.4 +- 0.01: an untrained one that none contains may have 0.38.
+    problem = chain(10, 20, 30, maximum_error=0.5, heads=[9, 1, 2])
+    bound = guarantee(problem, trained({1: 0.6, 2: 0.4}, standard_error=0.01))
+    assert bound.bound_index == 0
+    assert bound.bound == pytest.approx(0.81 * 0.5 / 0.38)
+    assert bound.num_beating_maximum == 1
+    assert guarantee(problem, trained({1: 0.6, 2: 0.49}, standard_error=0.01)).num_beating_maximum == 0
+
+
+def test_the_law_among_candidates_is_enough_where_the_maximum_point_is_not_the_best():
+    errors = np.array([4.9, 4.8, 4.7, 4.5, 4.3, 4.2, 4.05])
+    problem = chain(10, 12, 14, 16, 18, 20, 22, maximum_error=5.0)
+    bound = guarantee(problem, trained({index: errors[index] for index in (0, 3, 5, 6)}))
+    w = problem.w(np.arange(7), errors)
+    assert w[[0, 3, 5, 6]].max() >= (1 - bound.epsilon) * w.max()
+
+
 def test_the_bound_of_a_candidate_that_none_contains_is_that_of_the_maximum_point():
     # One more head than anyone trained.
     problem = chain(10, 20, 30, 40, 50, heads=[9, 1, 2, 3, 4])
@@ -81,7 +99,7 @@ def test_partial_trainings_count_as_untrained():
 
 
 def test_when_all_are_trained_nothing_can_be_missed():
-    assert guarantee(chain(10, 20, 50), trained({0: 0.9, 1: 0.4, 2: 0.3})) == Guarantee(None, 0.0, 0.0, None, 3, 0)
+    assert guarantee(chain(10, 20, 50), trained({0: 0.9, 1: 0.4, 2: 0.3})) == Guarantee(None, 0.0, 0.0, None, 3, 0, 0)
 
 
 @pytest.mark.parametrize("parameters", [100.0, 110.0])

@@ -10,7 +10,7 @@ from bort_kedro.core.hypervolume import hypervolume
 from bort_kedro.core.replay import Recorded
 from bort_kedro.core.scoring import MaximumPoint, front_layers
 from bort_kedro.core.search_loop import run_search
-from bort_kedro.core.strategies import STRATEGIES, Outcome, SearchProblem, Trial, build_strategy
+from bort_kedro.core.strategies import STRATEGIES, Outcome, SearchProblem, Trial, build_strategy, surrogate
 from bort_kedro.core.strategies.halving import RUNG_SHARES, rung_sizes
 from bort_kedro.core.strategies.partition import representatives
 from bort_kedro.core.strategies.surrogate import expected_w_gain
@@ -280,6 +280,38 @@ def test_picks_of_the_surrogate_take_turns_between_the_largest_w_and_the_widest_
     volumes = [hypervolume(points[[*known, by_w, index]], 1.1 * worst - 0.1 * best) for index in range(len(points))]
     asked = strategy.ask({index: Outcome(float(errors[index])) for index in known})
     assert {trial.index for trial in asked} == {by_w, int(np.argmax(volumes))}
+
+
+def test_surrogate_looks_for_the_front_alone_where_no_largest_w_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(surrogate, "expected_w_gain", lambda *given: asked.append(given) or expected_w_gain(*given))
+    for seeks_w, calls in ((True, 2), (False, 0)):
+        problem = problem_of(GRID, 8, trials_per_round=4, seeks_w=seeks_w)
+        all_rounds(build_strategy("surrogate", problem), recorded_of(problem))
+        # Each ask is made twice.
+        assert len(asked) == 2 * calls
+        asked.clear()
+
+
+def test_candidates_on_the_plateau_teach_the_surrogate_nothing():
+    problem = problem_of(GRID, 8, trials_per_round=2)
+    first = representatives(len(GRID), budget=4)
+    errors = planted_error(problem.shapes)
+    learned = {index: Outcome(float(errors[index])) for index in first[1:]}
+    strategy = build_strategy("surrogate", problem)
+    picks = [strategy.ask(learned | {first[0]: Outcome(error, is_on_plateau=True)}) for error in (9.0, 1e-3)]
+    assert picks[0] == picks[1]
+
+
+def test_candidates_on_the_plateau_are_the_first_to_be_dropped_and_the_smallest_is_not_spared():
+    problem = problem_of(GRID[:18], 4)
+    members = representatives(18, budget=rung_sizes(18, budget=4)[0])
+    keeps = rung_sizes(18, budget=4)[1]
+    flat = {index: Outcome(5.0 - 0.001 * index, RUNG_SHARES[0], is_on_plateau=True) for index in members}
+    learned = members[0]
+    wanted = build_strategy("successive_halving", problem).ask(flat | {learned: Outcome(4.0, RUNG_SHARES[0])})
+    # The one that learned, and of the others those of the lowest errors, which are the largest here.
+    assert [trial.index for trial in wanted] == sorted([learned, *members[-(keeps - 1) :]])
 
 
 def test_the_regression_of_the_surrogate_knows_the_maximum_point_where_it_is_a_network(monkeypatch):

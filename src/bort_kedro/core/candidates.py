@@ -28,7 +28,7 @@ def problem_of(
     *,
     measure: str,
     is_network: bool = True,
-    **settings: int,
+    **settings: Any,
 ) -> SearchProblem:
     """The space as the strategies see it.
 
@@ -37,7 +37,7 @@ def problem_of(
         maximum_point: ``parameters``, ``cost`` and the measure of T.
         measure: ``error`` or ``loss``.
         is_network: Whether T was trained; a point made up above a recorded table was not.
-        settings: ``budget``, ``seed`` and ``trials_per_round`` of `SearchProblem`.
+        settings: ``budget``, ``seed``, ``trials_per_round`` and ``seeks_w`` of `SearchProblem`.
     """
     return SearchProblem(
         shapes=search_space[list(SHAPE_COLUMNS)].to_numpy(np.int64),
@@ -51,7 +51,13 @@ def problem_of(
 
 def maximum_of(maximum_point: Mapping[str, Any], measure: str) -> MaximumPoint:
     """T in the measure that W takes."""
-    return MaximumPoint(maximum_point["parameters"], maximum_point["cost"], maximum_point[measure])
+    noise = maximum_point.get(f"{measure}_standard_error")
+    return MaximumPoint(
+        maximum_point["parameters"],
+        maximum_point["cost"],
+        maximum_point[measure],
+        standard_error=0.0 if noise is None or np.isnan(noise) else noise,
+    )
 
 
 def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> pd.DataFrame:

@@ -16,11 +16,13 @@ class MaximumPoint:
         parameters: p(T).
         cost: i(T), in the unit of the candidates' cost: operations or milliseconds.
         error: e(T), of the same measure as the candidates'.
+        standard_error: Of ``error``; 0 where it is unknown.
     """
 
     parameters: float
     cost: float
     error: float
+    standard_error: float = 0.0
 
 
 def size_factor(

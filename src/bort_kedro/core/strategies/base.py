@@ -33,11 +33,14 @@ class Outcome:
         error: e of the candidate, whichever measure W takes, above 0.
         share: Share of the full training it was measured after.
         standard_error: Of ``error``; 0 where it is unknown.
+        is_on_plateau: Whether it learned no more than the most frequent token: its error then says nothing of the
+            shape, and it is never chosen.
     """
 
     error: float
     share: float = 1.0
     standard_error: float = 0.0
+    is_on_plateau: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class SearchProblem:
         budget: Full short trainings that a strategy may spend, 1 or more.
         seed: Of strategies that draw at random.
         trials_per_round: Trials that are asked for together, by strategies that learn from results.
+        seeks_w: Whether the largest W is asked for, rather than the front or a point of it.
     """
 
     shapes: NDArray[np.integer]
@@ -63,6 +67,7 @@ class SearchProblem:
     maximum_shape: tuple[int, ...] | None = None
     seed: int = 0
     trials_per_round: int = 1
+    seeks_w: bool = True
 
     def __len__(self) -> int:
         return len(self.shapes)

@@ -44,8 +44,9 @@ def rung_sizes(num_candidates: int, *, budget: int) -> list[int]:
 class SuccessiveHalving(Strategy):
     """Train evenly spaced candidates for a ninth of the steps, the better third to a third, the best to the end.
 
-    Better is: on an earlier Pareto layer of (parameters, cost, error); within a layer, of larger W (our decision,
-    docs/decisions/0007-strategies.md). Only candidates trained to the end are ranked when the search is over.
+    Better is: on an earlier Pareto layer of (parameters, cost, error); within a layer, of larger W; those still on
+    the unigram plateau come last, by error alone (our decision, docs/decisions/0007-strategies.md). Only candidates
+    trained to the end are ranked when the search is over.
 
     References:
         Jamieson and Talwalkar 2016, arXiv 1502.07943, algorithm 1.
@@ -71,7 +72,11 @@ class SuccessiveHalving(Strategy):
         if ahead:
             return ahead
         errors = np.array([outcomes[index].error for index in members])
-        order = np.lexsort((-self.problem.w(members, errors), self._layers(members, errors)))
+        on_plateau = np.array([outcomes[index].is_on_plateau for index in members])
+        # On the plateau all errors are alike, and the smallest would win for its size alone.
+        worth = np.where(on_plateau, errors, -self.problem.w(members, errors))
+        layers = np.where(on_plateau, 0, self._layers(members, errors))
+        order = np.lexsort((worth, layers, on_plateau))
         return sorted(members[place] for place in order[: self._sizes[rung + 1]])
 
     def _layers(self, members: list[int], errors: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -22,10 +22,11 @@ class Surrogate(Strategy):
     """Train the middle of intervals first; then, pick by pick, whoever promises most.
 
     A ridge regression of the error on the logarithm of the shape, refitted before every round, predicts the
-    untrained; parameters and cost are exact, and T, which is trained anyway, is one of its points. Picks take turns:
-    one widens the Pareto front (expected gain of the hypervolume of log parameters, log cost and error), the next
-    looks for the largest W (expected gain of W). Within a round, a candidate picked is believed to turn out as
-    predicted while the next is picked.
+    untrained; parameters and cost are exact, and T, which is trained anyway, is one of its points. Picks widen the
+    Pareto front most in expectation (gain of the hypervolume of log parameters, log cost and error); where the
+    largest W is asked for, every second one looks for that instead (expected gain of W). Within a round, a candidate
+    picked is believed to turn out as predicted while the next is picked. Candidates on the unigram plateau teach
+    nothing, unless all are on it.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the error as a function of the shape; the rest is our decision,
@@ -43,22 +44,24 @@ class Surrogate(Strategy):
         return [Trial(index) for index in sorted(self._picks(outcomes, count))] if count else []
 
     def _picks(self, outcomes: Mapping[int, Outcome], count: int) -> list[int]:
-        known = sorted(outcomes)
+        tried = sorted(outcomes)
+        known = [index for index in tried if not outcomes[index].is_on_plateau] or list(tried)
         errors = [outcomes[index].error for index in known]
         mean, deviation = self._model(known, errors).predict(self.problem.shapes)
         reference = self._reference(np.array(errors))
-        for number in range(len(known), len(known) + count):
-            if number % 2:
+        for number in range(len(tried), len(tried) + count):
+            if number % 2 or not self.problem.seeks_w:
                 points = np.column_stack([self._costs[known], errors])
                 gain = expected_gain(self._costs, mean, deviation, points, reference)
             else:
                 best = self.problem.w(known, np.array(errors)).max()
                 gain = expected_w_gain(self.problem.w(np.arange(len(mean)), mean), deviation / mean, float(best))
-            gain[known] = -np.inf
+            gain[tried] = -np.inf
             pick = int(np.argmax(gain))
-            known.append(pick)
+            for trained in (tried, known):
+                trained.append(pick)
             errors.append(float(mean[pick]))
-        return known[len(outcomes) :]
+        return tried[len(outcomes) :]
 
     def _model(self, known: list[int], errors: list[float]) -> ErrorModel:
         shapes = self.problem.shapes[known]
