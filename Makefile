@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Of bench-corpora.
+CORPUS ?=
+NAME ?= other
 
 # MLflow warns of a type hint in a plugin of Kedro; nobody here can add it.
 export PYTHONWARNINGS := ignore::UserWarning:mlflow.pyfunc.utils.data_validation
@@ -52,8 +55,8 @@ bench-search: install ## Train a small space whole and hold every strategy again
 bench-published-space: install ## Rank the published choice in the published space
 	@$(BIN)/python benchmarks/published_space.py
 
-bench-corpora: install ## Search the small space on another corpus too; CORPUS='folder/*' names its files
-	@$(BIN)/python benchmarks/corpora.py "$(CORPUS)"
+bench-corpora: install ## Search the small space on another corpus too; CORPUS='texts/*.txt' NAME=texts
+	@$(BIN)/python benchmarks/corpora.py "$(CORPUS)" --name "$(NAME)"
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

@@ -65,10 +65,12 @@ def crossed(errors: dict[str, pd.DataFrame], parameters: Parameters, measure: st
 def main() -> None:
     """Train the space on both corpora, as far as that is not done yet, and compare."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("corpus", help="files of the other corpus, such as 'texts/*.txt'")
+    arguments.add_argument("corpus", nargs="?", default="", help="files of the other corpus, such as 'texts/*.txt'")
     arguments.add_argument("--name", default="other", help="what the page calls it")
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
     given = arguments.parse_args()
+    if not given.corpus:
+        arguments.exit(2, "Name the other corpus: make bench-corpora CORPUS='texts/*.txt' NAME=texts\n")
     parameters = bench_parameters()
     measure = parameters.search.error_measure
     texts = {
@@ -117,7 +119,8 @@ def main() -> None:
         ]
     )
     conditions = {"parameters": "conf/bench", "words": words, "seeds": parameters.search.num_seeds}
-    write_page("corpora", "Two corpora", body, figures, conditions)
+    command = f"make bench-corpora CORPUS=... NAME={given.name}"
+    write_page("corpora", "Two corpora", body, figures, conditions, command=command)
 
 
 if __name__ == "__main__":

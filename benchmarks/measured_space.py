@@ -23,7 +23,7 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
 from bort_kedro.training.candidates import ShortTraining, steps_of
-from bort_kedro.training.engines import EngineSettings, Job, run_jobs
+from bort_kedro.training.engines import Engine, EngineSettings, Job, run_jobs
 from bort_kedro.training.pretraining import PretrainingSettings
 
 PROJECT = Path(__file__).parent.parent
@@ -76,8 +76,8 @@ def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path) -> pd
         for seed in range(search.num_seeds)
         for shape, changes in shapes
     ]
-    engine = EngineSettings(search.engine, search.num_workers, search.cluster_address)
-    rows = [row for rows in run_jobs(jobs, engine, description="training every candidate") for row in rows]
+    with Engine(EngineSettings(search.engine, search.num_workers, search.cluster_address)) as engine:
+        rows = [row for rows in run_jobs(jobs, engine, description="training every candidate") for row in rows]
     table = pd.DataFrame(rows).assign(
         is_maximum_point=lambda rows: (rows[list(SHAPE_COLUMNS)] == list(maximum.to_row().values())).all(axis=1)
     )
@@ -100,7 +100,7 @@ class MeasuredSpace:
 
     Args:
         table: Candidates in order, with costs and the errors of the full training.
-        problem: Its measure is the loss.
+        problem: In the measure that was asked for.
         recorded: Errors after every rung.
     """
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +28,9 @@ from overhead import overhead_seconds
 from page import figure, write_page
 from scipy.stats import spearmanr
 
+from bort_kedro.core.guarantee import FEWEST_FOR_RESIDUAL
 from bort_kedro.core.markdown import number, percent, table
-from bort_kedro.core.replay import Recorded, bands, compare, subspaces
+from bort_kedro.core.replay import bands, compare, subspaces
 from bort_kedro.core.shapes import SHAPE_COLUMNS
 from bort_kedro.core.strategies import STRATEGIES
 from bort_kedro.core.strategies.halving import RUNG_SHARES
@@ -48,31 +48,45 @@ SEARCH_SECONDS = {300: 2.0, 30_000: 20.0}
 
 
 def play_all(spaces: Sequence[MeasuredSpace]) -> pd.DataFrame:
-    """Findings of every strategy and budget on the whole space and its parts, by training seed."""
+    """Findings of every strategy and budget on the whole space and its parts, by training seed.
+
+    Only `random` draws, so only it is replayed with several seeds on the whole space.
+    """
     found = []
+    decided = [name for name in COMPARED if name != "random"]
     for training_seed, space in enumerate(spaces):
+        whole = [(space.problem, space.recorded)]
+        redrawn = [(replace(space.problem, seed=seed), space.recorded) for seed in range(PARTS)]
         parts = subspaces(space.problem, space.recorded, count=PARTS, size=PART_SIZE)
-        for kind, pairs in (("whole", _reseeded(space)), ("part", parts)):
+        for kind, names, pairs in (
+            ("whole", decided, whole),
+            ("whole", ["random"], redrawn),
+            ("part", COMPARED, parts),
+        ):
             budgets = [budget for budget in BUDGETS if budget <= len(pairs[0][0])]
-            rows = compare(COMPARED, pairs, budgets=budgets)
+            rows = compare(names, pairs, budgets=budgets)
             found.append(rows.assign(space=kind, training_seed=training_seed))
     findings = pd.concat(found, ignore_index=True)
     return findings.assign(is_within_bound=findings["w_share"] >= 1.0 - findings["epsilon"] - 1e-12)
 
 
-def _reseeded(space: MeasuredSpace) -> list[tuple[Any, Recorded]]:
-    """The whole space with several seeds of the strategies that draw at random."""
-    return [(replace(space.problem, seed=seed), space.recorded) for seed in range(PARTS)]
-
-
 def guarantee_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
     """Whether the stated bound held, strategy by strategy."""
+    # With fewer trainings T alone bounds, which the definition of T makes true.
+    informed = findings[findings["budget"] >= FEWEST_FOR_RESIDUAL]
     rows, figures = [], []
-    for name, group in findings.groupby("strategy", sort=False):
+    for name, group in informed.groupby("strategy", sort=False):
         held, runs = int(group["is_within_bound"].sum()), len(group)
-        lowest, least_stated = group["w_share"].min(), (1 - group["epsilon"]).min()
+        stated = 1 - group["epsilon"]
         rows.append(
-            [f"`{name}`", f"{held} of {runs}", percent(least_stated), percent(lowest), percent(group["w_share"].mean())]
+            [
+                f"`{name}`",
+                f"{held} of {runs}",
+                f"{percent(stated.min())} to {percent(stated.max())}",
+                percent(stated.mean()),
+                percent(group["w_share"].min()),
+                percent(group["w_share"].mean()),
+            ]
         )
         target = 1.0 if name == "fptas" else None
         figures.append(
@@ -84,10 +98,12 @@ def guarantee_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
                 met=None if target is None else held == runs,
             )
         )
-    header = ["strategy", "within its bound", "lowest bound stated", "lowest share of the best W", "mean share"]
+    header = ["strategy", "within its bound", "bounds stated", "mean", "lowest share of the best W", "mean"]
     text = (
         "Each search states, from its own trainings alone, which share of the largest W of the space it has at least "
-        "(`core/guarantee.py`, docs/decisions/0006). Every candidate was trained, so the statement can be checked.\n\n"
+        "(`core/guarantee.py`, docs/decisions/0006). Every candidate was trained, so the statement can be checked: on "
+        f"the whole space and its parts, every seed, budgets of {FEWEST_FOR_RESIDUAL} and more. Parts of one space "
+        "share candidates, so these are not as many independent searches.\n\n"
     )
     return text + table(header, rows), figures
 
@@ -96,46 +112,28 @@ def half_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
     """The surrogate with half the trainings against the published scheme, pair by pair."""
     rows, figures = [], []
     for kind, budget in itertools.product(("whole", "part"), FPTAS_BUDGETS):
-        own = findings[(findings["space"] == kind) & (findings["strategy"] == "fptas") & (findings["budget"] == budget)]
-        half = findings[
-            (findings["space"] == kind) & (findings["strategy"] == "surrogate") & (findings["budget"] == budget // 2)
-        ]
-        pair = own.merge(half, on=["training_seed", "seed"], suffixes=("", "_half"))
-        cells = [f"{kind} space, {len(pair)} pairs" if kind == "part" else "whole space", f"{budget // 2} / {budget}"]
-        for column, title in (("w_share", "W"), ("hypervolume_share", "hypervolume")):
+        of_kind = findings[findings["space"] == kind]
+        own = of_kind[(of_kind["strategy"] == "fptas") & (of_kind["budget"] == budget)]
+        half = of_kind[(of_kind["strategy"] == "surrogate") & (of_kind["budget"] == budget // 2)]
+        keys = ["training_seed"] if kind == "whole" else ["training_seed", "seed"]
+        pair = own.merge(half, on=keys, suffixes=("", "_half"))
+        cells = [f"{kind}, {len(pair)} pairs", f"{budget // 2} / {budget}"]
+        for column, title in (("w_share", "best W"), ("hypervolume_share", "hypervolume")):
             difference = pair[f"{column}_half"] - pair[column]
             by_seed = difference.groupby(pair["training_seed"]).mean()
-            error = float(by_seed.std(ddof=1) / np.sqrt(len(by_seed))) if len(by_seed) > 1 else float("nan")
-            mean = float(difference.mean())
-            cells += [
-                percent(pair[f"{column}_half"].mean()),
-                percent(pair[column].mean()),
-                f"{100 * mean:+.1f} ± {100 * error:.1f}",
-            ]
-            if kind == "part":
-                figures.append(
-                    figure(
-                        f"surrogate with {budget // 2} trainings minus fptas with {budget}: share of the best {title}",
-                        mean,
-                        "share",
-                        target=0.0 if column == "w_share" else None,
-                        met=mean >= 0.0 if column == "w_share" else None,
-                    )
-                )
+            error = float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
+            mean, not_worse = float(difference.mean()), float((difference >= 0).mean())
+            values = percent(pair[f"{column}_half"].mean()), percent(pair[column].mean())
+            cells += [" / ".join(values), f"{100 * mean:+.1f} ± {100 * error:.1f}", percent(not_worse)]
+            name = (
+                f"surrogate with {budget // 2} trainings minus fptas with {budget}, {kind} space: share of the {title}"
+            )
+            figures.append(figure(name, mean, "share", target=0.0, met=mean >= 0.0))
         rows.append(cells)
-    header = [
-        "space",
-        "trainings",
-        "W, surrogate",
-        "W, fptas",
-        "difference",
-        "hypervolume, surrogate",
-        "fptas",
-        "difference",
-    ]
+    header = ["space", "trainings", "W", "difference", "not worse", "hypervolume", "difference", "not worse"]
     text = (
         "`surrogate` with half as many trainings as `fptas`, both as shares of the best there was. Standard errors "
-        "are over the training seeds.\n\n"
+        "are over the training seeds; a difference counts as met where its mean is not below zero.\n\n"
     )
     return text + table(header, rows), figures
 

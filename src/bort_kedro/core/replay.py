@@ -51,21 +51,22 @@ class Finding:
         w_share: Largest W found over the largest of the space.
         hypervolume_share: Hypervolume of what was trained over that of the whole space.
         epsilon: The guarantee given before the rest was looked at; the W found is at least 1 - epsilon of the best.
+            None where it was not asked for.
     """
 
     cost: float
     w_share: float
     hypervolume_share: float
-    epsilon: float
+    epsilon: float | None
 
 
-def play(name: str, problem: SearchProblem, recorded: Recorded) -> Finding:
+def play(name: str, problem: SearchProblem, recorded: Recorded, *, with_guarantee: bool = True) -> Finding:
     """Run a strategy on recorded errors and compare with the best of the space."""
     trace = run_search(build_strategy(name, problem), recorded)
-    return judge(trace, problem, recorded)
+    return judge(trace, problem, recorded, with_guarantee=with_guarantee)
 
 
-def judge(trace: SearchTrace, problem: SearchProblem, recorded: Recorded) -> Finding:
+def judge(trace: SearchTrace, problem: SearchProblem, recorded: Recorded, *, with_guarantee: bool = True) -> Finding:
     """What a search found, as shares of what there was to find.
 
     The hypervolume is that of (log parameters, log cost, error) scaled to the ranges of the space, with the
@@ -79,7 +80,7 @@ def judge(trace: SearchTrace, problem: SearchProblem, recorded: Recorded) -> Fin
         cost=trace.cost,
         w_share=float(w[finished].max() / w.max()),
         hypervolume_share=hypervolume(points[finished], reference) / hypervolume(points, reference),
-        epsilon=guarantee(problem, trace.outcomes).epsilon,
+        epsilon=guarantee(problem, trace.outcomes).epsilon if with_guarantee else None,
     )
 
 
@@ -91,7 +92,11 @@ def _scaled(problem: SearchProblem, errors: NDArray[np.floating]) -> NDArray[np.
 
 
 def compare(
-    names: Sequence[str], spaces: Sequence[tuple[SearchProblem, Recorded]], *, budgets: Sequence[int]
+    names: Sequence[str],
+    spaces: Sequence[tuple[SearchProblem, Recorded]],
+    *,
+    budgets: Sequence[int],
+    with_guarantee: bool = True,
 ) -> pd.DataFrame:
     """Every strategy with every budget on every space.
 
@@ -99,6 +104,7 @@ def compare(
         names: Of strategies.
         spaces: A problem and its errors for each seed; the problem's own budget is replaced.
         budgets: Full trainings.
+        with_guarantee: Whether each search states its bound, which costs a regression.
 
     Returns:
         One row each: ``strategy``, ``budget``, ``seed`` (the place in ``spaces``) and the fields of `Finding`.
@@ -108,7 +114,7 @@ def compare(
             "strategy": name,
             "budget": budget,
             "seed": seed,
-            **vars(play(name, replace(problem, budget=budget), recorded)),
+            **vars(play(name, replace(problem, budget=budget), recorded, with_guarantee=with_guarantee)),
         }
         for name in names
         for budget in budgets
