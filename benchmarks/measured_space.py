@@ -53,8 +53,8 @@ def tokens_of(raw_corpus: pd.DataFrame, parameters: Parameters) -> Tokens:
     return Tokens(tokens.vocabulary, tokens.splits, fingerprint)
 
 
-def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path) -> pd.DataFrame:
-    """Errors of every candidate and of T, with every seed.
+def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path, *, first_seed: int = 0) -> pd.DataFrame:
+    """Errors of every candidate and of T, with as many seeds from the first as the parameters say.
 
     Finished trainings are kept in the folder and not repeated, so a benchmark that was stopped goes on.
 
@@ -73,7 +73,7 @@ def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path) -> pd
     ]
     jobs = [
         Job(f"{shape.identifier}, seed {seed}", _train_one, (training, shape, changes, seed))
-        for seed in range(search.num_seeds)
+        for seed in range(first_seed, first_seed + search.num_seeds)
         for shape, changes in shapes
     ]
     with Engine(EngineSettings(search.engine, search.num_workers, search.cluster_address)) as engine:

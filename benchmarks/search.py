@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from measured_space import (
-    EMBEDDED,
     PACKAGES,
     PROJECT,
     MeasuredSpace,
@@ -44,6 +43,8 @@ BUDGETS = (2, 3, 4, 6, 8, 9, 12, 18, 24)
 # Random parts of the space, for each training seed: a space of 36 alone says little of spaces.
 PARTS, PART_SIZE = 20, 24
 MINUTES_ALLOWED = 15.0
+# Strategies and the bound were shaped on trainings of seeds 0 to 2; they are judged on others.
+FIRST_SEED = 100
 SEARCH_SECONDS = {300: 2.0, 30_000: 20.0}
 
 
@@ -193,7 +194,7 @@ def draw(findings: pd.DataFrame) -> str:
 def noise_section(errors: pd.DataFrame, parameters: Parameters, measure: str) -> tuple[str, list[dict]]:
     """Who wins, how much luck there is in it, and how well an early error ranks."""
     spaces = spaces_of(errors, parameters, measure=measure)
-    rows = [[f"seed {seed}", *_named(space)] for seed, space in enumerate(spaces)]
+    rows = [[f"seed {space.problem.seed}", *_named(space)] for space in spaces]
     rows.append(["mean of the seeds", *_named(mean_space(errors, parameters, measure=measure))])
     candidates = errors[~errors["is_maximum_point"]]
     full = candidates[candidates["share"] == 1.0].pivot_table(index=list(SHAPE_COLUMNS), columns="seed", values=measure)
@@ -250,7 +251,8 @@ def timed_training(parameters: Parameters, states: Path) -> tuple[pd.DataFrame, 
     clock = states / "seconds.txt"
     is_fresh = not states.exists()
     began = time.perf_counter()
-    errors = train_all(tokens_of(InstalledDocumentationDataset(PACKAGES).load(), parameters), parameters, states)
+    tokens = tokens_of(InstalledDocumentationDataset(PACKAGES).load(), parameters)
+    errors = train_all(tokens, parameters, states, first_seed=FIRST_SEED)
     if is_fresh:
         clock.write_text(f"{time.perf_counter() - began:.1f}\n")
     return errors, float(clock.read_text()) if clock.exists() else None
@@ -260,7 +262,7 @@ def main() -> None:
     """Train what is not trained yet, replay the strategies, write the page."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
-    states = arguments.parse_args().states / EMBEDDED
+    states = arguments.parse_args().states / "search"
     parameters = bench_parameters()
     errors, trained = timed_training(parameters, states)
     began = time.perf_counter()
