@@ -13,6 +13,7 @@ from kedro.pipeline import Node, Pipeline
 
 from bort_kedro import hooks
 from bort_kedro.configuration import activate, check_parameters
+from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 
@@ -54,6 +55,27 @@ def test_mistyped_task_lists_the_built_in_ones(tmp_path):
     message = missing(tmp_path, "libary.examples")
     assert "`libary` is no built-in task (library, order, adjacent)" in message
     assert "params:finetune.tasks" in message
+
+
+def test_a_recorded_table_that_is_missing_is_asked_for_by_path_and_columns(tmp_path):
+    table = RecordedCandidatesDataset(filepath=str(tmp_path / "mine.csv"))
+    catalog = DataCatalog({"recorded_candidates": table})
+    with pytest.raises(MissingInputError) as caught:
+        preflight(tmp_path, pipeline_reading("recorded_candidates"), catalog)
+    assert str(caught.value) == (
+        "This run needs data that is not there yet:\n"
+        f"  - recorded_candidates: no file at {tmp_path / 'mine.csv'}. Put a CSV with the columns layers, heads, "
+        "hidden, intermediate, parameters, latency_ms, error there, or change `filepath` of `recorded_candidates` in "
+        "conf/local/catalog.yml\n"
+        "Run the earliest of these stages first, or `kedro run` for all stages in order."
+    )
+
+
+def test_the_columns_asked_for_are_those_that_the_table_needs(tmp_path):
+    (tmp_path / "empty.csv").write_text("nothing\n1\n")
+    with pytest.raises(DatasetError) as caught:
+        RecordedCandidatesDataset(filepath=str(tmp_path / "empty.csv")).load()
+    assert f"Needed are {', '.join(hooks.RECORDED_COLUMNS)}, each once" in str(caught.value)
 
 
 def test_inputs_that_exist_pass(tmp_path):

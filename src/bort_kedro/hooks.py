@@ -15,6 +15,7 @@ from kedro.framework.hooks import hook_impl
 
 from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
+from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
@@ -38,6 +39,7 @@ MANIFEST_PACKAGES = (
     "pandas",
     "mlflow",
 )
+RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -85,7 +87,7 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         if stage:
             lines.append(f"  - {', '.join(names)}: made by `kedro run --pipelines {stage}`")
         else:
-            lines += [f"  - {_say_who_gives(name)}" for name in names]
+            lines += [f"  - {_say_who_gives(name, catalog)}" for name in names]
     raise MissingInputError(
         "This run needs data that is not there yet:\n"
         + "\n".join(lines)
@@ -114,7 +116,7 @@ def _require_precision(parameters: Parameters) -> None:
             )
 
 
-def _say_who_gives(dataset: str) -> str:
+def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
     """Advice for data that no stage makes."""
     task, _, kind = dataset.rpartition(".")
     if kind == "examples":
@@ -122,6 +124,12 @@ def _say_who_gives(dataset: str) -> str:
             f"{dataset}: `{task}` is no built-in task ({', '.join(BUILTIN_TASKS)}). Mend its name in "
             f"params:finetune.tasks, or give `{dataset}` an entry in conf/local/catalog.yml, as "
             "conf/base/catalog_finetune.yml shows"
+        )
+    entry = catalog.get(dataset)
+    if dataset == "recorded_candidates" and entry is not None:
+        return (
+            f"{dataset}: no file at {entry._describe()['filepath']}. Put a CSV with the columns "
+            f"{', '.join(RECORDED_COLUMNS)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
         )
     if active_parameters().search.error_source == "table":
         return (

@@ -61,16 +61,15 @@ def _relative(path: Path) -> Path:
 
 
 def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, Any]) -> None:
+    import numpy as np
     from rich.table import Table
 
     from bort_kedro.core.shapes import shape_text
 
     trained = table[table["is_trained"]].sort_values("w", ascending=False)
-    best = trained.head(CANDIDATES_SHOWN)
-    which = "Trained candidates" if len(best) == len(trained) else f"The best {len(best)} trained candidates"
-    shown = Table(
-        title=f"{which}, {len(trained)} of {len(table)} trained, by W (* on the Pareto front)", title_justify="left"
-    )
+    is_shown = (np.arange(len(trained)) < CANDIDATES_SHOWN) | trained["is_selected"]
+    best = trained[is_shown]
+    shown = Table(title=_title(num_shown=len(best), trained=trained, table=table, report=report), title_justify="left")
     shown.add_column("shape (D, A, H, I)")
     columns = {name: text for name, text in CANDIDATE_COLUMNS.items() if name in table}
     for name in columns:
@@ -84,26 +83,36 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, A
         console.print(line, highlight=False)
 
 
+def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report: dict[str, Any]) -> str:
+    from bort_kedro.core.report_certainty import done_words, is_recorded
+
+    tried = f"rows {done_words(report)}" if is_recorded(report) else "trained candidates"
+    which = tried.capitalize()
+    if num_shown < len(trained):
+        # The choice need not be among the best by W.
+        which = f"The best {CANDIDATES_SHOWN} {tried}"
+        which += " and the chosen one" if num_shown > CANDIDATES_SHOWN else ""
+    return f"{which}, {len(trained)} of {len(table)}, by W (* on the Pareto front)"
+
+
 def _search_lines(report: dict[str, Any]) -> list[str]:
-    """What the table does not show: baselines, the choice, and how far it may be from the best."""
+    """What the table does not show: baselines, the choice, who comes next, and how far it may be from the best."""
+    from bort_kedro.core.report_certainty import effort_words, guarantee_sentence, runner_up_sentence
+
     lines = []
     if baselines := report["baseline_errors"]:
         lines.append(
             f"Error of the maximum point {report['maximum_point']['error']:.3f}, of the most frequent token "
             f"{baselines['unigram']:.3f}, of the most frequent follower {baselines['bigram']:.3f}."
         )
-    chosen, bound = report["selected"], report["guarantee"]
+    chosen = report["selected"]
     lines.append(
         f"Selected ({report['answer']}): {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, "
         f"hidden size {chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over "
-        f"{report['error_measure']})"
-        + ("." if report["is_distinguishable"] else "; the second-best is within the noise of the measurement.")
+        f"{report['error_measure']})."
     )
-    if bound["bound_shape"] is not None:
-        lines.append(
-            f"Strategy {report['strategy']}, {report['trainings_spent']:g} trainings. The largest W found is at least "
-            f"{100 * (1 - bound['epsilon']):.0f} % of the best in the space, if larger networks err no more."
-        )
+    lines.append(runner_up_sentence(report).replace("**", ""))
+    lines.append(f"Strategy {report['strategy']}, {effort_words(report)}. {guarantee_sentence(report)}")
     return lines
 
 

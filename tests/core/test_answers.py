@@ -140,5 +140,29 @@ def test_one_candidate_and_one_cap_are_named_alone():
     assert str(caught.value) == (
         "None of the 1 trained candidates meets the caps (max_error 0.4). Nearest:\n"
         "  - (1, 2, 64, 128): error 0.5 (over)\n"
-        "Raise the caps under params:search.caps, or give params:search.space shapes that can meet them."
+        "Raise the caps under params:search.caps, train more candidates (params:search.budget) or longer "
+        "(params:search.training.optimization.num_steps), or give params:search.space shapes that can meet them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("caps", "asked", "has", "remedy"),
+    [
+        ({"max_parameters": 5}, "max_parameters 5", "parameters 10 (over)", ""),
+        (
+            {"max_error": 0.4},
+            "max_error 0.4",
+            "error 0.5 (over)",
+            "look up more rows (params:search.budget), ",
+        ),
+    ],
+)
+def test_caps_that_no_row_of_a_table_meets_are_mended_there(caps, asked, has, remedy):
+    with pytest.raises(ConfigurationError) as caught:
+        require_within_caps(sized([10], [1.0], [0.5]), NO_CAPS | caps, what="rows looked up", error_source="table")
+    assert str(caught.value) == (
+        f"None of the 1 rows looked up meets the caps ({asked}). Nearest:\n"
+        f"  - (1, 2, 64, 128): {has}\n"
+        f"Raise the caps under params:search.caps, {remedy}or change the table, or its `where`, in the catalog entry "
+        "`recorded_candidates`."
     )

@@ -8,31 +8,11 @@ import pytest
 from bort_kedro.core.markdown import duration, large, number, percent, table, times
 from bort_kedro.core.paper_claims import CLAIMS
 from bort_kedro.core.report import build_report
-from bort_kedro.core.report_choice import choice_section
+from bort_kedro.core.report_choice import ANSWERS
 from bort_kedro.core.report_sections import verdict
 from bort_kedro.core.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.core.speed import speed_rows
-
-CHOSEN, SECOND, MAXIMUM = BertShape(1, 2, 64, 128), BertShape(2, 2, 64, 64), BertShape(4, 4, 128, 512)
-
-
-def candidate(shape, w, **changes):
-    row = {
-        **shape.to_row(),
-        "parameters": 100_000,
-        "operations": 2_000_000,
-        "latency_ms": 0.75,
-        "error": 0.612,
-        "error_standard_error": 0.004,
-        "loss": 3.1,
-        "loss_standard_error": 0.02,
-        "w": w,
-        "w_standard_error": None if w is None else 0.012,
-        "is_trained": True,
-        "is_pareto": True,
-        "is_selected": False,
-    }
-    return row | changes
+from search_results import CHOSEN, candidates, recorded_search, trained_search
 
 
 def task(name, **changes):
@@ -59,7 +39,6 @@ def task(name, **changes):
 
 @pytest.fixture
 def inputs():
-    maximum = candidate(MAXIMUM, None, parameters=1_000_000, operations=40_000_000, error=0.58)
     model = {
         "accuracy": 0.40,
         "accuracy_standard_error": 0.003,
@@ -88,40 +67,8 @@ def inputs():
             "words": 1_250_000,
             "documents_by_split": {"train": 8000, "test": 1237},
         },
-        "search": {
-            "strategy": "fptas",
-            "budget": 2,
-            "cost": "operations",
-            "answer": "largest_w",
-            "caps": {"max_parameters": None, "max_latency_ms": None, "max_error": None},
-            "error_measure": "error",
-            "num_invalid": 3,
-            "num_over_caps": 0,
-            "baseline_errors": {"unigram": 0.95, "bigram": 0.84},
-            "num_candidates": 24,
-            "num_trained": 2,
-            "trainings_spent": 2.0,
-            "selected": candidate(CHOSEN, 0.541),
-            "runner_up": candidate(SECOND, 0.539),
-            "maximum_point": maximum,
-            "is_distinguishable": True,
-            "sensitivity": [
-                {
-                    "multiple": 4,
-                    "by_error": BertShape(2, 4, 96, 256).to_row(),
-                    "by_loss": BertShape(3, 4, 96, 256).to_row(),
-                }
-            ],
-            "guarantee": {"epsilon": 0.25, "bound": 0.72, "bound_shape": BertShape(3, 4, 96, 256).to_row()},
-            "error_model": {"num_candidates": 2, "rank_correlation": None},
-            "notes": [],
-            "seconds": 125.0,
-        },
-        "candidates": [
-            candidate(SECOND, 0.539),
-            candidate(CHOSEN, 0.541, is_selected=True),
-            candidate(BertShape(2, 2, 32, 64), math.nan, is_trained=False, is_pareto=False),
-        ],
+        "search": trained_search(),
+        "candidates": candidates(),
         "pretraining": {
             "student": model,
             "undistilled": model | {"accuracy": 0.385},
@@ -145,31 +92,6 @@ def test_report_names_the_shape_its_advantages_and_the_corpus(inputs):
     assert "10.0x fewer parameters, does 20.0x fewer operations" in text
     assert "guesses 61.2 ± 0.4 % of the hidden tokens wrong instead of 58.0 ± 0.4 %" in text
     assert "trained 2 of 24 candidates" in text
-
-
-def test_candidates_are_ranked_by_w_without_the_untrained(inputs):
-    text = build_report(**inputs)
-    first = "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.541 ± 0.012 | yes |"
-    second = "| (2, 2, 64, 64) | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | 3.100 | 0.539 ± 0.012 | yes |"
-    assert text.index(first) < text.index(second)
-    assert "(2, 2, 32, 64)" not in text
-
-
-def test_two_best_that_cannot_be_told_apart_are_said_to_be_so(inputs):
-    assert "cannot be told apart" not in build_report(**inputs)
-    inputs["search"]["is_distinguishable"] = False
-    text = build_report(**inputs)
-    assert "**The two best cannot be told apart:** the second best is (2, 2, 64, 64) with W 0.539" in text
-
-
-def test_a_search_with_one_ranked_candidate_names_no_second(inputs):
-    inputs["search"]["runner_up"] = None
-    assert "Only one candidate was ranked" in build_report(**inputs)
-
-
-def test_notes_of_the_search_are_repeated(inputs):
-    inputs["search"]["notes"] = ["T is not the best network yet."]
-    assert "- T is not the best network yet." in build_report(**inputs)
 
 
 def test_a_student_that_wins_is_said_to_beat_its_rivals(inputs):
@@ -222,6 +144,31 @@ def test_costs_add_up(inputs):
     assert "| search: 2 short trainings and the maximum point's | 2 min 5 s |" in text
     # 125 + 100 + 60 + 60 + 2 * 20
     assert "| **sum** | **6 min 25 s** |" in text
+
+
+def test_a_search_of_a_table_costs_look_ups_and_no_time(inputs):
+    text = build_report(**inputs | {"search": recorded_search(num_tried=12, num_trained=3, trainings_spent=4.0)})
+    assert "| search: 12 rows looked up | 0 s |" in text
+    assert "short trainings" not in text
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_question_is_the_one_that_was_asked(inputs, answer):
+    text = build_report(**inputs | {"search": trained_search(answer=answer)})
+    assert (
+        "The search ranks by W, the W-coefficient of de Wynter and Perry (2020), and was asked for "
+        f"{ANSWERS[answer]}. The chosen shape is then pretrained under a larger teacher, fine-tuned on tasks and "
+        "measured."
+    ) in text
+
+
+def test_limits_claim_one_seed_for_scores_alone(inputs):
+    text = build_report(**inputs | {"search": trained_search(num_seeds=3)})
+    assert (
+        "- Standard errors of pretraining and tasks cover the examples drawn, not the seed: each score is that of one "
+        "training. They take the examples of a task as independent, though several may come from one document.\n"
+    ) in text
+    assert "one seed" not in text
 
 
 def test_report_tells_how_to_look_further(inputs):
@@ -289,134 +236,3 @@ def test_summary_gives_measured_ratios_only_where_they_were_measured(inputs):
     text = build_report(**inputs)
     assert "One pass takes 2.00 ms. BERT-base takes 75.0x the time and" in text
     assert re.search(r"BERT-large [\d,]+x the operations\.", text)
-
-
-def test_choice_by_size_of_the_maximum_point_is_shown(inputs):
-    assert "| 4x | (2, 4, 96, 256) | (3, 4, 96, 256) |" in build_report(**inputs)
-
-
-def test_counting_baselines_stand_beside_the_errors_of_the_candidates(inputs):
-    text = build_report(**inputs)
-    assert "| unigram baseline | – | – | – | 95.0 % | – | – | – |" in text
-    assert "| bigram baseline | – | – | – | 84.0 % | – | – | – |" in text
-    assert "3 more combinations cannot be built" in text
-
-
-@pytest.fixture
-def choice(inputs):
-    """The section on the choice, with some of the search report changed."""
-
-    def write(**changes):
-        return choice_section(CHOSEN, inputs["search"] | changes, inputs["candidates"])
-
-    return write
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        ("largest_w", "Asked for was the largest W."),
-        ("smallest_error", "Asked for was the smallest error under the caps."),
-        ("knee", "Asked for was the knee of the Pareto front, where paying more starts to buy little."),
-        ("pareto_front", "Asked for was the whole Pareto front; of its members, the later stages take the one with"),
-    ],
-)
-def test_the_question_is_repeated_before_its_answer(choice, answer, words):
-    assert words in choice(answer=answer)
-
-
-def test_caps_and_those_over_them_are_named(choice):
-    caps = {"max_parameters": 200_000, "max_latency_ms": 1.5, "max_error": None}
-    text = choice(caps=caps, num_over_caps=7)
-    assert "Asked for was the largest W, within max_parameters 200,000, max_latency_ms 1.5." in text
-    assert "7 more are over the caps and were not tried." in text
-    assert "over the caps" not in choice()
-
-
-def test_the_guarantee_names_who_could_have_more(choice):
-    assert (
-        "- The largest W found is at least 75.0 % of the largest of the space, if no network has a higher error than "
-        "one it contains: of those not trained, (3, 4, 96, 256) could have most, 0.720."
-    ) in choice()
-
-
-def test_a_space_that_was_trained_whole_needs_no_guarantee(choice):
-    text = choice(guarantee={"epsilon": 0.0, "bound": 0.0, "bound_shape": None})
-    assert "- Every candidate was trained, so none was overlooked." in text
-    assert "could have most" not in text
-
-
-def test_the_regression_is_judged_only_where_it_can_be(choice):
-    assert "A regression" not in choice()
-    assert "fitted to 5 candidates, ranks those left out of it with a correlation of 0.83" in choice(
-        error_model={"num_candidates": 5, "rank_correlation": 0.831}
-    )
-
-
-def test_the_luck_of_seeds_is_said_to_be_covered_or_not(choice):
-    assert "trained with one seed; the standard errors do not cover its luck" in choice(num_seeds=1)
-    assert "Errors are means over 3 seeds, and their spread is in the standard errors." in choice(num_seeds=3)
-
-
-def test_latency_is_said_to_be_modelled_and_how_well(choice):
-    calibration = {
-        "num_measured": 5,
-        "rank_correlation": 0.9,
-        "median_relative_residual": 0.125,
-        "largest_relative_residual": 0.5,
-    }
-    assert (
-        "- Latency was measured for 5 shapes, the maximum point among them, and modelled from operations for the rest. "
-        "Shapes left out of the model are ranked with a correlation of 0.90 and missed by 12.5 % in the median, 50.0 % "
-        "at worst."
-    ) in choice(latency_calibration=calibration)
-    assert "- Latency was measured for 2 shapes, too few to judge the model of the rest." in choice(
-        latency_calibration=calibration | {"num_measured": 2, "rank_correlation": None}
-    )
-
-
-def test_the_growth_condition_and_every_death_of_a_worker_are_told(choice):
-    text = choice(
-        growth_check={"holds": True, "sentence": "The condition holds."},
-        worker_restarts=[{"jobs": "D1, set 0, seed 0; D2, set 0, seed 0", "reason": "TerminatedWorkerError: gone"}],
-    )
-    assert "- The condition holds.\n" in text
-    assert "- A worker died (TerminatedWorkerError: gone); started again: D1, set 0, seed 0; D2, set 0, seed 0." in text
-
-
-def test_parts_of_the_choice_stand_beside_those_of_the_maximum_point_and_add_up(choice, inputs):
-    parts = {
-        "embedding_parameters": 60_000,
-        "layer_parameters": 35_000,
-        "head_parameters": 5_000,
-        "pooler_parameters": 4_000,
-        "embedding_operations": 10_000,
-        "head_operations": 500_000,
-        "pooler_operations": 8_000,
-    }
-    text = choice(
-        selected=inputs["search"]["selected"] | parts,
-        maximum_point=inputs["search"]["maximum_point"] | parts,
-        sizes={"vocabulary_size": 600, "max_positions": 64, "sequence_length": 16},
-    )
-    assert "The choice part by part, for one sequence of 16 tokens:" in text
-    assert "| layers | 35.0 k | 2.00 M | 35.0 k | 40.0 M |" in text
-    # 60 + 35 + 5 + 4 thousand parameters; 0.01 + 2 + 0.5 + 0.008 and 0.01 + 40 + 0.5 + 0.008 million operations.
-    assert "| **all of these** | 104 k | 2.52 M | 104 k | 40.5 M |" in text
-    assert "part by part" not in choice()
-
-
-def test_a_recorded_table_without_losses_is_reported_without_them(choice, inputs):
-    def bare(row):
-        return {name: value for name, value in row.items() if not name.startswith("loss")}
-
-    rows = {name: bare(inputs["search"][name]) for name in ("selected", "maximum_point")}
-    shown = [{"multiple": 1, "by_error": CHOSEN.to_row()}]
-    text = choice_section(
-        CHOSEN,
-        inputs["search"] | rows | {"baseline_errors": {}, "sensitivity": shown},
-        [bare(row) for row in inputs["candidates"]],
-    )
-    assert "nats" not in text
-    assert "| Size of T | by error rate |\n| :--- | ---: |\n| 1x | (1, 2, 64, 128) |" in text
-    assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 61.2 ± 0.4 % | – | 0.541 ± 0.012 | yes |" in text

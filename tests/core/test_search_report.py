@@ -18,7 +18,10 @@ SETTINGS = {
     "cost": "operations",
     "answer": "largest_w",
     "error_measure": "error",
+    "error_source": "training",
     "caps": NO_CAPS,
+    "num_seeds": 1,
+    "hyperparameter_sets": ({},),
     # Of no concern here, as in the dumped parameters.
     "num_workers": 2,
 }
@@ -101,9 +104,19 @@ def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
     assert report["seconds"] == 17.5
     assert report["notes"] == []
     assert report["maximum_point"] == MAXIMUM_POINT
-    assert {name: report[name] for name in ("strategy", "budget", "cost", "answer", "caps", "error_measure")} == {
-        name: value for name, value in SETTINGS.items() if name != "num_workers"
-    }
+    repeated = ("strategy", "budget", "cost", "answer", "caps", "error_measure", "error_source")
+    assert {name: report[name] for name in repeated} == {name: SETTINGS[name] for name in repeated}
+    assert report["is_network"] is True
+    assert report["num_better_than_maximum"] == 0
+
+
+def test_trainings_are_counted_with_every_seed_and_hyperparameter_set():
+    errors = trials([0, 5, 1], [0.93, 0.35, 0.5], [1.0, 1 / 3, 1.0])
+    repeats = {"num_seeds": 3, "hyperparameter_sets": ({}, {"dropout": 0.1})}
+    # Two trainings and a third of one, six times.
+    assert conclusion(errors, **repeats)[2]["trainings_spent"] == 14.0
+    # A table is looked up once, whatever the parameters of trainings say.
+    assert conclusion(errors, **repeats, error_source="table")[2]["trainings_spent"] == pytest.approx(2.333)
 
 
 def test_the_report_of_a_toy_search_bounds_what_was_missed():
@@ -117,6 +130,7 @@ def test_the_report_of_a_toy_search_bounds_what_was_missed():
         "bound_shape": SHAPES[2],
         "num_comparable": 3,
         "num_violations": 0,
+        "num_beating_maximum": 0,
     }
     _, _, report = conclusion(trials(range(6), [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]))
     assert (report["guarantee"]["epsilon"], report["guarantee"]["bound_shape"]) == (0.0, None)
@@ -155,11 +169,12 @@ def test_a_recorded_table_without_baselines_and_losses_is_concluded_likewise():
     found = trials([0, 3], [0.99, 0.96])[columns].assign(error_standard_error=0.0)
     point = {name: value for name, value in MAXIMUM_POINT.items() if not name.startswith(("loss", "seconds"))}
     point |= {"error_standard_error": float("nan"), "is_network": False}
-    table, shape, report = conclusion(found, space=recorded, maximum_point=point, baselines={})
+    table, shape, report = conclusion(found, space=recorded, maximum_point=point, baselines={}, error_source="table")
     assert shape == SHAPES[0]
     np.testing.assert_array_equal(table["error"], [0.99, np.nan, np.nan, 0.96, np.nan, np.nan])
     assert report["sensitivity"][0] == {"multiple": 1, "by_error": SHAPES[0]}
     assert report["maximum_point"]["error_standard_error"] is None
+    assert (report["error_source"], report["is_network"]) == ("table", False)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
@@ -190,22 +205,68 @@ def test_candidates_on_the_plateau_are_counted_and_named():
 
 
 def test_candidates_better_than_the_maximum_point_are_noted():
-    _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.25, 0.29]))
+    errors = trials([0, 1, 3], [0.9, 0.25, 0.29])
+    _, _, report = conclusion(errors)
+    assert report["num_better_than_maximum"] == 2
     assert report["notes"] == [
         "2 candidate(s) had a lower error than the maximum point after the same number of steps (best 0.250 against "
         "0.300): T is not the best network of the family yet, as its definition asks; train longer or choose another "
         "maximum point."
     ]
+    assert conclusion(errors, error_source="table")[2]["notes"] == [
+        "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): T is not the best network of "
+        "the table, as its definition asks; choose another maximum point."
+    ]
 
 
 def test_a_broken_order_of_errors_is_noted():
-    table = pd.DataFrame({"error": [0.9], "is_on_plateau": [False], "is_trained": [True]})
-    bound = Guarantee(0.01, 0.1, 0.5, 0, num_comparable=12, num_violations=3)
-    assert notes(Choice(table, 0, None, True), MAXIMUM_POINT, "error", bound) == [
+    table = pd.DataFrame(
+        {"error": [0.9], "is_on_plateau": [False], "is_trained": [True], "latency_source": ["measured"]}
+    )
+    bound = Guarantee(0.01, 0.1, 0.5, 0, num_comparable=12, num_violations=3, num_beating_maximum=0)
+    choice = Choice(table, 0, None, True)
+    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS | {"error_source": "table"}) == [
+        "In 3 of 12 pairs of rows looked up where one contains the other, the larger one has the higher error, beyond "
+        "their noise: the order of errors that the guarantee rests on does not hold for all of this table."
+    ]
+    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS) == [
         "In 3 of 12 pairs of trained candidates where one contains the other, the larger one has the higher error, "
         "beyond their noise: the order of errors that the guarantee rests on does not hold for all of this space after "
         "so short a training."
     ]
+
+
+@pytest.mark.parametrize(("source", "count"), [("modelled", 1), ("measured", 0), ("recorded", 0)])
+def test_a_cap_met_by_a_modelled_latency_is_noted(source, count):
+    errors = trials([0, 1, 3], [0.9, 0.5, 0.41])
+    space = toy_space().assign(latency_source=source)
+    _, _, report = conclusion(errors, space=space, caps=NO_CAPS | {"max_latency_ms": 12.5})
+    assert (
+        report["notes"]
+        == ["The choice meets max_latency_ms 12.5 with 10 ms, but its latency is modelled, not measured."] * count
+    )
+    assert conclusion(errors, space=space)[2]["notes"] == []
+
+
+def test_candidates_over_the_cap_on_the_error_count_as_found_by_nobody():
+    # W: 0.384 for the second, 0.263 for the fourth, which alone is under the cap; the third could have 0.49.
+    errors = trials([1, 3], [0.5, 0.41])
+    _, shape, report = conclusion(errors, caps=NO_CAPS | {"max_error": 0.45})
+    assert shape == SHAPES[3]
+    bound = report["guarantee"]["bound"]
+    assert report["guarantee"]["epsilon"] == pytest.approx(1 - 0.36 * 0.3 / 0.41 / bound)
+    assert conclusion(errors)[2]["guarantee"]["epsilon"] == pytest.approx(1 - 0.384 / bound)
+
+
+def test_a_table_whose_rows_are_over_the_cap_on_the_error_is_not_told_to_train():
+    with pytest.raises(ConfigurationError) as caught:
+        conclusion(trials([1], [0.5]), caps=NO_CAPS | {"max_error": 0.45}, error_source="table", baselines={})
+    assert str(caught.value) == (
+        "None of the 1 rows looked up meets the caps (max_error 0.45). Nearest:\n"
+        "  - (2, 2, 8, 8): error 0.5 (over)\n"
+        "Raise the caps under params:search.caps, look up more rows (params:search.budget), or change the table, or "
+        "its `where`, in the catalog entry `recorded_candidates`."
+    )
 
 
 def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
@@ -214,7 +275,7 @@ def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
     size = shapes[:, 0] * shapes[:, 2] * (4.0 * shapes[:, 2] + 2.0 * shapes[:, 3])
     order = np.argsort(size)
     space = pd.DataFrame(shapes[order], columns=list(SHAPE_COLUMNS)).assign(
-        parameters=size[order], cost=size[order], latency_ms=np.sqrt(size[order])
+        parameters=size[order], cost=size[order], latency_ms=np.sqrt(size[order]), latency_source="measured"
     )
     trained = np.sort(generator.choice(30_000, 60, replace=False))
     errors = 0.9 * (size[order][trained] / size.min()) ** -0.04 * np.exp(0.01 * generator.standard_normal(60))

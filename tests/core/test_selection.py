@@ -160,8 +160,17 @@ def test_caps_that_no_trained_candidate_meets_stop_the_search_and_name_the_neare
         "None of the 2 trained candidates meets the caps (max_error 0.5). Nearest:\n"
         "  - (4, 1, 8, 8): error 0.57 (over)\n"
         "  - (3, 1, 8, 8): error 0.6 (over)\n"
-        "Raise the caps under params:search.caps, or give params:search.space shapes that can meet them."
+        "Raise the caps under params:search.caps, train more candidates (params:search.budget) or longer "
+        "(params:search.training.optimization.num_steps), or give params:search.space shapes that can meet them."
     )
+
+
+def test_the_least_noise_counts_where_standard_errors_are_smaller():
+    # The two best have W = 0.75^2 * 0.5 / 0.6 = 0.469 and 0.9^2 * 0.5 / 0.9 = 0.45: 0.019 apart. Twice 1 % of each is
+    # 0.013 together, twice 2 % is 0.026.
+    table = candidates([0.9, 0.6, 0.58])
+    assert choice_of(table, least_noise=0.01).is_distinguishable
+    assert not choice_of(table, least_noise=0.02).is_distinguishable
 
 
 def test_choosing_leaves_the_given_table_alone():

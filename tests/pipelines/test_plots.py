@@ -111,6 +111,23 @@ def test_error_by_step_of_the_maximum_point_alone_and_of_nothing():
     assert len(nothing.data) == 0
 
 
+def test_error_by_step_draws_what_w_takes():
+    history = pd.DataFrame(
+        {
+            "shape": ["a", "a", "maximum point"],
+            "step": [5, 10, 10],
+            "loss": 1.0,
+            "masked_accuracy": [0.1, 0.25, 0.6],
+        }
+    )
+    figure = error_by_step_figure(history, measure="error")
+    assert list(figure.data[0].y) == pytest.approx([90, 75])
+    assert figure.data[0].hovertemplate == "step %{x}: %{y:.3f} %<extra>a</extra>"
+    assert figure.layout.title.text == "Training error ends at 75.00 % (a), maximum point 40.00"
+    assert figure.layout.yaxis.title.text == "hidden training tokens guessed wrong, % (running mean)"
+    assert error_by_step_figure(history).layout.yaxis.title.text == "training loss, nats (running mean)"
+
+
 CALIBRATION = {
     "rank_correlation": 0.984,
     "median_relative_residual": 0.041,
@@ -188,6 +205,16 @@ def test_comparison_figure_draws_a_line_in_a_band_for_each_strategy_in_both_pane
         "hypervolume of parameters, cost and loss",
         "largest W, by loss",
     ]
+
+
+def test_comparison_says_what_its_band_is_over_and_what_flatters_halving():
+    figure = comparison_figure(comparison_of(successive_halving=[0.2, 0.5, 0.96], random=[0, 0, 0]), measure="error")
+    assert figure.layout.yaxis.title.text == "share of the best: mean and band over random parts of the table"
+    assert {trace.name for trace in figure.data} == {
+        "random",
+        "successive_halving (sees final errors on every rung here)",
+    }
+    assert figure.layout.title.text == "Best by hypervolume: successive_halving needs 40 trainings for 95 % of it"
 
 
 def comparison_title(**hypervolumes):

@@ -1,5 +1,6 @@
 """Nodes of the search stage as functions on small frames."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from bort_kedro.core.costs import count_operations
+from bort_kedro.core.report_choice import choice_section
 from bort_kedro.core.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.core.strategies import STRATEGIES
 from bort_kedro.core.tokens import Tokens
@@ -73,6 +75,7 @@ def timed():
         [SHAPES[1], SHAPES[2], MAXIMUM],
         is_maximum_point=[False, False, True],
         latency_ms=[1.5, 1.0, 12.0],
+        latency_modelled_ms=[1.6, 1.1, 11.0],
     )
 
 
@@ -107,7 +110,7 @@ def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
 @pytest.mark.parametrize(
     ("changes", "depths"),
     [
-        ({"cost": "operations", "latency": {"num_measured": 2}}, [1, 4]),
+        ({"cost": "operations", "budget": 2, "latency": {"num_measured": 2}}, [1, 4]),
         ({"cost": "measured_latency", "latency": {"num_measured": 1}}, [1, 2, 4]),
         ({"cost": "modelled_latency", "latency": {"num_measured": 9}}, [1, 2, 4]),
     ],
@@ -166,7 +169,8 @@ def test_too_few_measured_shapes_give_nothing_in_the_place_of_what_json_lacks():
     ("cost", "expected", "maximum"),
     [
         ("operations", [1000.0, 2000.0, 4000.0], 60_000.0),
-        ("modelled_latency", [1.5, 1.0, 3.5], 12.0),
+        # T on the scale of the candidates.
+        ("modelled_latency", [1.5, 1.0, 3.5], 11.0),
         ("measured_latency", [1.5, 1.0, 3.5], 12.0),
     ],
 )
@@ -175,7 +179,7 @@ def test_candidates_come_in_order_with_the_cost_that_was_asked_for(costs, latenc
     assert table["parameters"].tolist() == [100, 200, 400]
     assert table["cost"].tolist() == expected
     assert table.index.tolist() == [0, 1, 2]
-    assert point == MAXIMUM_COSTS | {"latency_ms": 12.0, "cost": maximum}
+    assert point == MAXIMUM_COSTS | {"latency_ms": 11.0 if cost == "modelled_latency" else 12.0, "cost": maximum}
 
 
 def test_candidates_of_equal_parameters_are_ordered_by_cost(costs, latency, timed):
@@ -265,7 +269,8 @@ def test_without_such_a_row_the_maximum_point_is_made_up_above_them_all(recorded
     assert space["row"].tolist() == [3, 4, 5, 2]
     assert maximum["is_network"] is False
     assert (maximum["parameters"], maximum["cost"]) == (4000.0, 4 * largest)
-    assert (maximum["error"], maximum["error_standard_error"]) == (0.2, 0.0)
+    # A point that nobody trained has no noise, and JSON no NaN.
+    assert (maximum["error"], maximum["error_standard_error"]) == (0.2, None)
 
 
 def test_the_cost_of_a_recorded_candidate_is_counted_or_as_recorded(recorded):
@@ -362,9 +367,46 @@ def test_recorded_standard_errors_are_noise_and_their_gaps_are_none(recorded):
     noisy = recorded.assign(error_standard_error=[0.1, 0.0, 0.1, np.nan])
     search, space, maximum, counts, errors = replayed(noisy)
     _, _, report = select_recorded(space, errors, maximum, counts, search)
-    assert errors["error_standard_error"].tolist() == [0.0, 0.1, 0.0, 0.1]
+    # Unknown is not none: the third has no noise in the table.
+    np.testing.assert_array_equal(errors["error_standard_error"], [0.0, 0.1, np.nan, 0.1])
     # 0.602 against 0.563, with noises of 0.201 and 0.281.
     assert report["is_distinguishable"] is False
+
+
+def test_a_table_without_noise_leaves_it_unknown(recorded):
+    search, space, maximum, counts, errors = replayed(recorded)
+    table, _, report = select_recorded(space, errors, maximum, counts, search)
+    assert errors["error_standard_error"].isna().all()
+    assert table["w_standard_error"].isna().all()
+    assert report["is_distinguishable"] is False
+    assert [report[name]["error_standard_error"] for name in ("selected", "runner_up", "maximum_point")] == [None] * 3
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_what_is_said_of_a_replayed_search_speaks_of_no_training(recorded):
+    search, space, maximum, counts, errors = replayed(recorded, strategy="fptas", budget=2)
+    table, _, report = select_recorded(space, errors, maximum, counts, search)
+    text = choice_section(report, table.to_dict("records"))
+    assert text.startswith(
+        "The strategy `fptas` looked up 2 of 4 rows of a recorded table (the representative of each interval of the "
+        "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the lowest error "
+        "of the table: no network. "
+    )
+    assert "train" not in text
+    assert "±" not in text
+
+
+def test_caps_that_no_recorded_row_meets_name_the_table(recorded):
+    with pytest.raises(ConfigurationError) as caught:
+        order_recorded(recorded, recorded_parameters(caps={"max_parameters": 50}))
+    assert str(caught.value) == (
+        "None of the 4 rows of the recorded table meets the caps (max_parameters 50). Nearest:\n"
+        "  - (1, 2, 32, 64): parameters 100 (over)\n"
+        "  - (2, 2, 32, 64): parameters 200 (over)\n"
+        "  - (1, 3, 64, 64): parameters 300 (over)\n"
+        "Raise the caps under params:search.caps, or change the table, or its `where`, in the catalog entry "
+        "`recorded_candidates`."
+    )
 
 
 def test_strategies_are_compared_at_several_budgets_on_parts_of_the_table():

@@ -78,6 +78,30 @@ def test_pareto_figure_of_the_loss_is_in_nats(candidate_table):
     assert "loss 4.000" in traces["chosen"].text[0]
 
 
+def test_pareto_figure_of_a_table_takes_errors_as_they_are(candidate_table):
+    table = candidate_table.assign(error_standard_error=np.nan)
+    maximum = MAXIMUM | {"is_network": False, "error_standard_error": None}
+    figure = pareto_figure(table, SELECTED, maximum, measure="recorded")
+    traces = by_name(figure)
+    assert list(traces["Pareto front"].y) == [0.7, 0.6]
+    assert list(traces["chosen"].y) == [0.6]
+    assert traces["chosen"].error_y.array is None
+    assert "<br>error 0.600<br>" in traces["chosen"].text[0]
+    assert figure.layout.yaxis.title.text == "recorded error"
+    noisy = pareto_figure(candidate_table, SELECTED, maximum, measure="recorded")
+    assert list(by_name(noisy)["chosen"].error_y.array) == [0.01]
+    assert "<br>error 0.600 ± 0.010<br>" in by_name(noisy)["chosen"].text[0]
+
+
+def test_a_maximum_point_that_was_made_up_is_shown_as_no_network(candidate_table):
+    traces = by_name(pareto_figure(candidate_table, SELECTED, MAXIMUM | {"is_network": False}))
+    made_up = traces["maximum point, made up: no network"]
+    assert "maximum point" not in traces
+    assert made_up.marker.symbol == "diamond-open"
+    assert made_up.text[0].startswith("<b>no network</b><br>4.00 k parameters")
+    assert by_name(pareto_figure(candidate_table, SELECTED, MAXIMUM))["maximum point"].marker.symbol == "diamond"
+
+
 def test_pareto_figure_of_a_single_candidate_draws_no_front_line(candidate_table):
     figure = pareto_figure(candidate_table[candidate_table["is_selected"]], SELECTED, MAXIMUM)
     assert [trace.name for trace in figure.data] == ["chosen", "maximum point"]
@@ -174,6 +198,14 @@ def test_w_figure_shows_w_where_trained_and_the_prediction_elsewhere(candidate_t
     assert figure.layout.title.text == (
         "Chosen: (2, 2, 64, 128) with W 0.600; best of the others: (1, 2, 64, 128) with 0.500"
     )
+
+
+def test_w_figure_of_a_table_speaks_of_no_training_and_of_no_noise_it_does_not_know(candidate_table):
+    figure = w_figure(candidate_table.assign(w_standard_error=np.nan), SELECTED, error_source="table")
+    assert list(by_name(figure)) == ["predicted, not looked up", "looked up", "chosen"]
+    assert all(trace.error_y.array is None for trace in figure.data)
+    assert figure.layout.yaxis.title.text == "W"
+    assert w_figure(candidate_table, SELECTED).layout.yaxis.title.text == "W (bars: one standard error)"
 
 
 def test_w_figure_does_not_rank_plateau_and_capped_candidates(candidate_table):

@@ -4,17 +4,20 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from bort_kedro.core.saved_state import SavedState
 from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.statistics import is_on_plateau
 from bort_kedro.core.strategies import Outcome, Trial
 from bort_kedro.core.tokens import Tokens
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.training import candidates
 from bort_kedro.training.candidates import ShortTraining, TrainedErrors, combine_seeds, steps_of, with_changes
-from bort_kedro.training.engines import EngineSettings
+from bort_kedro.training.engines import Engine, EngineSettings
 from bort_kedro.training.loop import OptimizationSettings
+from bort_kedro.training.masked_lm import MaskedBlocks
 from bort_kedro.training.pretraining import PretrainingSettings, new_encoder, pretraining_identity
 
 SHAPES = [BertShape(1, 2, 8, 8), BertShape(1, 2, 16, 24), BertShape(2, 2, 16, 24)]
@@ -65,14 +68,29 @@ def trained(monkeypatch):
     return names
 
 
-def source_of(training, *, sets=({},), num_seeds=1, measure="error", engine="sequential", num_workers=1):
+@pytest.fixture
+def steps(monkeypatch):
+    """The steps that were run, counted from 0."""
+    run = []
+    training_batches = MaskedBlocks.training_batches
+
+    def noted(*arguments, **keywords):
+        batch_at = training_batches(*arguments, **keywords)
+        return lambda step: run.append(step) or batch_at(step)
+
+    monkeypatch.setattr(MaskedBlocks, "training_batches", noted)
+    return run
+
+
+def source_of(training, *, sets=({},), num_seeds=1, measure="error", engine=None, unigram_error=None):
     return TrainedErrors(
         SHAPES,
         training,
         measure=measure,
         hyperparameter_sets=list(sets),
         num_seeds=num_seeds,
-        engine=EngineSettings(engine, num_workers, None),
+        engine=engine or Engine(EngineSettings("sequential", 1, None)),
+        unigram_error=unigram_error,
     )
 
 
@@ -147,6 +165,30 @@ def test_the_better_hyperparameter_set_counts_and_both_are_paid_for(measure, bes
     assert source.history == [{"shape": "D1-A2-H8-I8", "share": 1.0, "step": 9, "masked_lm_error": error}]
 
 
+@pytest.mark.parametrize("measure", ["error", "loss"])
+@pytest.mark.parametrize(
+    ("unigram_error", "expected"),
+    # The error is 0.5 with a noise of 0.03: whatever W takes, 0.56 is the least that it is surely below.
+    [(0.55, True), (0.57, False), (None, False)],
+)
+def test_an_error_that_is_not_below_guessing_beyond_its_noise_is_on_the_plateau(measure, unigram_error, expected):
+    training = Dictated({(None, 3): (0.5, 0.03, 1.0)})
+    ((_, outcome),) = source_of(training, measure=measure, unigram_error=unigram_error)([Trial(0)])
+    assert outcome.is_on_plateau is expected
+
+
+def test_an_error_less_than_two_standard_errors_below_guessing_standard_errors_below_guessing_is_on_the_plateau():
+    assert is_on_plateau(0.875, 0.0625, 0.9375)
+    # Exactly two standard errors below counts as learned.
+    assert not is_on_plateau(0.875, 0.03125, 0.9375)
+
+
+def test_an_array_of_errors_is_judged_one_by_one_and_what_is_unknown_is_not_on_the_plateau():
+    errors, noise = np.array([0.9, 0.9, np.nan, 0.9]), np.array([0.01, 0.1, 0.1, np.nan])
+    assert is_on_plateau(errors, noise, 0.95).tolist() == [False, True, False, False]
+    assert is_on_plateau(errors, noise, None).tolist() == [False] * 4
+
+
 def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_asking():
     training = Dictated({(None, 3): (0.5, 0.01, 1.0)})
     source = source_of(training)
@@ -213,6 +255,16 @@ def test_a_rung_asked_for_after_the_end_scores_as_one_trained_in_order(training,
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "states").rglob("search/D1*/step-*")} == states
 
 
+def test_rungs_asked_for_after_the_end_go_on_from_one_another(training, steps):
+    source = source_of(training)
+    list(source([Trial(1)]))
+    assert steps == [*range(9)]
+    steps.clear()
+    for share in (1 / 9, 1 / 3):
+        list(source([Trial(1, share)]))
+    assert steps == [0, 1, 2]
+
+
 def test_a_run_killed_after_a_checkpoint_goes_on_from_there(training, tmp_path):
     at_once = source_of(replace(training, states=TrainingStates(tmp_path / "b", keep=2)))
     list(at_once([Trial(2)]))
@@ -250,13 +302,13 @@ def test_two_processes_find_what_one_finds(training, tmp_path, request, engine):
         pytest.importorskip("distributed")
     trials = [Trial(0), Trial(1, 1 / 3), Trial(2)]
     alone = source_of(training, sets=[{}, {"dropout": 0.0}])
-    beside = source_of(
-        replace(training, states=TrainingStates(tmp_path / "b", keep=2)),
-        sets=[{}, {"dropout": 0.0}],
-        engine=engine,
-        num_workers=2,
-    )
-    assert dict(beside(trials)) == dict(alone(trials))
+    with Engine(EngineSettings(engine, 2, None)) as workers:
+        beside = source_of(
+            replace(training, states=TrainingStates(tmp_path / "b", keep=2)),
+            sets=[{}, {"dropout": 0.0}],
+            engine=workers,
+        )
+        assert dict(beside(trials)) == dict(alone(trials))
     assert untimed(beside.rows) == untimed(alone.rows)
     assert beside.history == alone.history
     assert beside.restarts == []

@@ -1,23 +1,52 @@
 import os
 import signal
+import socket
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from bort_kedro.errors import ConfigurationError, TrainingError
-from bort_kedro.training import engines
-from bort_kedro.training.engines import ENGINES, EngineSettings, Job, Restart, device_index, run_jobs
+from bort_kedro.training import pools as engine_pools
+from bort_kedro.training.engines import ENGINES, Engine, EngineSettings, Job, Restart, device_index, run_jobs
 
 
-def settings(name, num_workers=2):
-    return EngineSettings(name, num_workers, None)
+def workers_of(name, num_workers=2, cluster_address=None):
+    return Engine(EngineSettings(name, num_workers, cluster_address))
 
 
-def run(jobs, name, **keywords):
-    return list(run_jobs(jobs, settings(name), description="", **keywords))
+def run(jobs, name):
+    with workers_of(name) as workers:
+        return list(run_jobs(jobs, workers, description=""))
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    """Stands for the workers of loky: an OSError in this process counts as a death. Tells of starts and ends."""
+    told = []
+
+    @contextmanager
+    def pool(settings):
+        told.append("start")
+        yield engine_pools.Pool(lambda: "sequential", (OSError,))
+        told.append("end")
+
+    monkeypatch.setitem(engine_pools.POOLS, "loky", pool)
+    return told
+
+
+@pytest.fixture
+def chosen_gpus(monkeypatch):
+    """Four GPUs; those that jobs were given, in turn."""
+    import torch
+
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device", lambda index: chosen.append(index) or nullcontext())
+    return chosen
 
 
 @pytest.fixture
@@ -47,6 +76,13 @@ def wait_for(*files):
         time.sleep(0.01)
 
 
+def meet(own, other):
+    """In two processes at a time, since each waits for the other."""
+    own.touch()
+    wait_for(other)
+    return os.getpid()
+
+
 def kill_own_worker(*files):
     wait_for(*files)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -68,6 +104,12 @@ def wait_for_the_second_life(number, folder, started, restarted):
 
 def refuse(name):
     raise TrainingError(f"{name}: refused")
+
+
+def fail_once(note):
+    if not note.exists():
+        note.touch()
+        raise OSError("lost")
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "ray"], indirect=True)
@@ -94,9 +136,10 @@ def test_a_dead_worker_costs_the_jobs_under_way_a_restart_and_no_finished_job(en
         restarts.append(restart)
         restarted.touch()
 
-    for result in run_jobs(jobs, settings(engine), description="", on_restart=on_restart):
-        results.append(result)
-        consumed.touch()
+    with workers_of(engine) as workers:
+        for result in run_jobs(jobs, workers, description="", on_restart=on_restart):
+            results.append(result)
+            consumed.touch()
     assert results[0] == 9
     assert sorted(results) == [9, 16, 25, 36]
     assert calls(folder) == [3, 4, 5, 6]
@@ -121,13 +164,13 @@ def test_workers_that_keep_dying_end_in_an_error_that_names_the_jobs_under_way(t
     ]
     results = []
 
-    def run_to_the_error():
-        for result in run_jobs(jobs, settings("loky"), description="", on_restart=restarts.append):
+    def run_to_the_error(workers):
+        for result in run_jobs(jobs, workers, description="", on_restart=restarts.append):
             results.append(result)
             consumed.touch()
 
-    with pytest.raises(TrainingError) as caught:
-        run_to_the_error()
+    with workers_of("loky") as workers, pytest.raises(TrainingError) as caught:
+        run_to_the_error(workers)
     assert results == [2]
     assert [restart.jobs for restart in restarts] == [("D4", "D2")] * 2
     assert str(caught.value) == (
@@ -138,11 +181,7 @@ def test_workers_that_keep_dying_end_in_an_error_that_names_the_jobs_under_way(t
     )
 
 
-def test_a_finished_job_between_deaths_starts_their_count_anew(tmp_path, monkeypatch):
-    # Stands for a pool: an OSError in this process counts as a death.
-    pool = engines._Pool("sequential", (OSError,))
-    monkeypatch.setitem(engines._POOLS, "loky", lambda engine: nullcontext(pool))
-
+def test_a_finished_job_between_deaths_starts_their_count_anew(tmp_path, pools):
     def fail_twice(number):
         (tmp_path / f"{number}-{time.time_ns()}").touch()
         if calls(tmp_path).count(number) < 3:
@@ -151,14 +190,15 @@ def test_a_finished_job_between_deaths_starts_their_count_anew(tmp_path, monkeyp
 
     restarts = []
     jobs = [Job(f"job {number}", fail_twice, (number,)) for number in range(3)]
-    one_at_a_time = settings("loky", num_workers=1)
-    assert list(run_jobs(jobs, one_at_a_time, description="", on_restart=restarts.append)) == [0, 1, 2]
+    with workers_of("loky", num_workers=1) as one_at_a_time:
+        assert list(run_jobs(jobs, one_at_a_time, description="", on_restart=restarts.append)) == [0, 1, 2]
     assert restarts == [Restart((f"job {number}",), "OSError: lost") for number in (0, 0, 1, 1, 2, 2)]
 
 
 @pytest.mark.parametrize("engine", ["dask"], indirect=True)
 def test_one_worker_of_a_cluster_is_another_process_than_this_one(engine):
-    (worker,) = run_jobs([Job("D2", os.getpid, ())], settings(engine, num_workers=1), description="")
+    with workers_of(engine, num_workers=1) as workers:
+        (worker,) = run_jobs([Job("D2", os.getpid, ())], workers, description="")
     assert worker != os.getpid()
 
 
@@ -173,12 +213,76 @@ def test_an_error_of_a_job_reaches_the_caller_unchanged(engine):
 
 def test_workers_end_when_the_caller_stops_early(tmp_path):
     jobs = [Job("quick", os.getpid, ()), Job("D2", wait_for, (tmp_path / "never",)), Job("D4", os.getpid, ())]
-    results = run_jobs(jobs, settings("loky"), description="")
-    worker = next(results)
-    with pytest.warns(UserWarning, match="have been cancelled"):
-        results.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(worker, 0)
+    with workers_of("loky") as workers:
+        results = run_jobs(jobs, workers, description="")
+        worker = next(results)
+        with pytest.warns(UserWarning, match="have been cancelled"):
+            results.close()
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+
+
+@pytest.mark.parametrize("engine", ["loky", "dask", "ray"], indirect=True)
+def test_workers_stay_for_the_next_jobs_and_end_with_the_block(engine, tmp_path):
+    rounds = []
+    with workers_of(engine) as workers:
+        for number in range(3):
+            one, other = tmp_path / f"one {number}", tmp_path / f"other {number}"
+            jobs = [Job("one", meet, (one, other)), Job("other", meet, (other, one))]
+            rounds.append(set(run_jobs(jobs, workers, description="")))
+    first = rounds[0]
+    assert len(first) == 2
+    assert rounds == [first] * 3
+    for worker in first:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+
+
+def test_workers_start_with_the_first_job_and_anew_after_a_death(tmp_path, pools):
+    with workers_of("loky") as workers:
+        assert pools == []
+        for _ in range(2):
+            assert list(run_jobs([Job("D2", abs, (-2,))], workers, description="")) == [2]
+        assert pools == ["start"]
+        assert list(run_jobs([Job("D4", fail_once, (tmp_path / "note",))], workers, description="")) == [None]
+        assert pools == ["start", "end", "start"]
+        assert list(run_jobs([Job("D2", abs, (-2,))], workers, description="")) == [2]
+        assert pools == ["start", "end", "start"]
+    assert pools == ["start", "end", "start", "end"]
+
+
+def test_a_failed_job_ends_the_workers_and_the_next_jobs_start_new_ones(pools):
+    with workers_of("loky") as workers:
+        with pytest.raises(TrainingError):
+            list(run_jobs([Job("D2", refuse, ("D2",))], workers, description=""))
+        assert pools == ["start", "end"]
+        assert list(run_jobs([Job("D2", abs, (-2,))], workers, description="")) == [2]
+        assert pools == ["start", "end", "start"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ("dask", "OSError: Timed out trying to connect to tcp://{address} after 0.2 s"),
+        ("ray", "ConnectionRefusedError: [Errno 111] Connection refused"),
+    ],
+    indirect=["engine"],
+)
+def test_a_cluster_that_does_not_answer_is_told_with_its_address(engine, reason, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    if engine == "dask":
+        # Half a minute otherwise.
+        timeouts = import_module("dask").config.config["distributed"]["comm"]["timeouts"]
+        monkeypatch.setitem(timeouts, "connect", "0.2s")
+    with workers_of(engine, cluster_address=address) as workers, pytest.raises(ConfigurationError) as caught:
+        list(run_jobs([Job("D2", abs, (-2,))], workers, description=""))
+    assert str(caught.value) == (
+        f"params:search.cluster_address is `{address}`, but no {engine} cluster, which params:search.engine asks for, "
+        f"answers there ({reason.format(address=address)}). Start it there, or set the address to where it runs, or "
+        "to null to start one on this machine."
+    )
 
 
 @pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
@@ -203,11 +307,16 @@ def test_jobs_take_turns_over_the_gpus():
     assert device_index(5, 0) is None
 
 
-def test_a_job_keeps_its_gpu_when_it_is_started_again(tmp_path, monkeypatch):
-    import torch
+def test_the_turns_of_the_gpus_go_on_in_the_next_round(chosen_gpus):
+    jobs = [Job(f"job {number}", abs, (number,)) for number in range(3)]
+    with workers_of("sequential") as workers:
+        for _ in range(2):
+            list(run_jobs(jobs, workers, description=""))
+    assert chosen_gpus == [0, 1, 2, 3, 0, 1]
 
-    chosen = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "device", lambda index: chosen.append(index) or nullcontext())
-    run([Job(f"job {number}", abs, (number,)) for number in range(5)], "sequential")
-    assert chosen == [0, 1, 0, 1, 0]
+
+def test_a_job_keeps_its_gpu_when_it_is_started_again(tmp_path, pools, chosen_gpus):
+    jobs = [Job("quick", abs, (-1,)), Job("lost", fail_once, (tmp_path / "note",)), Job("last", abs, (-2,))]
+    with workers_of("loky") as workers:
+        assert list(run_jobs(jobs, workers, description="")) == [1, None, 2]
+    assert chosen_gpus == [0, 1, 1, 2]

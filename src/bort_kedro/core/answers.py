@@ -66,13 +66,16 @@ def excess(table: pd.DataFrame, caps: dict[str, float | None]) -> pd.Series:
     return pd.concat(ratios, axis=1).max(axis=1).fillna(-np.inf)
 
 
-def require_within_caps(table: pd.DataFrame, caps: dict[str, float | None], *, what: str) -> pd.Series:
+def require_within_caps(
+    table: pd.DataFrame, caps: dict[str, float | None], *, what: str, error_source: str = "training"
+) -> pd.Series:
     """(N,) True for rows that meet every cap.
 
     Args:
         table: As for `excess`.
         caps: As for `excess`.
         what: The rows, for the error, such as ``candidates``.
+        error_source: ``training`` or ``table``; what a user can change besides the caps.
 
     Raises:
         ConfigurationError: If none does; the text names the nearest and what they have.
@@ -85,8 +88,20 @@ def require_within_caps(table: pd.DataFrame, caps: dict[str, float | None], *, w
     raise ConfigurationError(
         f"None of the {len(table)} {what} meets the caps ({asked}). Nearest:\n"
         + "\n".join(f"  - {line}" for line in nearest)
-        + "\nRaise the caps under params:search.caps, or give params:search.space shapes that can meet them."
+        + f"\n{_remedy(error_source, is_error_capped=caps.get('max_error') is not None)}"
     )
+
+
+def _remedy(error_source: str, *, is_error_capped: bool) -> str:
+    """What a user can change so that some row meets the caps."""
+    if error_source == "table":
+        more = "look up more rows (params:search.budget)"
+        space = "change the table, or its `where`, in the catalog entry `recorded_candidates`"
+    else:
+        more = "train more candidates (params:search.budget) or longer (params:search.training.optimization.num_steps)"
+        space = "give params:search.space shapes that can meet them"
+    remedies = ["Raise the caps under params:search.caps", *([more] if is_error_capped else []), f"or {space}"]
+    return f"{', '.join(remedies)}."
 
 
 def _describe(row: pd.Series, caps: dict[str, float | None]) -> str:

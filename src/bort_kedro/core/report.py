@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.core.markdown import bullets, duration, is_missing, large, number, table, times
-from bort_kedro.core.report_choice import choice_section
+from bort_kedro.core.report_certainty import effort_words, is_recorded
+from bort_kedro.core.report_choice import ANSWERS, choice_section
 from bort_kedro.core.report_sections import (
     STUDENT_RIVALS,
     chosen_row,
@@ -47,8 +48,8 @@ def build_report(
     shape = BertShape.from_row(search["selected"])
     sections = {
         "In short": bullets(_summary(shape, search, pretraining, tasks, speed)),
-        "What was asked": _question(corpus),
-        "The shape, and why": choice_section(shape, search, candidates),
+        "What was asked": _question(corpus, search),
+        "The shape, and why": choice_section(search, candidates),
         "What each stage cost": _costs(search, pretraining, tasks),
         "Pretraining": pretraining_section(pretraining),
         "Tasks": tasks_section(tasks),
@@ -81,22 +82,23 @@ def _slowdown(chosen: Row, reference: str) -> str:
     return counted if is_missing(measured) else f"{times(measured)} the time and {counted}"
 
 
-def _question(corpus: Row) -> str:
+def _question(corpus: Row, search: Row) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
     splits = ", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items())
     return (
         "Of all BERT encoders with a given choice of depth D, heads A, hidden size H and intermediate "
-        "size I, which one is small, fast and good at once? The search answers with the shape of the "
-        "largest W-coefficient (de Wynter and Perry 2020). That shape is then pretrained under a larger "
-        f"teacher, fine-tuned on tasks and measured.\n\nText: {number(corpus['documents'], 0)} documents, "
+        "size I, which one is small, fast and good at once? The search ranks by W, the W-coefficient of de Wynter "
+        f"and Perry (2020), and was asked for {ANSWERS[search['answer']]}. The chosen shape is then pretrained under "
+        f"a larger teacher, fine-tuned on tasks and measured.\n\nText: {number(corpus['documents'], 0)} documents, "
         f"{number(corpus['words'], 0)} words, from {versions}. Documents by split: {splits}. Nothing is "
         "trained on the test split; built-in tasks are made from the split of their name."
     )
 
 
 def _costs(search: Row, pretraining: Row, tasks: Sequence[Row]) -> str:
+    what = effort_words(search) if is_recorded(search) else f"{effort_words(search)} and the maximum point's"
     stages = {
-        f"search: {search['trainings_spent']:g} short trainings and the maximum point's": search["seconds"],
+        f"search: {what}": search["seconds"],
         "teacher: the maximum point trained further": pretraining["teacher"]["seconds"],
         "student: pretrained under the teacher": pretraining["student"]["seconds"],
         "the same shape without a teacher, to compare": pretraining["undistilled"]["seconds"],
@@ -116,8 +118,8 @@ def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> lis
     return [
         f"The student saw {pretraining['num_steps']:,} steps; published encoders see hundreds of thousands. "
         "Scores compare models of this run with each other, not with published ones.",
-        "Standard errors cover the examples drawn, not the seed: every training ran once with its seed. They "
-        "take the examples of a task as independent, though several may come from one document.",
+        "Standard errors of pretraining and tasks cover the examples drawn, not the seed: each score is that of one "
+        "training. They take the examples of a task as independent, though several may come from one document.",
         f"A test split has at most {number(largest, 0)} examples, which bounds how small a difference can be seen.",
         f"Speed is that of this machine at length {conditions['sequence_length']}. Ratios move little "
         "between machines, milliseconds move much.",

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, table, times
-from bort_kedro.core.shapes import BertShape, shape_text
+from bort_kedro.core.report_certainty import certainty, error_text, is_recorded, runner_up_sentence, with_noise
+from bort_kedro.core.shapes import shape_text
 
 Row = Mapping[str, Any]
 
@@ -23,7 +24,7 @@ COSTS = {
 ANSWERS = {
     "largest_w": "the largest W",
     "pareto_front": "the whole Pareto front; of its members, the later stages take the one with the largest W",
-    "smallest_error": "the smallest error under the caps",
+    "smallest_error": "the smallest error",
     "knee": "the knee of the Pareto front, where paying more starts to buy little",
 }
 STRATEGIES = {
@@ -33,16 +34,18 @@ STRATEGIES = {
     "random": "candidates drawn at random",
     "exhaustive": "every one",
 }
+# A table has no steps: every rung shows its final errors.
+RECORDED_STRATEGIES = STRATEGIES | {"successive_halving": "many first, then the better ones of them"}
 
 
-def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> str:
+def choice_section(search: Row, candidates: Sequence[Row]) -> str:
     """Which shape, against what, and how sure."""
     parts = [
-        _outcome(shape, search),
-        _runner_up(search),
+        f"{_setting(search)}\n\n{_outcome(search)}",
+        runner_up_sentence(search),
         _candidate_table(candidates, search),
         *_parts_table(search),
-        "How sure this is:\n\n" + bullets(_certainty(search)),
+        "How sure this is:\n\n" + bullets(certainty(search, candidates)),
         _sensitivity(search),
     ]
     if search["notes"]:
@@ -50,21 +53,54 @@ def choice_section(shape: BertShape, search: Row, candidates: Sequence[Row]) -> 
     return "\n\n".join(parts)
 
 
-def _outcome(shape: BertShape, search: Row) -> str:
-    selected, maximum = search["selected"], search["maximum_point"]
+def _setting(search: Row) -> str:
+    """What was tried, what W is made of here, and what was asked for."""
+    cost, measure = COSTS[search["cost"]], MEASURES[search["error_measure"]]
+    if is_recorded(search):
+        cost, measure = "operations" if search["cost"] == "operations" else "milliseconds, as recorded", "as recorded"
     caps = ", ".join(f"{name} {value:,g}" for name, value in search["caps"].items() if value is not None)
-    text = (
-        f"The strategy `{search['strategy']}` trained {search['num_trained']} of {search['num_candidates']} candidates "
-        f"for a short time ({STRATEGIES[search['strategy']]}), and the maximum point {shape_text(maximum)}, a network "
-        "larger than all of them. W rewards having fewer parameters and a lower cost than the maximum point "
-        f"({COSTS[search['cost']]}), and a low error, here {MEASURES[search['error_measure']]}. Asked for was "
-        f"{ANSWERS[search['answer']]}{f', within {caps}' if caps else ''}.\n\n**{shape}** has W "
-        f"{number(selected['w'], 3)}. Against the maximum point it has "
-        f"{times(maximum['parameters'] / selected['parameters'])} fewer parameters, does "
-        f"{times(maximum['operations'] / selected['operations'])} fewer operations, and guesses "
-        f"{percent(selected['error'], selected['error_standard_error'])} of the hidden tokens wrong instead of "
-        f"{percent(maximum['error'], maximum['error_standard_error'])}"
+    return (
+        f"{_effort(search)} W rewards having fewer parameters and a lower cost than the maximum point ({cost}), and a "
+        f"low error, here {measure}. Asked for was {ANSWERS[search['answer']]}{f', within {caps}' if caps else ''}."
     )
+
+
+def _effort(search: Row) -> str:
+    """Who was tried, and beside which maximum point T."""
+    name, num_trained, num_candidates = search["strategy"], search["num_trained"], search["num_candidates"]
+    more = search["num_tried"] - num_trained
+    if not is_recorded(search):
+        partly = f", and {more} more for a part of it" if more else ""
+        return (
+            f"The strategy `{name}` trained {num_trained} of {num_candidates} candidates for a short time{partly} "
+            f"({STRATEGIES[name]}), and the maximum point T, {shape_text(search['maximum_point'])}, a network at least "
+            "as large as any of them."
+        )
+    partly = f", and {more} more on lower rungs, which see the final errors, too" if more else ""
+    maximum = (
+        f"the row of {shape_text(search['maximum_point'])}, the largest in parameters and cost."
+        if search["is_network"]
+        else f"a point {search['recorded_maximum_multiple']:g} times the largest row in parameters and cost, with the "
+        "lowest error of the table: no network."
+    )
+    return (
+        f"The strategy `{name}` looked up {num_trained} of {num_candidates} rows of a recorded table "
+        f"({RECORDED_STRATEGIES[name]}){partly}. The maximum point T is {maximum}"
+    )
+
+
+def _outcome(search: Row) -> str:
+    selected, maximum = search["selected"], search["maximum_point"]
+    errors = [error_text(row, search) for row in (selected, maximum)]
+    text = (
+        f"**{shape_text(selected)}** has W {number(selected['w'], 3)}. Against the maximum point it has "
+        f"{times(maximum['parameters'] / selected['parameters'])} fewer parameters, does "
+        f"{times(maximum['operations'] / selected['operations'])} fewer operations, and "
+    )
+    if is_recorded(search):
+        text += f"has an error of {errors[0]} instead of {errors[1]}"
+    else:
+        text += f"guesses {errors[0]} of the hidden tokens wrong instead of {errors[1]}"
     if "loss" in selected:
         text += f", at a loss of {number(selected['loss'], 3)} instead of {number(maximum['loss'], 3)} nats"
     text += "."
@@ -75,110 +111,82 @@ def _outcome(shape: BertShape, search: Row) -> str:
     return text
 
 
-def _runner_up(search: Row) -> str:
-    second = search["runner_up"]
-    if second is None:
-        return "Only one candidate was ranked, so there is nothing to compare the choice with."
-    name = f"{BertShape.from_row(second)} with W {number(second['w'], 3)}"
-    if search["is_distinguishable"]:
-        return f"The second best is {name}; the two differ by more than the noise of their errors."
-    return (
-        f"**The two best cannot be told apart:** the second best is {name}, and the two differ by less than "
-        "the noise of their errors. Taking it instead would be as well founded."
-    )
-
-
-def _certainty(search: Row) -> list[str]:
-    """What bounds the choice, what its noise is made of, and whether the theory's condition holds."""
-    bound, model, sentences = search["guarantee"], search["error_model"], []
-    if bound["bound_shape"] is None:
-        sentences.append("Every candidate was trained, so none was overlooked.")
-    else:
-        sentences.append(
-            f"The largest W found is at least {percent(1 - bound['epsilon'])} of the largest of the space, if no "
-            "network has a higher error than one it contains: of those not trained, "
-            f"{shape_text(bound['bound_shape'])} could have most, {number(bound['bound'], 3)}."
-        )
-    if model["rank_correlation"] is not None:
-        sentences.append(
-            f"A regression of the error on the shape, fitted to {model['num_candidates']} candidates, ranks those left "
-            f"out of it with a correlation of {number(model['rank_correlation'], 2)}; it predicts the untrained ones."
-        )
-    seeds = search.get("num_seeds", 1)
-    sentences.append(
-        f"Errors are means over {seeds} seeds, and their spread is in the standard errors."
-        if seeds > 1
-        else "Every candidate was trained with one seed; the standard errors do not cover its luck "
-        "(`search.num_seeds` trains more)."
-    )
-    if "growth_check" in search:
-        sentences.append(search["growth_check"]["sentence"])
-    if "latency_calibration" in search:
-        sentences.append(_latency_sentence(search["latency_calibration"]))
-    for restart in search.get("worker_restarts", ()):
-        sentences.append(f"A worker died ({restart['reason']}); started again: {restart['jobs']}.")
-    return sentences
-
-
-def _latency_sentence(calibration: Row) -> str:
-    if is_missing(calibration["rank_correlation"]):
-        return f"Latency was measured for {calibration['num_measured']} shapes, too few to judge the model of the rest."
-    return (
-        f"Latency was measured for {calibration['num_measured']} shapes, the maximum point among them, and modelled "
-        "from operations for the rest. Shapes left out of the model are ranked with a correlation of "
-        f"{number(calibration['rank_correlation'], 2)} and missed by "
-        f"{percent(calibration['median_relative_residual'])} in the median, "
-        f"{percent(calibration['largest_relative_residual'])} at worst."
-    )
-
-
 def _sensitivity(search: Row) -> str:
     """How the choice moves with the size of the maximum point and with the measure of error."""
     columns = {name: f"by {title}" for name, title in (("by_error", "error rate"), ("by_loss", "loss"))}
+    if is_recorded(search):
+        columns["by_error"] = "by recorded error"
     shown = [name for name in columns if name in search["sensitivity"][0]]
     rows = [[f"{row['multiple']}x", *(shape_text(row[name]) for name in shown)] for row in search["sensitivity"]]
+    measures = ", and for either measure of the error," if len(shown) > 1 else ","
     return (
-        "The larger the maximum point, the more the error decides. With its parameters and cost multiplied, and for "
-        "either measure of the error, the largest W would be that of:\n\n"
+        "The larger the maximum point, the more the error decides. With its parameters and cost multiplied"
+        f"{measures} the largest W would be that of:\n\n"
         + table(["Size of T", *(columns[name] for name in shown)], rows)
     )
 
 
 def _candidate_table(candidates: Sequence[Row], search: Row) -> str:
-    maximum = search["maximum_point"]
-    ranked = [row for row in candidates if row["is_trained"] and not is_missing(row["w"])]
-    ranked = sorted(ranked, key=lambda row: -row["w"])
+    """The best by W, the choice wherever it stands, and all of the front where that was asked for; T, baselines."""
+    trained = [row for row in candidates if row["is_trained"] and not is_missing(row["w"])]
+    ranked = sorted((row for row in trained if row["meets_caps"]), key=lambda row: -row["w"])
+    whole_front = search["answer"] == "pareto_front"
+    shown = [
+        row
+        for place, row in enumerate(ranked)
+        if place < CANDIDATES_SHOWN or row["is_selected"] or (whole_front and row["is_pareto"])
+    ]
     header = ["Shape (D, A, H, I)", "Parameters", "Operations", "Latency, ms", "Error", "Loss", "W", "Pareto"]
     rows = [
         [
             f"**{shape_text(row)}**" if row["is_selected"] else shape_text(row),
-            *_sizes_and_errors(row),
-            f"{row['w']:.3f} ± {row['w_standard_error']:.3f}",
+            *_sizes_and_errors(row, search, is_modelled=row["latency_source"] == "modelled"),
+            with_noise(row["w"], row["w_standard_error"]),
             "yes" if row["is_pareto"] else "no",
         ]
-        for row in ranked[:CANDIDATES_SHOWN]
+        for row in shown
     ]
-    shown = len(rows)
-    rows.append([f"maximum point {shape_text(maximum)}", *_sizes_and_errors(maximum), number(None, 0), number(None, 0)])
+    maximum, dash = search["maximum_point"], number(None, 0)
+    # As the cost, latency is modelled for T as for the candidates.
+    is_modelled = search["cost"] == "modelled_latency" and not is_recorded(search)
+    name = shape_text(maximum) if search["is_network"] else "made up, no network"
+    rows.append([f"maximum point: {name}", *_sizes_and_errors(maximum, search, is_modelled=is_modelled), dash, dash])
     rows += [
-        [f"{name} baseline", *[number(None, 0)] * 3, percent(error), *[number(None, 0)] * 3]
+        [f"{name} baseline", *[dash] * 3, percent(error), *[dash] * 3]
         for name, error in search["baseline_errors"].items()
     ]
+    return f"{table(header, rows)}\n\n{_caption(trained, ranked, shown, search)}"
+
+
+def _caption(trained: Sequence[Row], ranked: Sequence[Row], shown: Sequence[Row], search: Row) -> str:
+    beyond = len(shown) - min(CANDIDATES_SHOWN, len(ranked))
+    which = f"The best {len(shown) - beyond} of {len(ranked)} ranked candidates, by W"
+    if beyond:
+        is_front = search["answer"] == "pareto_front"
+        which += f", and the other {beyond} on the Pareto front" if is_front else ", and the chosen one"
     num_pareto = sum(bool(row["is_pareto"]) for row in ranked)
-    return (
-        f"{table(header, rows)}\n\nThe best {shown} of {len(ranked)} ranked candidates, by W; "
-        f"{num_pareto} of them all are on the Pareto front: no other trained candidate is better in one of "
-        "parameters, cost and error and no worse in the others. Counts are for this corpus' "
-        "vocabulary, masked-LM head included in the parameters, layers alone in the operations; "
-        "`candidate_table` has the parts."
+    sentences = [
+        f"{which}; {num_pareto} of them all are on the Pareto front: no other ranked candidate is better in one of "
+        "parameters, cost and error and no worse in the others."
+    ]
+    if len(trained) > len(ranked):
+        sentences.append(f"Over the cap on the error, hence not ranked: {len(trained) - len(ranked)} more.")
+    if any(row["latency_source"] == "modelled" for row in shown):
+        sentences.append("Latencies with ~ are modelled from operations, not measured.")
+    sentences.append(
+        "Parameters, latencies and errors are as recorded; operations are counted from the shapes, layers alone."
+        if is_recorded(search)
+        else "Counts are for this corpus' vocabulary, masked-LM head included in the parameters, layers alone in the "
+        "operations; `candidate_table` has the parts."
     )
+    return " ".join(sentences)
 
 
 def _parts_table(search: Row) -> list[str]:
     """The choice part by part beside T; nothing where a recorded table knows no parts."""
-    selected, maximum = search["selected"], search["maximum_point"]
-    if "embedding_parameters" not in selected:
+    if is_recorded(search):
         return []
+    selected, maximum = search["selected"], search["maximum_point"]
     parts = {
         "embeddings": ("embedding_parameters", "embedding_operations"),
         "layers": ("layer_parameters", "operations"),
@@ -194,11 +202,12 @@ def _parts_table(search: Row) -> list[str]:
     return [f"The choice part by part, for one sequence of {length} tokens:\n\n{table(header, rows)}"]
 
 
-def _sizes_and_errors(row: Row) -> list[str]:
+def _sizes_and_errors(row: Row, search: Row, *, is_modelled: bool) -> list[str]:
+    latency = number(row.get("latency_ms"), 2)
     return [
         large(row["parameters"]),
         large(row["operations"]),
-        number(row.get("latency_ms"), 2),
-        percent(row["error"], row["error_standard_error"]),
+        f"~{latency}" if is_modelled else latency,
+        error_text(row, search),
         number(row.get("loss"), 3),
     ]

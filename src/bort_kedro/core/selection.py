@@ -9,7 +9,7 @@ import pandas as pd
 
 from bort_kedro.core.answers import ANSWERS, require_within_caps
 from bort_kedro.core.scoring import MaximumPoint, pareto_front, w_coefficient, w_standard_error
-from bort_kedro.core.statistics import STANDARD_ERRORS_TO_WIN, is_above_noise
+from bort_kedro.core.statistics import is_above_noise, is_on_plateau
 from bort_kedro.errors import TrainingError
 
 # Sizes of T, against the one trained, for which the choice is worked out again.
@@ -43,6 +43,7 @@ def choose(
     unigram_error: float | None,
     answer: str,
     caps: dict[str, float | None],
+    least_noise: float = 0.0,
 ) -> Choice:
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
@@ -54,16 +55,15 @@ def choose(
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         answer: Key of `answers.ANSWERS`.
         caps: See `answers.CAPPED`.
+        least_noise: Deviation that every error is taken to have at least when the two best are told apart, as a share
+            of it; standard errors of one seed know nothing of its luck.
 
     Raises:
         TrainingError: If no trained candidate left the unigram plateau.
         ConfigurationError: If none that did meets the caps.
     """
     table = candidates.copy()
-    table["is_on_plateau"] = False
-    if unigram_error is not None:
-        noise = STANDARD_ERRORS_TO_WIN * table["error_standard_error"]
-        table["is_on_plateau"] = table["error"] > unigram_error - noise
+    table["is_on_plateau"] = is_on_plateau(table["error"], table["error_standard_error"], unigram_error)
     table["w"] = w_coefficient(
         maximum,
         parameters=table["parameters"].to_numpy(float),
@@ -89,7 +89,7 @@ def choose(
     decided_by = measure if answer == "smallest_error" else "w"
     runner_up = _runner_up(table[allowed], selected, decided_by)
     table["is_selected"] = table.index == selected
-    return Choice(table, selected, runner_up, _differ(table, selected, runner_up, decided_by))
+    return Choice(table, selected, runner_up, _differ(table, selected, runner_up, decided_by, least_noise))
 
 
 def _runner_up(table: pd.DataFrame, selected: int, decided_by: str) -> int | None:
@@ -97,12 +97,12 @@ def _runner_up(table: pd.DataFrame, selected: int, decided_by: str) -> int | Non
     return None if others.empty else int(others.index[0])
 
 
-def _differ(table: pd.DataFrame, first: int, second: int | None, decided_by: str) -> bool:
+def _differ(table: pd.DataFrame, first: int, second: int | None, decided_by: str, least_noise: float) -> bool:
     if second is None:
         return True
-    column = f"{decided_by}_standard_error"
-    noise = np.hypot(table.at[first, column], table.at[second, column])
-    return is_above_noise(abs(table.at[first, decided_by] - table.at[second, decided_by]), noise)
+    values = table.loc[[first, second], decided_by]
+    noise = np.maximum(table.loc[[first, second], f"{decided_by}_standard_error"], least_noise * values)
+    return is_above_noise(abs(values[first] - values[second]), float(np.hypot(*noise)))
 
 
 def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> list[dict[str, float | int]]:

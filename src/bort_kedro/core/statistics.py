@@ -34,6 +34,21 @@ def proportion_standard_error(share: float, count: int) -> float:
 STANDARD_ERRORS_TO_WIN = 2.0
 
 
+def is_on_plateau(
+    error: float | NDArray[np.floating], standard_error: float | NDArray[np.floating], unigram_error: float | None
+) -> NDArray[np.bool_]:
+    """True where a model learned no more than the most frequent token: no error that is lower beyond its noise.
+
+    Args:
+        error: Shares of hidden tokens guessed wrong, a number or any shape; never on the plateau where NaN.
+        standard_error: Of ``error``, likewise.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown, and then
+            nothing is on the plateau.
+    """
+    least = np.inf if unigram_error is None else unigram_error
+    return np.asarray(error) > least - STANDARD_ERRORS_TO_WIN * np.asarray(standard_error)
+
+
 def is_above_noise(difference: float, standard_error: float) -> bool:
     """True for a difference above twice its standard error; False where the error is NaN."""
     return bool(difference > STANDARD_ERRORS_TO_WIN * standard_error)

@@ -98,7 +98,9 @@ class SearchParams(FrozenModel):
         gt=1, description="Of a recorded table without T: T's parameters and cost over the table's largest."
     )
     strategy: str = Field(description="Which candidates are trained.")
-    budget: int = Field(gt=0, description="Full short trainings to spend; exhaustive ignores it.")
+    budget: int = Field(
+        gt=0, description="Full short trainings to spend, each with every seed and set; exhaustive ignores it."
+    )
     trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
     seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")
     cost: Literal["operations", "modelled_latency", "measured_latency"] = Field(
@@ -132,10 +134,11 @@ class SearchParams(FrozenModel):
 
     @model_validator(mode="after")
     def _maximum_point_is_largest(self) -> Self:
+        """T contains every candidate. One of its own size is allowed: it has no W, and is never chosen."""
         for name, largest in self.maximum_point.model_dump().items():
             if name != "num_attention_heads" and largest < max(getattr(self.space, name)):
                 raise ValueError(
                     f"maximum_point.{name} is {largest}, below the space's largest {max(getattr(self.space, name))}; "
-                    "the maximum point must be larger than every candidate"
+                    "the maximum point must be at least as large as every candidate"
                 )
         return self

@@ -20,6 +20,12 @@ MAXIMUM_POINT = "maximum point"
 MOST_LEGEND_ENTRIES = 12
 # What the title of the comparison holds the best strategy against, and the share that both are to reach.
 REFERENCE_STRATEGY, SHARE_TO_REACH = "fptas", 0.95
+HALVING = "successive_halving"
+# The unit of the error of a training, and the title of its axis.
+STEP_MEASURES = {
+    "loss": ("nats", "training loss, nats (running mean)"),
+    "error": ("%", "hidden training tokens guessed wrong, % (running mean)"),
+}
 STATISTICS = {"hypervolume": "hypervolume of parameters, cost and {measure}", "w": "largest W, by {measure}"}
 
 
@@ -69,23 +75,27 @@ def training_curves_figure(history: pd.DataFrame) -> Any:
     )
 
 
-def error_by_step_figure(history: pd.DataFrame) -> Any:
-    """Masked-LM training loss by step, one line for each short training, darker the lower it ends.
+def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Any:
+    """Training loss or error by step, one line for each short training, darker the lower it ends.
 
     Args:
-        history: Columns ``shape`` (text), ``step`` and ``loss`` in nats; the rows of the maximum point have
-            ``maximum point`` for a shape.
+        history: Columns ``shape`` (text), ``step``, ``loss`` in nats and ``masked_accuracy``; the rows of the maximum
+            point have ``maximum point`` for a shape.
+        measure: ``loss``, or ``error``, the share of hidden training tokens guessed wrong; whichever W takes.
     """
     import plotly.graph_objects as go
     from plotly.colors import sample_colorscale
 
-    axes = {"x": {"title": {"text": "optimiser step"}}, "y": {"title": {"text": "training loss, nats (running mean)"}}}
+    unit, title = STEP_MEASURES[measure]
+    axes = {"x": {"title": {"text": "optimiser step"}}, "y": {"title": {"text": title}}}
     if history.empty:
         return styled(go.Figure(), title="No training to show: no error was measured here", **axes)
+    values = history["loss"] if measure == "loss" else 100 * (1 - history["masked_accuracy"])
     curves = {
-        str(shape): rows.assign(loss=running_mean(rows["loss"])) for shape, rows in history.groupby("shape", sort=False)
+        str(shape): rows.assign(shown=running_mean(rows["shown"]))
+        for shape, rows in history.assign(shown=values).groupby("shape", sort=False)
     }
-    ends = {shape: float(rows["loss"].iloc[-1]) for shape, rows in curves.items()}
+    ends = {shape: float(rows["shown"].iloc[-1]) for shape, rows in curves.items()}
     # The lowest are drawn last, hence on top.
     candidates = sorted((shape for shape in curves if shape != MAXIMUM_POINT), key=ends.__getitem__, reverse=True)
     colors = sample_colorscale("Blues", np.linspace(0.3, 1, max(2, len(candidates))).tolist())[-len(candidates) :]
@@ -97,25 +107,25 @@ def error_by_step_figure(history: pd.DataFrame) -> Any:
         figure.add_trace(
             go.Scatter(
                 x=curves[shape]["step"],
-                y=curves[shape]["loss"],
+                y=curves[shape]["shown"],
                 mode="lines",
                 name=shape,
                 line=line,
                 showlegend=shape == MAXIMUM_POINT or len(candidates) <= MOST_LEGEND_ENTRIES,
-                hovertemplate="step %{x}: %{y:.3f} nats<extra>" + shape + "</extra>",
+                hovertemplate=f"step %{{x}}: %{{y:.3f}} {unit}<extra>" + shape + "</extra>",
             )
         )
     figure.update_layout(legend={"traceorder": "reversed"}, hovermode="closest")
-    return styled(figure, title=_ends_title(candidates, ends), **axes)
+    return styled(figure, title=f"Training {measure} ends {_ends(candidates, ends, unit)}", **axes)
 
 
-def _ends_title(candidates: Sequence[str], ends: Mapping[str, float]) -> str:
+def _ends(candidates: Sequence[str], ends: Mapping[str, float], unit: str) -> str:
     """Where the lowest and the highest curve end; candidates come highest first."""
-    named = [f"{ends[shape]:.2f} nats ({shape})" for shape in candidates or [MAXIMUM_POINT]]
+    named = [f"{ends[shape]:.2f} {unit} ({shape})" for shape in candidates or [MAXIMUM_POINT]]
     parts = [f"between {named[-1]} and {named[0]}"] if len(named) > 1 else [f"at {name}" for name in named]
     if candidates and MAXIMUM_POINT in ends:
         parts.append(f"maximum point {ends[MAXIMUM_POINT]:.2f}")
-    return "Training loss ends " + ", ".join(parts)
+    return ", ".join(parts)
 
 
 def running_mean(values: pd.Series) -> pd.Series:
@@ -220,7 +230,9 @@ def _latency_title(calibration: Mapping[str, Any]) -> str:
 
 
 def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Any:
-    """What each strategy has found by its budget, the mean over seeds in a band, best hypervolume in the accent colour.
+    """What each strategy has found by its budget, the mean over parts of a table in a band, best in the accent colour.
+
+    The best is that of the largest hypervolume.
 
     Args:
         comparison: Columns ``strategy``, ``trainings`` (budget in full trainings), ``statistic`` (``hypervolume`` or
@@ -248,7 +260,7 @@ def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Any:
     figure.add_hline(y=SHARE_TO_REACH, line={"color": OTHER_COLOR, "width": 1, "dash": "dot"}, row=1, col=1)
     budget = {"title": {"text": "budget, full trainings"}}
     figure.update_layout(xaxis2=budget, yaxis2={"tickformat": ".0%"})
-    share = {"title": {"text": "share of the best possible, mean and band over seeds"}, "tickformat": ".0%"}
+    share = {"title": {"text": "share of the best: mean and band over random parts of the table"}, "tickformat": ".0%"}
     styled(figure, title=_comparison_title(curves, ranked), x=budget, y=share)
     # Room for the titles of the panels.
     return figure.update_layout(margin={"t": 90})
@@ -262,7 +274,9 @@ def _band(rows: pd.DataFrame, strategy: str, number: int, *, shows_legend: bool)
     dash = ("solid", "dash", "dot")[number // len(CURVE_COLORS) % 3]
     there_and_back = pd.concat([rows, rows[::-1]])
     edges = [*rows["upper"], *rows["lower"][::-1]]
-    shared = {"legendgroup": strategy, "name": strategy}
+    # A table has no errors of unfinished trainings, which flatters the strategy that lives on them.
+    note = " (sees final errors on every rung here)" if strategy == HALVING else ""
+    shared = {"legendgroup": strategy, "name": f"{strategy}{note}"}
     return [
         go.Scatter(
             x=there_and_back["trainings"],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.core.markdown import is_missing, large, percent
+from bort_kedro.core.report_certainty import with_noise
 from bort_kedro.core.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.pipelines.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 
 
 class Measure(NamedTuple):
-    """How an error of the search is shown."""
+    """How an error of the search is shown: its column, the factor of the axis, and the axis' title."""
 
+    column: str
     scale: float
     title: str
 
 
 MEASURES = {
-    "error": Measure(100.0, "error: hidden tokens guessed wrong, %"),
-    "loss": Measure(1.0, "masked-LM loss on held-out text, nats"),
+    "error": Measure("error", 100.0, "error: hidden tokens guessed wrong, %"),
+    "loss": Measure("loss", 1.0, "masked-LM loss on held-out text, nats"),
+    # Of a table, whose errors may be losses as well.
+    "recorded": Measure("error", 1.0, "recorded error"),
 }
 # Shapes on the rug whose costs differ by less than this share of the axis have one label, one title a line.
 SHARED_LABEL_WIDTH = 0.02
@@ -51,12 +55,15 @@ def pareto_figure(
         maximum_point: Row of the maximum point, without a standard error where none is recorded; ``is_network`` False
             says that it is a point above a recorded table, so that its shape was not trained.
         cost: ``parameters`` or ``operations``; the horizontal axis, logarithmic.
-        measure: ``error`` or ``loss``, whichever W took; the vertical axis.
+        measure: ``error`` or ``loss``, whichever W took, or ``recorded`` for the error of a table; the vertical axis.
         known_shapes: Rows with ``title``, the four values, ``parameters`` and ``operations``. Those trained here are
             named at their place; of the others only the cost is known, so they are ticks along the top edge.
     """
     import plotly.graph_objects as go
 
+    shown = MEASURES[measure]
+    is_network = maximum_point.get("is_network", True)
+    maximum_name = "maximum point" if is_network else "maximum point, made up: no network"
     trained = candidate_table[candidate_table["is_trained"]]
     maximum_row = pd.DataFrame([dict(maximum_point)])
     is_chosen = trained["is_selected"].astype(bool)
@@ -67,7 +74,7 @@ def pareto_figure(
         figure.add_trace(
             go.Scatter(
                 x=front[cost],
-                y=MEASURES[measure].scale * front[measure],
+                y=shown.scale * front[shown.column],
                 mode="lines",
                 name="Pareto front",
                 line={"color": FRONT_COLOR, "width": 1.5, "dash": "dot"},
@@ -78,7 +85,7 @@ def pareto_figure(
         ("other candidates", trained[~is_front & ~is_chosen], OTHER_COLOR, "circle", 8),
         ("on the front", trained[is_front & ~is_chosen], FRONT_COLOR, "circle", 10),
         ("chosen", trained[is_chosen], CHOSEN_COLOR, "star", 18),
-        ("maximum point", maximum_row, REFERENCE_COLOR, "diamond", 11),
+        (maximum_name, maximum_row, REFERENCE_COLOR, "diamond" if is_network else "diamond-open", 11),
     )
     for name, rows, color, symbol, size in layers:
         if len(rows):
@@ -90,11 +97,11 @@ def pareto_figure(
         figure,
         title=f"Chosen: {shape_text(selected)}, {_ratio(ratio)} times fewer {cost} than the maximum point",
         x={"title": {"text": f"{cost}, logarithmic"}, "type": "log"},
-        y={"title": {"text": MEASURES[measure].title}},
+        y={"title": {"text": shown.title}},
     )
     if known_shapes:
-        columns = [*SHAPE_COLUMNS, cost, measure]
-        tables = [trained, maximum_row] if maximum_point.get("is_network", True) else [trained]
+        columns = [*SHAPE_COLUMNS, cost, shown.column]
+        tables = [trained, maximum_row] if is_network else [trained]
         networks = pd.concat([table[columns] for table in tables])
         _add_known_shapes(figure, known_shapes, networks, cost=cost, measure=measure)
     return figure
@@ -107,31 +114,32 @@ def _ratio(ratio: float) -> str:
 def _points(rows: pd.DataFrame, *, cost: str, measure: str, name: str, color: str, symbol: str, size: int) -> Any:
     import plotly.graph_objects as go
 
-    scale = MEASURES[measure].scale
+    shown = MEASURES[measure]
     return go.Scatter(
         x=rows[cost],
-        y=scale * rows[measure],
-        error_y=_error_bars(rows, measure, scale=scale, color=color),
+        y=shown.scale * rows[shown.column],
+        error_y=_error_bars(rows, shown.column, scale=shown.scale, color=color),
         mode="markers",
         name=name,
         marker={"color": color, "symbol": symbol, "size": size},
-        text=[_hover(row) for row in rows.to_dict("records")],
+        text=[_hover(row, measure) for row in rows.to_dict("records")],
         hovertemplate="%{text}<extra>" + name + "</extra>",
     )
 
 
 def _error_bars(rows: pd.DataFrame, column: str, *, scale: float = 1.0, color: str) -> dict[str, Any] | None:
-    """Bars of one standard error; None where the table has none."""
+    """Bars of one standard error; None where none is known."""
     name = f"{column}_standard_error"
-    if name not in rows:
+    if name not in rows or rows[name].isna().all():
         return None
-    return {"type": "data", "array": scale * rows[name], "thickness": 1, "width": 3, "color": color}
+    return {"type": "data", "array": scale * rows[name].astype(float), "thickness": 1, "width": 3, "color": color}
 
 
-def _hover(row: Mapping[str, Any]) -> str:
-    lines = [f"<b>{shape_text(row)}</b>", _costs(row)]
+def _hover(row: Mapping[str, Any], measure: str) -> str:
+    lines = [f"<b>{shape_text(row) if row.get('is_network', True) else 'no network'}</b>", _costs(row)]
     if not is_missing(row.get("error")):
-        lines.append(f"error {percent(row['error'], row.get('error_standard_error'))}")
+        write = with_noise if measure == "recorded" else percent
+        lines.append(f"error {write(row['error'], row.get('error_standard_error'))}")
     for column, label in (("loss", "loss {:.3f}"), ("w", "W {:.3f}"), ("latency_ms", "{:.2f} ms a pass")):
         if not is_missing(row.get(column)):
             lines.append(label.format(row[column]))
@@ -155,7 +163,7 @@ def _add_known_shapes(
         figure.add_trace(
             go.Scatter(
                 x=known_here[cost],
-                y=MEASURES[measure].scale * known_here[measure],
+                y=MEASURES[measure].scale * known_here[MEASURES[measure].column],
                 mode="markers+text",
                 name="known shapes, trained here",
                 marker={"color": REFERENCE_COLOR, "symbol": "circle-open", "size": 20},
@@ -223,16 +231,18 @@ def _add_rug(figure: Any, known_shapes: Sequence[Mapping[str, Any]], axis: Seque
     )
 
 
-def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any]) -> Any:
+def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any], *, error_source: str = "training") -> Any:
     """W over the whole space: measured where a candidate was trained, predicted elsewhere, coloured by depth.
 
     Args:
         candidate_table: As the search writes it. Candidates on the unigram plateau or over a cap are not ranked; they
             are shown at their W, or at the predicted one where they have none. Rows with neither are left out.
         selected: The chosen shape, at least its four values.
+        error_source: ``training``, or ``table`` where candidates were looked up rather than trained.
     """
     import plotly.graph_objects as go
 
+    known = "looked up" if error_source == "table" else "trained"
     table = candidate_table.assign(shown_w=candidate_table["w"].fillna(candidate_table["w_predicted"]))
     table = table[table["shown_w"].notna()]
     trained, meets_caps, chosen = (table[name].astype(bool) for name in ("is_trained", "meets_caps", "is_selected"))
@@ -242,10 +252,10 @@ def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any]) -> Any:
     color_of, color_axis = _depth_colors(table["num_hidden_layers"])
     by_depth, grey, accent = "depth", OTHER_COLOR, CHOSEN_COLOR
     layers = (
-        ("predicted, not trained", ~trained, by_depth, "circle-open", 6, 0.4),
+        (f"predicted, not {known}", ~trained, by_depth, "circle-open", 6, 0.4),
         ("over a cap: not ranked", over_cap, grey, "square-open", 9, 1),
         ("on the unigram plateau: not ranked", on_plateau, grey, "x", 9, 1),
-        ("trained", others, by_depth, "circle", 10, 1),
+        (known, others, by_depth, "circle", 10, 1),
         ("chosen", chosen, accent, "star", 18, 1),
     )
     # All in one kind: what WebGL draws hides what is drawn without it, whatever the order.
@@ -260,7 +270,7 @@ def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any]) -> Any:
             scatter(
                 x=rows["parameters"],
                 y=rows["shown_w"],
-                error_y=_error_bars(rows, "w", color=OTHER_COLOR) if rows["w"].notna().any() else None,
+                error_y=_error_bars(rows, "w", color=OTHER_COLOR),
                 mode="markers",
                 name=name,
                 marker={**colors, "symbol": symbol, "size": size, "opacity": opacity},
@@ -273,7 +283,7 @@ def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any]) -> Any:
         figure,
         title=_w_title(table[chosen].iloc[0], selected, table[others]),
         x={"title": {"text": "parameters, logarithmic"}, "type": "log"},
-        y={"title": {"text": "W (bars: one standard error)"}},
+        y={"title": {"text": "W (bars: one standard error)" if table["w_standard_error"].notna().any() else "W"}},
     )
 
 

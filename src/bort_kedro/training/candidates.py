@@ -10,9 +10,10 @@ import numpy as np
 
 from bort_kedro.core.saved_state import SavedState
 from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.statistics import is_on_plateau
 from bort_kedro.core.strategies import Outcome, Trial
 from bort_kedro.core.tokens import Tokens
-from bort_kedro.training.engines import EngineSettings, Job, Restart, run_jobs
+from bort_kedro.training.engines import Engine, Job, Restart, run_jobs
 from bort_kedro.training.loop import OptimizationSettings, StateBeyondStopError, TrainingResult
 from bort_kedro.training.pretraining import (
     EVALUATION_MASKED_SHARE,
@@ -67,7 +68,7 @@ class ShortTraining:
         kept = self.states.of(f"search/scores/{shape.identifier}", identity)
         if (found := kept.latest()) is not None:
             return dict(found.record)
-        model, result = self._train(model, settings, shape, num_steps)
+        result = self._train(model, settings, shape, num_steps)
         quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads)
         record = {
             "error": 1.0 - quality.accuracy,
@@ -82,14 +83,18 @@ class ShortTraining:
 
     def _train(
         self, model: BertForMaskedLM, settings: PretrainingSettings, shape: BertShape, num_steps: int
-    ) -> tuple[BertForMaskedLM, TrainingResult]:
-        name = f"search/{shape.identifier}"
+    ) -> TrainingResult:
+        """Train the model in place."""
+
+        def train(name: str) -> TrainingResult:
+            return pretrain(model, self.tokens, settings, states=self.states, name=name, stop_at=num_steps)
+
         try:
-            return model, pretrain(model, self.tokens, settings, states=self.states, name=name, stop_at=num_steps)
+            return train(f"search/{shape.identifier}")
         except StateBeyondStopError:
-            # Another strategy trained this shape further. States are not wound back, so this rung is trained beside.
-            fresh = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
-            return fresh, pretrain(fresh, self.tokens, settings, states=None, name=name, stop_at=num_steps)
+            # Another strategy trained this shape further, and states are not wound back. The model is still as new,
+            # and is trained beside, in a folder that later rungs go on from.
+            return train(f"search/rungs/{shape.identifier}")
 
 
 def with_changes(settings: PretrainingSettings, changes: dict[str, Any]) -> PretrainingSettings:
@@ -120,7 +125,8 @@ class TrainedErrors:
         measure: ``error`` or ``loss``, whichever W takes.
         hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
-        engine: How trainings run side by side.
+        engine: How trainings run side by side; whoever made it ends its workers.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         rows: Filled as trials are answered: one for each trial, in the order of asking.
         history: Likewise, one for each logged step of the best set and first seed.
         restarts: Likewise, one for each worker that died.
@@ -131,7 +137,8 @@ class TrainedErrors:
     measure: str
     hyperparameter_sets: Sequence[dict[str, Any]]
     num_seeds: int
-    engine: EngineSettings
+    engine: Engine
+    unigram_error: float | None
     rows: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     restarts: list[Restart] = field(default_factory=list)
@@ -141,7 +148,10 @@ class TrainedErrors:
         for trial in trials:
             row = self._best_set(trial, found)
             self.rows.append(row)
-            yield trial, Outcome(row[self.measure], trial.share, row[f"{self.measure}_standard_error"])
+            # Told of the error, whichever measure W takes.
+            on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
+            noise = row[f"{self.measure}_standard_error"]
+            yield trial, Outcome(row[self.measure], trial.share, noise, is_on_plateau=bool(on_plateau))
 
     def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], dict[str, Any]]:
         """Scores by (candidate, hyperparameter set, seed)."""

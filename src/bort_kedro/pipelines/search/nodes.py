@@ -51,12 +51,12 @@ def estimate_costs(
 def measure_latency(
     candidate_costs: pd.DataFrame, tokens: Tokens, training_states: Any, search: SearchParams
 ) -> pd.DataFrame:
-    """Time T and representatives of the ordered candidates, or all of them, on the target device."""
+    """Time T and representatives of the ordered candidates, those of the budget among them, or every candidate."""
     from bort_kedro.training.timing import resolve_device, time_shapes_once
 
     ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
-    budget = len(ordered) if search.cost == "measured_latency" else search.latency.num_measured
-    kept = representatives(len(ordered), budget=min(budget, len(ordered)))
+    counts = [len(ordered)] if search.cost == "measured_latency" else [search.latency.num_measured, search.budget]
+    kept = sorted({index for count in counts for index in representatives(len(ordered), budget=count)})
     shapes = [*_shapes(ordered.loc[kept]), search.maximum_point.to_shape()]
     settings = search.latency.model_dump(exclude={"num_measured"})
     settings["device"] = resolve_device(search.latency.device)
@@ -90,7 +90,7 @@ def model_latency(
     is_measured = table["latency_ms"].notna() & (search.cost != "modelled_latency")
     table["latency_source"] = np.where(is_measured, "measured", "modelled")
     table["latency_ms"] = table["latency_ms"].where(is_measured, table["modelled_ms"])
-    check = candidate_latency.assign(latency_leave_one_out_ms=left_out)
+    check = candidate_latency.assign(latency_leave_one_out_ms=left_out, latency_modelled_ms=model.predict(measured))
     # JSON knows no NaN: with too few shapes there is no correlation.
     said = {
         name: None if pd.api.types.is_float(value) and np.isnan(value) else value
@@ -102,7 +102,7 @@ def model_latency(
 def order_candidates(
     candidate_costs: pd.DataFrame,
     modelled_latency: pd.DataFrame,
-    candidate_latency: pd.DataFrame,
+    latency_check: pd.DataFrame,
     maximum_point_costs: dict[str, Any],
     search: SearchParams,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -111,8 +111,10 @@ def order_candidates(
     column = "operations" if search.cost == "operations" else "latency_ms"
     table["cost"] = table[column].astype(float)
     is_allowed = require_within_caps(table, search.caps.model_dump(exclude={"max_error"}), what="candidates")
-    measured = candidate_latency.loc[candidate_latency["is_maximum_point"], "latency_ms"].iloc[0]
-    maximum = maximum_point_costs | {"latency_ms": float(measured)}
+    # T on the same scale as the candidates: modelled where they all are.
+    source = "latency_modelled_ms" if search.cost == "modelled_latency" else "latency_ms"
+    latency = latency_check.loc[latency_check["is_maximum_point"], source].iloc[0]
+    maximum = maximum_point_costs | {"latency_ms": float(latency)}
     return order(table[is_allowed]), maximum | {"cost": float(maximum[column])}
 
 
@@ -150,6 +152,7 @@ def train_maximum_point(
 def measure_errors(
     search_space: pd.DataFrame,
     maximum_point: dict[str, Any],
+    baseline_errors: dict[str, float],
     tokens: Tokens,
     training_states: Any,
     search: SearchParams,
@@ -157,20 +160,23 @@ def measure_errors(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way."""
     from bort_kedro.training.candidates import ShortTraining, TrainedErrors
-    from bort_kedro.training.engines import EngineSettings
+    from bort_kedro.training.engines import Engine, EngineSettings
     from bort_kedro.training.pretraining import PretrainingSettings
 
     settings = PretrainingSettings.from_mapping(search.training.model_dump())
-    source = TrainedErrors(
-        _shapes(search_space),
-        ShortTraining(tokens, settings, max_positions, training_states),
-        measure=search.error_measure,
-        hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
-        num_seeds=search.num_seeds,
-        engine=EngineSettings(search.engine, search.num_workers, search.cluster_address),
-    )
     problem = problem_of(search_space, maximum_point, measure=search.error_measure, **_spending(search))
-    run_search(build_strategy(search.strategy, problem), source)
+    # The workers stay for all rounds.
+    with Engine(EngineSettings(search.engine, search.num_workers, search.cluster_address)) as engine:
+        source = TrainedErrors(
+            _shapes(search_space),
+            ShortTraining(tokens, settings, max_positions, training_states),
+            measure=search.error_measure,
+            hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
+            num_seeds=search.num_seeds,
+            engine=engine,
+            unigram_error=baseline_errors["unigram"],
+        )
+        run_search(build_strategy(search.strategy, problem), source)
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
     return (
         pd.DataFrame(source.rows),
@@ -233,5 +239,10 @@ def _shapes(table: pd.DataFrame) -> list[BertShape]:
     return [BertShape.from_row(row) for row in table.to_dict("records")]
 
 
-def _spending(search: SearchParams) -> dict[str, int]:
-    return {"budget": search.budget, "seed": search.seed, "trials_per_round": search.trials_per_round}
+def _spending(search: SearchParams) -> dict[str, Any]:
+    return {
+        "budget": search.budget,
+        "seed": search.seed,
+        "trials_per_round": search.trials_per_round,
+        "seeks_w": search.answer == "largest_w",
+    }

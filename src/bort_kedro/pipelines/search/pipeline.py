@@ -46,7 +46,7 @@ def _training() -> Pipeline:
             ),
             Node(
                 nodes.order_candidates,
-                ["candidate_costs", "modelled_latency", "candidate_latency", "maximum_point_costs", SEARCH],
+                ["candidate_costs", "modelled_latency", "latency_check", "maximum_point_costs", SEARCH],
                 ["search_space", "maximum_point_size"],
                 name="order_candidates_node",
             ),
@@ -58,7 +58,7 @@ def _training() -> Pipeline:
             ),
             Node(
                 nodes.measure_errors,
-                ["search_space", "maximum_point", "tokens", "training_states", SEARCH, POSITIONS],
+                ["search_space", "maximum_point", "baseline_errors", "tokens", "training_states", SEARCH, POSITIONS],
                 ["candidate_errors", "candidate_history", "worker_restarts"],
                 name="measure_errors_node",
             ),
@@ -89,7 +89,7 @@ def _training() -> Pipeline:
             ),
             Node(
                 plot_nodes.plot_search_training,
-                ["candidate_history", "maximum_point_history", "latency_check", "latency_calibration"],
+                ["candidate_history", "maximum_point_history", "latency_check", "latency_calibration", SEARCH],
                 ["error_by_step_plot", "latency_plot"],
                 name="plot_search_training_node",
             ),

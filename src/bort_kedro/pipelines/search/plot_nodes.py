@@ -8,6 +8,7 @@ import pandas as pd
 
 from bort_kedro.core.costs import count_operations, count_parameters
 from bort_kedro.core.shapes import KNOWN_SHAPES
+from bort_kedro.params import SearchParams
 
 
 def plot_choice(
@@ -19,10 +20,11 @@ def plot_choice(
     """Error against parameters with the front, the choice and known shapes; W over the space."""
     from bort_kedro.pipelines.search_plots import pareto_figure, w_figure
 
-    measure, sizes = search_report["error_measure"], search_report.get("sizes")
+    source, sizes = search_report["error_source"], search_report.get("sizes")
+    measure = "recorded" if source == "table" else search_report["error_measure"]
     known = _known_shapes(**sizes) if sizes else []
     pareto = pareto_figure(candidate_table, selected_shape, maximum_point, measure=measure, known_shapes=known)
-    return pareto, w_figure(candidate_table, selected_shape)
+    return pareto, w_figure(candidate_table, selected_shape, error_source=source)
 
 
 def _known_shapes(*, vocabulary_size: int, max_positions: int, sequence_length: int) -> list[dict[str, Any]]:
@@ -45,6 +47,7 @@ def plot_search_training(
     maximum_point_history: pd.DataFrame,
     latency_check: pd.DataFrame,
     latency_calibration: dict[str, Any],
+    search: SearchParams,
 ) -> tuple[Any, Any]:
     """Error by step of every training; predicted against measured latency."""
     from bort_kedro.pipelines.plots import error_by_step_figure, latency_figure
@@ -53,7 +56,8 @@ def plot_search_training(
         candidate_history["share"] == candidate_history.groupby("shape")["share"].transform("max")
     ]
     history = pd.concat([finished, maximum_point_history.assign(shape="maximum point")], ignore_index=True)
-    return error_by_step_figure(history), latency_figure(latency_check, latency_calibration)
+    curves = error_by_step_figure(history, measure=search.error_measure)
+    return curves, latency_figure(latency_check, latency_calibration)
 
 
 def plot_comparison(strategy_comparison: pd.DataFrame) -> Any:
