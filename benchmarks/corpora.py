@@ -62,6 +62,20 @@ def crossed(errors: dict[str, pd.DataFrame], parameters: Parameters, measure: st
     return found
 
 
+def reordering(pairs: dict[str, tuple[float, float]], measure: str) -> str:
+    """Whether another corpus reorders the shapes more than another seed does; the last pair is across corpora."""
+    *within, across = pairs.values()
+    sentences = []
+    for place, what in enumerate((f"the {measure}", "W")):
+        least = min(values[place] for values in within)
+        is_more = across[place] < least
+        sentences.append(
+            f"By {what}, another corpus reorders the shapes {'more' if is_more else 'no more'} than another seed does "
+            f"({across[place]:.2f} against {least:.2f} at least)."
+        )
+    return " ".join(sentences)
+
+
 def main() -> None:
     """Train the space on both corpora, as far as that is not done yet, and compare."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -114,8 +128,7 @@ def main() -> None:
             "## Is it the corpus, or luck?\n\nRank correlations over the candidates, between trainings of different "
             "seeds:\n\n"
             + table(["between", measure, "W"], [[title, f"{e:.2f}", f"{w:.2f}"] for title, (e, w) in pairs.items()])
-            + "\n\nIf the third row is not below the first two, changing the corpus reorders the shapes no more than "
-            "changing the seed does.",
+            + f"\n\n{reordering(pairs, measure)}",
         ]
     )
     conditions = {"parameters": "conf/bench", "words": words, "seeds": parameters.search.num_seeds}
