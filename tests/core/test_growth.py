@@ -134,9 +134,9 @@ def test_thirty_thousand_shapes_take_less_than_two_seconds():
         intermediate_size=range(64, 1088, 64),
     ).shapes
     assert len(shapes) == 30_720
-    begin = time.perf_counter()
+    begin = time.process_time()
     check = check_growth(shapes, **PUBLISHED_SIZES)
-    assert time.perf_counter() - begin < 2.0
+    assert time.process_time() - begin < 2.0
     # Along each axis, all but the last of its values step: of 30 * 4 * 16 * 16 candidates.
     assert check.parameters.num_steps == 30_720 * 4 - 30_720 * (1 / 30 + 1 / 4 + 1 / 16 + 1 / 16)
 

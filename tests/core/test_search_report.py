@@ -284,8 +284,8 @@ def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
     )
     largest = float(4 * size.max())
     point = MAXIMUM_POINT | {"parameters": largest, "cost": largest, "error": 0.2}
-    started = time.perf_counter()
+    started = time.process_time()
     table, _, report = conclusion(found, space=space, maximum_point=point)
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0
     assert (len(table), report["num_trained"]) == (30_000, 60)
     assert table.loc[table["is_selected"], "w"].item() == table["w"].max()

@@ -355,9 +355,9 @@ def test_every_strategy_plays_a_recorded_table_quickly(num_candidates, budget, m
     problem = problem_of(random_shapes(num_candidates), budget, trials_per_round=2)
     recorded, seconds = recorded_of(problem), {}
     for name in STRATEGIES:
-        started = time.perf_counter()
+        started = time.process_time()
         run_search(build_strategy(name, problem), recorded)
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = time.process_time() - started
     assert (max(seconds.values()) if num_candidates == 300 else sum(seconds.values())) < most_seconds, seconds
 
 
