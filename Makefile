@@ -6,9 +6,6 @@ STAMP := $(VENV)/.installed
 CORPUS ?=
 NAME ?= other
 
-# MLflow warns of a type hint in a plugin of Kedro; nobody here can add it.
-export PYTHONWARNINGS := ignore::UserWarning:mlflow.pyfunc.utils.data_validation
-
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora clean
 

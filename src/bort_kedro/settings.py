@@ -6,16 +6,14 @@ import warnings
 # Before MLflow is imported, which reads it then.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-# Notices between libraries that no user of this project can act on.
-for notice in (
-    "register_new_resolver",  # omegaconf to kedro
-    ".*Add type hints to the `predict` method",  # mlflow to kedro-mlflow
-):
-    warnings.filterwarnings("ignore", message=f"(?s){notice}")
+# Notices between libraries that no user of this project can act on: omegaconf's to kedro, and mlflow's to
+# kedro-mlflow, which sets a filter of its own while it warns, so that only recording keeps it off the terminal.
+warnings.filterwarnings("ignore", message="(?s)register_new_resolver")
+with warnings.catch_warnings(record=True):
+    from bort_kedro.tracking import TrackingHook
 
 from bort_kedro.hooks import ConfigurationHook, ManifestHook, PreflightHook  # noqa: E402
 from bort_kedro.summary import SummaryHook  # noqa: E402
-from bort_kedro.tracking import TrackingHook  # noqa: E402
 
 HOOKS = (ConfigurationHook(), PreflightHook(), TrackingHook(), ManifestHook(), SummaryHook())
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.
