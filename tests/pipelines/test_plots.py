@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
+from bort_kedro.pipelines.comparison_plots import comparison_figure
 from bort_kedro.pipelines.plots import (
-    comparison_figure,
     error_by_step_figure,
     latency_figure,
     running_mean,

@@ -62,6 +62,6 @@ def plot_search_training(
 
 def plot_comparison(strategy_comparison: pd.DataFrame) -> Any:
     """What each strategy would have found on a recorded table, by number of trainings."""
-    from bort_kedro.pipelines.plots import comparison_figure
+    from bort_kedro.pipelines.comparison_plots import comparison_figure
 
     return comparison_figure(strategy_comparison, measure="error")
