@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bort_kedro.pipelines.plots import CURVE_COLORS, styled
+from bort_kedro.pipelines.plots import CURVE_COLORS, OTHER_COLOR, styled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
