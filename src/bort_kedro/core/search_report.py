@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.answers import require_within_caps
 from bort_kedro.core.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.core.guarantee import Guarantee, guarantee, relative_residual
 from bort_kedro.core.selection import MEASURES, Choice, choose, sensitivity
@@ -46,10 +45,6 @@ def conclude(
     is_network = bool(maximum_point.get("is_network", True))
     maximum = maximum_of(maximum_point, measure)
     joined = join_errors(search_space, candidate_errors)
-    if is_recorded:
-        # Before `choose` asks the same, as of trainings.
-        known = joined[joined["is_trained"]]
-        require_within_caps(known, settings["caps"], what="rows looked up", error_source="table")
     problem = problem_of(search_space, maximum_point, measure=measure, is_network=is_network, budget=settings["budget"])
     has_one_seed = settings["num_seeds"] == 1 and not is_recorded
     choice = choose(
@@ -60,6 +55,7 @@ def conclude(
         answer=settings["answer"],
         caps=settings["caps"],
         least_noise=_luck(joined, problem, measure) if has_one_seed else 0.0,
+        error_source=settings["error_source"],
     )
     table, error_model = predict_errors(choice.table, problem, measure=measure)
     # On the plateau, or over the cap on the error: its W is no find.

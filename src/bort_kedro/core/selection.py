@@ -44,6 +44,7 @@ def choose(
     answer: str,
     caps: dict[str, float | None],
     least_noise: float = 0.0,
+    error_source: str = "training",
 ) -> Choice:
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
@@ -57,6 +58,7 @@ def choose(
         caps: See `answers.CAPPED`.
         least_noise: Deviation that every error is taken to have at least when the two best are told apart, as a share
             of it; standard errors of one seed know nothing of its luck.
+        error_source: ``training`` or ``table``, which a cap that nothing meets is told by.
 
     Raises:
         TrainingError: If no trained candidate left the unigram plateau.
@@ -80,7 +82,9 @@ def choose(
             "learning_rate under params:search.training.optimization, or give more text."
         )
     table["meets_caps"] = False
-    table.loc[is_ranked, "meets_caps"] = require_within_caps(table[is_ranked], caps, what="trained candidates")
+    what = "rows looked up" if error_source == "table" else "trained candidates"
+    within = require_within_caps(table[is_ranked], caps, what=what, error_source=error_source)
+    table.loc[is_ranked, "meets_caps"] = within
     allowed = is_ranked & table["meets_caps"]
     table["is_pareto"] = False
     table.loc[allowed, "is_pareto"] = pareto_front(table.loc[allowed, ["parameters", "cost", measure]].to_numpy(float))

@@ -125,6 +125,15 @@ class SearchParams(FrozenModel):
     cluster_address: str | None = Field(description="Of the dask scheduler or ray head; null starts one here.")
     latency: SearchLatencyParams
 
+    def spending(self) -> dict[str, int | bool]:
+        """What strategies are told of the wish, in the names of `core.strategies.SearchProblem`."""
+        return {
+            "budget": self.budget,
+            "seed": self.seed,
+            "trials_per_round": self.trials_per_round,
+            "seeks_w": self.answer == "largest_w",
+        }
+
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         for name, known in (("strategy", STRATEGIES), ("answer", ANSWERS)):

@@ -71,10 +71,7 @@ class ShortTraining:
         result = self._train(model, settings, shape, num_steps)
         quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads)
         record = {
-            "error": 1.0 - quality.accuracy,
-            "error_standard_error": quality.accuracy_standard_error,
-            "loss": quality.loss,
-            "loss_standard_error": quality.loss_standard_error,
+            **quality.errors(),
             "seconds": round(result.seconds, 1),
             "history": result.history,
         }

@@ -134,6 +134,15 @@ class MaskedLmScore:
     is_correct: np.ndarray
     block_of: np.ndarray
 
+    def errors(self) -> dict[str, float]:
+        """What the search takes as the error: the share predicted wrongly, and the loss, with standard errors."""
+        return {
+            "error": 1.0 - self.accuracy,
+            "error_standard_error": self.accuracy_standard_error,
+            "loss": self.loss,
+            "loss_standard_error": self.loss_standard_error,
+        }
+
 
 # Masks of an evaluation never meet those of a training: they come from an epoch that no training reaches.
 EVALUATION_EPOCH = 2**31 - 1

@@ -139,13 +139,7 @@ def train_maximum_point(
     quality = score(
         model, tokens, split="validation", num_threads=settings.num_threads, description="scoring the maximum point"
     )
-    row = maximum_point_size | {
-        "error": 1.0 - quality.accuracy,
-        "error_standard_error": quality.accuracy_standard_error,
-        "loss": quality.loss,
-        "loss_standard_error": quality.loss_standard_error,
-        "seconds": round(result.seconds, 1),
-    }
+    row = maximum_point_size | quality.errors() | {"seconds": round(result.seconds, 1)}
     return Pretrained(model, tokenizer), row, pd.DataFrame(result.history)
 
 
@@ -164,7 +158,7 @@ def measure_errors(
     from bort_kedro.training.pretraining import PretrainingSettings
 
     settings = PretrainingSettings.from_mapping(search.training.model_dump())
-    problem = problem_of(search_space, maximum_point, measure=search.error_measure, **_spending(search))
+    problem = problem_of(search_space, maximum_point, measure=search.error_measure, **search.spending())
     # The workers stay for all rounds.
     with Engine(EngineSettings(search.engine, search.num_workers, search.cluster_address)) as engine:
         source = TrainedErrors(
@@ -237,12 +231,3 @@ def select_shape(
 
 def _shapes(table: pd.DataFrame) -> list[BertShape]:
     return [BertShape.from_row(row) for row in table.to_dict("records")]
-
-
-def _spending(search: SearchParams) -> dict[str, Any]:
-    return {
-        "budget": search.budget,
-        "seed": search.seed,
-        "trials_per_round": search.trials_per_round,
-        "seeks_w": search.answer == "largest_w",
-    }

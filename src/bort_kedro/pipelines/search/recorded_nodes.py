@@ -132,8 +132,5 @@ def _problem(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: 
         maximum_point,
         measure=MEASURE,
         is_network=maximum_point["is_network"],
-        budget=search.budget,
-        seed=search.seed,
-        trials_per_round=search.trials_per_round,
-        seeks_w=search.answer == "largest_w",
+        **search.spending(),
     )
