@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import shutil
@@ -63,7 +64,12 @@ def without_clock(project):
 
 
 def state_files(project, pattern):
-    return {path: path.stat().st_mtime_ns for path in (project.root / "data" / STATES).glob(pattern)}
+    """Times of the states there are, by path; a search under way may remove one between the listing and the look."""
+    times = {}
+    for path in (project.root / "data" / STATES).glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            times[path] = path.stat().st_mtime_ns
+    return times
 
 
 def finished_files(project):
