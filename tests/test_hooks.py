@@ -10,6 +10,7 @@ import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
+from kedro_datasets.pandas import CSVDataset
 
 from bort_kedro import hooks
 from bort_kedro.configuration import activate, check_parameters
@@ -124,3 +125,39 @@ def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path,
     activate(check_parameters(raw))
     with pytest.raises(ConfigurationError, match=r"fp16 for finetune.training.mixed_precision, which needs a CUDA"):
         preflight(tmp_path, Pipeline([]), DataCatalog({}))
+
+
+def launched(monkeypatch, rank, pipeline, *names):
+    """The catalog after the hook, in one of two processes that a launcher started for these pipelines."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    catalog = DataCatalog({"tokens": MemoryDataset("blocks"), "result": CSVDataset(filepath="result.csv")})
+    hooks.LaunchedProcessHook().before_pipeline_run({"pipeline_names": list(names)}, pipeline, catalog)
+    return catalog
+
+
+def test_the_first_process_of_a_launcher_saves_and_the_others_keep_their_outputs_in_memory(monkeypatch):
+    monkeypatch.setattr(hooks.logging, "disable", lambda level: None)
+    pipeline = pipeline_reading("tokens")
+    for rank, kind in ((0, CSVDataset), (1, MemoryDataset)):
+        catalog = launched(monkeypatch, rank, pipeline, "pretrain_distill")
+        assert type(catalog.get("result")) is kind
+        assert catalog.load("tokens") == "blocks"
+
+
+@pytest.mark.parametrize("names", [("search",), (), ("pretrain_distill", "finetune")])
+def test_a_launcher_is_refused_for_stages_that_share_no_work(monkeypatch, names):
+    with pytest.raises(ConfigurationError) as caught:
+        launched(monkeypatch, 0, pipeline_reading("tokens"), *names)
+    assert str(caught.value) == (
+        f"A launcher started 2 processes for the pipeline(s) {', '.join(names) or '__default__'}; only "
+        "pretrain_distill shares its work among them. Start that one with `-m bort_kedro run --pipelines "
+        "pretrain_distill`, and the others with `kedro run`; the search has its own `search.engine`."
+    )
+
+
+def test_without_a_launcher_nothing_changes(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    catalog = DataCatalog({"result": CSVDataset(filepath="result.csv")})
+    hooks.LaunchedProcessHook().before_pipeline_run({"pipeline_names": []}, pipeline_reading("tokens"), catalog)
+    assert type(catalog.get("result")) is CSVDataset

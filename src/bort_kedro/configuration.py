@@ -76,12 +76,24 @@ def activate(parameters: Parameters) -> None:
 
 def active_tasks() -> tuple[str, ...]:
     """Tasks of the session's parameters, or of ``conf/base`` where no session has begun."""
-    return _active[0].finetune.tasks if _active else tuple(_base_parameters()["finetune"]["tasks"])
+    return tuple(_active_value("finetune", "tasks"))
 
 
 def active_error_source() -> str:
-    """Where the session's search has its errors from, or that of ``conf/base`` where no session has begun."""
-    return _active[0].search.error_source if _active else str(_base_parameters()["search"]["error_source"])
+    """Where the search has its errors from, likewise."""
+    return str(_active_value("search", "error_source"))
+
+
+def active_pretraining() -> dict[str, Any]:
+    """What the pretraining pipeline is built by, likewise."""
+    return {
+        "has_pretrained_teacher": _active_value("pretrain_distill", "pretrained_teacher") is not None,
+        "training_data": str(_active_value("pretrain_distill", "training_data")),
+    }
+
+
+def _active_value(stage: str, name: str) -> Any:
+    return getattr(getattr(_active[0], stage), name) if _active else _base_parameters()[stage][name]
 
 
 def _base_parameters() -> dict[str, Any]:

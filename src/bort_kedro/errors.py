@@ -21,6 +21,10 @@ class TokenizerError(BortKedroError):
     """A tokenizer that cannot be trained as asked, or lacks what masked-LM training needs."""
 
 
+class TeacherError(BortKedroError):
+    """A teacher that cannot be opened, or is no masked-LM encoder fit for this corpus."""
+
+
 class TaskError(BortKedroError):
     """A task whose examples are missing, malformed or inconsistent."""
 

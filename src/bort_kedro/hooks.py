@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
 
 from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
@@ -19,6 +20,7 @@ from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
+from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -39,6 +41,8 @@ MANIFEST_PACKAGES = (
     "pandas",
     "mlflow",
 )
+# The stage whose trainings are shared by the processes of a launcher.
+SHARED_STAGE = "pretrain_distill"
 RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -58,6 +62,35 @@ class ConfigurationHook:
         # Its import sets its own level, below what conf/logging.yml says.
         logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
         activate(check_parameters(context.config_loader["parameters"]))
+
+
+class LaunchedProcessHook:
+    """Under a launcher every process runs the same nodes; the first one alone writes, logs and tracks."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        if not is_launched():
+            return
+        wanted = run_params["pipeline_names"] or ["__default__"]
+        if list(wanted) != [SHARED_STAGE]:
+            raise ConfigurationError(
+                f"A launcher started {num_processes()} processes for the pipeline(s) {', '.join(wanted)}; only "
+                f"{SHARED_STAGE} shares its work among them. Start that one with `-m bort_kedro run --pipelines "
+                f"{SHARED_STAGE}`, and the others with `kedro run`; the search has its own `search.engine`."
+            )
+        meet_on_cpu()
+        if not is_first():
+            logging.disable(logging.INFO)
+            for name in {*pipeline.all_outputs(), "run_manifest"}:
+                # Models are passed on as they are, since a copy of a large one is dear.
+                catalog[name] = MemoryDataset(copy_mode="assign")
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        if is_launched():
+            from accelerate import PartialState
+
+            PartialState().destroy_process_group()
 
 
 class PreflightHook:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from bort_kedro.configuration import active_error_source, active_tasks
+from bort_kedro.configuration import active_error_source, active_pretraining, active_tasks
 from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search
 
 STAGES = ("corpus", "search", "pretrain_distill", "finetune", "evaluate")
@@ -19,7 +19,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages = {
         "corpus": corpus.create_pipeline(),
         "search": search.create_pipeline(error_source),
-        "pretrain_distill": pretrain_distill.create_pipeline(),
+        "pretrain_distill": pretrain_distill.create_pipeline(**active_pretraining()),
         "finetune": finetune.create_pipeline(tasks),
         "evaluate": evaluate.create_pipeline(tasks),
     }

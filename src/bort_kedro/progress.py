@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
+# Told each row of a running training's history, under the name of the dataset that will hold it.
+LISTENERS: list[Callable[[str, dict[str, float]], None]] = []
 
 
-def track(items: Iterable[Item], description: str, *, total: int, start: int = 0) -> Iterator[Item]:
+def tell(name: str, row: dict[str, float]) -> None:
+    """Pass a row of a running training on to whoever shows it, such as the tracking of runs."""
+    for listener in LISTENERS:
+        listener(name, row)
+
+
+def track(
+    items: Iterable[Item], description: str, *, total: int, start: int = 0, status: Callable[[], str] = lambda: ""
+) -> Iterator[Item]:
     """Yield the items while showing how far it is and how long is left.
 
     Args:
@@ -21,16 +31,17 @@ def track(items: Iterable[Item], description: str, *, total: int, start: int = 0
         description: What is being done; empty for silence.
         total: Number of items of the whole, those done before this call included.
         start: Number done before this call.
+        status: What else to say beside the count, asked when it is shown.
     """
     if not description:
         yield from items
     elif sys.stderr.isatty():
-        yield from _bar(items, description, total, start)
+        yield from _bar(items, description, total, start, status)
     else:
-        yield from _lines(items, description, total, start)
+        yield from _lines(items, description, total, start, status)
 
 
-def _bar(items: Iterable[Item], description: str, total: int, start: int) -> Iterator[Item]:
+def _bar(items: Iterable[Item], description: str, total: int, start: int, status: Callable[[], str]) -> Iterator[Item]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -40,20 +51,24 @@ def _bar(items: Iterable[Item], description: str, total: int, start: int) -> Ite
         MofNCompleteColumn(),
         TextColumn("time left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total, completed=start)
+        task = progress.add_task(description, total=total, completed=start, status="")
         for item in items:
             yield item
-            progress.advance(task)
+            progress.update(task, advance=1, status=status())
 
 
-def _lines(items: Iterable[Item], description: str, total: int, start: int) -> Iterator[Item]:
+def _lines(
+    items: Iterable[Item], description: str, total: int, start: int, status: Callable[[], str]
+) -> Iterator[Item]:
     began = spoke = time.monotonic()
     for done, item in enumerate(items, start + 1):
         yield item
         now = time.monotonic()
         if now - spoke > SECONDS_BETWEEN_LINES and done < total:
             left = (now - began) / (done - start) * (total - done)
-            LOGGER.info("%s: %d of %d, %.0f s left", description, done, total, left)
+            said = f", {text}" if (text := status()) else ""
+            LOGGER.info("%s: %d of %d, %.0f s left%s", description, done, total, left, said)
             spoke = now

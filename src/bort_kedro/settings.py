@@ -12,10 +12,17 @@ warnings.filterwarnings("ignore", message="(?s)register_new_resolver")
 with warnings.catch_warnings(record=True):
     from bort_kedro.tracking import TrackingHook
 
-from bort_kedro.hooks import ConfigurationHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.launcher import is_first  # noqa: E402
 from bort_kedro.summary import SummaryHook  # noqa: E402
 
-HOOKS = (ConfigurationHook(), PreflightHook(), TrackingHook(), ManifestHook(), SummaryHook())
+HOOKS = (
+    LaunchedProcessHook(),
+    ConfigurationHook(),
+    PreflightHook(),
+    # One process of a launched run tracks and tells.
+    *((TrackingHook(), ManifestHook(), SummaryHook()) if is_first() else ()),
+)
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 

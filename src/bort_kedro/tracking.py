@@ -11,6 +11,8 @@ from kedro.framework.hooks import hook_impl
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
+from bort_kedro.progress import LISTENERS
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -64,6 +66,16 @@ class TrackingHook(MlflowHook):
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         super().before_pipeline_run(run_params, pipeline, catalog)
         self._handlers = _on_signals(self._kill)
+        # Steps shown already, by history.
+        self._shown: dict[str, set[int]] = {}
+        LISTENERS.append(self._log_row)
+
+    def _log_row(self, name: str, row: dict[str, float]) -> None:
+        """Show a row of a training that still runs."""
+        if self._is_mlflow_enabled:
+            step = int(row["step"])
+            self._shown.setdefault(name, set()).add(step)
+            _log_metrics([(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
@@ -82,7 +94,8 @@ class TrackingHook(MlflowHook):
         if kind == "metrics":
             _log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
         elif kind == "history":
-            _log_metrics(_history(name, data))
+            shown = self._shown.get(name, set())
+            _log_metrics([row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")])
         else:
             _log_artifact(name, data)
 
@@ -92,13 +105,18 @@ class TrackingHook(MlflowHook):
         if self._is_mlflow_enabled:
             _log_artifact("run_manifest", catalog.load("run_manifest"))
         super().after_pipeline_run(run_params, pipeline, catalog)
-        _restore(self._handlers)
+        self._end()
 
     @hook_impl
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         super().on_pipeline_error(error, run_params, pipeline, catalog)
+        self._end()
+
+    def _end(self) -> None:
+        if self._log_row in LISTENERS:
+            LISTENERS.remove(self._log_row)
         _restore(self._handlers)
 
     def _kill(self) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bort_kedro.core.batching import BatchPlan, plan_epoch
+from bort_kedro.core.batching import BatchPlan, padding_share, plan_epoch
 
 BATCH_TOKENS = 64
 
@@ -42,6 +42,20 @@ def test_sorting_inside_pools_leaves_little_padding(lengths):
     padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
     # In plain shuffled order a batch is padded to nearly the longest of all, 1.9 times the mean.
     assert padded < 1.1 * lengths.sum()
+
+
+def test_padding_share_is_that_of_the_planned_batches(lengths):
+    batches = plan_epoch(lengths, batch_tokens=256, seed=1, epoch=0)
+    padded = np.concatenate([np.full(len(batch), lengths[batch].max()) for batch in batches])
+    expected = (padded.sum() - lengths.sum()) / padded.sum()
+    assert padding_share(lengths, batch_tokens=256, seed=1) == pytest.approx(expected, abs=1e-12)
+    assert 0 < expected < 0.1
+
+
+def test_equal_lengths_need_no_padding_and_a_single_batch_that_to_its_longest():
+    assert padding_share(np.full(30, 7), batch_tokens=70, seed=0) == 0.0
+    assert padding_share(np.array([1, 3]), batch_tokens=6, seed=0) == pytest.approx(1 / 3)
+    assert padding_share(np.array([], dtype=int), batch_tokens=6, seed=0) == 0.0
 
 
 def test_same_seed_and_epoch_give_the_same_plan_and_others_another(lengths):

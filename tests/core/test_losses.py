@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from bort_kedro.core.losses import bort_pretraining_loss, distillation_loss, masked_accuracy, masked_lm_loss
+from bort_kedro.core.losses import distillation_loss, masked_accuracy, masked_lm_loss
 
 # Logits of the distributions (3/4, 1/4) and (1/2, 1/2).
 TEACHER = torch.tensor([[3.0, 1.0]]).log()
@@ -74,13 +74,6 @@ def test_a_temperature_of_zero_or_below_is_refused_with_its_value(temperature):
 def test_masked_lm_loss_equals_hand_value_in_nats():
     loss = masked_lm_loss(torch.cat([TEACHER, STUDENT]), torch.tensor([1, 0]))
     assert loss.item() == pytest.approx((math.log(4) + math.log(2)) / 2, abs=1e-6)
-
-
-def test_pretraining_loss_is_the_weighted_sum_of_hand_values():
-    loss = bort_pretraining_loss(
-        STUDENT, TEACHER, torch.tensor([0]), temperature=1.0, masked_lm_weight=0.1, distillation_weight=0.5
-    )
-    assert loss.item() == pytest.approx(0.1 * math.log(2) + 0.5 * DIVERGENCE_AT_ONE, abs=1e-6)
 
 
 def test_masked_accuracy_counts_the_share_of_largest_logits():

@@ -7,7 +7,6 @@ from bort_kedro.models.encoder import (
     bert_config,
     build_classifier,
     build_masked_lm,
-    predicted_logits,
     shape_of,
 )
 
@@ -85,16 +84,6 @@ def test_token_types_are_one_row_of_zeros_that_is_not_trained(model):
 
 def test_a_model_has_no_pooler_before_it_classifies(model):
     assert model.bert.pooler is None
-
-
-def test_predicted_logits_pick_positions_in_row_order(model):
-    is_predicted = torch.zeros_like(IDS, dtype=torch.bool)
-    is_predicted[0, 3] = is_predicted[0, 1] = is_predicted[1, 2] = True
-    with torch.no_grad():
-        some = predicted_logits(model, IDS, ATTENTION, is_predicted)
-    full = logits_of(model)
-    expected = torch.stack([full[0, 1], full[0, 3], full[1, 2]])
-    torch.testing.assert_close(some, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_padding_changes_no_logit_of_the_tokens_before_it(model):

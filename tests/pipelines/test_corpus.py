@@ -1,7 +1,9 @@
+from collections import Counter
+
 import pandas as pd
 import pytest
 
-from bort_kedro.errors import CorpusError
+from bort_kedro.errors import CorpusError, TokenizerError
 from bort_kedro.params import CorpusParams
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
 
@@ -13,9 +15,9 @@ def corpus():
     return CorpusParams(
         seed=0,
         splits={"validation": 0.1, "test": 0.1, "tasks": 0.2},
-        tokenizer={"pretrained": None, "vocabulary_size": 280},
+        tokenizer={"pretrained": None, "vocabulary_size": 280, "min_count": None},
         sequence_length=8,
-        blocks_cross_documents=False,
+        packing="documents",
         max_positions=16,
     )
 
@@ -48,7 +50,7 @@ def test_manifest_hash_follows_the_text(raw_corpus, corpus):
 
 def test_blocks_hold_every_token_of_the_pretraining_splits_and_none_of_the_tasks(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer = make_tokenizer(documents, corpus)
+    tokenizer, _ = make_tokenizer(documents, corpus, None)
     tokens = tokenize_documents(documents, tokenizer, corpus)
     assert set(tokens.splits) == {"train", "validation", "test"}
     for split, blocks in tokens.splits.items():
@@ -62,30 +64,115 @@ def test_blocks_hold_every_token_of_the_pretraining_splits_and_none_of_the_tasks
 
 def test_no_block_crosses_documents(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer = make_tokenizer(documents, corpus)
+    tokenizer, _ = make_tokenizer(documents, corpus, None)
     blocks = tokenize_documents(documents, tokenizer, corpus).splits["train"]
     texts = documents.loc[documents["split"] == "train", "text"]
     expected = sum(-(-len(tokenizer(text, add_special_tokens=False)["input_ids"]) // 6) for text in texts)
     assert len(blocks) == expected
 
 
-def test_blocks_cross_documents_when_told_to(raw_corpus, corpus):
+def test_joined_blocks_hold_the_pieces_of_the_documents_in_order_as_many_as_fit(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer = make_tokenizer(documents, corpus)
-    joined = corpus.model_copy(update={"blocks_cross_documents": True})
-    blocks = tokenize_documents(documents, tokenizer, joined).splits["train"]
-    texts = documents.loc[documents["split"] == "train", "text"]
-    total = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
-    assert len(blocks) == -(-total // 6)
-    assert blocks.lengths.min() >= 7
+    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    wide = corpus.model_copy(update={"sequence_length": 100})
+    apart = tokenize_documents(documents, tokenizer, wide).splits["train"]
+    joined = tokenize_documents(documents, tokenizer, wide.model_copy(update={"packing": "joined"})).splits["train"]
+    assert (apart.joined, joined.joined) == (False, True)
+    assert joined.ids.tolist() == apart.ids.tolist()
+    assert len(joined) < len(apart)
+    assert joined.lengths.max() <= 100
+    assert set(joined.offsets.tolist()) <= set(apart.offsets.tolist())
+    first_pieces = [int(apart.lengths[apart.offsets[:-1] == start][0]) for start in joined.offsets[1:-1]]
+    assert all(length + first > 100 for length, first in zip(joined.lengths, first_pieces, strict=False))
+
+
+def test_tokens_say_which_ids_begin_a_word_and_a_text(raw_corpus, corpus):
+    documents, _ = split_documents(raw_corpus, corpus)
+    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    tokens = tokenize_documents(documents, tokenizer, corpus)
+    assert tokens.vocabulary.start_id == 0
+    begins = tokenizer.convert_ids_to_tokens(tokens.word_starts.nonzero()[0].tolist())
+    assert "Ġthe" in begins
+    assert all(token[0] in "ĠĉĊč" for token in begins)
 
 
 def test_a_corpus_smaller_than_one_block_says_how_many_tokens_it_has(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer = make_tokenizer(documents, corpus)
+    tokenizer, _ = make_tokenizer(documents, corpus, None)
     documents["text"] = "the"
     large = corpus.model_copy(update={"sequence_length": 400})
     with pytest.raises(CorpusError) as caught:
         tokenize_documents(documents, tokenizer, large)
     assert "The training split has 36 tokens, fewer than one block of 400" in str(caught.value)
     assert "params:corpus.sequence_length" in str(caught.value)
+
+
+def with_tokenizer(corpus, **changes):
+    return corpus.model_copy(update={"tokenizer": corpus.tokenizer.model_copy(update=changes)})
+
+
+def token_counts(documents, tokenizer, *splits):
+    texts = documents.loc[documents["split"].isin(splits), "text"]
+    return Counter(i for text in texts for i in tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def test_a_tokenizer_of_the_corpus_keeps_all_its_ids_unless_told_otherwise(raw_corpus, corpus):
+    documents, _ = split_documents(raw_corpus, corpus)
+    tokenizer, report = make_tokenizer(documents, corpus, None)
+    assert len(tokenizer) == 280
+    assert report == {"ids_before": 280, "ids_after": 280, "embedding_parameters_saved_per_hidden_unit": 0}
+
+
+def test_the_vocabulary_report_counts_what_trimming_saved_and_cost(raw_corpus, corpus):
+    documents, _ = split_documents(raw_corpus, corpus)
+    whole, _ = make_tokenizer(documents, corpus, None)
+    trimmed, report = make_tokenizer(documents, with_tokenizer(corpus, min_count=25), None)
+    before, after = (
+        [token_counts(documents, tokenizer, *splits) for splits in (("train",), ("validation", "test"))]
+        for tokenizer in (whole, trimmed)
+    )
+    dropped = sum(before[1][number] for token, number in whole.get_vocab().items() if token not in trimmed.get_vocab())
+    assert dropped > 0
+    assert 261 < len(trimmed) < 280
+    assert report == {
+        "ids_before": 280,
+        "ids_after": len(trimmed),
+        "embedding_parameters_saved_per_hidden_unit": 280 - len(trimmed),
+        "train": {
+            "tokens_before": before[0].total(),
+            "tokens_after": after[0].total(),
+            "growth": pytest.approx(after[0].total() / before[0].total() - 1),
+        },
+        "held_out": {
+            "tokens_before": before[1].total(),
+            "tokens_after": after[1].total(),
+            "growth": pytest.approx(after[1].total() / before[1].total() - 1),
+            "share_of_dropped_ids": pytest.approx(dropped / before[1].total()),
+        },
+    }
+    assert report["held_out"]["growth"] > 0
+
+
+def test_the_student_takes_the_teachers_tokenizer_unless_one_is_named(raw_corpus, corpus, tiny_tokenizer, tmp_path):
+    documents, _ = split_documents(raw_corpus, corpus)
+    teacher, named = tmp_path / "teacher", tmp_path / "named"
+    tiny_tokenizer.save_pretrained(teacher)
+    make_tokenizer(documents, corpus, None)[0].save_pretrained(named)
+    taken, report = make_tokenizer(documents, corpus, str(teacher))
+    assert taken.get_vocab() == tiny_tokenizer.get_vocab()
+    assert (report["ids_before"], taken.model_max_length) == (len(tiny_tokenizer), 16)
+    trimmed, report = make_tokenizer(documents, with_tokenizer(corpus, min_count=1), str(teacher))
+    assert set(trimmed.get_vocab()) < set(tiny_tokenizer.get_vocab())
+    assert report["train"]["growth"] == 0.0
+    chosen, _ = make_tokenizer(documents, with_tokenizer(corpus, pretrained=str(named)), str(teacher))
+    assert len(chosen) == 280
+
+
+def test_a_teacher_whose_tokenizer_cannot_be_opened_is_named_with_both_places_to_change(raw_corpus, corpus, tmp_path):
+    documents, _ = split_documents(raw_corpus, corpus)
+    with pytest.raises(TokenizerError) as caught:
+        make_tokenizer(documents, corpus, str(tmp_path))
+    assert str(caught.value).startswith(
+        "The student takes the tokenizer of params:pretrain_distill.pretrained_teacher, since "
+        f"params:corpus.tokenizer.pretrained is null; change either. The tokenizer `{tmp_path}` cannot be opened: "
+    )

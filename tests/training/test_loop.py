@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
-from bort_kedro.errors import CheckpointError, TrainingError
+from bort_kedro.errors import CheckpointError, StorageError, TrainingError
 from bort_kedro.models.encoder import bert_config, build_masked_lm
 from bort_kedro.training.loop import OptimizationSettings, build_optimizer, train
-from bort_kedro.training.masked_lm import MaskedBlocks, masked_lm_objective
+from bort_kedro.training.masked_blocks import MaskedBlocks
+from bort_kedro.training.masked_lm import masked_lm_objective
 from bort_kedro.training.state import SavedState
+from bort_kedro.training.throughput import ThroughputMeter
 
 SETTINGS = OptimizationSettings(
     num_steps=8,
@@ -352,3 +354,110 @@ def test_weight_decay_spares_biases_and_layer_norms(new_model):
         else:
             spared = name.endswith("bias") or "LayerNorm" in name
             assert decay_of[id(parameter)] == (0.0 if spared else 0.01), name
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_accumulated_parts_of_a_batch_give_the_weights_of_the_whole(new_model, batch_at, parts):
+    """Parts hold different numbers of predicted positions, and with seven some hold none."""
+    whole, divided = new_model(dropout=0.0), new_model(dropout=0.0)
+    # An epsilon of this size keeps Adam from blowing rounding up to a whole step.
+    settings = dataclasses.replace(SETTINGS, adam_epsilon=1e-3)
+    result = train(whole, masked_lm_objective, batch_at, settings)
+    settings = dataclasses.replace(settings, gradient_accumulation_steps=parts)
+    divided_result = train(divided, masked_lm_objective, batch_at, settings)
+    assert largest_difference(weights(divided), weights(whole)) < 1e-5
+    for left, right in zip(divided_result.history, result.history, strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+
+
+def test_a_loss_that_climbs_stops_the_training_names_the_step_and_keeps_the_last_state():
+    model, store = torch.nn.Linear(1, 1), DictStore()
+    settings = dataclasses.replace(SETTINGS, num_steps=400, checkpoint_every_steps=60)
+    means = [7.0, 2.0, 9.0]
+
+    def loss(net, batch):
+        return {"loss": net(batch["x"]).sum() * 0 + batch["height"]}
+
+    def batch_at(step):
+        return {"x": torch.ones(1, 1), "height": torch.tensor(means[min(step // 50, 2)])}
+
+    with pytest.raises(TrainingError) as caught:
+        train(model, loss, batch_at, settings, states=store, description="pretraining of D2-A2-H16-I24")
+    assert str(caught.value) == (
+        "pretraining of D2-A2-H16-I24: the loss has climbed to 9.000 at step 150, above where it began (7.000) and far "
+        "above its best (2.000, means of 50 steps). The last saved state is kept. Lower learning_rate, raise "
+        "warmup_share, or lower max_gradient_norm in the parameters of this stage, then run the same command again."
+    )
+    assert sorted(store.states) == [60, 120]
+
+
+def test_a_full_disk_stops_the_training_and_leaves_the_last_good_state(new_model, batch_at):
+    class FillsUp(DictStore):
+        def put(self, state):
+            if self.states:
+                raise StorageError("the disk is full")
+            super().put(state)
+
+    store, whole = FillsUp(), new_model()
+    settings = dataclasses.replace(SETTINGS, checkpoint_every_steps=2)
+    with pytest.raises(StorageError, match="the disk is full"):
+        train(new_model(), masked_lm_objective, batch_at, settings, states=store)
+    assert sorted(store.states) == [2]
+    # With room again, training goes on from there and ends where one without a fault does.
+    emptied, resumed = DictStore(), new_model()
+    emptied.states = store.states
+    train(resumed, masked_lm_objective, batch_at, settings, states=emptied)
+    train(whole, masked_lm_objective, batch_at, settings)
+    assert largest_difference(weights(resumed), weights(whole)) == 0.0
+
+
+def test_rows_are_told_as_they_are_made_and_hold_speed_where_a_meter_counts(new_model, batch_at, tiny_shape):
+    told = []
+    result = train(
+        new_model(),
+        masked_lm_objective,
+        batch_at,
+        SETTINGS,
+        meter_for=lambda device, count: ThroughputMeter(tiny_shape, 300, 0, 1e9, count),
+        on_row=lambda row: told.append(row["step"]),
+    )
+    assert told == [1, 2, 3, 4, 5, 6, 7, 8]
+    last = result.history[-1]
+    assert last["tokens_per_second"] > 0
+    assert last["model_flop_utilization"] > 0
+    assert last["device_hours"] == pytest.approx(last["device_hours_forecast"])
+    first = result.history[0]
+    assert first["device_hours_forecast"] == pytest.approx(8 * first["device_hours"])
+
+
+class Stream:
+    """Batches that can only be asked for going forward from where it stands."""
+
+    def __init__(self, batch_at):
+        self.batch_at, self.at = batch_at, 0
+
+    def __call__(self, step):
+        assert step >= self.at, "asked for what was read before"
+        return self.batch_at(step)
+
+    def state(self, step):
+        return {"at": step}
+
+    def restore(self, state):
+        self.at = state["at"]
+
+
+def test_a_stream_goes_on_from_its_saved_position(new_model, batch_at):
+    store, whole, resumed = DictStore(), new_model(), new_model()
+    train(whole, masked_lm_objective, batch_at, SETTINGS)
+    with pytest.raises(Interrupted):
+        train(new_model(), masked_lm_objective, stopping_at(Stream(batch_at), 6), SETTINGS, states=store)
+    # The wrapper that kills has no position, so give the state what a stream would have saved.
+    store.states[4].record["stream"] = {"at": 4}
+    stream = Stream(batch_at)
+    train(resumed, masked_lm_objective, stream, SETTINGS, states=store)
+    assert stream.at == 4
+    assert largest_difference(weights(resumed), weights(whole)) == 0.0
+    fresh = DictStore()
+    train(new_model(), masked_lm_objective, Stream(batch_at), SETTINGS, states=fresh)
+    assert fresh.states[4].record["stream"] == {"at": 4}

@@ -46,6 +46,21 @@ def _cut(members: NDArray[np.int64], lengths: NDArray[np.integer], batch_tokens:
     return batches
 
 
+def padding_share(lengths: NDArray[np.integer], *, batch_tokens: int, seed: int) -> float:
+    """Share of the positions of an epoch's batches that are padding; 0 for no examples.
+
+    Args:
+        lengths: (N,) tokens of each example.
+        batch_tokens: Budget of a batch in padded tokens.
+        seed: Of the plan, see `plan_epoch`.
+    """
+    if not len(lengths):
+        return 0.0
+    batches = plan_epoch(lengths, batch_tokens=batch_tokens, seed=seed, epoch=0)
+    padded = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    return 1.0 - int(lengths.sum()) / padded
+
+
 class BatchPlan:
     """Batches by step number, over as many epochs as the steps need."""
 

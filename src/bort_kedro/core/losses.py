@@ -44,21 +44,6 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, *, tempera
     return kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
-def bort_pretraining_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    labels: Tensor,
-    *,
-    temperature: float,
-    masked_lm_weight: float,
-    distillation_weight: float,
-) -> Tensor:
-    """Weighted sum of the two losses above; published weights 0.1 and 0.5 at temperature 2."""
-    return masked_lm_weight * masked_lm_loss(student_logits, labels) + distillation_weight * distillation_loss(
-        student_logits, teacher_logits, temperature=temperature
-    )
-
-
 def masked_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of the predicted positions whose true token has the largest logit, (N, V) and (N,) to a scalar."""
     return (logits.argmax(dim=-1) == labels).to(torch.float32).mean()

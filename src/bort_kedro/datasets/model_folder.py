@@ -83,10 +83,11 @@ class PretrainedDataset(_FolderDataset):
             raise ModelFolderError(
                 f"{folder} cannot be opened as {architecture}: {str(fault).splitlines()[0]}. {_ANEW}"
             ) from fault
-        if len(tokenizer) != model.config.vocab_size:
+        # Fewer are allowed: published teachers pad their vocabularies to a round number.
+        if len(tokenizer) > model.config.vocab_size:
             raise ModelFolderError(
-                f"{folder}: the tokenizer has {len(tokenizer)} ids but the model has {model.config.vocab_size} "
-                f"word embeddings; they do not belong together. {_ANEW}"
+                f"{folder}: the tokenizer has {len(tokenizer)} ids but the model only "
+                f"{model.config.vocab_size} word embeddings; they do not belong together. {_ANEW}"
             )
         return Pretrained(model.eval(), tokenizer)
 

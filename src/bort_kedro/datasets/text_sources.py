@@ -6,13 +6,9 @@ Choose one in the catalog entry ``raw_corpus``.
 from __future__ import annotations
 
 import ast
-import gzip
 import importlib.metadata
 import importlib.util
-import json
-import re
-import zlib
-from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +16,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 
 from bort_kedro.core.prose import prose_paragraphs, unseen
+from bort_kedro.datasets.text_readers import HubText, TextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.progress import track
 
@@ -27,14 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CATALOG_ENTRY = "the catalog entry `raw_corpus`"
-DOCUMENT_BOUNDARIES = {
-    "file": None,
-    "section": re.compile(r"\n[ \t]*\n[ \t]*\n\s*"),
-    "paragraph": re.compile(r"\n[ \t]*\n\s*"),
-    "line": re.compile(r"\n+"),
-}
-_WIKI_DOCUMENT = re.compile(r"<doc\b([^>]*)>\n?(.*?)</doc>", re.DOTALL)
-_WIKI_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class TextSource(AbstractDataset[NoReturn, pd.DataFrame]):
@@ -163,97 +152,20 @@ class TextFilesDataset(TextSource):
         text_field: str = "text",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        if document_boundary not in DOCUMENT_BOUNDARIES:
-            raise CorpusError(
-                f"Unknown document_boundary `{document_boundary}` in {CATALOG_ENTRY}. "
-                f"Allowed: {', '.join(DOCUMENT_BOUNDARIES)}."
-            )
-        self._paths = [paths] if isinstance(paths, str) else list(paths)
-        self._boundary = document_boundary
-        self._text_field = text_field
+        given = [paths] if isinstance(paths, str) else paths
+        self._reader = TextFiles(tuple(given), document_boundary, text_field, CATALOG_ENTRY)
         self.metadata = metadata
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
-        files = self._files()
+        files = self._reader.files
         for path in track(files, "reading text files", total=len(files)):
-            source = path.name.removesuffix(".gz").rsplit(".", 1)[0]
-            texts = [(index, text) for index, text in self._texts(path) if text.strip()]
-            if not texts:
-                raise CorpusError(
-                    f"{path} holds no usable document: it is empty, or every text in it is. Expected prose in UTF-8. "
-                    f"Take the file out of `paths` in {CATALOG_ENTRY}, or mend it."
-                )
-            yield from ((f"{path.name}::{index}", source, text) for index, text in texts)
+            yield from self._reader.documents_of(path)
 
     def versions(self) -> dict[str, str]:
-        return {path.name: f"{path.stat().st_size} bytes" for path in self._files()}
-
-    def _files(self) -> list[Path]:
-        files: list[Path] = []
-        for pattern in self._paths:
-            found = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())
-            if not found:
-                raise CorpusError(
-                    f"No file matches `{pattern}` (seen from {Path.cwd()}). Expected UTF-8 text, .jsonl or "
-                    f"WikiExtractor files, gzipped or not. Change `paths` in {CATALOG_ENTRY}."
-                )
-            files += [path for path in found if path not in files]
-        return files
-
-    def _texts(self, path: Path) -> Iterator[tuple[str, str]]:
-        text = _read_utf8(path)
-        if ".jsonl" in path.suffixes:
-            yield from self._json_lines(path, text)
-        elif text.lstrip().startswith("<doc "):
-            documents = _WIKI_DOCUMENT.findall(text)
-            if len(documents) != text.count("<doc "):
-                raise CorpusError(
-                    f"{path}: {text.count('<doc ')} `<doc ...>` but {len(documents)} `</doc>` that close one. The file "
-                    f"is cut short or no WikiExtractor output; mend it, or take it out of {CATALOG_ENTRY}."
-                )
-            for attributes, body in documents:
-                yield dict(_WIKI_ATTRIBUTE.findall(attributes)).get("id", "?"), body.strip()
-        else:
-            boundary = DOCUMENT_BOUNDARIES[self._boundary]
-            pieces = boundary.split(text) if boundary else [text]
-            for index, piece in enumerate(pieces):
-                yield str(index), piece.strip()
-
-    def _json_lines(self, path: Path, text: str) -> Iterator[tuple[str, str]]:
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                value = row[self._text_field]
-            except (json.JSONDecodeError, KeyError, TypeError) as fault:
-                raise CorpusError(
-                    f"{path}, line {number}: not a JSON object with a text field `{self._text_field}` "
-                    f"({fault}). Mend the line, or change `text_field` in {CATALOG_ENTRY}."
-                ) from fault
-            if not isinstance(value, str):
-                raise CorpusError(
-                    f"{path}, line {number}: `{self._text_field}` is {value!r}, expected a text. "
-                    f"Mend the line, or change `text_field` in {CATALOG_ENTRY}."
-                )
-            yield str(number), value
+        return {path.name: f"{path.stat().st_size} bytes" for path in self._reader.files}
 
     def _describe(self) -> dict[str, Any]:
-        return {"paths": self._paths, "document_boundary": self._boundary}
-
-
-def _read_utf8(path: Path) -> str:
-    """Text of a file, gzip undone, byte-order mark dropped, line ends made ``\\n``."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as fault:
-        raise CorpusError(
-            f"{path} is not UTF-8: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
-            f"Convert it (for example with `iconv -t UTF-8`), or take it out of {CATALOG_ENTRY}."
-        ) from fault
-    except (OSError, EOFError, zlib.error) as fault:
-        raise CorpusError(f"{path} cannot be read: {fault}. Check {CATALOG_ENTRY}.") from fault
+        return {"paths": list(self._reader.paths), "document_boundary": self._reader.document_boundary}
 
 
 class HubTextDataset(TextSource):
@@ -265,6 +177,7 @@ class HubTextDataset(TextSource):
         split: The data set's split.
         text_field: The column that holds the text.
         max_documents: Stop after this many.
+        revision: Branch, tag or commit of the data set; None for the newest.
         metadata: Free for plugins such as Kedro-Viz.
     """
 
@@ -275,39 +188,22 @@ class HubTextDataset(TextSource):
         configuration: str | None = None,
         split: str = "train",
         text_field: str = "text",
+        revision: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._dataset_id, self._configuration, self._split = dataset_id, configuration, split
-        self._text_field, self._max_documents = text_field, max_documents
+        self._reader = HubText(dataset_id, configuration, split, text_field, revision, CATALOG_ENTRY)
+        self._max_documents = max_documents
         self.metadata = metadata
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
-        from datasets import load_dataset
-
-        try:
-            rows = load_dataset(self._dataset_id, self._configuration, split=self._split, streaming=True)
-            limited = track(rows.take(self._max_documents), "reading the hub", total=self._max_documents)
-            for index, row in enumerate(limited):
-                text = row[self._text_field]
-                if not isinstance(text, str):
-                    raise CorpusError(
-                        f"The data set `{self._dataset_id}`, row {index}: `{self._text_field}` is {text!r}, expected a "
-                        f"text. Change `text_field` in {CATALOG_ENTRY}."
-                    )
-                yield f"{self._dataset_id}::{index}", self._dataset_id, text
-        except KeyError as fault:
-            raise CorpusError(
-                f"The data set `{self._dataset_id}` has no column {fault}. Change `text_field` in {CATALOG_ENTRY}."
-            ) from fault
-        except (OSError, ValueError, RuntimeError) as fault:
-            raise CorpusError(
-                f"The data set `{self._dataset_id}` (configuration {self._configuration}, split {self._split}) "
-                f"cannot be read from the hub: {fault}. Check the name and the network, or name local files "
-                f"with TextFilesDataset in {CATALOG_ENTRY}."
-            ) from fault
+        limited = islice(self._reader.documents(), self._max_documents)
+        for document_id, text in track(limited, "reading the hub", total=self._max_documents):
+            yield document_id, self._reader.dataset_id, text
 
     def versions(self) -> dict[str, str]:
-        return {self._dataset_id: f"{self._configuration}/{self._split}"}
+        revision = f"@{self._reader.revision}" if self._reader.revision else ""
+        return {self._reader.dataset_id: f"{self._reader.configuration}/{self._reader.split}{revision}"}
 
     def _describe(self) -> dict[str, Any]:
-        return {"dataset_id": self._dataset_id, "configuration": self._configuration, "split": self._split}
+        reader = self._reader
+        return {"dataset_id": reader.dataset_id, "configuration": reader.configuration, "split": reader.split}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, PreTrainedModel
@@ -14,9 +14,6 @@ from bort_kedro.models.initialization import (
     silence_later_layers,
     standard_deviation,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -104,14 +101,3 @@ def freeze_token_types(model: Model) -> Model:
 def shape_of(config: BertConfig) -> BertShape:
     """The shape that a configuration describes."""
     return BertShape.from_row(config.to_dict())
-
-
-def predicted_logits(model: BertForMaskedLM, input_ids: Tensor, attention_mask: Tensor, is_predicted: Tensor) -> Tensor:
-    """Logits at the predicted positions only: (B, L) ids to (N, V), N the number of True in ``is_predicted``.
-
-    The head costs as much as the encoder at these sizes; running it on 15 % of the positions more than
-    halves a step.
-    """
-    hidden = model.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-    logits: Tensor = model.cls(hidden[is_predicted])
-    return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bort_kedro.core.tokens import Tokens, Vocabulary
 from bort_kedro.errors import ModelFolderError
+from bort_kedro.models.tokenizer import special_frame
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -19,8 +21,9 @@ class Pretrained:
     """A transformers model and its tokenizer.
 
     Args:
-        model: ``BertForMaskedLM`` or ``BertForSequenceClassification``.
-        tokenizer: A fast tokenizer with as many ids as the model has word embeddings.
+        model: ``BertForMaskedLM``, ``BertForSequenceClassification``, or a teacher's masked-LM encoder.
+        tokenizer: A fast tokenizer with at most as many ids as the model has word embeddings (published teachers pad
+            their vocabularies to a round number).
     """
 
     model: PreTrainedModel
@@ -37,18 +40,25 @@ class Pretrained:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Hash of what a fast tokenizer does to text."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
+    """Hash of what a fast tokenizer does to text; not of truncation and padding, which each call of it sets anew."""
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation or backend.padding:
+        backend = copy.deepcopy(backend)
+        backend.no_truncation()
+        backend.no_padding()
+    return hashlib.sha256(backend.to_str().encode()).hexdigest()[:16]
 
 
 def vocabulary_of(tokenizer: Any) -> Vocabulary:
     """What masked-LM training must know of a tokenizer."""
+    before, after = special_frame(tokenizer)
     return Vocabulary(
         size=len(tokenizer),
         mask_id=tokenizer.mask_token_id,
         pad_id=tokenizer.pad_token_id,
         special_ids=tuple(sorted(tokenizer.all_special_ids)),
         fingerprint=tokenizer_fingerprint(tokenizer),
+        start_id=before[0] if before and [*before, *after].count(before[0]) == 1 else None,
     )
 
 

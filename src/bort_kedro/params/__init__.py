@@ -8,7 +8,13 @@ from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams, O
 from bort_kedro.params.corpus import CorpusParams
 from bort_kedro.params.evaluate import EvaluateParams, SpeedParams
 from bort_kedro.params.finetune import BuiltinTasksParams, FinetuneParams, FinetuneTrainingParams
-from bort_kedro.params.pretrain_distill import DistillationParams, PretrainDistillParams
+from bort_kedro.params.pretrain_distill import (
+    DistillationParams,
+    LaunchParams,
+    PretrainDistillParams,
+    StudentStartParams,
+    TeacherCacheParams,
+)
 from bort_kedro.params.search import SearchParams
 
 __all__ = [
@@ -20,12 +26,15 @@ __all__ = [
     "FinetuneTrainingParams",
     "FrozenModel",
     "LatencyParams",
+    "LaunchParams",
     "MaskedLmParams",
     "OptimizationParams",
     "Parameters",
     "PretrainDistillParams",
     "SearchParams",
     "SpeedParams",
+    "StudentStartParams",
+    "TeacherCacheParams",
 ]
 
 

@@ -24,8 +24,15 @@ class OptimizationParams(FrozenModel):
     adam_epsilon: float = Field(gt=0, description="Added to the root of the second moment.")
     max_gradient_norm: float = Field(gt=0, description="Gradients are scaled down to this norm.")
     seed: int = Field(ge=0, lt=2**32, description="Of initial weights, dropout, batches and masks.")
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="Of accelerate.")
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
+        description="Of accelerate; auto is bf16 where the hardware has it, else fp16 on CUDA, else no."
+    )
     checkpoint_every_steps: int = Field(gt=0, description="Steps between saved states.")
+    bias_correction: bool = Field(description="AdamW's; false is BertAdam, as published.")
+    gradient_accumulation_steps: int = Field(
+        gt=0,
+        description="Parts that a step's rows are divided into, to save memory; the result stays, but for rounding.",
+    )
 
 
 class MaskedLmParams(FrozenModel):
@@ -39,6 +46,9 @@ class MaskedLmParams(FrozenModel):
         description="Random weights as published, or heads that start on neighbouring tokens."
     )
     num_threads: int = Field(gt=0, description="CPU threads; part of the result, since sums depend on it.")
+    whole_word_masking: bool = Field(description="Whether the tokens of a word are hidden together.")
+    gradient_checkpointing: bool = Field(description="Compute activations again in the backward pass, to save memory.")
+    torch_compile: bool = Field(description="Compile model and loss; pays on CUDA, takes a minute to start.")
 
 
 class LatencyParams(FrozenModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,13 @@ from bort_kedro.params.base import FrozenModel
 class TokenizerParams(FrozenModel):
     """Where the tokenizer comes from."""
 
-    pretrained: str | None = Field(description="Hub id or folder to open; null trains one on the corpus.")
+    pretrained: str | None = Field(
+        description="Hub id or folder to open; null takes that of pretrain_distill.pretrained_teacher, or trains one."
+    )
     vocabulary_size: int = Field(gt=261, description="Ids of a trained tokenizer; 261 are bytes and specials.")
+    min_count: int | None = Field(
+        ge=1, description="Drop ids that occur less often in the training split; null keeps all."
+    )
 
 
 class SplitShares(FrozenModel):
@@ -40,8 +45,8 @@ class CorpusParams(FrozenModel):
     splits: SplitShares
     tokenizer: TokenizerParams
     sequence_length: int = Field(ge=8, description="Tokens of a block, the two special ones included.")
-    blocks_cross_documents: bool = Field(
-        description="Join the documents of a split before cutting: no padding, but blocks that mix documents."
+    packing: Literal["documents", "joined"] = Field(
+        description="documents: a block holds a piece of one; joined: as many pieces as fit, attention inside each."
     )
     max_positions: int = Field(ge=8, description="Position embeddings of every encoder trained on it.")
 

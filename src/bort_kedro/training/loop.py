@@ -1,10 +1,12 @@
-"""One training loop for search, pretraining and fine-tuning, on accelerate."""
+"""One training loop for search, pretraining and fine-tuning, on accelerate: one process or many."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,29 +15,21 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from bort_kedro.core.schedules import linear_warmup_then_decay
+from bort_kedro.core.divergence import DivergenceWatch
 from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
+from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer, set_step
+from bort_kedro.training.precision import resolve_precision
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
+from bort_kedro.training.throughput import ThroughputMeter
+
+__all__ = ["Loss", "OptimizationSettings", "StateBeyondStopError", "TrainingResult", "build_optimizer", "train"]
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class OptimizationSettings:
-    """How weights move. Units and meaning stand beside the fields in `params.OptimizationParams`."""
-
-    num_steps: int
-    learning_rate: float
-    warmup_share: float
-    weight_decay: float
-    adam_beta2: float
-    adam_epsilon: float
-    max_gradient_norm: float
-    seed: int
-    mixed_precision: str
-    checkpoint_every_steps: int
+# Called with (step, part, number of parts), with the step alone where there is one part; see `train`.
+Batches = Callable[..., Batch]
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -43,11 +37,12 @@ class TrainingResult:
     """What a training leaves besides the weights.
 
     Args:
-        history: One row per logged step: ``step``, the loss parts, ``learning_rate``, ``gradient_norm``.
+        history: One row per logged step: ``step``, the loss parts, ``learning_rate``, ``gradient_norm``, and with a
+            meter ``tokens_per_second``, ``model_flop_utilization``, ``device_hours`` and their forecast.
         seconds: Wall time of all steps, those before a resume included.
     """
 
-    history: list[dict[str, float]]
+    history: list[Row]
     seconds: float
 
 
@@ -57,37 +52,66 @@ class StateBeyondStopError(CheckpointError):
 
 # Rows of history kept per training, about.
 HISTORY_ROWS = 200
+# Steps between two looks at the losses on a device that works ahead of the program; each look waits for it.
+STEPS_BETWEEN_LOOKS = {"cpu": 1}
+STEPS_BETWEEN_LOOKS_ELSEWHERE = 10
+# Between the seeds of two processes, so that dropout differs.
+PROCESS_SEED_STRIDE = 1_000_003
+
+
+class ModelWithLoss(nn.Module):
+    """A model whose forward pass ends in its loss, since gradients of several processes meet in one forward call."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self._loss = loss
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self._loss(self.model, batch)
 
 
 def train(
     model: nn.Module,
     loss: Loss,
-    batch_at: Callable[[int], Batch],
+    batch_at: Batches,
     settings: OptimizationSettings,
     *,
     states: StateStore | None = None,
     stop_at: int | None = None,
     description: str = "training",
+    meter_for: Callable[[str, int], ThroughputMeter] | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
+    compiles: bool = False,
 ) -> TrainingResult:
     """Train a model in place, resuming from the newest whole state that ``states`` holds.
 
-    A step's batch is ``batch_at(step)``, a pure function, and the generators are part of the state, so a
-    training that was interrupted ends with the same weights bit for bit on the same machine. So does one that
-    was stopped with ``stop_at`` and goes on later: the schedule is always that of all steps.
+    A step's batch is a pure function of the step, and the generators are part of the state, so a training that was
+    interrupted ends with the same weights bit for bit on the same machine. So does one that was stopped with
+    ``stop_at`` and goes on later: the schedule is always that of all steps.
+
+    Under a launcher (accelerate, torchrun) every process calls this with the same arguments; each takes its part of a
+    step's rows, and again one part for each step of accumulation. A part's loss counts by its ``weight``, so the
+    gradient is that of the whole batch however it is divided. Only the first process writes states.
 
     Args:
         model: Changed in place; left in evaluation mode.
         loss: Given the model and a batch on its device, returns named scalars; ``loss`` is minimised.
-        batch_at: The batch of a step counted from 0.
+        batch_at: The batch of a step counted from 0. Where a step is divided it is called with ``(step, part,
+            number of parts)`` and its batches hold ``weight``, the number of predictions they are a mean over. If
+            it has ``state(step)`` and ``restore(state)``, as streams do, they become part of the saved states.
         settings: Steps, learning rate and the rest.
         states: Where states are kept; None trains without.
         stop_at: End after so many steps, counted from the first of all, with the whole state saved; 1 to
             ``num_steps``. None trains to the end.
         description: For the progress bar and for errors.
+        meter_for: Given device type and number of processes, a meter of speed; None leaves speed out.
+        on_row: Told each row of the history when it is made; it must not change it.
+        compiles: Whether model and loss go through torch.compile.
 
     Raises:
-        TrainingError: If the loss or the gradient is not finite; the last good state is kept. If ``stop_at``
-            is out of its range.
+        TrainingError: If the loss or the gradient is not finite, or the loss climbs (`core.divergence`); the last
+            good state is kept. If ``stop_at`` is out of its range.
         StateBeyondStopError: If the newest state is beyond ``stop_at``: trainings go forward only, so the caller
             keeps what it measured at a stop.
     """
@@ -97,7 +121,12 @@ def train(
             f"{description}: stop_at is {stop}, allowed is 1 to num_steps, which is {settings.num_steps} in the "
             "parameters of this stage."
         )
-    saved = states.latest() if states else None
+    # accelerate fixes the precision at a process's first training and refuses another; stages may differ.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(mixed_precision=resolve_precision(settings.mixed_precision))
+    # The first process alone sets a damaged state aside; the others find what it left.
+    with accelerator.main_process_first():
+        saved = states.latest() if states else None
     if saved is not None and saved.step > stop:
         raise StateBeyondStopError(
             f"{description}: the newest saved state is at step {saved.step}, beyond step {stop} asked for, and "
@@ -106,110 +135,217 @@ def train(
     if saved is not None and saved.step == stop:
         restore_weights(model, saved.tensors)
         # Where training would have left it, so that scores do not depend on whether it was repeated.
-        model.to(Accelerator().device).eval()
+        model.to(accelerator.device).eval()
         return TrainingResult(saved.record["history"], saved.record["seconds"])
     # Generators of the caller are left as they were: dropout draws from a fork. Devices are named because
     # torch warns of several otherwise.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(settings.seed)
-        return _train(model, loss, batch_at, settings, states, saved, stop, description)
+        torch.manual_seed(settings.seed + PROCESS_SEED_STRIDE * accelerator.process_index)
+        run = _Run(accelerator, model, loss, batch_at, settings, description, compiles)
+        meter = meter_for(accelerator.device.type, accelerator.num_processes) if meter_for else None
+        return run.until(stop, saved, states, meter, on_row)
 
 
-def _train(
-    model: nn.Module,
-    loss: Loss,
-    batch_at: Callable[[int], Batch],
-    settings: OptimizationSettings,
-    states: StateStore | None,
-    saved: SavedState | None,
-    stop: int,
-    description: str,
-) -> TrainingResult:
-    # accelerate fixes the precision at a process's first training and refuses another; stages may differ.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
-    optimizer = build_optimizer(model, settings)
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    history: list[dict[str, float]] = []
-    start, seconds_before = 0, 0.0
-    if saved is not None:
-        restore(model, optimizer, saved.tensors)
-        start, history, seconds_before = saved.step, saved.record["history"], saved.record["seconds"]
-    prepared.train()
-    began = time.perf_counter()
+class _Run:
+    """One training in one process: what the steps share."""
 
-    def record() -> dict[str, Any]:
-        return {"history": history, "seconds": seconds_before + time.perf_counter() - began}
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        loss: Loss,
+        batch_at: Batches,
+        settings: OptimizationSettings,
+        description: str,
+        compiles: bool,
+    ) -> None:
+        self.accelerator, self.settings, self.description = accelerator, settings, description
+        self.batch_at = batch_at
+        whole = ModelWithLoss(model, loss)
+        if compiles:
+            whole.compile()
+        optimizer = build_optimizer(model, settings)
+        self.objective, self.optimizer = accelerator.prepare(whole, optimizer)
+        # Under sharding the weights are replaced by their shards, inside the very module that was given.
+        self.model = model
+        self.num_parts = accelerator.num_processes * settings.gradient_accumulation_steps
+        self.watch = DivergenceWatch()
+        self.history: list[Row] = []
+        self.seconds_before, self.began = 0.0, time.perf_counter()
 
-    log_every = max(1, settings.num_steps // HISTORY_ROWS)
-    for step in track(range(start, stop), description, total=stop, start=start):
-        batch = {name: value.to(accelerator.device) for name, value in batch_at(step).items()}
-        row = _advance(accelerator, prepared, optimizer, loss, batch, settings, step)
-        _require_finite(row, settings.mixed_precision, description)
-        # A stop leaves no row of its own, so that the history does not tell where stops were.
-        if step + 1 == settings.num_steps or (step + 1) % log_every == 0:
-            history.append(row)
-        if states and step + 1 < stop and (step + 1) % settings.checkpoint_every_steps == 0:
-            states.put(SavedState(step + 1, capture(model, optimizer), record()))
-    model.eval()
-    result = record()
-    if states:
-        # What is finished never goes on, so its weights are enough.
-        tensors = weights_of(model) if stop == settings.num_steps else capture(model, optimizer)
-        states.put(SavedState(stop, tensors, result))
-    return TrainingResult(**result)
+    def until(
+        self,
+        stop: int,
+        saved: SavedState | None,
+        states: StateStore | None,
+        meter: ThroughputMeter | None,
+        on_row: Callable[[Row], None],
+    ) -> TrainingResult:
+        start = self._go_on_from(saved) if saved else 0
+        self.objective.train()
+        settings, pending = self.settings, []
+        log_every = max(1, settings.num_steps // HISTORY_ROWS)
+        look_every = STEPS_BETWEEN_LOOKS.get(self.accelerator.device.type, STEPS_BETWEEN_LOOKS_ELSEWHERE)
+        steps = range(start, stop)
+        description = self.description if self.accelerator.is_main_process else ""
+        self.shown = ""
+        for step, parts in track(
+            self._with_batches(steps, meter), description, total=stop, start=start, status=lambda: self.shown
+        ):
+            pending.append(self._advance(step, parts))
+            done = step + 1
+            # A stop leaves no row of its own, so that the history does not tell where stops were.
+            is_logged = done == settings.num_steps or done % log_every == 0
+            is_saved = states is not None and done < stop and done % settings.checkpoint_every_steps == 0
+            if is_logged or is_saved or done == stop or done % look_every == 0:
+                row = self._settle(pending)
+            if is_logged:
+                self.history.append(row | self._speed(meter, done))
+                self._show(self.history[-1])
+                on_row(self.history[-1])
+            if states is not None and is_saved:
+                self._save(states, done, self._seconds(), is_whole=True)
+        self.model.eval()
+        result = TrainingResult(self.history, self._seconds())
+        if states is not None:
+            # What is finished never goes on, so its weights are enough.
+            self._save(states, stop, result.seconds, is_whole=stop < settings.num_steps)
+        return result
+
+    def _go_on_from(self, saved: SavedState) -> int:
+        restore(self.model, self.optimizer, self.accelerator, saved.tensors)
+        self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
+        self.watch = DivergenceWatch(**saved.record.get("watch", {}))
+        if "stream" in saved.record:
+            self.batch_at.restore(saved.record["stream"])  # type: ignore[attr-defined]
+        return saved.step
+
+    def _save(self, states: StateStore, step: int, seconds: float, *, is_whole: bool) -> None:
+        """Every process takes part, since shards are gathered; the first one writes."""
+        tensors = capture(self.model, self.optimizer, self.accelerator) if is_whole else weights_of(self.model)
+        record: dict[str, Any] = {
+            "history": self.history,
+            "seconds": seconds,
+            "watch": {"first": self.watch.first, "best": self.watch.best},
+        }
+        if is_whole and hasattr(self.batch_at, "state"):
+            record["stream"] = self.batch_at.state(step)
+        if self.accelerator.is_main_process:
+            states.put(SavedState(step, tensors, record))
+        self.accelerator.wait_for_everyone()
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.began
+
+    def _with_batches(self, steps: range, meter: ThroughputMeter | None) -> Any:
+        """``(step, this process's parts of its batch)``; beside a device the next step's are made meanwhile."""
+
+        def make(step: int) -> list[Batch]:
+            if self.num_parts == 1:
+                return [self.batch_at(step)]
+            first, stride = self.accelerator.process_index, self.accelerator.num_processes
+            return [self.batch_at(step, part, self.num_parts) for part in range(first, self.num_parts, stride)]
+
+        def counted(step: int, parts: list[Batch]) -> tuple[int, list[Batch]]:
+            if meter is not None:
+                for part in parts:
+                    meter.saw(part)
+            return step, parts
+
+        if self.accelerator.device.type == "cpu":
+            yield from (counted(step, make(step)) for step in steps)
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            coming: Future[list[Batch]] | None = ahead.submit(make, steps.start) if steps else None
+            for step in steps:
+                parts = coming.result() if coming else make(step)
+                coming = ahead.submit(make, step + 1) if step + 1 < steps.stop else None
+                yield counted(step, parts)
+
+    def _advance(self, step: int, parts: list[Batch]) -> tuple[int, float, dict[str, Tensor]]:
+        """One optimiser step; what it leaves, still on the device."""
+        accelerator, settings = self.accelerator, self.settings
+        learning_rate = set_step(self.optimizer, settings, step)
+        shares = self._shares(parts)
+        totals: dict[str, Tensor] = {}
+        for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
+            batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in part.items()}
+            is_last = number == len(parts) - 1
+            with nullcontext() if is_last else accelerator.no_sync(self.objective):
+                with accelerator.autocast():
+                    values = self.objective(batch)
+                # Gradients of several processes are averaged, so each counts as many times.
+                accelerator.backward(
+                    values["loss"] if share is None else values["loss"] * share * accelerator.num_processes
+                )
+            for name, value in values.items():
+                share_of_value = value.detach() if share is None else value.detach() * share
+                totals[name] = totals[name] + share_of_value if name in totals else share_of_value
+        if accelerator.num_processes > 1:
+            totals = accelerator.reduce(totals, reduction="sum")
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
+        totals["gradient_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return step, learning_rate, totals
+
+    def _shares(self, parts: list[Batch]) -> list[Tensor | None]:
+        """What share of the step's predictions each part holds; None where one part holds them all."""
+        if self.num_parts == 1:
+            return [None]
+        weights = torch.stack([part["weight"] for part in parts]).to(self.accelerator.device)
+        total = self.accelerator.reduce(weights.sum(), reduction="sum")
+        return list(weights / total)
+
+    def _settle(self, pending: list[tuple[int, float, dict[str, Tensor]]]) -> Row:
+        """Read the steps since the last look in one transfer; the last one's row. Empties ``pending``."""
+        names = list(pending[-1][2])
+        values = torch.stack([torch.stack([parts[name].float() for name in names]) for _, _, parts in pending]).tolist()
+        row: Row = {}
+        for (step, learning_rate, _), numbers in zip(pending, values, strict=True):
+            *parts, norm = zip(names, numbers, strict=True)
+            row = {"step": step + 1, **dict(parts), "learning_rate": learning_rate, norm[0]: norm[1]}
+            self._require_sound(row)
+        pending.clear()
+        return row
+
+    def _require_sound(self, row: Row) -> None:
+        # Under fp16 the gradient's norm may be infinite: the scaler then skips the step and lowers its scale.
+        may_overflow = {"gradient_norm"} if self.accelerator.scaler is not None else set()
+        broken = [name for name, value in row.items() if name not in may_overflow and not math.isfinite(value)]
+        if broken:
+            raise TrainingError(
+                f"{self.description}: {', '.join(broken)} is not finite at step {row['step']}. The last good state is "
+                "kept. Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in the parameters of "
+                "this stage, then run the same command again."
+            )
+        if self.watch.sees_divergence(row["loss"]):
+            raise TrainingError(
+                f"{self.description}: the loss has climbed to {row['loss']:.3f} at step {row['step']}, above where it "
+                f"began ({self.watch.first:.3f}) and far above its best ({self.watch.best:.3f}, means of 50 steps). "
+                "The last saved state is kept. Lower learning_rate, raise warmup_share, or lower max_gradient_norm in "
+                "the parameters of this stage, then run the same command again."
+            )
+
+    def _speed(self, meter: ThroughputMeter | None, done: int) -> Row:
+        if meter is None:
+            return {}
+        speed, utilization = meter.read()
+        hours = self._seconds() * self.accelerator.num_processes / 3600
+        return {
+            "tokens_per_second": speed,
+            "model_flop_utilization": utilization,
+            "device_hours": hours,
+            "device_hours_forecast": hours * self.settings.num_steps / done,
+        }
+
+    def _show(self, row: Row) -> None:
+        """What stands beside the progress."""
+        parts = [f"{name.replace('_', ' ')} {row[name]:.3f}" for name in SHOWN if name in row]
+        if "tokens_per_second" in row:
+            parts.insert(0, f"{row['tokens_per_second']:,.0f} tokens/s")
+        self.shown = ", ".join(parts)
 
 
-def _advance(
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    batch: Batch,
-    settings: OptimizationSettings,
-    step: int,
-) -> dict[str, float]:
-    """One optimiser step; the row it leaves in the history."""
-    factor = linear_warmup_then_decay(step, num_steps=settings.num_steps, warmup_share=settings.warmup_share)
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor
-    with accelerator.autocast():
-        parts = loss(model, batch)
-    accelerator.backward(parts["loss"])
-    norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
-    optimizer.step()
-    optimizer.zero_grad()
-    return {
-        "step": step + 1,
-        **{name: float(value.detach()) for name, value in parts.items()},
-        "learning_rate": settings.learning_rate * factor,
-        "gradient_norm": float(norm),
-    }
-
-
-def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
-    """Fused AdamW; no weight decay on biases and layer norms (anything with one dimension)."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        groups,
-        lr=settings.learning_rate,
-        betas=(0.9, settings.adam_beta2),
-        eps=settings.adam_epsilon,
-        fused=True,
-    )
-
-
-def _require_finite(row: dict[str, float], mixed_precision: str, description: str) -> None:
-    # Under fp16 the gradient's norm may be infinite: the scaler then skips the step and lowers its scale.
-    may_overflow = {"gradient_norm"} if mixed_precision == "fp16" else set()
-    broken = [name for name, value in row.items() if name not in may_overflow and not math.isfinite(value)]
-    if broken:
-        raise TrainingError(
-            f"{description}: {', '.join(broken)} is not finite at step {row['step']}. The last good state is kept. "
-            "Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in the parameters of this "
-            "stage, then run the same command again."
-        )
+# Parts of a row shown beside the progress.
+SHOWN = ("loss", "masked_lm_loss", "divergence", "masked_accuracy", "accuracy")

@@ -2,114 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from bort_kedro.core.baselines import CountBaselines
-from bort_kedro.core.batching import BatchPlan, plan_epoch
-from bort_kedro.core.losses import bort_pretraining_loss, masked_accuracy, masked_lm_loss
-from bort_kedro.core.masking import IGNORED, mask_block
+from bort_kedro.core.batching import plan_epoch
+from bort_kedro.core.losses import masked_accuracy, masked_lm_loss
+from bort_kedro.core.masking import IGNORED
 from bort_kedro.core.statistics import clustered_standard_error
-from bort_kedro.core.tokens import TokenBlocks, Vocabulary
-from bort_kedro.models.encoder import predicted_logits
+from bort_kedro.models.families import predicted_logits
 from bort_kedro.progress import track
+from bort_kedro.training.masked_blocks import Batch, MaskedBlocks
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
-
-Batch = dict[str, Tensor]
+    from transformers import PreTrainedModel
 
 
-@dataclass(frozen=True)
-class MaskedBlocks:
-    """Blocks of one split, masked afresh each epoch from (seed, epoch, block)."""
-
-    blocks: TokenBlocks
-    vocabulary: Vocabulary
-    seed: int
-    masked_share: float
-
-    def batch(self, indices: Sequence[int], *, epoch: int) -> Batch:
-        """``input_ids``, ``attention_mask`` and ``labels``, each (B, L); L is the longest block of the batch."""
-        is_ordinary = self.vocabulary.is_ordinary
-        masked = [
-            mask_block(
-                self.blocks[index],
-                seed=self.seed,
-                epoch=epoch,
-                block=int(index),
-                mask_id=self.vocabulary.mask_id,
-                is_ordinary=is_ordinary,
-                share=self.masked_share,
-            )
-            for index in indices
-        ]
-        length = max(len(inputs) for inputs, _ in masked)
-        input_ids = np.full((len(masked), length), self.vocabulary.pad_id, dtype=np.int64)
-        attention_mask = np.zeros((len(masked), length), dtype=np.int64)
-        labels = np.full((len(masked), length), IGNORED, dtype=np.int64)
-        for row, (inputs, targets) in enumerate(masked):
-            input_ids[row, : len(inputs)] = inputs
-            attention_mask[row, : len(inputs)] = 1
-            labels[row, : len(inputs)] = targets
-        return {
-            "input_ids": torch.from_numpy(input_ids),
-            "attention_mask": torch.from_numpy(attention_mask),
-            "labels": torch.from_numpy(labels),
-        }
-
-    def training_batches(self, *, batch_tokens: int) -> Callable[[int], Batch]:
-        """The batch of a step, as a pure function of the step."""
-        plan = BatchPlan(self.blocks.lengths, batch_tokens=batch_tokens, seed=self.seed)
-
-        def batch_at(step: int) -> Batch:
-            epoch, indices = plan.at(step)
-            return self.batch(indices.tolist(), epoch=epoch)
-
-        return batch_at
+def student_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits at the predicted positions of a batch, (N, V) float32."""
+    return predicted_logits(
+        model, batch["input_ids"], batch["attention_mask"], batch["predicted"], batch.get("document_ids")
+    ).float()
 
 
 def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Cross-entropy of the predicted positions, with the accuracy beside it."""
-    is_predicted = batch["labels"] != IGNORED
-    logits = predicted_logits(model, batch["input_ids"], batch["attention_mask"], is_predicted)
-    targets = batch["labels"][is_predicted]
+    logits, targets = student_logits(model, batch), batch["targets"]
     return {"loss": masked_lm_loss(logits, targets), "masked_accuracy": masked_accuracy(logits, targets)}
-
-
-def distillation_objective(
-    teacher: BertForMaskedLM, *, temperature: float, masked_lm_weight: float, distillation_weight: float
-) -> Callable[[nn.Module, Batch], dict[str, Tensor]]:
-    """The pretraining loss of Bort under a live teacher, both heads on the predicted positions only."""
-    teacher.eval()
-
-    def objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        is_predicted = batch["labels"] != IGNORED
-        inputs = batch["input_ids"], batch["attention_mask"], is_predicted
-        with torch.inference_mode():
-            teacher_logits = predicted_logits(teacher.to(batch["labels"].device), *inputs)
-        logits = predicted_logits(model, *inputs)
-        targets = batch["labels"][is_predicted]
-        loss = bort_pretraining_loss(
-            logits,
-            teacher_logits.clone(),
-            targets,
-            temperature=temperature,
-            masked_lm_weight=masked_lm_weight,
-            distillation_weight=distillation_weight,
-        )
-        return {
-            "loss": loss,
-            "masked_lm_loss": masked_lm_loss(logits.detach(), targets),
-            "masked_accuracy": masked_accuracy(logits, targets),
-        }
-
-    return objective
 
 
 @dataclass(frozen=True)
@@ -158,7 +83,12 @@ def evaluation_batches(
 
 
 def evaluate_masked_lm(
-    model: BertForMaskedLM, data: MaskedBlocks, *, batch_tokens: int, description: str = ""
+    model: PreTrainedModel,
+    data: MaskedBlocks,
+    *,
+    batch_tokens: int,
+    description: str = "",
+    logits_of: Callable[[Batch], Tensor] | None = None,
 ) -> MaskedLmScore:
     """Score a model on every block of a split, each masked once, the same way for every model.
 
@@ -167,19 +97,19 @@ def evaluate_masked_lm(
         data: The split and its masks.
         batch_tokens: Padded tokens of a pass; decides speed and the order of the positions, not the score.
         description: For the progress bar; empty for silence.
+        logits_of: The model's logits (N, V) for a batch on its device, where they are not simply its own: those of a
+            teacher with another vocabulary.
     """
     device = next(model.parameters()).device
     model.eval()
     correct, losses, block_of = [], [], []
     for indices, batch in evaluation_batches(data, batch_tokens=batch_tokens, description=description):
         inputs = {name: value.to(device) for name, value in batch.items()}
-        is_predicted = inputs["labels"] != IGNORED
-        targets = inputs["labels"][is_predicted]
         with torch.inference_mode():
-            logits = predicted_logits(model, inputs["input_ids"], inputs["attention_mask"], is_predicted).float()
-            losses.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none").cpu().numpy())
-        correct.append((logits.argmax(-1) == targets).cpu().numpy())
-        block_of.append(np.repeat(indices, is_predicted.sum(dim=1).cpu().numpy()))
+            logits = logits_of(inputs) if logits_of else student_logits(model, inputs)
+            losses.append(cross_entropy(logits, inputs["targets"], reduction="none").cpu().numpy())
+        correct.append((logits.argmax(-1) == inputs["targets"]).cpu().numpy())
+        block_of.append(np.repeat(indices, (batch["labels"] != IGNORED).sum(dim=1).numpy()))
     is_correct, blocks, loss = np.concatenate(correct), np.concatenate(block_of), np.concatenate(losses)
     return MaskedLmScore(
         accuracy=float(is_correct.mean()),

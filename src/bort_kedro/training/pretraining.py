@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bort_kedro import __version__
+from bort_kedro.core.batching import BatchPlan
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tokens import Tokens
+from bort_kedro.errors import TrainingError
 from bort_kedro.models.encoder import bert_config, build_masked_lm, shape_of
-from bort_kedro.training.loop import Loss, OptimizationSettings, TrainingResult, train
-from bort_kedro.training.masked_lm import (
-    MaskedBlocks,
-    MaskedLmScore,
-    distillation_objective,
-    evaluate_masked_lm,
-    masked_lm_objective,
-)
+from bort_kedro.progress import tell
+from bort_kedro.training.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.training.loop import Batches, Loss, OptimizationSettings, TrainingResult, train
+from bort_kedro.training.masked_blocks import MaskedBlocks
+from bort_kedro.training.masked_lm import MaskedLmScore, evaluate_masked_lm, masked_lm_objective
+from bort_kedro.training.precision import resolve_precision
+from bort_kedro.training.teacher_cache import CachedTargets, fill_cache
 from bort_kedro.training.threads import cpu_threads
+from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from collections.abc import Callable
 
-    from bort_kedro.models.pretrained import Pretrained
+    from transformers import BertForMaskedLM, PreTrainedModel
 
 # Padded tokens of a batch while scoring; changes speed, not results.
 EVALUATION_BATCH_TOKENS = 8192
@@ -32,6 +34,8 @@ EVALUATION_BATCH_TOKENS = 8192
 EVALUATION_SEED = 0
 # The masks of an evaluation follow the published share, whatever share a training predicts.
 EVALUATION_MASKED_SHARE = 0.15
+# Settings that change how a training is carried out and not, but for rounding, where it ends.
+ONLY_HOW = {"checkpoint_every_steps", "gradient_accumulation_steps", "gradient_checkpointing", "torch_compile"}
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,22 @@ class PretrainingSettings:
     dropout: float
     initialization: str
     num_threads: int
+    whole_word_masking: bool = False
+    gradient_checkpointing: bool = False
+    torch_compile: bool = False
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any], **optimization: Any) -> PretrainingSettings:
-        """From dumped parameters; keywords override fields of ``optimization``."""
+        """From dumped parameters; keywords override fields of ``optimization``, and the precision is made definite."""
         settings = OptimizationSettings(**{**values["optimization"], **optimization})
+        settings = replace(settings, mixed_precision=resolve_precision(settings.mixed_precision))
         return cls(**{**values, "optimization": settings})
 
-
-@dataclass(frozen=True)
-class Distillation:
-    """A teacher and how much it counts."""
-
-    teacher: Pretrained
-    temperature: float
-    masked_lm_weight: float
-    distillation_weight: float
-
     def identity(self) -> dict[str, Any]:
-        """What a student's training depends on."""
-        return {**vars(self), "teacher": self.teacher.fingerprint}
+        """The part of the settings that a result depends on."""
+        values = asdict(self)
+        optimization = {name: value for name, value in values.pop("optimization").items() if name not in ONLY_HOW}
+        return {name: value for name, value in values.items() if name not in ONLY_HOW} | {"optimization": optimization}
 
 
 def new_encoder(
@@ -88,10 +88,13 @@ def pretraining_identity(
     *,
     start: str,
     distillation: Distillation | None = None,
+    stream: str | None = None,
 ) -> dict[str, Any]:
     """All that the trained weights depend on; a change of any part trains anew.
 
-    ``start`` names the initial weights: ``random``, or the fingerprint of the encoder trained further.
+    ``start`` names the initial weights: ``random``, or the fingerprint of the encoder trained further; ``stream`` the
+    text that takes the place of the train split. The number of processes is no part of it: a training may go on with
+    another number, and ends equal but for rounding.
     """
     config = model.config
     return {
@@ -99,12 +102,8 @@ def pretraining_identity(
         "max_positions": config.max_position_embeddings,
         "start": start,
         "tokens": tokens.fingerprint,
-        "settings": {
-            **asdict(settings),
-            "optimization": {
-                name: value for name, value in asdict(settings.optimization).items() if name != "checkpoint_every_steps"
-            },
-        },
+        "stream": stream,
+        "settings": settings.identity(),
         "distillation": distillation.identity() if distillation else None,
         "versions": {"bort_kedro": __version__, "torch": torch.__version__},
     }
@@ -119,8 +118,10 @@ def pretrain(
     name: str,
     start: str = "random",
     distillation: Distillation | None = None,
+    stream: Any | None = None,
     stop_at: int | None = None,
     description: str = "",
+    history_name: str | None = None,
 ) -> TrainingResult:
     """Train a masked-LM encoder in place, resuming where an earlier run of the same settings stopped.
 
@@ -132,33 +133,143 @@ def pretrain(
         name: Of the training, for people.
         start: What the initial weights are (see `pretraining_identity`).
         distillation: The teacher; None trains on the true tokens alone.
+        stream: Batches of endless text, `streamed_blocks.StreamedBlocks`, in the place of the train split.
         stop_at: Steps after which to stop early, see `loop.train`. Not part of the training's identity, so a
             later call goes on from there.
         description: For the progress bar; empty for silence.
+        history_name: Under which rows are told while it runs (`progress.tell`), speed among them; None tells nothing.
+
+    Raises:
+        TrainingError: If the training diverges, or the device has too little memory.
     """
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
-    identity = pretraining_identity(model, tokens, settings, start=start, distillation=distillation)
-    data = MaskedBlocks(tokens.splits["train"], tokens.vocabulary, settings.optimization.seed, settings.masked_share)
-    objective: Loss = masked_lm_objective
-    if distillation is not None:
-        objective = distillation_objective(
-            distillation.teacher.model,
-            temperature=distillation.temperature,
-            masked_lm_weight=distillation.masked_lm_weight,
-            distillation_weight=distillation.distillation_weight,
-        )
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    identity = pretraining_identity(
+        model,
+        tokens,
+        settings,
+        start=start,
+        distillation=distillation,
+        stream=stream.fingerprint if stream is not None else None,
+    )
+    objective: Loss = distillation.objective() if distillation else masked_lm_objective
     with cpu_threads(settings.num_threads):
-        return train(
-            model,
-            objective,
-            data.training_batches(batch_tokens=settings.batch_tokens),
-            settings.optimization,
-            states=states.of(name, identity) if states else None,
-            stop_at=stop_at,
-            description=description,
-        )
+        try:
+            return train(
+                model,
+                objective,
+                _batches(tokens, settings, distillation, stream, description),
+                settings.optimization,
+                states=states.of(name, identity) if states else None,
+                stop_at=stop_at,
+                description=description,
+                meter_for=_meter_for(model, settings, distillation) if history_name else None,
+                on_row=lambda row: tell(history_name, row) if history_name else None,
+                compiles=settings.torch_compile,
+            )
+        except torch.OutOfMemoryError as fault:
+            raise TrainingError(
+                f"{description or name}: the device's memory is too small for a step of {settings.batch_tokens} tokens "
+                f"in {settings.optimization.gradient_accumulation_steps} part(s). Raise gradient_accumulation_steps or "
+                "set gradient_checkpointing to true in the parameters of this stage, then run the same command again: "
+                "the training goes on from its last state."
+            ) from fault
+        finally:
+            if settings.gradient_checkpointing:
+                model.gradient_checkpointing_disable()
+
+
+def _batches(
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    distillation: Distillation | None,
+    stream: Any | None,
+    description: str,
+) -> Batches:
+    """Where a training's batches come from: a stream, or the train split, with what a cached teacher said of it."""
+    if stream is not None:
+        return stream  # type: ignore[no-any-return]
+    data = MaskedBlocks(
+        tokens.splits["train"],
+        tokens.vocabulary,
+        settings.optimization.seed,
+        settings.masked_share,
+        whole_words=settings.whole_word_masking,
+        word_starts=tokens.word_starts,
+    )
+    if distillation is None or distillation.cache is None:
+        return data.training_batches(batch_tokens=settings.batch_tokens)
+    plan = BatchPlan(data.blocks.lengths, batch_tokens=settings.batch_tokens, seed=data.seed)
+    needed = plan.at(settings.optimization.num_steps - 1)[0] + 1
+    num_epochs = min(needed, distillation.cache.num_epochs or needed)
+    data = replace(data, mask_epochs=num_epochs)
+    targets = cached_targets(
+        data, tokens, settings, distillation, distillation.cache, num_epochs=num_epochs, description=description
+    )
+    return data.training_batches(batch_tokens=settings.batch_tokens, targets=targets)
+
+
+def cached_targets(
+    data: MaskedBlocks,
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    distillation: Distillation,
+    cache: TeacherCacheSettings,
+    *,
+    num_epochs: int,
+    description: str,
+) -> CachedTargets:
+    """What the teacher says of every predicted position, computed now as far as it is not on the disk yet."""
+    precision = settings.optimization.mixed_precision
+    identity = {
+        "teacher": distillation.teacher.fingerprint,
+        "vocabulary": tokens.vocabulary.fingerprint,
+        "tokens": tokens.fingerprint,
+        "masks": {
+            "seed": data.seed,
+            "share": data.masked_share,
+            "whole_words": data.whole_words,
+            "epochs": num_epochs,
+        },
+        "temperature": distillation.temperature,
+        "top_k": cache.top_k,
+        "precision": precision,
+        "versions": {"bort_kedro": __version__, "torch": torch.__version__},
+    }
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+    def teacher_logits(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        moved = {name: value.to(device) for name, value in batch.items()}
+        with torch.autocast(device.type, dtype=dtype, enabled=precision != "no"):
+            return distillation.teacher_logits(moved)
+
+    return fill_cache(
+        cache.store.of(identity),
+        data,
+        teacher_logits,
+        num_epochs=num_epochs,
+        temperature=distillation.temperature,
+        top_k=cache.top_k,
+        vocabulary_size=tokens.vocabulary.size,
+        batch_tokens=EVALUATION_BATCH_TOKENS,
+        description="running the teacher over the corpus" if description else "",
+    )
+
+
+def _meter_for(model: BertForMaskedLM, settings: PretrainingSettings, distillation: Distillation | None) -> Any:
+    """Makes the meter of speed once the loop knows its device."""
+    is_live = distillation is not None and distillation.cache is None
+    teacher = distillation.teacher.model.num_parameters(exclude_embeddings=True) if distillation and is_live else 0
+
+    def meter(device: str, num_devices: int) -> ThroughputMeter:
+        peak = peak_flops(device, settings.optimization.mixed_precision, torch.get_num_threads())
+        return ThroughputMeter(shape_of(model.config), model.config.vocab_size, teacher, peak, num_devices)
+
+    return meter
 
 
 def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:
@@ -167,13 +278,29 @@ def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:
 
 
 def score(
-    model: BertForMaskedLM, tokens: Tokens, *, split: str, num_threads: int, description: str = ""
+    model: PreTrainedModel,
+    tokens: Tokens,
+    *,
+    split: str,
+    num_threads: int,
+    description: str = "",
+    logits_of: Callable[[dict[str, torch.Tensor]], torch.Tensor] | None = None,
 ) -> MaskedLmScore:
-    """Masked-LM quality on a held-out split; ``description`` names the progress bar, empty for silence."""
+    """Masked-LM quality on a held-out split.
+
+    Args:
+        model: Any masked-LM encoder.
+        tokens: Whose split is scored.
+        split: ``validation`` or ``test``.
+        num_threads: CPU threads.
+        description: Names the progress bar, empty for silence.
+        logits_of: See `masked_lm.evaluate_masked_lm`.
+    """
     with cpu_threads(num_threads):
         return evaluate_masked_lm(
             model,
             evaluation_blocks(tokens, split),
             batch_tokens=EVALUATION_BATCH_TOKENS,
             description=description,
+            logits_of=logits_of,
         )

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import chain
 from typing import Any
 
 import pandas as pd
 
 from bort_kedro.core.document_splits import assign_splits
-from bort_kedro.core.tokens import TokenBlocks, Tokens, cut_document
-from bort_kedro.errors import CorpusError
+from bort_kedro.core.tokens import Tokens
+from bort_kedro.errors import CorpusError, TokenizerError
 from bort_kedro.params import CorpusParams
 from bort_kedro.progress import track
 
 PRETRAINING_SPLITS = ("train", "validation", "test")
-# Documents that the tokenizer takes at a time, in parallel.
-DOCUMENTS_PER_CALL = 500
+HELD_OUT_SPLITS = ("validation", "test")
 
 
 def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusParams) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -39,43 +37,57 @@ def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusParams) -> tuple[pd.
     return documents, manifest
 
 
-def make_tokenizer(corpus_documents: pd.DataFrame, corpus: CorpusParams) -> Any:
-    """Train the tokenizer on the training split, or open the one named."""
+def make_tokenizer(
+    corpus_documents: pd.DataFrame, corpus: CorpusParams, pretrained_teacher: str | None
+) -> tuple[Any, dict[str, Any]]:
+    """Open the tokenizer named, or the teacher's, or train one; then drop the ids that the corpus does not use."""
+    from bort_kedro.models.trimming import count_ids, size_report, trim_tokenizer, trimming_report
+
+    train = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()
+    whole = _whole_tokenizer(train, corpus, pretrained_teacher)
+    if corpus.tokenizer.min_count is None:
+        return whole, size_report(whole, whole)
+    counts = count_ids(whole, train)
+    trimmed = trim_tokenizer(whole, counts, min_count=corpus.tokenizer.min_count)
+    held_out = corpus_documents.loc[corpus_documents["split"].isin(HELD_OUT_SPLITS), "text"].tolist()
+    return trimmed, trimming_report(whole, trimmed, train_counts=counts, train_texts=train, held_out_texts=held_out)
+
+
+def _whole_tokenizer(train: list[str], corpus: CorpusParams, pretrained_teacher: str | None) -> Any:
     from bort_kedro.models.tokenizer import open_tokenizer, train_tokenizer
 
     if corpus.tokenizer.pretrained is not None:
         return open_tokenizer(corpus.tokenizer.pretrained, max_positions=corpus.max_positions)
-    texts = corpus_documents.loc[corpus_documents["split"] == "train", "text"]
-    return train_tokenizer(texts, vocabulary_size=corpus.tokenizer.vocabulary_size, max_positions=corpus.max_positions)
+    if pretrained_teacher is None:
+        return train_tokenizer(
+            train, vocabulary_size=corpus.tokenizer.vocabulary_size, max_positions=corpus.max_positions
+        )
+    try:
+        return open_tokenizer(pretrained_teacher, max_positions=corpus.max_positions)
+    except TokenizerError as fault:
+        raise TokenizerError(
+            "The student takes the tokenizer of params:pretrain_distill.pretrained_teacher, since "
+            f"params:corpus.tokenizer.pretrained is null; change either. {fault}"
+        ) from fault
 
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusParams) -> Tokens:
-    """Cut the documents of the pretraining splits into blocks; none crosses documents unless told to."""
-    from bort_kedro.models.pretrained import vocabulary_of
-    from bort_kedro.models.tokenizer import special_frame
+    """Cut the documents of the pretraining splits into blocks; where they are joined, each keeps its special tokens."""
+    from bort_kedro.models.tokenization import DocumentEncoder, tokenize_texts, word_starts
 
-    vocabulary = vocabulary_of(tokenizer)
-    before, after = special_frame(tokenizer)
-    block_tokens = corpus.sequence_length - len(before) - len(after)
+    encoder = DocumentEncoder(tokenizer, sequence_length=corpus.sequence_length)
     splits = {}
     for split in PRETRAINING_SPLITS:
         texts = corpus_documents.loc[corpus_documents["split"] == split, "text"].tolist()
-        chunks = [texts[start : start + DOCUMENTS_PER_CALL] for start in range(0, len(texts), DOCUMENTS_PER_CALL)]
-        documents = [
-            ids
-            for chunk in track(chunks, f"tokenizing the {split} split", total=len(chunks))
-            for ids in tokenizer(chunk, add_special_tokens=False, verbose=False)["input_ids"]
-        ]
-        if corpus.blocks_cross_documents:
-            documents = [list(chain.from_iterable(documents))]
-        blocks = [
-            [*before, *piece, *after] for ids in documents for piece in cut_document(ids, block_tokens=block_tokens)
-        ]
-        splits[split] = TokenBlocks.from_blocks(blocks, vocabulary_size=vocabulary.size)
+        splits[split] = tokenize_texts(
+            track(texts, f"tokenizing the {split} split", total=len(texts)),
+            encoder,
+            joined=corpus.packing == "joined",
+        )
     num_tokens = len(splits["train"].ids)
     if num_tokens < corpus.sequence_length:
         raise CorpusError(
             f"The training split has {num_tokens} tokens, fewer than one block of {corpus.sequence_length}. "
             "Give more text in the catalog entry `raw_corpus`, or lower params:corpus.sequence_length."
         )
-    return Tokens(vocabulary, splits)
+    return Tokens(encoder.vocabulary, splits, word_starts=word_starts(tokenizer))

@@ -15,7 +15,12 @@ def create_pipeline() -> Pipeline:
                 ["corpus_documents", "corpus_manifest"],
                 name="split_documents_node",
             ),
-            Node(make_tokenizer, ["corpus_documents", "params:corpus"], "tokenizer", name="make_tokenizer_node"),
+            Node(
+                make_tokenizer,
+                ["corpus_documents", "params:corpus", "params:pretrain_distill.pretrained_teacher"],
+                ["tokenizer", "vocabulary_report"],
+                name="make_tokenizer_node",
+            ),
             Node(
                 tokenize_documents,
                 ["corpus_documents", "tokenizer", "params:corpus"],

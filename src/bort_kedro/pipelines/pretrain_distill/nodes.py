@@ -2,94 +2,144 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tokens import Tokens
-from bort_kedro.params import DistillationParams, MaskedLmParams
+from bort_kedro.params import CorpusParams, MaskedLmParams, PretrainDistillParams
+
+STAGE = "pretrain_distill"
+
+
+def open_teacher(pretrained_teacher: str, corpus: CorpusParams) -> Any:
+    """Open a masked-LM encoder of the hub or of a folder; the copy that is kept makes later stages need neither."""
+    from bort_kedro.models.teachers import open_teacher
+
+    return open_teacher(pretrained_teacher, sequence_length=corpus.sequence_length)
 
 
 def train_teacher(
-    maximum_point_encoder: Any, tokens: Tokens, training_states: Any, teacher: MaskedLmParams
+    maximum_point_encoder: Any, tokens: Tokens, training_states: Any, pretrain_distill: PretrainDistillParams
 ) -> tuple[Any, pd.DataFrame]:
     """Train the search's maximum point further."""
     from bort_kedro.models.pretrained import Pretrained, require_same_tokenizer
-    from bort_kedro.training.pretraining import PretrainingSettings, pretrain
 
     require_same_tokenizer(maximum_point_encoder.tokenizer, tokens, model="maximum_point_encoder", stage="search")
-    start = maximum_point_encoder.fingerprint
     model = maximum_point_encoder.model
-    result = pretrain(
+    history = _train(
         model,
         tokens,
-        PretrainingSettings.from_mapping(teacher.model_dump()),
-        states=training_states,
-        name="pretrain_distill/teacher",
-        start=start,
+        training_states,
+        pretrain_distill.teacher,
+        pretrain_distill,
+        name="teacher",
+        start=maximum_point_encoder.fingerprint,
         description="training the teacher",
+        history_name="teacher_history",
     )
-    return Pretrained(model, maximum_point_encoder.tokenizer), _history(result)
+    return Pretrained(model, maximum_point_encoder.tokenizer), history
 
 
-def _history(result: Any) -> pd.DataFrame:
-    return pd.DataFrame(result.history).assign(seconds=round(result.seconds, 1))
-
-
-def _train_student(
-    selected_shape: dict[str, int],
+def _train(
+    model: Any,
     tokens: Tokens,
-    tokenizer: Any,
     training_states: Any,
-    student: MaskedLmParams,
-    max_positions: int,
+    training: MaskedLmParams,
+    pretrain_distill: PretrainDistillParams,
+    *,
     name: str,
+    start: str,
+    description: str,
+    history_name: str,
     distillation: Any = None,
-) -> tuple[Any, pd.DataFrame]:
-    from bort_kedro.models.pretrained import Pretrained
-    from bort_kedro.training.pretraining import PretrainingSettings, new_encoder, pretrain
+    stream: Any = None,
+) -> pd.DataFrame:
+    """Train a model in place; its history."""
+    from bort_kedro.training.launch import PretrainingJob, run_job
+    from bort_kedro.training.pretraining import PretrainingSettings
 
-    settings = PretrainingSettings.from_mapping(student.model_dump())
-    shape = BertShape.from_row(selected_shape)
-    model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
-    result = pretrain(
+    job = PretrainingJob(
         model,
         tokens,
-        settings,
+        PretrainingSettings.from_mapping(training.model_dump()),
         states=training_states,
-        name=f"pretrain_distill/{name}-{shape.identifier}",
+        name=f"{STAGE}/{name}",
+        start=start,
         distillation=distillation,
-        description=f"training the {name} student {shape}",
+        stream=stream,
+        description=description,
+        history_name=history_name,
     )
-    return Pretrained(model, tokenizer), _history(result)
+    result = run_job(job, **pretrain_distill.launch.model_dump())
+    return pd.DataFrame(result.history).assign(seconds=round(result.seconds, 1))
 
 
 def distill_student(
     selected_shape: dict[str, int],
     tokens: Tokens,
+    tokenizer: Any,
     teacher_encoder: Any,
     training_states: Any,
-    student: MaskedLmParams,
-    distillation: DistillationParams,
-    max_positions: int,
+    teacher_cache: Any,
+    pretrain_distill: PretrainDistillParams,
+    corpus: CorpusParams,
+    text_stream: Any = None,
+    corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the selected shape under the teacher."""
-    from bort_kedro.models.pretrained import require_same_tokenizer
-    from bort_kedro.training.pretraining import Distillation
+    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.models.trimming import vocabulary_map
+    from bort_kedro.training.distillation import Distillation, TeacherCacheSettings
 
-    require_same_tokenizer(teacher_encoder.tokenizer, tokens, model="teacher_encoder", stage="pretrain_distill")
-    return _train_student(
-        selected_shape,
-        tokens,
-        teacher_encoder.tokenizer,
-        training_states,
-        student,
-        max_positions,
-        "distilled",
-        Distillation(teacher_encoder, **distillation.model_dump()),
+    mapping = vocabulary_map(tokenizer, teacher_encoder.tokenizer)
+    cache = pretrain_distill.teacher_cache
+    distillation = Distillation(
+        teacher_encoder,
+        mapping,
+        **pretrain_distill.distillation.model_dump(),
+        cache=TeacherCacheSettings(cache.top_k, cache.num_epochs, teacher_cache) if cache.top_k else None,
     )
+    shape = BertShape.from_row(selected_shape)
+    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder, mapping)
+    history = _train(
+        model,
+        tokens,
+        training_states,
+        pretrain_distill.student,
+        pretrain_distill,
+        name=f"distilled-{shape.identifier}",
+        start=start,
+        description=f"training the distilled student {shape}",
+        history_name="student_history",
+        distillation=distillation,
+        stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
+    )
+    return Pretrained(model, tokenizer), history
+
+
+def _new_student(
+    shape: BertShape,
+    tokens: Tokens,
+    tokenizer: Any,
+    corpus: CorpusParams,
+    pretrain_distill: PretrainDistillParams,
+    teacher_encoder: Any = None,
+    mapping: Any = None,
+) -> tuple[Any, str]:
+    """A student before its training, and what names its weights."""
+    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.models.student_start import StudentStart
+    from bort_kedro.training.pretraining import PretrainingSettings, new_encoder
+
+    settings = PretrainingSettings.from_mapping(pretrain_distill.student.model_dump())
+    model = new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=settings)
+    start = StudentStart(**pretrain_distill.student_start.model_dump())
+    if start.source == "random" or (start.source == "teacher" and teacher_encoder is None):
+        return model, "random"
+    start.apply(model, tokenizer, teacher=teacher_encoder, kept_ids=mapping.kept if mapping else None)
+    return model, Pretrained(model, tokenizer).fingerprint
 
 
 def train_without_teacher(
@@ -97,78 +147,101 @@ def train_without_teacher(
     tokens: Tokens,
     tokenizer: Any,
     training_states: Any,
-    student: MaskedLmParams,
-    max_positions: int,
+    pretrain_distill: PretrainDistillParams,
+    corpus: CorpusParams,
+    text_stream: Any = None,
+    corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the same shape for the same steps on the true tokens alone: what distillation must beat."""
-    return _train_student(selected_shape, tokens, tokenizer, training_states, student, max_positions, "undistilled")
+    from bort_kedro.models.pretrained import Pretrained
+
+    shape = BertShape.from_row(selected_shape)
+    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill)
+    history = _train(
+        model,
+        tokens,
+        training_states,
+        pretrain_distill.student,
+        pretrain_distill,
+        name=f"undistilled-{shape.identifier}",
+        start=start,
+        description=f"training the undistilled student {shape}",
+        history_name="undistilled_history",
+        stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
+    )
+    return Pretrained(model, tokenizer), history
+
+
+def _stream(
+    text_stream: Any,
+    corpus_documents: pd.DataFrame | None,
+    tokens: Tokens,
+    tokenizer: Any,
+    student: MaskedLmParams,
+    corpus: CorpusParams,
+) -> Any:
+    """Batches of the streamed text, without the documents that are held out; None where tokens are trained on."""
+    if text_stream is None or corpus_documents is None:
+        return None
+    from bort_kedro.training.streamed_blocks import StreamedBlocks, text_digests
+
+    held_out = corpus_documents[corpus_documents["split"] != "train"]
+    return StreamedBlocks(
+        text_stream,
+        tokenizer,
+        tokens.vocabulary,
+        sequence_length=corpus.sequence_length,
+        held_out=frozenset(held_out["document_id"]),
+        held_out_texts=text_digests(held_out["text"]),
+        seed=student.optimization.seed,
+        masked_share=student.masked_share,
+        whole_words=student.whole_word_masking,
+        word_starts=tokens.word_starts,
+        batch_tokens=student.batch_tokens,
+    )
 
 
 def score_pretraining(
     student_encoder: Any,
     undistilled_encoder: Any,
     teacher_encoder: Any,
+    tokens: Tokens,
+    pretrain_distill: PretrainDistillParams,
     student_history: pd.DataFrame,
     undistilled_history: pd.DataFrame,
-    teacher_history: pd.DataFrame,
-    tokens: Tokens,
-    student: MaskedLmParams,
+    teacher_history: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """Masked accuracy on the test split, beside counting baselines, on the same hidden tokens."""
-    from bort_kedro.core.baselines import CountBaselines
-    from bort_kedro.core.statistics import clustered_standard_error
-    from bort_kedro.training.masked_lm import score_baselines
-    from bort_kedro.training.pretraining import EVALUATION_BATCH_TOKENS, evaluation_blocks, score
+    """Masked accuracy on the test split, beside counting baselines, on the same hidden tokens.
 
-    encoders = {
-        "student": (student_encoder, student_history),
-        "undistilled": (undistilled_encoder, undistilled_history),
-        "teacher": (teacher_encoder, teacher_history),
-    }
-    scores = {
-        name: score(
-            encoder.model, tokens, split="test", num_threads=student.num_threads, description=f"scoring the {name}"
-        )
-        for name, (encoder, _) in encoders.items()
-    }
-    baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
-    correct = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
-    metrics: dict[str, Any] = {
-        name: {
-            "accuracy": quality.accuracy,
-            "accuracy_standard_error": quality.accuracy_standard_error,
-            "loss": quality.loss,
-            "perplexity": math.exp(quality.loss),
-            "seconds": float(encoders[name][1]["seconds"].iloc[-1]),
-        }
-        for name, quality in scores.items()
-    }
-    own = scores["student"]
+    A teacher that was opened rather than trained took no seconds.
+    """
+    from bort_kedro.training.pretraining_scores import score_encoders
 
-    def lead(other: Any) -> dict[str, float]:
-        """Paired difference of the student from another, position by position."""
-        difference = own.is_correct.astype(float) - other.astype(float)
-        return {
-            "difference": float(difference.mean()),
-            "standard_error": clustered_standard_error(difference, own.block_of),
-        }
-
-    metrics |= {name: {"accuracy": float(values.mean())} for name, values in correct.items()}
-    return metrics | {
-        "student_minus_bigram": lead(correct["bigram"]),
-        "student_minus_undistilled": lead(scores["undistilled"].is_correct),
-        "num_steps": student.optimization.num_steps,
-        "num_predicted": own.num_predicted,
+    seconds = {
+        name: 0.0 if history is None else float(history["seconds"].iloc[-1])
+        for name, history in {
+            "student": student_history,
+            "undistilled": undistilled_history,
+            "teacher": teacher_history,
+        }.items()
     }
+    return score_encoders(
+        {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder},
+        tokens,
+        seconds=seconds,
+        temperature=pretrain_distill.distillation.temperature,
+        top_k=pretrain_distill.teacher_cache.top_k,
+        num_threads=pretrain_distill.student.num_threads,
+    ) | {"num_steps": pretrain_distill.student.optimization.num_steps}
 
 
 def plot_training(
-    student_history: pd.DataFrame, undistilled_history: pd.DataFrame, teacher_history: pd.DataFrame
+    student_history: pd.DataFrame, undistilled_history: pd.DataFrame, teacher_history: pd.DataFrame | None = None
 ) -> Any:
-    """Masked accuracy of the three trainings, step by step."""
+    """Masked accuracy of the trainings, step by step."""
     from bort_kedro.pipelines.plots import training_curves_figure
 
     named = {"student": student_history, "without a teacher": undistilled_history, "teacher": teacher_history}
     return training_curves_figure(
-        pd.concat([table.assign(model=name) for name, table in named.items()], ignore_index=True)
+        pd.concat([table.assign(model=name) for name, table in named.items() if table is not None], ignore_index=True)
     )

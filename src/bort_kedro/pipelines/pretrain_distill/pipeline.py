@@ -4,61 +4,72 @@ from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.pretrain_distill.nodes import (
     distill_student,
+    open_teacher,
     plot_training,
     score_pretraining,
     train_teacher,
     train_without_teacher,
 )
 
-STUDENT = "params:pretrain_distill.student"
-POSITIONS = "params:corpus.max_positions"
-HISTORIES = ["student_history", "undistilled_history", "teacher_history"]
+PARAMETERS = "params:pretrain_distill"
+CORPUS = "params:corpus"
 
 
-def create_pipeline() -> Pipeline:
-    """From the selected shape to a pretrained student, with what it is compared to."""
+def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str = "tokens") -> Pipeline:
+    """From the selected shape to a pretrained student, with what it is compared to.
+
+    Args:
+        has_pretrained_teacher: Whether the teacher is opened rather than trained from the maximum point.
+        training_data: ``tokens``, or ``stream`` to train on the catalog's ``text_stream``.
+    """
+    text = ["text_stream", "corpus_documents"] if training_data == "stream" else []
+    histories = ["student_history", "undistilled_history", *([] if has_pretrained_teacher else ["teacher_history"])]
+    if has_pretrained_teacher:
+        teacher = Node(
+            open_teacher,
+            ["params:pretrain_distill.pretrained_teacher", CORPUS],
+            "teacher_encoder",
+            name="open_teacher_node",
+        )
+    else:
+        teacher = Node(
+            train_teacher,
+            ["maximum_point_encoder", "tokens", "training_states", PARAMETERS],
+            ["teacher_encoder", "teacher_history"],
+            name="train_teacher_node",
+        )
     return Pipeline(
         [
-            Node(
-                train_teacher,
-                ["maximum_point_encoder", "tokens", "training_states", "params:pretrain_distill.teacher"],
-                ["teacher_encoder", "teacher_history"],
-                name="train_teacher_node",
-            ),
+            teacher,
             Node(
                 distill_student,
                 [
                     "selected_shape",
                     "tokens",
+                    "tokenizer",
                     "teacher_encoder",
                     "training_states",
-                    STUDENT,
-                    "params:pretrain_distill.distillation",
-                    POSITIONS,
+                    "teacher_cache",
+                    PARAMETERS,
+                    CORPUS,
+                    *text,
                 ],
                 ["student_encoder", "student_history"],
                 name="distill_student_node",
             ),
             Node(
                 train_without_teacher,
-                ["selected_shape", "tokens", "tokenizer", "training_states", STUDENT, POSITIONS],
+                ["selected_shape", "tokens", "tokenizer", "training_states", PARAMETERS, CORPUS, *text],
                 ["undistilled_encoder", "undistilled_history"],
                 name="train_without_teacher_node",
             ),
             Node(
                 score_pretraining,
-                [
-                    "student_encoder",
-                    "undistilled_encoder",
-                    "teacher_encoder",
-                    *HISTORIES,
-                    "tokens",
-                    STUDENT,
-                ],
+                ["student_encoder", "undistilled_encoder", "teacher_encoder", "tokens", PARAMETERS, *histories],
                 "pretraining_metrics",
                 name="score_pretraining_node",
             ),
-            Node(plot_training, HISTORIES, "pretraining_plot", name="plot_training_node"),
+            Node(plot_training, histories, "pretraining_plot", name="plot_training_node"),
         ],
         tags="pretrain_distill",
     )

@@ -1,0 +1,147 @@
+"""From a teacher's ids to a student's that keeps some of them: what is dropped falls on the unknown token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+TOKENS_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class VocabularyMap:
+    """The function that sends each teacher id to a student id: a kept one to its own, all others to the unknown token.
+
+    Applied to a distribution over the teacher's ids it gives the pushforward, a distribution over the student's
+    (our decision, docs/decisions/0010-vocabulary-trimming.md).
+
+    Args:
+        kept: (V_student,) int64, the teacher id of each student id; no id twice.
+        num_teacher_ids: V_teacher, ids of the teacher's tokenizer. Logits may have more columns, those of padded
+            embeddings; they are cut off.
+        rest_id: Student id that takes the mass of the dropped ids; None only where none is dropped.
+
+    Raises:
+        ValueError: If ``kept`` is not such a vector, or ids are dropped and ``rest_id`` is not one of the student's.
+    """
+
+    kept: Tensor
+    num_teacher_ids: int
+    rest_id: int | None
+
+    def __post_init__(self) -> None:
+        if self.kept.dtype != torch.int64 or self.kept.dim() != 1:
+            raise ValueError(
+                f"kept is {self.kept.dtype} of shape {tuple(self.kept.shape)}, allowed is int64 of shape (V_student,)"
+            )
+        ids = self.kept.tolist()
+        if ids and not 0 <= min(ids) <= max(ids) < self.num_teacher_ids:
+            raise ValueError(f"kept has ids from {min(ids)} to {max(ids)}, allowed are 0 to {self.num_teacher_ids - 1}")
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"kept names {len(ids) - len(set(ids))} teacher id(s) more than once")
+        num_dropped = self.num_teacher_ids - len(ids)
+        if num_dropped and (self.rest_id is None or not 0 <= self.rest_id < len(ids)):
+            raise ValueError(
+                f"{num_dropped} of the teacher's {self.num_teacher_ids} ids are dropped and rest_id is "
+                f"{self.rest_id}: it must be one of the student's ids, that of its unknown token"
+            )
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """True where both sides have the same ids for the same tokens."""
+        return bool(self.kept.tolist() == list(range(self.num_teacher_ids)))
+
+    @cached_property
+    def dropped(self) -> Tensor:
+        """(V_teacher - V_student,) int64, rising: teacher ids that the student lacks."""
+        is_dropped = torch.ones(self.num_teacher_ids, dtype=torch.bool, device=self.kept.device)
+        is_dropped[self.kept] = False
+        return is_dropped.nonzero().flatten()
+
+    def to(self, device: torch.device | str) -> VocabularyMap:
+        """The same map beside logits on a device, so that no step copies its ids there."""
+        return replace(self, kept=self.kept.to(device))
+
+    def to_teacher_ids(self, input_ids: Tensor) -> Tensor:
+        """Student ids of any shape as the teacher's ids of the same tokens."""
+        return input_ids if self.is_identity else self.kept[input_ids]
+
+    def to_student_logits(self, teacher_logits: Tensor, *, temperature: float) -> Tensor:
+        """(N, V_student) float32 whose softmax at the temperature is the pushforward of the teacher's at it.
+
+        Kept ids keep their logits; the unknown token's becomes temperature * log(sum of exp(logit / temperature))
+        over its own and the dropped ids. The input itself comes back where it is float32 and nothing changes.
+
+        Args:
+            teacher_logits: (N, V_teacher or more) float, unnormalised.
+            temperature: Above 0, the one that the result will be softened by.
+
+        Raises:
+            ValueError: If there are fewer columns than the teacher has ids, or the temperature is not above 0.
+        """
+        self._require_columns(teacher_logits)
+        if temperature <= 0:
+            raise ValueError(f"temperature is {temperature}, allowed are values above 0")
+        if self.is_identity:
+            return self._without_padding(teacher_logits).float()
+        student_logits = teacher_logits.index_select(-1, self.kept).float()
+        if len(self.dropped):
+            dropped = teacher_logits.index_select(-1, self.dropped).float() / temperature
+            own = student_logits[..., self.rest_id] / temperature
+            student_logits[..., self.rest_id] = temperature * torch.logaddexp(own, dropped.logsumexp(dim=-1))
+        return student_logits
+
+    def rest_mass(self, teacher_logits: Tensor) -> Tensor:
+        """(N,) float32, the probability that the teacher gives to dropped ids, at temperature 1.
+
+        Raises:
+            ValueError: If there are fewer columns than the teacher has ids.
+        """
+        self._require_columns(teacher_logits)
+        total = self._without_padding(teacher_logits).float().logsumexp(dim=-1)
+        if not len(self.dropped):
+            return torch.zeros_like(total)
+        return (teacher_logits.index_select(-1, self.dropped).float().logsumexp(dim=-1) - total).exp()
+
+    def _require_columns(self, teacher_logits: Tensor) -> None:
+        if teacher_logits.shape[-1] < self.num_teacher_ids:
+            raise ValueError(
+                f"teacher logits have shape {tuple(teacher_logits.shape)}, at least {self.num_teacher_ids} columns are "
+                "needed, one for each id of the teacher's tokenizer"
+            )
+
+    def _without_padding(self, teacher_logits: Tensor) -> Tensor:
+        if teacher_logits.shape[-1] == self.num_teacher_ids:
+            return teacher_logits
+        return teacher_logits[..., : self.num_teacher_ids]
+
+
+def between(student_tokens: Sequence[str], teacher_tokens: Sequence[str], unknown: str | None) -> VocabularyMap:
+    """The map between two vocabularies, by the tokens' text.
+
+    Args:
+        student_tokens: (V_student,) token of each student id.
+        teacher_tokens: (V_teacher,) token of each teacher id.
+        unknown: The student's unknown token; it may be missing where no id is dropped.
+
+    Raises:
+        ValueError: If the teacher lacks a token of the student, or ids are dropped and the student has no unknown
+            token.
+    """
+    if list(student_tokens) == list(teacher_tokens):
+        kept = list(range(len(teacher_tokens)))
+    else:
+        ids = {token: number for number, token in enumerate(teacher_tokens)}
+        lacking = [token for token in student_tokens if token not in ids]
+        if lacking:
+            shown = ", ".join(repr(token) for token in lacking[:TOKENS_SHOWN])
+            raise ValueError(
+                f"the teacher lacks {len(lacking)} of the student's {len(student_tokens)} tokens, such as {shown}"
+            )
+        kept = [ids[token] for token in student_tokens]
+    rest_id = student_tokens.index(unknown) if unknown in student_tokens else None
+    return VocabularyMap(torch.tensor(kept, dtype=torch.int64), len(teacher_tokens), rest_id)

@@ -1,0 +1,259 @@
+"""Documents one after another from files or from the hub, none held longer than it is needed."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from glob import glob
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from bort_kedro.errors import CorpusError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+DOCUMENT_BOUNDARIES = {
+    "file": None,
+    "section": re.compile(r"\n[ \t]*\n[ \t]*\n\s*"),
+    "paragraph": re.compile(r"\n[ \t]*\n\s*"),
+    "line": re.compile(r"\n+"),
+}
+READ_BYTES = 2**20
+_LINE_END = re.compile(r"\n")
+_WIKI_MARK = "<doc "
+_WIKI_DOCUMENT = re.compile(r"<doc\b([^>]*)>\n?(.*?)</doc>", re.DOTALL)
+_WIKI_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Documents of text files: plain, ``.jsonl``, or WikiExtractor ``<doc>`` markup, each also gzipped.
+
+    A file is read a MiB at a time, so that memory holds one document and not one file.
+
+    Args:
+        paths: Files or glob patterns, ``**`` allowed; read in sorted order.
+        document_boundary: How plain text is cut into documents: ``file``, ``section`` (two blank
+            lines), ``paragraph`` (one blank line) or ``line``.
+        text_field: The field of a ``.jsonl`` row that holds the text.
+        catalog_entry: Where all this is written, for errors.
+
+    Raises:
+        CorpusError: If the boundary is none of these.
+    """
+
+    paths: tuple[str, ...]
+    document_boundary: str
+    text_field: str
+    catalog_entry: str
+
+    def __post_init__(self) -> None:
+        if self.document_boundary not in DOCUMENT_BOUNDARIES:
+            raise CorpusError(
+                f"Unknown document_boundary `{self.document_boundary}` in {self.catalog_entry}. "
+                f"Allowed: {', '.join(DOCUMENT_BOUNDARIES)}."
+            )
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files, each once, as they were when first asked for."""
+        files: list[Path] = []
+        for pattern in self.paths:
+            found = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())
+            if not found:
+                raise CorpusError(
+                    f"No file matches `{pattern}` (seen from {Path.cwd()}). Expected UTF-8 text, .jsonl or "
+                    f"WikiExtractor files, gzipped or not. Change `paths` in {self.catalog_entry}."
+                )
+            files += [path for path in found if path not in files]
+        return files
+
+    def documents_of(self, path: Path) -> Iterator[tuple[str, str, str]]:
+        """``(document_id, source, text)`` of one file's documents, those without text left out."""
+        source = path.name.removesuffix(".gz").rsplit(".", 1)[0]
+        is_void = True
+        for index, text in self._texts(path):
+            if text.strip():
+                is_void = False
+                yield f"{path.name}::{index}", source, text
+        if is_void:
+            raise CorpusError(
+                f"{path} holds no usable document: it is empty, or every text in it is. Expected prose in UTF-8. "
+                f"Take the file out of `paths` in {self.catalog_entry}, or mend it."
+            )
+
+    def _texts(self, path: Path) -> Iterator[tuple[str, str]]:
+        pieces = self._read_utf8(path)
+        if ".jsonl" in path.suffixes:
+            yield from self._json_lines(path, pieces)
+            return
+        head = ""
+        for piece in pieces:
+            head += piece
+            if len(head.lstrip()) >= len(_WIKI_MARK):
+                break
+        pieces = chain([head], pieces)
+        boundary = DOCUMENT_BOUNDARIES[self.document_boundary]
+        if head.lstrip().startswith(_WIKI_MARK):
+            yield from self._wiki_documents(path, pieces)
+        else:
+            texts = split_pieces(pieces, boundary) if boundary else ["".join(pieces)]
+            yield from ((str(index), text.strip()) for index, text in enumerate(texts))
+
+    def _wiki_documents(self, path: Path, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
+        rest, num_marks, num_documents = "", 0, 0
+        for piece in pieces:
+            rest += piece
+            done = 0
+            for match in _WIKI_DOCUMENT.finditer(rest):
+                num_documents += 1
+                num_marks += rest.count(_WIKI_MARK, done, match.end())
+                done = match.end()
+                yield dict(_WIKI_ATTRIBUTE.findall(match[1])).get("id", "?"), match[2].strip()
+            rest = rest[done:]
+        num_marks += rest.count(_WIKI_MARK)
+        if num_documents != num_marks:
+            raise CorpusError(
+                f"{path}: {num_marks} `<doc ...>` but {num_documents} `</doc>` that close one. The file "
+                f"is cut short or no WikiExtractor output; mend it, or take it out of {self.catalog_entry}."
+            )
+
+    def _json_lines(self, path: Path, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
+        for number, line in enumerate(split_pieces(pieces, _LINE_END), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                value = row[self.text_field]
+            except (json.JSONDecodeError, KeyError, TypeError) as fault:
+                raise CorpusError(
+                    f"{path}, line {number}: not a JSON object with a text field `{self.text_field}` "
+                    f"({fault}). Mend the line, or change `text_field` in {self.catalog_entry}."
+                ) from fault
+            if not isinstance(value, str):
+                raise CorpusError(
+                    f"{path}, line {number}: `{self.text_field}` is {value!r}, expected a text. "
+                    f"Mend the line, or change `text_field` in {self.catalog_entry}."
+                )
+            yield str(number), value
+
+    def _read_utf8(self, path: Path) -> Iterator[str]:
+        """Text of a file in pieces, gzip undone, byte-order mark dropped, line ends made ``\\n``."""
+        utf8 = codecs.getincrementaldecoder("utf-8")()
+        decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
+        start, raw = 0, b"more"  # where what the decoder holds begins, in bytes
+        with self._open(path) as file:
+            # No error is caught around the yield: a reader that is left half-way may end after the modules do.
+            while raw:
+                try:
+                    raw = file.read(READ_BYTES)
+                    text = decoder.decode(raw, final=not raw)
+                except UnicodeDecodeError as fault:
+                    raise CorpusError(
+                        f"{path} is not UTF-8: byte {fault.object[fault.start]:#04x} at offset {start + fault.start}. "
+                        f"Convert it (for example with `iconv -t UTF-8`), or take it out of {self.catalog_entry}."
+                    ) from fault
+                except (OSError, EOFError, zlib.error) as fault:
+                    raise self._unreadable(path, fault) from fault
+                yield text if start else text.removeprefix("\ufeff")
+                start = file.tell() - len(utf8.getstate()[0])
+
+    def _open(self, path: Path) -> IO[bytes]:
+        try:
+            if path.suffix == ".gz":
+                return cast("IO[bytes]", gzip.open(path))
+            return path.open("rb")
+        except OSError as fault:
+            raise self._unreadable(path, fault) from fault
+
+    def _unreadable(self, path: Path, fault: Exception) -> CorpusError:
+        return CorpusError(f"{path} cannot be read: {fault}. Check {self.catalog_entry}.")
+
+
+def split_pieces(pieces: Iterable[str], boundary: re.Pattern[str]) -> Iterator[str]:
+    """``boundary.split("".join(pieces))`` while holding no more than one part and one piece.
+
+    Args:
+        pieces: Of one text.
+        boundary: Matches white space only, and as much of it as it can.
+    """
+    rest = ""
+    for piece in pieces:
+        searched = len(rest.rstrip())  # a boundary that is not whole yet begins here or later
+        rest += piece
+        start = 0
+        for match in boundary.finditer(rest, searched):
+            if match.end() == len(rest):  # it may go on in the next piece
+                break
+            yield rest[start : match.start()]
+            start = match.end()
+        rest = rest[start:]
+    yield from boundary.split(rest)
+
+
+@dataclass(frozen=True)
+class HubText:
+    """Documents of a data set of the Hugging Face hub, streamed.
+
+    Args:
+        dataset_id: For example ``wikimedia/wikipedia``.
+        configuration: The data set's configuration, such as ``20231101.en``.
+        split: The data set's split.
+        text_field: The column that holds the text.
+        revision: Branch, tag or commit; None for the newest.
+        catalog_entry: Where all this is written, for errors.
+    """
+
+    dataset_id: str
+    configuration: str | None
+    split: str
+    text_field: str
+    revision: str | None
+    catalog_entry: str
+
+    def documents(self, *, skip: int = 0) -> Iterator[tuple[str, str]]:
+        """``(document_id, text)`` from the ``skip``-th row on, rows without text among them."""
+        from datasets import load_dataset
+
+        try:
+            rows = load_dataset(
+                self.dataset_id, self.configuration, split=self.split, streaming=True, revision=self.revision
+            )
+            for index, row in enumerate(rows.skip(skip), skip):
+                text = row[self.text_field]
+                if not isinstance(text, str):
+                    raise CorpusError(
+                        f"The data set `{self.dataset_id}`, row {index}: `{self.text_field}` is {text!r}, expected a "
+                        f"text. Change `text_field` in {self.catalog_entry}."
+                    )
+                yield f"{self.dataset_id}::{index}", text
+        except KeyError as fault:
+            raise CorpusError(
+                f"The data set `{self.dataset_id}` has no column {fault}. Change `text_field` in {self.catalog_entry}."
+            ) from fault
+        except (OSError, ValueError, RuntimeError) as fault:
+            raise self._unreadable(fault) from fault
+
+    def commit(self) -> str:
+        """What the revision stands for now: the hub's commit, or the hash of what a local folder says of itself."""
+        from datasets import load_dataset_builder
+
+        try:
+            return str(load_dataset_builder(self.dataset_id, self.configuration, revision=self.revision).hash)
+        except (OSError, ValueError, RuntimeError) as fault:
+            raise self._unreadable(fault) from fault
+
+    def _unreadable(self, fault: Exception) -> CorpusError:
+        return CorpusError(
+            f"The data set `{self.dataset_id}` (configuration {self.configuration}, split {self.split}) "
+            f"cannot be read from the hub: {fault}. Check the name and the network, or name local files instead "
+            f"in {self.catalog_entry}."
+        )

@@ -1,0 +1,154 @@
+"""Share one pretraining among processes of this machine, started from a program that is one process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
+from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
+from bort_kedro.training.pretraining import PretrainingSettings, pretrain, pretraining_identity
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+    from bort_kedro.core.tokens import Tokens
+    from bort_kedro.training.distillation import Distillation
+    from bort_kedro.training.loop import TrainingResult
+
+# accelerate reads these, as its own launcher sets them.
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "BertLayer",
+}
+
+
+@dataclass(frozen=True)
+class PretrainingJob:
+    """The arguments of one `pretrain`, as a value that travels to other processes."""
+
+    model: BertForMaskedLM
+    tokens: Tokens
+    settings: PretrainingSettings
+    states: Any
+    name: str
+    start: str
+    distillation: Distillation | None
+    stream: Any | None
+    description: str
+    history_name: str | None
+
+    def run(self) -> TrainingResult:
+        """Train the model in place."""
+        arguments = dict(vars(self))
+        return pretrain(arguments.pop("model"), arguments.pop("tokens"), arguments.pop("settings"), **arguments)
+
+    def is_finished(self) -> bool:
+        """Whether a finished state is kept already."""
+        identity = pretraining_identity(
+            self.model,
+            self.tokens,
+            self.settings,
+            start=self.start,
+            distillation=self.distillation,
+            stream=self.stream.fingerprint if self.stream is not None else None,
+        )
+        saved = self.states.of(self.name, identity).latest()
+        return saved is not None and saved.step == self.settings.optimization.num_steps
+
+
+def run_job(job: PretrainingJob, *, num_processes: int, sharding: str) -> TrainingResult:
+    """Train the job's model in place, by as many processes as were asked for.
+
+    The processes train to the end and keep the finished state; this one then finds it, as after any interruption, so
+    there is one way by which weights come back. Where a launcher started this very process, its processes count.
+
+    Args:
+        job: What to train; states must be kept.
+        num_processes: On this machine, one for each GPU, or sharing the CPU.
+        sharding: ``none``, or ``full`` to divide weights, gradients and optimiser over the GPUs.
+
+    Raises:
+        ConfigurationError: If sharding is asked for without GPUs, or more processes than GPUs.
+        TrainingError: If a process fails; a user's fault is told in its own words.
+    """
+    if num_processes > 1 and not is_launched() and not job.is_finished():
+        _require_devices(num_processes, sharding)
+        _launch(job, num_processes, SHARDED if sharding == "full" else {})
+    return job.run()
+
+
+def _require_devices(num_processes: int, sharding: str) -> None:
+    import torch
+
+    found = torch.cuda.device_count()
+    if sharding == "full" and found < num_processes:
+        raise ConfigurationError(
+            f"sharding is full over {num_processes} processes, and this machine has {found} CUDA device(s). Set "
+            "sharding to none, or num_processes to the number of devices, under params:pretrain_distill.launch."
+        )
+    if found and num_processes > found:
+        raise ConfigurationError(
+            f"num_processes is {num_processes}, and this machine has {found} CUDA device(s); each process takes one. "
+            f"Set num_processes to at most {found} under params:pretrain_distill.launch."
+        )
+
+
+def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="bort_kedro-") as folder:
+        path = Path(folder) / "job.pickle"
+        path.write_bytes(pickle.dumps(job))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(num_processes), "-m", "bort_kedro.training.launch", str(path)]
+        # Said here, since torchrun would say it in many words.
+        threads = {"OMP_NUM_THREADS": str(job.settings.num_threads)}
+        done = subprocess.run(command, env={**os.environ, **threads, **environment}, check=False)
+        if done.returncode == 0:
+            return
+        fault = _fault_file(path)
+        said = fault.read_text("utf-8") if fault.exists() else ""
+    raise TrainingError(
+        said
+        or f"{job.description or job.name}: one of the {num_processes} processes ended with status {done.returncode}; "
+        "what it said stands above. The last saved state is kept: run the same command again, or set num_processes to "
+        "1 under params:pretrain_distill.launch to see the fault alone."
+    )
+
+
+def _fault_file(job: Path) -> Path:
+    return job.with_suffix(".fault")
+
+
+def main(path: Path) -> None:
+    """One of the processes: load the job and run it."""
+    import logging
+
+    from accelerate import PartialState
+
+    meet_on_cpu()
+    logging.basicConfig(level=logging.INFO if is_first() else logging.WARNING, format="%(message)s")
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    # Written by the process that started this one, in a folder of its own.
+    job = pickle.loads(path.read_bytes())  # noqa: S301
+    try:
+        job.run()
+    except BortKedroError as fault:
+        # Every process meets the same fault; one of them tells.
+        if is_first():
+            _fault_file(path).write_text(str(fault), "utf-8")
+        raise SystemExit(1) from None
+    finally:
+        PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

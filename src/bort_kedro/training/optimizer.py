@@ -1,0 +1,65 @@
+"""How weights move: the settings, fused AdamW, and the published variant without bias correction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bort_kedro.core.schedules import linear_warmup_then_decay
+
+ADAM_BETA1 = 0.9
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """How weights move. Units and meaning stand beside the fields in `params.OptimizationParams`."""
+
+    num_steps: int
+    learning_rate: float
+    warmup_share: float
+    weight_decay: float
+    adam_beta2: float
+    adam_epsilon: float
+    max_gradient_norm: float
+    seed: int
+    mixed_precision: str
+    checkpoint_every_steps: int
+    bias_correction: bool = True
+    gradient_accumulation_steps: int = 1
+
+
+def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
+    """Fused AdamW; no weight decay on biases and layer norms (anything with one dimension)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.learning_rate,
+        betas=(ADAM_BETA1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        fused=True,
+    )
+
+
+def set_step(optimizer: torch.optim.Optimizer, settings: OptimizationSettings, step: int) -> float:
+    """Prepare the optimiser for a step counted from 0 (modified in place); returns the learning rate.
+
+    Without bias correction (BertAdam, as published with Bort) the moments are used as they are. AdamW divides the
+    first by ``c1 = 1 - beta1^t`` and the second by ``c2 = 1 - beta2^t``; a learning rate times ``c1 / sqrt(c2)``, an
+    epsilon over ``sqrt(c2)``, and a weight decay divided by that same factor undo it exactly, so the fused kernel
+    serves both.
+    """
+    factor = linear_warmup_then_decay(step, num_steps=settings.num_steps, warmup_share=settings.warmup_share)
+    rate = settings.learning_rate * factor
+    undo, epsilon = 1.0, settings.adam_epsilon
+    if not settings.bias_correction:
+        root = (1 - settings.adam_beta2 ** (step + 1)) ** 0.5
+        undo, epsilon = (1 - ADAM_BETA1 ** (step + 1)) / root, settings.adam_epsilon / root
+    for group, decay in zip(optimizer.param_groups, (settings.weight_decay, 0.0), strict=True):
+        group["lr"], group["eps"], group["weight_decay"] = rate * undo, epsilon, decay / undo
+    return rate

@@ -1,0 +1,110 @@
+"""How fast a training goes and how much of the device it uses: tokens/s, model-FLOP utilisation, device hours."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.training_cost import forward_flops
+
+# Dense matrix products without sparsity, in FLOP/s, from the makers' data sheets: (part of the device's name,
+# bf16 or fp16, fp32 or TF32 where torch uses it by default: it does not).
+DATA_SHEET_PEAKS = (
+    ("H200", 989e12, 67e12),
+    ("H100 PCIe", 756e12, 51e12),
+    ("H100", 989e12, 67e12),
+    ("A100", 312e12, 19.5e12),
+    ("L40S", 362e12, 91.6e12),
+    ("L4", 121e12, 30.3e12),
+    ("A10", 125e12, 31.2e12),
+    ("V100", 125e12, 15.7e12),
+    ("T4", 65e12, 8.1e12),
+    ("RTX 4090", 165e12, 82.6e12),
+    ("RTX 3090", 71e12, 35.6e12),
+)
+# Side of the matrices that a device's peak is measured with where no data sheet is known.
+MEASURED_SIDE = 1024
+MEASURED_SECONDS = 0.2
+
+
+@cache
+def peak_flops(device: str, precision: str, num_threads: int) -> float:
+    """What the device can do at most, in FLOP/s: from the data sheet, else the best of measured matrix products.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        precision: ``no``, ``bf16`` or ``fp16``.
+        num_threads: CPU threads in force; only part of the key, since a measured peak depends on it.
+    """
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+        for part, half, full in DATA_SHEET_PEAKS:
+            if part in name:
+                return full if precision == "no" else half
+    return _measured_peak(torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+def _measured_peak(device: torch.device, dtype: torch.dtype) -> float:
+    side = MEASURED_SIDE
+    # Zeros would do for the arithmetic, but not for the clock of every processor.
+    factor = torch.linspace(-1, 1, side * side, device=device, dtype=torch.float32).to(dtype).view(side, side)
+    best, began = float("inf"), time.perf_counter()
+    while time.perf_counter() - began < MEASURED_SECONDS:
+        start = time.perf_counter()
+        torch.mm(factor, factor)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+@dataclass
+class ThroughputMeter:
+    """Counts what the steps of one training do.
+
+    Args:
+        student: Its shape.
+        vocabulary_size: V of the student.
+        teacher_parameters: Weights of the layers of a live teacher, 0 without one.
+        peak: Of one device, in FLOP/s.
+        num_devices: That share every step.
+    """
+
+    student: BertShape
+    vocabulary_size: int
+    teacher_parameters: int
+    peak: float
+    num_devices: int
+    tokens: int = 0
+    flops: float = 0.0
+    _since: float = field(default_factory=time.perf_counter)
+
+    def saw(self, batch: dict[str, Tensor]) -> None:
+        """Count one batch, before it travels to the device."""
+        lengths = batch["attention_mask"].sum(dim=1)
+        tokens = int(lengths.sum())
+        forward = forward_flops(
+            self.student,
+            vocabulary_size=self.vocabulary_size,
+            num_tokens=tokens,
+            sum_of_squared_lengths=int((lengths**2).sum()),
+            num_predicted=len(batch["predicted"]),
+        )
+        self.tokens += tokens
+        # Backward does twice the work of forward; the teacher goes forward only.
+        self.flops += 3 * forward + 2 * self.teacher_parameters * tokens
+
+    def read(self) -> tuple[float, float]:
+        """``(tokens/s, model-FLOP utilisation)`` of all devices since the last reading; counting starts anew."""
+        now = time.perf_counter()
+        seconds, self._since = max(now - self._since, 1e-9), now
+        # Every process sees its own share of the rows, about as large as the others'.
+        speed = self.tokens * self.num_devices / seconds
+        utilization = self.flops / seconds / self.peak
+        self.tokens, self.flops = 0, 0.0
+        return speed, utilization

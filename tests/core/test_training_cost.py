@@ -1,0 +1,39 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.training_cost import forward_flops, layer_weights
+from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.models.families import predicted_logits
+
+SHAPE = BertShape(num_hidden_layers=2, num_attention_heads=2, hidden_size=8, intermediate_size=12)
+
+
+def test_weights_of_the_layers_of_a_hand_counted_shape():
+    assert layer_weights(SHAPE) == 2 * (4 * 64 + 2 * 96)
+
+
+def test_flops_of_a_hand_counted_batch():
+    # 10 tokens in sequences of 6 and 4, 3 of them predicted, 20 ids.
+    found = forward_flops(SHAPE, vocabulary_size=20, num_tokens=10, sum_of_squared_lengths=52, num_predicted=3)
+    assert found == 2 * 896 * 10 + 4 * 2 * 8 * 52 + 2 * 3 * 8 * (8 + 20)
+
+
+def test_flops_equal_those_that_torch_counts_for_full_sequences():
+    vocabulary_size, length, rows = 50, 16, 3
+    model = build_masked_lm(bert_config(SHAPE, vocabulary_size=vocabulary_size, max_positions=length), seed=0).eval()
+    # The counter knows the products of attention written out, not those of the fused kernel for CPUs.
+    model.set_attn_implementation("eager")
+    ids = torch.full((rows, length), 7)
+    predicted = torch.tensor([1, 5, 17, 40])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        predicted_logits(model, ids, torch.ones_like(ids), predicted)
+    counted = forward_flops(
+        SHAPE,
+        vocabulary_size=vocabulary_size,
+        num_tokens=rows * length,
+        sum_of_squared_lengths=rows * length**2,
+        num_predicted=len(predicted),
+    )
+    assert counter.get_total_flops() == pytest.approx(counted)

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+
+from bort_kedro.models.layer_transfer import (
+    NARROWINGS,
+    HiddenBasis,
+    first_dimensions,
+    largest_ones,
+    main_directions,
+    nearest_product,
+)
+
+
+def drawn(*sizes, seed=0):
+    return torch.randn(*sizes, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_nearest_product_is_the_truncated_singular_value_decomposition():
+    left, right = drawn(6, 9, seed=1), drawn(6, 11, seed=2)
+    new_left, new_right = nearest_product(left, right, 2)
+    assert (new_left.shape, new_right.shape) == ((2, 9), (2, 11))
+    product = (left.double().T @ right.double()).numpy()
+    turn, values, other_turn = np.linalg.svd(product)
+    best = turn[:, :2] * values[:2] @ other_turn[:2]
+    np.testing.assert_allclose((new_left.T @ new_right).numpy(), best, atol=1e-5)
+    error = np.linalg.norm(product - (new_left.T @ new_right).double().numpy())
+    np.testing.assert_allclose(error, np.sqrt((values[2:] ** 2).sum()), rtol=1e-6)
+
+
+def test_the_nearest_product_is_nearer_than_a_thousand_others_of_its_rank():
+    left, right = drawn(3, 4, seed=1), drawn(3, 5, seed=2)
+    new_left, new_right = nearest_product(left, right, 1)
+    product = left.T @ right
+    error = (product - new_left.T @ new_right).norm()
+    others = drawn(1000, 4, 1, seed=3) @ drawn(1000, 1, 5, seed=4)
+    scales = (others * product).sum(dim=(1, 2)) / others.square().sum(dim=(1, 2))
+    assert ((product - scales[:, None, None] * others).norm(dim=(1, 2)) > error).all()
+
+
+def test_the_nearest_product_with_room_enough_is_the_given_one_itself():
+    left, right = drawn(3, 4), drawn(3, 5)
+    same_left, same_right = nearest_product(left, right, 3)
+    assert same_left is left
+    assert same_right is right
+
+
+def test_a_product_of_lower_rank_than_allowed_comes_back_whole():
+    left, right = drawn(6, 2, seed=1), drawn(6, 5, seed=2)
+    new_left, new_right = nearest_product(left, right, 4)
+    assert len(new_left) == len(new_right) == 2
+    torch.testing.assert_close(new_left.T @ new_right, left.T @ right)
+
+
+def test_main_directions_are_the_top_right_singular_vectors_of_the_words():
+    words = drawn(40, 6) * torch.tensor([3.0, 0.1, 2.0, 0.1, 1.0, 0.1])
+    basis = main_directions(words, 3)
+    _, values, directions = np.linalg.svd(words.double().numpy(), full_matrices=False)
+    np.testing.assert_allclose(basis.columns.T @ basis.columns, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(np.abs(directions[:3] @ basis.columns.numpy()), np.eye(3), atol=1e-6)
+    share = (values[:3] ** 2).sum() / (values**2).sum()
+    assert basis.gain_scale == pytest.approx(np.sqrt(share * 6 / 3))
+
+
+def test_main_directions_of_a_width_that_is_kept_are_its_own_dimensions():
+    basis = main_directions(drawn(40, 6), 6)
+    assert torch.equal(basis.columns, torch.eye(6))
+    assert basis.gain_scale == 1.0
+
+
+def test_first_dimensions_cut_rows_gains_and_biases():
+    basis, norm = first_dimensions(drawn(7, 5), 3), torch.nn.LayerNorm(5)
+    norm.weight.data, norm.bias.data = drawn(5, seed=1), drawn(5, seed=2)
+    rows = drawn(4, 5, seed=3)
+    assert torch.equal(basis.project(rows), rows[:, :3])
+    gain, bias = basis.layer_norm(norm)
+    assert torch.equal(gain, norm.weight[:3])
+    assert torch.equal(bias, norm.bias[:3])
+
+
+def test_a_layer_norm_keeps_the_diagonal_of_its_gain_in_the_basis():
+    basis = HiddenBasis(torch.tensor([[0.6, 0.0], [0.8, 0.0], [0.0, 1.0]]), gain_scale=2.0)
+    norm = torch.nn.LayerNorm(3)
+    norm.weight.data, norm.bias.data = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 1.0, -1.0])
+    gain, bias = basis.layer_norm(norm)
+    # 2 (0.36 * 1 + 0.64 * 2) and 2 * 5; the bias is 0.6 + 0.8 and -1.
+    torch.testing.assert_close(gain, torch.tensor([3.28, 10.0]))
+    torch.testing.assert_close(bias, torch.tensor([1.4, -1.0]))
+
+
+def test_the_largest_are_kept_in_their_order():
+    assert largest_ones(torch.tensor([1.0, 5.0, 2.0, 9.0, 0.5]), 3).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("narrowing", "teacher_size", "student_size", "scale"),
+    [("svd", 16, 4, 0.5), ("svd", 4, 16, 2.0), ("truncation", 16, 4, 1.0), ("truncation", 4, 16, 2.0)],
+)
+def test_queries_make_up_for_the_division_by_another_head_size(narrowing, teacher_size, student_size, scale):
+    assert NARROWINGS[narrowing].score_scale(teacher_size, student_size) == scale

@@ -1,0 +1,147 @@
+"""The pretraining stage as a user runs it: other teachers, a cache, a stream, shared by processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from project_copy import SECONDS, ProjectCopy
+
+pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+
+STAGE = ("--pipelines", "pretrain_distill")
+STATES = "06_models/training_states/pretrain_distill"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project that has pretrained once, under its own teacher."""
+    copy = ProjectCopy(tmp_path_factory.mktemp("pretrained"))
+    for stage in ("search", "pretrain_distill"):
+        status, output = copy.run("--pipelines", stage)
+        assert status == 0, output
+    return copy
+
+
+def pretrain(project, **parameters):
+    """Run the stage with changed parameters; what it measured and what it printed."""
+    given = ",".join(f"pretrain_distill.{name.replace('__', '.')}={value}" for name, value in parameters.items())
+    status, output = project.run(*STAGE, *(("--params", given) if given else ()))
+    assert status == 0, output
+    return project.read("08_reporting/pretraining_metrics.json"), output
+
+
+def scores(metrics):
+    return {name: metrics[name]["loss"] for name in ("student", "undistilled", "teacher")}
+
+
+def without_states_of_students(project):
+    import shutil
+
+    for folder in (project.root / "data" / STATES).glob("*distilled-*"):
+        shutil.rmtree(folder)
+
+
+def test_a_training_tells_its_speed_and_its_losses(project):
+    history = pd.read_csv(project.latest("08_reporting/student_history.csv"))
+    told = {"loss", "masked_lm_loss", "divergence", "masked_accuracy", "learning_rate", "gradient_norm"}
+    speed = {"tokens_per_second", "model_flop_utilization", "device_hours", "device_hours_forecast"}
+    assert told | speed | {"step", "seconds"} == set(history.columns)
+    assert (history[list(speed)] > 0).all().all()
+    assert history["loss"].to_numpy() == pytest.approx(
+        (0.1 * history["masked_lm_loss"] + 0.5 * history["divergence"]).to_numpy(), rel=1e-5
+    )
+
+
+def test_a_whole_cache_trains_as_the_live_teacher_and_a_small_one_says_what_it_leaves_out(project):
+    live = project.read("08_reporting/pretraining_metrics.json")
+    whole, _ = pretrain(project, teacher_cache__top_k=600)
+    assert whole["teacher_cache"]["relative_error"] == pytest.approx(0, abs=1e-3)
+    assert whole["student"]["loss"] == pytest.approx(live["student"]["loss"], abs=0.01)
+    small, output = pretrain(project, teacher_cache__top_k=4, teacher_cache__num_epochs=2)
+    assert 0 < small["teacher_cache"]["divergence_with_cache"] < small["teacher_cache"]["divergence"]
+    assert "The teacher cache will take" in output
+    files = list((project.root / "data/06_models/teacher_cache").rglob("*.*"))
+    assert files
+
+
+def test_a_student_may_begin_with_layers_of_its_teacher(project):
+    live = project.read("08_reporting/pretraining_metrics.json")
+    for narrowing in ("truncation", "svd"):
+        metrics, _ = pretrain(project, student_start__source="teacher", student_start__narrowing=narrowing)
+        assert metrics["student"]["loss"] != live["student"]["loss"]
+        assert metrics["undistilled"] == live["undistilled"]
+
+
+def test_two_processes_started_by_the_node_reach_the_scores_of_one(project):
+    one, _ = pretrain(project)
+    without_states_of_students(project)
+    two, _ = pretrain(project, launch__num_processes=2)
+    assert scores(two) == pytest.approx(scores(one), rel=2e-3)
+    assert two["teacher"] == one["teacher"]
+
+
+def test_two_processes_of_a_launcher_reach_the_scores_of_one_and_save_once(project):
+    one, _ = pretrain(project)
+    without_states_of_students(project)
+    versions = {path.name for path in (project.root / "data/06_models/student_encoder").iterdir()}
+    runs = len(project.tracked_runs())
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bort_kedro", "run"]
+    done = subprocess.run(
+        [sys.executable, *words, "--env", "smoke", *STAGE],
+        cwd=project.root,
+        env=project.environment | {"PYTHONPATH": str(project.root / "src")},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = {path.name for path in (project.root / "data/06_models/student_encoder").iterdir()} - versions
+    assert len(new) == 1
+    assert len(project.tracked_runs()) == runs + 1
+    assert scores(project.read("08_reporting/pretraining_metrics.json")) == pytest.approx(scores(one), rel=2e-3)
+
+
+def test_a_stream_trains_without_the_documents_held_out(project):
+    documents = pd.read_parquet(project.latest("02_intermediate/corpus_documents.parquet"))
+    folder = project.root / "data" / "01_raw" / "text_stream"
+    folder.mkdir(parents=True)
+    documents[["text"]].to_json(folder / "documents.jsonl", orient="records", lines=True)
+    metrics, _ = pretrain(project, training_data="stream")
+    assert metrics["student"]["accuracy"] > 0
+
+
+def test_a_roberta_of_a_folder_teaches_a_student_that_takes_its_trimmed_tokenizer(tmp_path, tiny_tokenizer):
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    project = ProjectCopy(tmp_path)
+    teacher = RobertaForMaskedLM(
+        RobertaConfig(
+            vocab_size=len(tiny_tokenizer),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=66,
+        )
+    )
+    teacher.save_pretrained(project.root / "teacher")
+    tiny_tokenizer.save_pretrained(project.root / "teacher")
+    teacher_name = "pretrain_distill.pretrained_teacher=teacher"
+    status, output = project.run("--pipelines", "search", "--params", f"{teacher_name},corpus.tokenizer.min_count=20")
+    assert status == 0, output
+    vocabulary = project.read("08_reporting/vocabulary_report.json")
+    status, output = project.run(*STAGE, "--params", f"{teacher_name},corpus.tokenizer.min_count=20")
+    assert status == 0, output
+    metrics = project.read("08_reporting/pretraining_metrics.json")
+    trimming = metrics["trimming"]
+    assert trimming["ids_kept"] + trimming["ids_dropped"] == len(tiny_tokenizer) == 300
+    assert trimming["ids_dropped"] > 0
+    assert 0 < trimming["teacher_mass_on_dropped"] < 1
+    assert metrics["teacher"]["seconds"] == 0
+    assert vocabulary
+    assert not (project.root / "data/08_reporting/teacher_history.csv").exists()
