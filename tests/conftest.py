@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.tokens import TokenBlocks, Vocabulary, cut_document
+from bort_kedro.core.tokens import TokenBlocks, Vocabulary
+from cutting import cut_document
 
 PROJECT = Path(__file__).resolve().parent.parent
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]

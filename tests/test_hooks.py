@@ -151,7 +151,7 @@ def test_a_launcher_is_refused_for_stages_that_share_no_work(monkeypatch, names)
         launched(monkeypatch, 0, pipeline_reading("tokens"), *names)
     assert str(caught.value) == (
         f"A launcher started 2 processes for the pipeline(s) {', '.join(names) or '__default__'}; only "
-        "pretrain_distill shares its work among them. Start that one with `-m bort_kedro run --pipelines "
+        "pretrain_distill shares its work among them. Start that one with `-m bort_kedro --pipelines "
         "pretrain_distill`, and the others with `kedro run`; the search has its own `search.engine`."
     )
 

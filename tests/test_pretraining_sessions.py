@@ -89,7 +89,7 @@ def test_two_processes_of_a_launcher_reach_the_scores_of_one_and_save_once(proje
     without_states_of_students(project)
     versions = {path.name for path in (project.root / "data/06_models/student_encoder").iterdir()}
     runs = len(project.tracked_runs())
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bort_kedro", "run"]
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bort_kedro"]
     done = subprocess.run(
         [sys.executable, *words, "--env", "smoke", *STAGE],
         cwd=project.root,

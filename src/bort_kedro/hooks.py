@@ -75,7 +75,7 @@ class LaunchedProcessHook:
         if list(wanted) != [SHARED_STAGE]:
             raise ConfigurationError(
                 f"A launcher started {num_processes()} processes for the pipeline(s) {', '.join(wanted)}; only "
-                f"{SHARED_STAGE} shares its work among them. Start that one with `-m bort_kedro run --pipelines "
+                f"{SHARED_STAGE} shares its work among them. Start that one with `-m bort_kedro --pipelines "
                 f"{SHARED_STAGE}`, and the others with `kedro run`; the search has its own `search.engine`."
             )
         meet_on_cpu()

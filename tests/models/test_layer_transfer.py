@@ -52,24 +52,40 @@ def test_a_product_of_lower_rank_than_allowed_comes_back_whole():
     torch.testing.assert_close(new_left.T @ new_right, left.T @ right)
 
 
-def test_main_directions_are_the_top_right_singular_vectors_of_the_words():
-    words = drawn(40, 6) * torch.tensor([3.0, 0.1, 2.0, 0.1, 1.0, 0.1])
-    basis = main_directions(words, 3)
-    _, values, directions = np.linalg.svd(words.double().numpy(), full_matrices=False)
-    np.testing.assert_allclose(basis.columns.T @ basis.columns, np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(np.abs(directions[:3] @ basis.columns.numpy()), np.eye(3), atol=1e-6)
-    share = (values[:3] ** 2).sum() / (values**2).sum()
-    assert basis.gain_scale == pytest.approx(np.sqrt(share * 6 / 3))
+def test_main_directions_span_the_top_right_singular_vectors_of_words_and_positions():
+    words, positions = drawn(40, 6, seed=1) * torch.tensor([3.0, 0.1, 2.0, 0.1, 0.1, 0.1]), drawn(5, 6, seed=2)
+    columns = main_directions(words, positions, 3).columns.numpy()
+    rows = np.concatenate([words.double().numpy() / 40**0.5, positions.double().numpy() / 5**0.5])
+    _, _, directions = np.linalg.svd(rows, full_matrices=False)
+    np.testing.assert_allclose(columns.T @ columns, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(columns @ columns.T, directions[:3].T @ directions[:3], atol=1e-10)
+
+
+def test_main_directions_keep_a_plane_that_only_positions_use():
+    words, positions = torch.zeros(40, 4), torch.zeros(3, 4)
+    words[:, :2] = drawn(40, 2, seed=1)
+    words[:, 2] = 0.001 * drawn(40, seed=2)
+    positions[:, 3] = torch.tensor([1.0, -1.0, 1.0])
+    columns = main_directions(words, positions, 3).columns
+    torch.testing.assert_close(columns.abs(), torch.eye(4).double()[:, [0, 1, 3]], atol=1e-3, rtol=0)
+
+
+def test_main_directions_are_turned_as_near_to_dimensions_of_the_teacher_as_their_span_allows():
+    words, positions = drawn(40, 6, seed=1), drawn(5, 6, seed=2)
+    columns = main_directions(words, positions, 3).columns
+    nearest = columns.norm(dim=1).topk(3).indices.sort().values
+    distance = (columns[nearest] - torch.eye(3)).norm()
+    turns = torch.linalg.qr(drawn(1000, 3, 3, seed=3).double()).Q
+    assert ((columns[nearest] @ turns - torch.eye(3)).norm(dim=(1, 2)) >= distance).all()
 
 
 def test_main_directions_of_a_width_that_is_kept_are_its_own_dimensions():
-    basis = main_directions(drawn(40, 6), 6)
-    assert torch.equal(basis.columns, torch.eye(6))
-    assert basis.gain_scale == 1.0
+    basis = main_directions(drawn(40, 6, seed=1), drawn(5, 6, seed=2), 6)
+    torch.testing.assert_close(basis.columns, torch.eye(6).double(), atol=1e-12, rtol=0)
 
 
 def test_first_dimensions_cut_rows_gains_and_biases():
-    basis, norm = first_dimensions(drawn(7, 5), 3), torch.nn.LayerNorm(5)
+    basis, norm = first_dimensions(drawn(7, 5), drawn(4, 5), 3), torch.nn.LayerNorm(5)
     norm.weight.data, norm.bias.data = drawn(5, seed=1), drawn(5, seed=2)
     rows = drawn(4, 5, seed=3)
     assert torch.equal(basis.project(rows), rows[:, :3])
@@ -79,12 +95,12 @@ def test_first_dimensions_cut_rows_gains_and_biases():
 
 
 def test_a_layer_norm_keeps_the_diagonal_of_its_gain_in_the_basis():
-    basis = HiddenBasis(torch.tensor([[0.6, 0.0], [0.8, 0.0], [0.0, 1.0]]), gain_scale=2.0)
+    basis = HiddenBasis(torch.tensor([[0.6, 0.0], [0.8, 0.0], [0.0, 1.0]]))
     norm = torch.nn.LayerNorm(3)
     norm.weight.data, norm.bias.data = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 1.0, -1.0])
     gain, bias = basis.layer_norm(norm)
-    # 2 (0.36 * 1 + 0.64 * 2) and 2 * 5; the bias is 0.6 + 0.8 and -1.
-    torch.testing.assert_close(gain, torch.tensor([3.28, 10.0]))
+    # 0.36 * 1 + 0.64 * 2 and 5; the bias is 0.6 + 0.8 and -1.
+    torch.testing.assert_close(gain, torch.tensor([1.64, 5.0]))
     torch.testing.assert_close(bias, torch.tensor([1.4, -1.0]))
 
 

@@ -14,6 +14,7 @@ from transformers import (
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.models.layer_transfer import main_directions
 from bort_kedro.models.pretrained import Pretrained
 from bort_kedro.models.student_start import StudentStart, from_teacher, spread_layers
 
@@ -171,16 +172,14 @@ def test_singular_values_keep_the_best_scores_and_outputs_of_the_largest_heads(t
 
 @pytest.mark.parametrize("teacher", ["bert"], indirect=True)
 def test_singular_values_give_scores_and_outputs_as_near_as_their_rank_allows(teacher):
-    words = teacher.model.get_input_embeddings().weight.data
-    words *= torch.linspace(1, 3, 32)  # directions of clearly unequal weight
+    embeddings = teacher.model.bert.embeddings
+    words = embeddings.word_embeddings.weight.data
+    positions = embeddings.position_embeddings.weight.data + embeddings.token_type_embeddings.weight.data[0]
+    basis = main_directions(words, positions, 16).columns.float()
     model = student(BertShape(1, 4, 16, 20))
     from_teacher(model, teacher, EVERY_ID, layers=None, narrowing="svd")
-    _, _, directions = torch.linalg.svd(words.double(), full_matrices=False)
-    basis = directions[:16].T.float()
-    # Each direction has two signs; the student's words tell which was taken.
-    signs = ((words @ basis) * model.bert.embeddings.word_embeddings.weight).sum(dim=0).sign()
-    basis = basis * signs
-    torch.testing.assert_close(model.bert.embeddings.word_embeddings.weight, words @ basis, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model.bert.embeddings.word_embeddings.weight, words @ basis)
+    torch.testing.assert_close(model.bert.embeddings.position_embeddings.weight, positions @ basis)
     seen = torch.block_diag(basis, torch.ones(1, 1))  # the bias is one more input
     own = model.bert.encoder.layer[0].attention
     for head in range(4):

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from bort_kedro.core.tokens import TokenBlocks, cut_document, join_blocks
+from bort_kedro.core.tokens import TokenBlocks, join_blocks
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.models import tokenization
 from bort_kedro.models.pretrained import vocabulary_of
 from bort_kedro.models.tokenization import DocumentEncoder, tokenize_texts, word_starts
+from cutting import cut_document
 
 TEXTS = [
     "The mean of the array is computed along the given axis." * 7,

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bort_kedro.core.masking import IGNORED
-from bort_kedro.core.tokens import cut_document
 from bort_kedro.errors import CheckpointError, CorpusError, TrainingError
 from bort_kedro.training import streamed_blocks
 from bort_kedro.training.streamed_blocks import StreamedBlocks, text_digests
+from cutting import cut_document
 
 NUM_DOCUMENTS = 40
 SEQUENCE_LENGTH = 12

@@ -58,55 +58,101 @@ class Masking:
             ``(inputs, labels)``, both (B, L): the corrupted ids, and the true ids where predicted, else ``IGNORED``.
         """
         may_hide = self.is_ordinary[rows]
-        begins_word = self._begins_word(rows, may_hide)
-        positions, stops = np.flatnonzero(may_hide), may_hide.sum(axis=1).cumsum().tolist()
-        hidden, fates, drawn = [positions[:0]], [np.zeros(0)], [positions[:0]]
-        for block, start, stop in zip(blocks, [0, *stops], stops, strict=False):
-            # The stream of default_rng([seed, epoch, block]), made in half the time.
-            generator = np.random.Generator(np.random.PCG64(np.array([self.seed, epoch, block], dtype=np.uint32)))
-            # One uniform number a token gives the order of hiding, one more its fate: for a few dozen tokens this
-            # is several times faster than `choice` without replacement.
-            order, fate = generator.random((2, stop - start))
-            chosen = self._chosen(order, None if begins_word is None else begins_word[start:stop])
-            hidden.append(positions[start:stop][chosen])
-            fates.append(fate[: chosen.size])
-            num_replaced = np.count_nonzero(fates[-1] >= 0.9)
-            if num_replaced:
-                # `Generator.choice` with replacement draws this very way, but looks through all ids each time.
-                drawn.append(self.ordinary_ids[generator.integers(len(self.ordinary_ids), size=num_replaced)])
-        at, fate = np.concatenate(hidden), np.concatenate(fates)
+        # Everything below is flat over the ordinary tokens of the batch, row by row.
+        positions = np.flatnonzero(may_hide)
+        counts = may_hide.sum(axis=1)
+        row_starts = np.cumsum(counts) - counts
+        generators = [
+            # The stream of `default_rng([seed, epoch, block])`, made in half the time.
+            np.random.Generator(np.random.PCG64(np.array([self.seed, epoch, block], dtype=np.uint32)))
+            for block in blocks
+        ]
+        # One uniform number a token gives the order of hiding, one more its fate: for a few dozen tokens this
+        # is several times faster than `choice` without replacement.
+        order, fate = np.empty((2, positions.size))
+        for generator, start, count in zip(generators, row_starts.tolist(), counts.tolist(), strict=True):
+            order[start : start + count], fate[start : start + count] = generator.random((2, count))
+        if self.word_starts is None:
+            hidden, num_hidden = self._hidden_tokens(order, row_starts, counts)
+        else:
+            word_firsts = np.flatnonzero(_begins_word(self.word_starts, rows, may_hide)[may_hide])
+            hidden, num_hidden = self._hidden_words(order, word_firsts, row_starts, counts)
+        # The first of a row's fates go to its hidden tokens, in the order of hiding.
+        fate = fate[np.arange(hidden.size) + np.repeat(row_starts - (num_hidden.cumsum() - num_hidden), num_hidden)]
         inputs, labels = rows.copy(), np.full(rows.shape, IGNORED, dtype=np.int64)
+        at = positions[hidden]
         labels.ravel()[at] = rows.ravel()[at]
         inputs.ravel()[at[fate < 0.8]] = self.mask_id
-        inputs.ravel()[at[fate >= 0.9]] = np.concatenate(drawn)
+        is_replaced = fate >= 0.9
+        num_replaced = np.bincount(np.repeat(np.arange(len(rows)), num_hidden)[is_replaced], minlength=len(rows))
+        inputs.ravel()[at[is_replaced]] = self._random_ids(generators, num_replaced)
         return inputs, labels
 
-    def _begins_word(self, rows: NDArray[np.int64], may_hide: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """For each ordinary token whether it begins a word; the first after a special one always does."""
-        if self.word_starts is None:
-            return None
-        begins = self.word_starts[rows]
-        begins[:, 0] = True
-        begins[:, 1:] |= ~may_hide[:, :-1]
-        return begins[may_hide]
+    def _random_ids(self, generators: list[np.random.Generator], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ordinary ids, so many from each generator, one after another."""
+        # `Generator.choice` with replacement draws this very way, but looks through all ids each time.
+        drawn = [
+            generator.integers(len(self.ordinary_ids), size=count)
+            for generator, count in zip(generators, counts.tolist(), strict=True)
+            if count
+        ]
+        return self.ordinary_ids[np.concatenate(drawn)] if drawn else self.ordinary_ids[:0]
 
-    def _chosen(self, order: NDArray[np.float64], begins_word: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """Which of a block's ordinary tokens to hide, in the order of hiding.
+    def _wanted(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) tokens to hide of so many ordinary ones."""
+        wanted: NDArray[np.int64] = np.minimum(np.maximum(np.rint(self.share * counts).astype(np.int64), 1), counts)
+        return wanted
+
+    def _hidden_tokens(
+        self, order: NDArray[np.float64], row_starts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ordinary tokens to hide, row by row and in each row in the order of hiding, and their number in each row.
 
         Args:
-            order: (T,) a number for each ordinary token; words stand in the order of their first token's.
-            begins_word: (T,) where a word begins; None takes tokens one by one.
+            order: (T,) a number for each ordinary token, whose rank in its row is the order of hiding.
+            row_starts: (B,) the first token of each row.
+            counts: (B,) tokens of each row.
         """
-        # No token, none hidden: `wanted` is cut off at the end of `order`.
-        wanted = max(1, round(self.share * order.size))
-        if begins_word is None or not order.size:
-            return order.argsort()[:wanted]
-        firsts = np.flatnonzero(begins_word)
-        sizes = np.diff(firsts, append=order.size)
-        words = order[firsts].argsort()
-        counts = sizes[words].cumsum()
-        num_words = int(np.searchsorted(counts, wanted, side="right"))
-        before = int(counts[num_words - 1]) if num_words else 0
-        if num_words < words.size and (num_words == 0 or counts[num_words] - wanted < wanted - before):
-            num_words += 1
-        return np.concatenate([np.arange(firsts[word], firsts[word] + sizes[word]) for word in words[:num_words]])
+        wanted = self._wanted(counts)
+        by_order = _ranked(order, counts) + row_starts[:, None]
+        return by_order[np.arange(by_order.shape[1]) < wanted[:, None]], wanted
+
+    def _hidden_words(
+        self,
+        order: NDArray[np.float64],
+        word_firsts: NDArray[np.int64],
+        row_starts: NDArray[np.int64],
+        counts: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As `_hidden_tokens`, by words: these stand in the order of their first token, (W,) ``word_firsts``."""
+        sizes = np.diff(word_firsts, append=order.size)
+        words_before = np.searchsorted(word_firsts, row_starts)
+        num_words = np.diff(words_before, append=word_firsts.size)
+        by_order = _ranked(order[word_firsts], num_words)
+        is_word = np.arange(by_order.shape[1]) < num_words[:, None]
+        by_order = np.where(is_word, by_order + words_before[:, None], 0)
+        sizes_by_order = sizes[by_order] * is_word
+        after = sizes_by_order.cumsum(axis=1)
+        before = after - sizes_by_order
+        wanted = self._wanted(counts)[:, None]
+        is_taken = is_word & ((after <= wanted) | (before == 0) | (after - wanted < wanted - before))
+        firsts, lengths = word_firsts[by_order[is_taken]], sizes_by_order[is_taken]
+        hidden = np.repeat(firsts - (lengths.cumsum() - lengths), lengths) + np.arange(lengths.sum())
+        return hidden, (sizes_by_order * is_taken).sum(axis=1)
+
+
+def _begins_word(
+    word_starts: NDArray[np.bool_], rows: NDArray[np.int64], may_hide: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(B, L) whether a token begins a word; the first ordinary one after a special one always does."""
+    begins = word_starts[rows]
+    begins[:, 0] = True
+    begins[:, 1:] |= ~may_hide[:, :-1]
+    return begins
+
+
+def _ranked(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(B, max(counts)) index in its row of each number, by rising number; rows lie end to end, so many in each."""
+    table = np.full((len(counts), counts.max()), np.inf)
+    table[np.arange(table.shape[1]) < counts[:, None]] = numbers
+    return table.argsort(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,12 +137,6 @@ def cut_documents(lengths: NDArray[np.int64], *, block_tokens: int) -> NDArray[n
     length, count = np.repeat(lengths, counts), np.repeat(counts, counts)
     ends = np.rint((piece_in_document + 1) * length / count)
     return (ends - np.rint(piece_in_document * length / count)).astype(np.int64)
-
-
-def cut_document(token_ids: list[int], *, block_tokens: int) -> list[list[int]]:
-    """The pieces of one document, see `cut_documents`."""
-    bounds = starts_of(cut_documents(np.array([len(token_ids)]), block_tokens=block_tokens)).tolist()
-    return [token_ids[start:stop] for start, stop in pairwise(bounds)]
 
 
 def frame_documents(

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from transformers import BertConfig, PreTrainedConfig
 
-# Rows of the word embeddings that are turned into double precision at once.
-WORDS_AT_ONCE = 8192
+# Embeddings that are turned into double precision at once.
+ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,9 @@ class HiddenBasis:
 
     Args:
         columns: (H_teacher, H_student) orthonormal, B.
-        gain_scale: What a layer norm's gain is multiplied by.
     """
 
     columns: Tensor
-    gain_scale: float = 1.0
 
     def project(self, rows: Tensor) -> Tensor:
         """(N, H_teacher) rows in the teacher's space to (N, H_student): rows @ B."""
@@ -42,31 +40,39 @@ class HiddenBasis:
         The bias is projected. A gain g multiplies the teacher's dimensions; in the basis it is B^T diag(g) B, of which
         a layer norm can keep the diagonal, sum over i of B_ij^2 g_i, the nearest diagonal in the Frobenius norm.
         """
-        gain = norm.weight @ self.columns.to(norm.weight).square()
-        return self.gain_scale * gain, self.project(norm.bias)
+        return norm.weight @ self.columns.to(norm.weight).square(), self.project(norm.bias)
 
 
-def first_dimensions(words: Tensor, hidden_size: int) -> HiddenBasis:
+def first_dimensions(words: Tensor, positions: Tensor, hidden_size: int) -> HiddenBasis:
     """The first dimensions of the teacher, as they are."""
     return HiddenBasis(torch.eye(words.shape[1], device=words.device)[:, :hidden_size])
 
 
-def main_directions(words: Tensor, hidden_size: int) -> HiddenBasis:
-    """The directions in which the word embeddings (V, H) reach furthest: their top right singular vectors.
+def main_directions(words: Tensor, positions: Tensor, hidden_size: int) -> HiddenBasis:
+    """The directions in which the embeddings reach furthest, turned to lie near the teacher's own dimensions.
 
-    They hold a share r of the embeddings' squared length. A layer norm gives the student squared length H_student where
-    the projected teacher has about r * H_teacher, so gains grow by sqrt(r * H_teacher / H_student). A width that is
-    kept needs no other basis: its own dimensions are kept, in which layer norms are exact.
+    They are the top right singular vectors of all words and positions, both sets of rows counted as much: words alone
+    would drop the plane that positions have to themselves. Layer norms and the head's activation work on single
+    dimensions, so the basis is turned within its span to the dimensions that it holds most of; for a width that is
+    kept these are the teacher's own, and nothing is lost.
+
+    Args:
+        words: (V, H_teacher) embeddings of the student's words.
+        positions: (P, H_teacher) embeddings of the student's positions.
+        hidden_size: H_student.
+
+    References:
+        Schönemann 1966, A generalized solution of the orthogonal Procrustes problem (the turn).
     """
     width = words.shape[1]
-    if hidden_size == width:
-        return first_dimensions(words, hidden_size)
     gram = torch.zeros(width, width, dtype=torch.float64, device=words.device)
-    for part in words.split(WORDS_AT_ONCE):
-        gram += part.double().T @ part.double()
-    squared_lengths, directions = torch.linalg.eigh(gram)  # rising
-    share = squared_lengths[-hidden_size:].sum() / squared_lengths.sum()
-    return HiddenBasis(directions.flip(1)[:, :hidden_size], float((share * width / hidden_size).sqrt()))
+    for rows in (words, positions):
+        for part in rows.split(ROWS_AT_ONCE):
+            gram += part.double().T @ part.double() / len(rows)
+    directions = torch.linalg.eigh(gram).eigenvectors[:, -hidden_size:]
+    nearest = largest_ones(directions.norm(dim=1), hidden_size)
+    left, _, right = torch.linalg.svd(directions[nearest])
+    return HiddenBasis(directions @ (right.T @ left.T))
 
 
 def first_rows(left: Tensor, right: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -111,13 +117,13 @@ class Narrowing:
     """One way from the teacher's widths to the student's.
 
     Args:
-        basis: Of the hidden space, from the word embeddings (V, H_teacher) and the student's hidden size.
+        basis: Of the hidden space, from words (V, H_teacher), positions (P, H_teacher) and the student's hidden size.
         factors: Fits the two maps of a head to the student's head size.
         kept: Which heads or units stay, from their norms and their new number.
         keeps_product: Whether ``factors`` stands for the whole product and not for a part of its sum.
     """
 
-    basis: Callable[[Tensor, int], HiddenBasis]
+    basis: Callable[[Tensor, Tensor, int], HiddenBasis]
     factors: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
     kept: Callable[[Tensor, int], Tensor]
     keeps_product: bool

@@ -12,7 +12,7 @@ import torch
 from bort_kedro.core.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.models.families import longest_sequence
-from bort_kedro.models.layer_transfer import NARROWINGS, HiddenBasis, copy_layer_norm, copy_linear_bias, transfer_layer
+from bort_kedro.models.layer_transfer import NARROWINGS, copy_layer_norm, copy_linear_bias, transfer_layer
 from bort_kedro.models.pretrained import tokenizer_fingerprint
 
 if TYPE_CHECKING:
@@ -46,17 +46,20 @@ class StudentStart:
     teacher_layers: tuple[int, ...] | None
     narrowing: Literal["truncation", "svd"]
 
-    def apply(self, student: BertForMaskedLM, tokenizer: Any, *, teacher: Pretrained, kept_ids: Tensor) -> None:
+    def apply(
+        self, student: BertForMaskedLM, tokenizer: Any, *, teacher: Pretrained | None, kept_ids: Tensor | None
+    ) -> None:
         """Give a freshly drawn student its first weights (in place); see `from_teacher` and `from_checkpoint`.
 
         Args:
             student: With the weights drawn for it, which ``random`` leaves as they are.
             tokenizer: The student's.
-            teacher: Read only if the source is ``teacher``.
-            kept_ids: (V_student,) the teacher id of each student id.
+            teacher: Needed if the source is ``teacher``, else not read.
+            kept_ids: (V_student,) the teacher id of each student id; needed and read with the teacher.
         """
         if self.source == "teacher":
-            from_teacher(student, teacher, kept_ids, layers=self.teacher_layers, narrowing=self.narrowing)
+            given = cast("Pretrained", teacher), cast("Tensor", kept_ids)
+            from_teacher(student, *given, layers=self.teacher_layers, narrowing=self.narrowing)
         elif self.source == "checkpoint":
             from_checkpoint(student, tokenizer, str(self.checkpoint))
 
@@ -96,9 +99,12 @@ def from_teacher(
     _require_layers(chosen, depth, teacher_depth)
     _warn_of_another_activation(student.config, model.config, "the teacher")
     way = NARROWINGS[narrowing]
-    words = model.base_model.embeddings.word_embeddings.weight[kept_ids]
-    basis = way.basis(words, student.config.hidden_size)
-    _transfer_embeddings(student.bert.embeddings, model.base_model.embeddings, words, model.config, basis)
+    words, positions = _teacher_embeddings(model, kept_ids, student.config.max_position_embeddings)
+    basis = way.basis(words, positions, student.config.hidden_size)
+    embeddings = student.bert.embeddings
+    embeddings.word_embeddings.weight.copy_(basis.project(words))
+    embeddings.position_embeddings.weight.copy_(basis.project(positions))
+    copy_layer_norm(embeddings.LayerNorm, model.base_model.embeddings.LayerNorm, basis)
     for target, index in zip(student.bert.encoder.layer, chosen, strict=True):
         transfer_layer(target, model.base_model.encoder.layer[index], (student.config, model.config), basis, way)
     dense, norm, bias = TEACHER_HEADS[model.config.model_type](model)
@@ -114,16 +120,12 @@ def spread_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
     return tuple((index + 1) * teacher_depth // depth - 1 for index in range(depth))
 
 
-def _transfer_embeddings(
-    student: Any, teacher: Any, words: Tensor, teacher_config: PreTrainedConfig, basis: HiddenBasis
-) -> None:
-    student.word_embeddings.weight.copy_(basis.project(words))
+def _teacher_embeddings(model: Any, kept_ids: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
+    """(V_student, H) words and (P_student, H) positions, row 0 of the token types added to these."""
+    embeddings = model.base_model.embeddings
     # The rows before are those that RoBERTa never uses; BERT has none.
-    positions = teacher.position_embeddings.weight[-_num_positions(teacher_config) :]
-    positions = positions + teacher.token_type_embeddings.weight[0]
-    num_positions = student.position_embeddings.num_embeddings
-    student.position_embeddings.weight.copy_(basis.project(positions[:num_positions]))
-    copy_layer_norm(student.LayerNorm, teacher.LayerNorm, basis)
+    positions = embeddings.position_embeddings.weight[-_num_positions(model.config) :][:num_positions]
+    return embeddings.word_embeddings.weight[kept_ids], positions + embeddings.token_type_embeddings.weight[0]
 
 
 def _num_positions(config: PreTrainedConfig) -> int:

@@ -70,7 +70,7 @@ class MaskedBlocks:
             mask_id=self.vocabulary.mask_id,
             is_ordinary=self.vocabulary.is_ordinary,
             share=self.masked_share,
-            word_starts=self.word_starts if self.whole_words else None,
+            word_starts=np.asarray(self.word_starts) if self.whole_words else None,
         )
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64], *, epoch: int) -> Batch:

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.core.batching import plan_epoch
-from bort_kedro.core.tokens import TokenBlocks, Vocabulary, cut_document
+from bort_kedro.core.tokens import TokenBlocks, Vocabulary, join_blocks, starts_of
 from bort_kedro.errors import CheckpointError, CorpusError, TrainingError
-from bort_kedro.models.tokenizer import special_frame
+from bort_kedro.models.tokenization import DocumentEncoder
 from bort_kedro.training.masked_blocks import Batch, MaskedBlocks
 
 # Beginnings of windows that are remembered: batches may be asked for some steps ahead of the state.
@@ -93,7 +93,7 @@ class StreamedBlocks:
         stream: The text.
         tokenizer: Fast, the one of the vocabulary.
         vocabulary: Of the tokenizer.
-        sequence_length: Tokens of a block at most, special tokens included; no block crosses documents.
+        sequence_length: Tokens of a block at most, special tokens included.
         held_out: Ids of documents that are never trained on.
         seed: Of masks and of the order inside a window, below 2**32.
         masked_share: Of the ordinary tokens of a block that are predicted, in (0, 1].
@@ -102,6 +102,7 @@ class StreamedBlocks:
         batch_tokens: Padded tokens of a step at most.
         held_out_texts: `text_digests` of texts that are never trained on, whatever their ids. Ids alone know a
             document again only where the stream names it as the sample does.
+        joined: Put several documents into a block, each between its own special tokens, as many as fit.
         window_blocks: A window ends with the documents that bring it to so many blocks, or with the pass.
     """
 
@@ -116,6 +117,7 @@ class StreamedBlocks:
     word_starts: NDArray[np.bool_] | None
     batch_tokens: int
     held_out_texts: frozenset[bytes] = frozenset()
+    joined: bool = False
     window_blocks: int = 8192
 
     def __post_init__(self) -> None:
@@ -137,6 +139,10 @@ class StreamedBlocks:
         self.__init__(**state)  # type: ignore[misc]
 
     @cached_property
+    def _encoder(self) -> DocumentEncoder:
+        return DocumentEncoder(self.tokenizer, sequence_length=self.sequence_length)
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of all that the batches depend on."""
         parts = {
@@ -149,6 +155,7 @@ class StreamedBlocks:
             "masked_share": self.masked_share,
             "whole_words": self.whole_words,
             "batch_tokens": self.batch_tokens,
+            "joined": self.joined,
             "window_blocks": self.window_blocks,
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -254,18 +261,19 @@ class StreamedBlocks:
         """Blocks of the next documents, and how many documents these are, those held out among them."""
         if self._documents is None or start.documents == 0:
             self._documents = self.stream.documents(start.documents)
-        blocks: list[TokenBlocks] = [self._blocks_of([])]
+        blocks: list[TokenBlocks] = [self._encoder.blocks([])]
         num_blocks = num_documents = 0
         while num_blocks < self.window_blocks:
             texts, num_read = self._next_texts(self._documents)
             if not num_read:
                 break
-            blocks.append(self._blocks_of(texts))
+            blocks.append(self._encoder.blocks(texts))
             num_blocks += len(blocks[-1])
             num_documents += num_read
         lengths = np.concatenate([part.lengths for part in blocks])
         ids = np.concatenate([part.ids for part in blocks])
-        return TokenBlocks(ids, np.concatenate([[0], np.cumsum(lengths)])), num_documents
+        whole = TokenBlocks(ids, starts_of(lengths))
+        return join_blocks(whole, sequence_length=self.sequence_length) if self.joined else whole, num_documents
 
     def _next_texts(self, documents: Iterator[tuple[str, str]]) -> tuple[list[str], int]:
         """Training texts for one call of the tokenizer, a fraction of a window, and how many documents were read."""
@@ -279,10 +287,3 @@ class StreamedBlocks:
             if len(texts) == self.window_blocks or num_characters >= self.window_blocks * self.sequence_length:
                 break
         return texts, num_read
-
-    def _blocks_of(self, texts: list[str]) -> TokenBlocks:
-        before, after = special_frame(self.tokenizer)
-        block_tokens = self.sequence_length - len(before) - len(after)
-        encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        pieces = [piece for ids in encoded for piece in cut_document(ids, block_tokens=block_tokens)]
-        return TokenBlocks.from_blocks([[*before, *p, *after] for p in pieces], vocabulary_size=self.vocabulary.size)

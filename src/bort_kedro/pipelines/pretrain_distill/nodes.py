@@ -198,6 +198,7 @@ def _stream(
         whole_words=student.whole_word_masking,
         word_starts=tokens.word_starts,
         batch_tokens=student.batch_tokens,
+        joined=corpus.packing == "joined",
     )
 
 
