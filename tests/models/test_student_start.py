@@ -211,14 +211,15 @@ def test_singular_values_keep_the_units_that_read_and_write_most(teacher):
 @pytest.mark.parametrize(
     ("depth", "teacher_depth", "layers"),
     [
-        (4, 12, (2, 5, 8, 11)),
-        (4, 24, (5, 11, 17, 23)),
-        (5, 12, (1, 3, 6, 8, 11)),
+        (4, 12, (0, 4, 7, 11)),
+        (4, 24, (0, 8, 15, 23)),
+        (5, 12, (0, 3, 6, 8, 11)),
+        (2, 4, (0, 3)),
         (3, 3, (0, 1, 2)),
-        (1, 12, (11,)),
+        (1, 12, (0,)),
     ],
 )
-def test_layers_are_spread_evenly_and_the_last_is_among_them(depth, teacher_depth, layers):
+def test_layers_are_spread_evenly_the_first_and_the_last_among_them(depth, teacher_depth, layers):
     assert spread_layers(depth, teacher_depth) == layers
 
 

@@ -116,8 +116,13 @@ def from_teacher(
 
 
 def spread_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
-    """Student layer i of n takes teacher layer floor((i + 1) * N / n) - 1 of N: evenly spread, the last included."""
-    return tuple((index + 1) * teacher_depth // depth - 1 for index in range(depth))
+    """Student layer i of n takes teacher layer i (N - 1) / (n - 1) of N, rounded: evenly, first and last included.
+
+    A student of one layer takes the first: the layer that reads the embeddings, which it is given as well.
+    """
+    if depth == 1:
+        return (0,)
+    return tuple(round(index * (teacher_depth - 1) / (depth - 1)) for index in range(depth))
 
 
 def _teacher_embeddings(model: Any, kept_ids: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
