@@ -159,7 +159,7 @@ def test_singular_values_keep_the_best_scores_and_outputs_of_the_largest_heads(t
     source.attention.output.dense.weight.data[:, 8:16] *= 3
     source.attention.output.dense.weight.data[:, 24:] *= 3
     model = student(BertShape(1, 2, 32, 40))
-    from_teacher(model, teacher, EVERY_ID, layers=None, narrowing="svd")
+    from_teacher(model, teacher, EVERY_ID, layers=(2,), narrowing="svd")
     own = model.bert.encoder.layer[0].attention
     scores, outputs = wide_products(source, head=1)
     query, key, value = (
@@ -177,7 +177,7 @@ def test_singular_values_give_scores_and_outputs_as_near_as_their_rank_allows(te
     positions = embeddings.position_embeddings.weight.data + embeddings.token_type_embeddings.weight.data[0]
     basis = main_directions(words, positions, 16).columns.float()
     model = student(BertShape(1, 4, 16, 20))
-    from_teacher(model, teacher, EVERY_ID, layers=None, narrowing="svd")
+    from_teacher(model, teacher, EVERY_ID, layers=(2,), narrowing="svd")
     torch.testing.assert_close(model.bert.embeddings.word_embeddings.weight, words @ basis)
     torch.testing.assert_close(model.bert.embeddings.position_embeddings.weight, positions @ basis)
     seen = torch.block_diag(basis, torch.ones(1, 1))  # the bias is one more input
@@ -202,7 +202,7 @@ def test_singular_values_keep_the_units_that_read_and_write_most(teacher):
     layer = teacher.model.bert.encoder.layer[2]
     layer.output.dense.weight.data[:, [1, 5, 33]] *= 50
     model = student(BertShape(1, 4, 32, 3))
-    from_teacher(model, teacher, EVERY_ID, layers=None, narrowing="svd")
+    from_teacher(model, teacher, EVERY_ID, layers=(2,), narrowing="svd")
     own = model.bert.encoder.layer[0]
     torch.testing.assert_close(own.intermediate.dense.weight, layer.intermediate.dense.weight[[1, 5, 33]])
     torch.testing.assert_close(own.output.dense.weight, layer.output.dense.weight[:, [1, 5, 33]])
