@@ -9,7 +9,7 @@ from bort_kedro.core.markdown import duration, large, number, percent, table, ti
 from bort_kedro.core.paper_claims import CLAIMS
 from bort_kedro.core.report import build_report
 from bort_kedro.core.report_choice import ANSWERS
-from bort_kedro.core.report_sections import verdict
+from bort_kedro.core.report_sections import teacher_costs, verdict
 from bort_kedro.core.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.core.speed import speed_rows
 from search_results import CHOSEN, candidates, recorded_search, trained_search
@@ -236,3 +236,20 @@ def test_summary_gives_measured_ratios_only_where_they_were_measured(inputs):
     text = build_report(**inputs)
     assert "One pass takes 2.00 ms. BERT-base takes 75.0x the time and" in text
     assert re.search(r"BERT-large [\d,]+x the operations\.", text)
+
+
+def test_costs_of_a_cached_teacher_and_of_a_trimmed_vocabulary_are_told_where_there_are_any():
+    cache = {"top_k": 8, "divergence": 0.5, "divergence_with_cache": 0.45, "relative_error": 0.1}
+    trimming = {
+        "ids_kept": 700,
+        "ids_dropped": 300,
+        "parameters_saved": 38_700,
+        "teacher_mass_on_dropped": 0.0123,
+    }
+    assert teacher_costs({}) == []
+    assert teacher_costs({"teacher_cache": cache, "trimming": trimming}) == [
+        "The teacher was cached, its 8 likeliest tokens for each hidden one: the divergence that the student learned "
+        "from is 0.4500 nats, that over the whole vocabulary 0.5000 (10.0 % are left out; validation split).",
+        "The vocabulary was trimmed from 1,000 tokens to 700, which saves 38,700 parameters; 1.23 % of the teacher's "
+        "belief falls on the others.",
+    ]

@@ -58,9 +58,28 @@ def pretraining_section(metrics: Row) -> str:
     return (
         f"{metrics['num_steps']:,} steps for the student, with and without the teacher. Scored on the test "
         f"split, {metrics['num_predicted']:,} hidden tokens, the same for every row.\n\n"
-        f"{table(['Model', 'Masked accuracy', 'Loss, nats', 'Perplexity'], rows)}\n\n{bullets(verdicts)}\n\n"
+        f"{table(['Model', 'Masked accuracy', 'Loss, nats', 'Perplexity'], rows)}\n\n"
+        f"{bullets(verdicts + teacher_costs(metrics))}\n\n"
         "Differences are paired token by token; standard errors take blocks as the independent unit."
     )
+
+
+def teacher_costs(metrics: Row) -> list[str]:
+    """What a cached teacher leaves out and what a trimmed vocabulary saves and costs, where there is either."""
+    said = []
+    if (cache := metrics.get("teacher_cache")) is not None:
+        said.append(
+            f"The teacher was cached, its {cache['top_k']} likeliest tokens for each hidden one: the divergence that "
+            f"the student learned from is {cache['divergence_with_cache']:.4f} nats, that over the whole vocabulary "
+            f"{cache['divergence']:.4f} ({100 * cache['relative_error']:.1f} % are left out; validation split)."
+        )
+    if (trimming := metrics.get("trimming")) is not None:
+        said.append(
+            f"The vocabulary was trimmed from {trimming['ids_kept'] + trimming['ids_dropped']:,} tokens to "
+            f"{trimming['ids_kept']:,}, which saves {trimming['parameters_saved']:,} parameters; "
+            f"{100 * trimming['teacher_mass_on_dropped']:.2f} % of the teacher's belief falls on the others."
+        )
+    return said
 
 
 def tasks_section(tasks: Sequence[Row]) -> str:
