@@ -43,31 +43,40 @@ def test_student_ids_of_any_shape_become_those_of_the_teacher():
     assert example().to_teacher_ids(torch.tensor([[0, 1], [3, 2]])).tolist() == [[1, 2], [6, 0]]
 
 
-def test_four_ids_at_temperature_two_equal_the_values_by_hand():
-    # exp(logit / 2) is 1, 2, 3, 4; ids 1 and 3 fall on id 0: 1 + 2 + 4 = 7, and id 2 keeps 3.
-    logits = 2 * torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log()
+def test_four_ids_equal_the_values_by_hand():
+    # Odds of 1, 2, 3, 4; ids 1 and 3 fall on id 0: 1 + 2 + 4 = 7, and id 2 keeps 3.
+    logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]]).log()
     vocabulary_map = VocabularyMap(torch.tensor([2, 0]), num_teacher_ids=4, rest_id=1)
-    mapped = vocabulary_map.to_student_logits(logits, temperature=2.0)
-    torch.testing.assert_close(mapped, torch.tensor([[2 * math.log(3), 2 * math.log(7)]]))
-    # At temperature 1 the same logits are odds of 1, 4, 9, 16, of which 4 + 16 are dropped.
-    torch.testing.assert_close(vocabulary_map.rest_mass(logits), torch.tensor([20 / 30]))
+    mapped = vocabulary_map.to_student_logits(logits)
+    torch.testing.assert_close(mapped, torch.tensor([[math.log(3), math.log(7)]]))
+    torch.testing.assert_close(vocabulary_map.rest_mass(logits), torch.tensor([6 / 10]))
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 7.0])
 @pytest.mark.parametrize("padding", [0, 3])
-def test_probabilities_equal_the_sum_over_the_ids_that_fall_together(temperature, padding):
+def test_probabilities_equal_the_sum_over_the_ids_that_fall_together(padding):
     logits = random_logits(0, columns=len(TEACHER) + padding)
-    mapped = (example().to_student_logits(logits, temperature=temperature) / temperature).softmax(dim=-1)
-    expected = pushed_forward((logits[:, : len(TEACHER)] / temperature).softmax(dim=-1), example())
+    mapped = example().to_student_logits(logits).softmax(dim=-1)
+    expected = pushed_forward(logits[:, : len(TEACHER)].softmax(dim=-1), example())
     torch.testing.assert_close(mapped, expected)
     torch.testing.assert_close(mapped.sum(dim=-1), torch.ones(len(logits)))
+
+
+def test_a_student_that_learns_the_softened_map_believes_in_the_rest_as_much_as_the_teacher_does():
+    """Softening first would pile the tails of all dropped ids onto one, and unsoftened use would square them."""
+    logits = torch.zeros(1, 4000)
+    logits[0, 5] = 8.0
+    vocabulary_map = VocabularyMap(torch.arange(1000), num_teacher_ids=4000, rest_id=3)
+    softened = (vocabulary_map.to_student_logits(logits) / 2).softmax(dim=-1)
+    learned = (2 * softened.log()).softmax(dim=-1)
+    # 3000 dropped ids and the unknown token's own, of odds 1 each, beside 3998 others and one of odds exp(8).
+    assert learned[0, 3].item() == pytest.approx(3001 / (3999 + math.exp(8)), rel=1e-4)
 
 
 def test_rest_mass_is_what_the_unknown_token_gains():
     logits = random_logits(1, columns=9)
     probabilities = logits[:, :7].softmax(dim=-1)
     torch.testing.assert_close(example().rest_mass(logits), probabilities[:, [3, 4, 5]].sum(dim=-1))
-    mapped = example().to_student_logits(logits, temperature=1.0).softmax(dim=-1)
+    mapped = example().to_student_logits(logits).softmax(dim=-1)
     torch.testing.assert_close(mapped[:, 0] - probabilities[:, 1], example().rest_mass(logits))
 
 
@@ -75,7 +84,7 @@ def test_rest_mass_is_what_the_unknown_token_gains():
 def test_no_divergence_grows_on_the_way_to_the_student(seed):
     first, second = random_logits(seed).double(), random_logits(seed + 100).double()
     before = divergence(first.softmax(dim=-1), second.softmax(dim=-1))
-    mapped = [example().to_student_logits(logits, temperature=1.0).softmax(dim=-1) for logits in (first, second)]
+    mapped = [example().to_student_logits(logits).softmax(dim=-1) for logits in (first, second)]
     after = divergence(*mapped)
     assert (after <= before + 1e-6).all()
     assert (after >= -1e-6).all()
@@ -85,7 +94,7 @@ def test_no_divergence_grows_on_the_way_to_the_student(seed):
 def test_dropped_ids_with_huge_and_with_no_odds_stay_finite():
     vocabulary_map = VocabularyMap(torch.tensor([0, 1]), num_teacher_ids=4, rest_id=1)
     logits = torch.tensor([[0.0, -1e4, 1e4, -1e4], [0.0, 1.0, -math.inf, -math.inf]])
-    mapped = vocabulary_map.to_student_logits(logits, temperature=1.0)
+    mapped = vocabulary_map.to_student_logits(logits)
     torch.testing.assert_close(mapped, torch.tensor([[0.0, 1e4], [0.0, 1.0]]))
     torch.testing.assert_close(vocabulary_map.rest_mass(logits), torch.tensor([1.0, 0.0]))
 
@@ -94,21 +103,21 @@ def test_a_map_that_changes_nothing_returns_the_very_input():
     vocabulary_map = between(TEACHER, TEACHER, None)
     assert vocabulary_map.is_identity
     logits, ids = random_logits(2), torch.tensor([[3, 1]])
-    assert vocabulary_map.to_student_logits(logits, temperature=3.0) is logits
+    assert vocabulary_map.to_student_logits(logits) is logits
     assert vocabulary_map.to_teacher_ids(ids) is ids
     assert vocabulary_map.rest_mass(logits).tolist() == [0.0] * len(logits)
 
 
 def test_a_map_that_changes_nothing_cuts_padded_columns_off():
     logits = random_logits(3, columns=10)
-    mapped = between(TEACHER, TEACHER, "<unk>").to_student_logits(logits, temperature=2.0)
+    mapped = between(TEACHER, TEACHER, "<unk>").to_student_logits(logits)
     assert torch.equal(mapped, logits[:, :7])
 
 
 def test_another_order_of_the_same_tokens_needs_no_unknown_token():
     vocabulary_map = between(["b", "c", "a"], ["a", "b", "c"], None)
     assert not vocabulary_map.is_identity
-    mapped = vocabulary_map.to_student_logits(torch.tensor([[1.0, 2.0, 3.0]]), temperature=2.0)
+    mapped = vocabulary_map.to_student_logits(torch.tensor([[1.0, 2.0, 3.0]]))
     assert mapped.tolist() == [[2.0, 3.0, 1.0]]
     assert vocabulary_map.rest_mass(torch.zeros(2, 3)).tolist() == [0.0, 0.0]
 
@@ -116,8 +125,8 @@ def test_another_order_of_the_same_tokens_needs_no_unknown_token():
 def test_teacher_logits_are_left_as_they_were_and_results_are_float32():
     logits = random_logits(4).bfloat16()
     before = logits.clone()
-    assert example().to_student_logits(logits, temperature=2.0).dtype == torch.float32
-    assert between(TEACHER, TEACHER, None).to_student_logits(logits, temperature=2.0).dtype == torch.float32
+    assert example().to_student_logits(logits).dtype == torch.float32
+    assert between(TEACHER, TEACHER, None).to_student_logits(logits).dtype == torch.float32
     assert example().rest_mass(logits).dtype == torch.float32
     assert torch.equal(logits, before)
 
@@ -125,9 +134,7 @@ def test_teacher_logits_are_left_as_they_were_and_results_are_float32():
 def test_a_map_on_another_device_is_the_same_map():
     moved, logits = example().to("cpu"), random_logits(5)
     assert (moved.kept.device.type, moved.num_teacher_ids, moved.rest_id) == ("cpu", 7, 0)
-    assert torch.equal(
-        moved.to_student_logits(logits, temperature=2.0), example().to_student_logits(logits, temperature=2.0)
-    )
+    assert torch.equal(moved.to_student_logits(logits), example().to_student_logits(logits))
 
 
 def test_a_token_that_the_teacher_lacks_is_named():
@@ -162,17 +169,11 @@ def test_ids_that_make_no_map_are_refused(kept, message):
     assert str(caught.value) == message
 
 
-def test_logits_with_too_few_columns_and_a_temperature_of_zero_are_refused():
-    for call in (lambda: example().rest_mass(torch.zeros(2, 6)), lambda: mapped_at(1.0, columns=6)):
+def test_logits_with_too_few_columns_are_refused():
+    for call in (example().rest_mass, example().to_student_logits):
         with pytest.raises(ValueError, match="columns") as caught:
-            call()
+            call(torch.zeros(2, 6))
         assert str(caught.value) == (
             "teacher logits have shape (2, 6), at least 7 columns are needed, one for each id of the "
             "teacher's tokenizer"
         )
-    with pytest.raises(ValueError, match="temperature is 0, allowed are values above 0"):
-        mapped_at(0, columns=7)
-
-
-def mapped_at(temperature, *, columns):
-    return example().to_student_logits(torch.zeros(2, columns), temperature=temperature)

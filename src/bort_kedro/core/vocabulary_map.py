@@ -70,29 +70,26 @@ class VocabularyMap:
         """Student ids of any shape as the teacher's ids of the same tokens."""
         return input_ids if self.is_identity else self.kept[input_ids]
 
-    def to_student_logits(self, teacher_logits: Tensor, *, temperature: float) -> Tensor:
-        """(N, V_student) float32 whose softmax at the temperature is the pushforward of the teacher's at it.
+    def to_student_logits(self, teacher_logits: Tensor) -> Tensor:
+        """(N, V_student) float32 whose softmax is the pushforward of the teacher's, to be softened afterwards.
 
-        Kept ids keep their logits; the unknown token's becomes temperature * log(sum of exp(logit / temperature))
-        over its own and the dropped ids. The input itself comes back where it is float32 and nothing changes.
+        Kept ids keep their logits; the unknown token's becomes the log of the summed exponentials of its own and the
+        dropped ids'. The input itself comes back where it is float32 and nothing changes.
 
         Args:
             teacher_logits: (N, V_teacher or more) float, unnormalised.
-            temperature: Above 0, the one that the result will be softened by.
 
         Raises:
-            ValueError: If there are fewer columns than the teacher has ids, or the temperature is not above 0.
+            ValueError: If there are fewer columns than the teacher has ids.
         """
         self._require_columns(teacher_logits)
-        if temperature <= 0:
-            raise ValueError(f"temperature is {temperature}, allowed are values above 0")
         if self.is_identity:
             return self._without_padding(teacher_logits).float()
         student_logits = teacher_logits.index_select(-1, self.kept).float()
         if len(self.dropped):
-            dropped = teacher_logits.index_select(-1, self.dropped).float() / temperature
-            own = student_logits[..., self.rest_id] / temperature
-            student_logits[..., self.rest_id] = temperature * torch.logaddexp(own, dropped.logsumexp(dim=-1))
+            dropped = teacher_logits.index_select(-1, self.dropped).float()
+            own = student_logits[..., self.rest_id]
+            student_logits[..., self.rest_id] = torch.logaddexp(own, dropped.logsumexp(dim=-1))
         return student_logits
 
     def rest_mass(self, teacher_logits: Tensor) -> Tensor:

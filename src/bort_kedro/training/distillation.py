@@ -77,7 +77,7 @@ class Distillation:
                 batch["predicted"],
                 batch.get("document_ids"),
             )
-            return vocabulary_map.to_student_logits(logits.float(), temperature=self.temperature)
+            return vocabulary_map.to_student_logits(logits.float())
 
     def _map_on(self, device: torch.device) -> VocabularyMap:
         """The map on a device, moved there once."""

@@ -58,7 +58,7 @@ def score_encoders(
     mapping = vocabulary_map(student.tokenizer, teacher.tokenizer)
 
     def mapped(batch: Batch) -> Tensor:
-        return teacher_logits(teacher, mapping, batch, temperature=1.0)
+        return teacher_logits(teacher, mapping, batch)
 
     scores = {
         name: score(
@@ -109,7 +109,7 @@ def score_encoders(
     return metrics
 
 
-def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch, *, temperature: float) -> Tensor:
+def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch) -> Tensor:
     """What a teacher says of a batch in the student's vocabulary, (N, V_student)."""
     logits = predicted_logits(
         teacher.model,
@@ -118,7 +118,7 @@ def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch, *,
         batch["predicted"],
         batch.get("document_ids"),
     )
-    return mapping.to_student_logits(logits.float(), temperature=temperature)
+    return mapping.to_student_logits(logits.float())
 
 
 @torch.inference_mode()
@@ -133,7 +133,7 @@ def cache_error(
     for number, (_, batch) in enumerate(_validation_batches(tokens, student)):
         if number == CACHE_ERROR_BATCHES:
             break
-        said = teacher_logits(teacher, mapping, batch, temperature=temperature)
+        said = teacher_logits(teacher, mapping, batch)
         pair = divergence_error(student_logits(student.model, batch), said, temperature=temperature, top_k=top_k)
         sums += len(batch["predicted"]) * np.array(pair)
         count += len(batch["predicted"])
