@@ -2,12 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Of bench-corpora.
+# Of bench-corpora and bench-distillation.
 CORPUS ?=
 NAME ?= other
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora clean
+.PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora bench-distillation bench-pretrain clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -54,6 +54,12 @@ bench-published-space: install ## Rank the published choice in the published spa
 
 bench-corpora: install ## Search the small space on another corpus too; CORPUS='texts/*.txt' NAME=texts
 	@$(BIN)/python benchmarks/corpora.py "$(CORPUS)" --name "$(NAME)"
+
+bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* b/*.txt' NAME='Wikipedia and books'
+	@$(BIN)/python benchmarks/distillation.py "$(CORPUS)" --name "$(NAME)"
+
+bench-pretrain: install ## Time pretraining against the plain ways of doing it (20 minutes)
+	@$(BIN)/python benchmarks/pretrain.py
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

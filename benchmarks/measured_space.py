@@ -48,7 +48,7 @@ def bench_parameters() -> Parameters:
 def tokens_of(raw_corpus: pd.DataFrame, parameters: Parameters) -> Tokens:
     """What the corpus stage makes of a text."""
     documents, manifest = split_documents(raw_corpus, parameters.corpus)
-    tokens = tokenize_documents(documents, make_tokenizer(documents, parameters.corpus), parameters.corpus)
+    tokens = tokenize_documents(documents, make_tokenizer(documents, parameters.corpus, None)[0], parameters.corpus)
     fingerprint = f"{manifest['sha256']} {tokens.vocabulary.fingerprint} {parameters.corpus.sequence_length}"
     return Tokens(tokens.vocabulary, tokens.splits, fingerprint)
 

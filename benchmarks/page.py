@@ -42,6 +42,8 @@ def write_page(
     setting: str = "",
     packages: Sequence[str] = ("torch", "transformers"),
     files: Mapping[str, str] | None = None,
+    folder: Path = FOLDER,
+    page_file: Path | None = None,
 ) -> None:
     """Write ``docs/benchmarks/<name>.md`` and ``.json``, and show the page.
 
@@ -54,7 +56,9 @@ def write_page(
         command: Writes the page again; ``make bench-<name>`` unless given.
         setting: Closes the opening line, without its full stop.
         packages: Whose versions the figures depend on; the first is named in the opening line.
-        files: Texts to write beside the page, by their names.
+        files: Texts to write beside the figures, by their names.
+        folder: Of the figures and, unless ``page_file`` is given, of the page.
+        page_file: Of a page that stands elsewhere.
     """
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -70,7 +74,8 @@ def write_page(
     page = f"# {title}\n\n{opening}\n\n{body}\n"
     # NaN is no JSON; better to stop here than in whatever reads the file.
     record = json.dumps({"about": about, "figures": list(figures)}, indent=2, allow_nan=False) + "\n"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for file, text in {f"{name}.json": record, f"{name}.md": page, **(files or {})}.items():
-        (FOLDER / file).write_text(text)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in {f"{name}.json": record, **(files or {})}.items():
+        (folder / file).write_text(text)
+    (page_file or folder / f"{name}.md").write_text(page)
     print(page)  # noqa: T201

@@ -1,0 +1,70 @@
+"""Call a function in a process of its own, so that its memory and threads are its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def on_the_cpu(num_threads: int) -> dict[str, str]:
+    """The environment of a process that computes on so many CPU threads and sees no accelerator."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(num_threads))
+    return {**threads, "TOKENIZERS_PARALLELISM": "true", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+
+
+def in_own_process(
+    environment: Mapping[str, str],
+    function: Callable[Arguments, Result],
+    *arguments: Arguments.args,
+    **keywords: Arguments.kwargs,
+) -> Result:
+    """What the function returns in a fresh interpreter, which ends with the call; its errors are raised here.
+
+    Args:
+        environment: Variables set for that process beside those of this one.
+        function: Of a module, so that the other process can import it.
+        arguments: Of the function; they travel by pickle, as the result does.
+        keywords: Likewise.
+    """
+    with (
+        _environment(environment),
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        return pool.submit(function, *arguments, **keywords).result()
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far.
+
+    Linux carries ``ru_maxrss`` over from the process that started this one, so the status file is asked first.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
