@@ -51,7 +51,8 @@ def _question(found: Findings, num_steps: int, teacher_steps: int) -> str:
     return (
         f"Does a student learn more under a teacher? Students of the shape {SHAPE}, {len(SEEDS)} seeds each (initial "
         f"weights, order and masks), trained with the settings of `conf/base` for {num_steps} steps of "
-        f"{student.batch_tokens} tokens, {100 * student.masked_share:.0f} % of them hidden. With a teacher the loss is {weights.masked_lm_weight:g} "
+        f"{student.batch_tokens} tokens, {100 * student.masked_share:.0f} % of them hidden. With a teacher the loss is "
+        f"{weights.masked_lm_weight:g} "
         f"of the cross-entropy and {weights.distillation_weight:g} of T² times the divergence from the teacher at T = "
         f"{weights.temperature:g}, as published with Bort; without, the cross-entropy. The teacher has the shape "
         f"{TEACHER_SHAPE} and took {teacher_steps} steps on the same text from random weights; its own training is "
