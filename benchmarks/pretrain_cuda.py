@@ -134,6 +134,7 @@ def step_flops(setting: Setting) -> float:
         num_tokens=setting.step_tokens,
         sum_of_squared_lengths=setting.batch_size * setting.sequence_length**2,
         num_predicted=setting.num_predicted,
+        sum_of_predicted_lengths=setting.num_predicted * setting.sequence_length,
     )
 
 

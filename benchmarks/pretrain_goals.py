@@ -131,7 +131,7 @@ def step_flops(setting: Setting, *, teacher: bool, everywhere: bool, cached: boo
     Args:
         setting: Shapes and sizes.
         teacher: Whether there is one.
-        everywhere: Whether heads run on every position rather than on the predicted ones.
+        everywhere: Whether heads and last layers run on every position rather than on the predicted ones.
         cached: Whether the teacher's answers are kept from before.
     """
     sizes = {
@@ -139,13 +139,14 @@ def step_flops(setting: Setting, *, teacher: bool, everywhere: bool, cached: boo
         "num_tokens": setting.step_tokens,
         "sum_of_squared_lengths": setting.batch_size * setting.sequence_length**2,
         "num_predicted": setting.step_tokens if everywhere else setting.num_predicted,
+        "sum_of_predicted_lengths": None if everywhere else setting.num_predicted * setting.sequence_length,
     }
     student = 3 * forward_flops(setting.shape, **sizes)
     return student + forward_flops(setting.teacher_shape, **sizes) if teacher and not cached else student
 
 
 def limit(setting: Setting, *, teacher: bool, cached: bool = False) -> float:
-    """How many times fewer FLOPs a step takes when heads run on the predicted positions only."""
+    """How many times fewer FLOPs a step takes when heads and last layers run on the predicted positions only."""
     plain = step_flops(setting, teacher=teacher, everywhere=True)
     return plain / step_flops(setting, teacher=teacher, everywhere=False, cached=cached)
 

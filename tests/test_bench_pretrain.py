@@ -59,11 +59,14 @@ def test_flops_of_a_step_equal_the_count_by_hand(setting):
 
     # Student: 28 weights, 24 tokens, 288 pairs of tokens, a head of 2 (2 + 10) products for each position.
     layers = 2 * 28 * 24 + 4 * 2 * 288
-    everywhere, predicted = layers + 2 * 24 * 24, layers + 2 * 10 * 24
+    everywhere = layers + 2 * 24 * 24
+    # The one layer is the last: 14 tokens pass neither queries (8 weights with the output) nor the 12 of the rest, and
+    # 10 positions see 12 tokens each.
+    predicted = layers - 2 * 14 * 20 - 4 * 2 * (288 - 10 * 12) + 2 * 10 * 24
     assert step_flops(setting, teacher=False, everywhere=True) == 3 * everywhere
     assert step_flops(setting, teacher=False, everywhere=False) == 3 * predicted
-    # Teacher: 72 weights, a head of 4 (4 + 10) products, forward only.
-    of_teacher = 2 * 72 * 24 + 4 * 4 * 288 + 2 * 10 * 56
+    # Teacher: 72 weights, 40 of them spared likewise, a head of 4 (4 + 10) products, forward only.
+    of_teacher = 2 * (72 * 24 - 14 * 40) + 4 * 4 * 10 * 12 + 2 * 10 * 56
     assert step_flops(setting, teacher=True, everywhere=False) == 3 * predicted + of_teacher
     assert limit(setting, teacher=False) == everywhere / predicted
     assert limit(setting, teacher=True, cached=True) == (

@@ -20,11 +20,20 @@ def test_flops_of_a_hand_counted_batch():
     assert found == 2 * 896 * 10 + 4 * 2 * 8 * 52 + 2 * 3 * 8 * (8 + 20)
 
 
-def test_flops_equal_those_that_torch_counts_for_full_sequences():
+def test_flops_of_a_hand_counted_batch_whose_last_layer_is_spared():
+    sizes = {"vocabulary_size": 20, "num_tokens": 10, "sum_of_squared_lengths": 52, "num_predicted": 3}
+    whole = forward_flops(SHAPE, **sizes)
+    # Two of the predicted positions stand in the sequence of 6, one in that of 4; 7 tokens are not predicted.
+    spared = forward_flops(SHAPE, **sizes, sum_of_predicted_lengths=16)
+    assert whole - spared == 2 * 7 * (2 * 64 + 2 * 96) + 4 * 8 * (52 - 16)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_flops_equal_those_that_torch_counts_for_full_sequences(attention):
+    """Written out, attention runs everywhere and torch counts it; fused, its products are not counted on CPUs."""
     vocabulary_size, length, rows = 50, 16, 3
     model = build_masked_lm(bert_config(SHAPE, vocabulary_size=vocabulary_size, max_positions=length), seed=0).eval()
-    # The counter knows the products of attention written out, not those of the fused kernel for CPUs.
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation(attention)
     ids = torch.full((rows, length), 7)
     predicted = torch.tensor([1, 5, 17, 40])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -33,7 +42,10 @@ def test_flops_equal_those_that_torch_counts_for_full_sequences():
         SHAPE,
         vocabulary_size=vocabulary_size,
         num_tokens=rows * length,
-        sum_of_squared_lengths=rows * length**2,
+        sum_of_squared_lengths=rows * length**2 if attention == "eager" else 0,
         num_predicted=len(predicted),
+        sum_of_predicted_lengths=None if attention == "eager" else 0,
     )
-    assert counter.get_total_flops() == pytest.approx(counted)
+    # Each row asks with as many queries as the fullest: 2 in each of 3, where 4 are predicted.
+    unused = 2 * 2 * 8 * 8 if attention == "sdpa" else 0
+    assert counter.get_total_flops() == pytest.approx(counted + unused)

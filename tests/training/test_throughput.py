@@ -54,3 +54,14 @@ def test_the_peak_of_a_known_device_is_that_of_its_data_sheet(monkeypatch):
 def test_the_measured_peak_of_this_machine_is_the_speed_of_a_matrix_product():
     peak_flops.cache_clear()
     assert 1e8 < peak_flops("cpu", "no", torch.get_num_threads()) < 1e14
+
+
+def test_a_spared_last_layer_is_not_counted_where_it_is_not_run(clock):
+    whole, spared = (ThroughputMeter(SHAPE, 20, 0, 1e6, 1, spares, _since=clock[0]) for spares in (False, True))
+    for meter in (whole, spared):
+        meter.saw(BATCH)
+    # Positions 1 and 3 stand in the sequence of 6 tokens, position 8 in that of 4.
+    saved = 2 * 7 * (2 * 64 + 2 * 96) + 4 * 8 * (52 - 16)
+    assert whole.flops - spared.flops == 3 * saved
+    spared.saw(BATCH | {"document_ids": BATCH["attention_mask"]})
+    assert spared.flops - whole.flops == whole.flops - 3 * saved

@@ -11,6 +11,12 @@ def layer_weights(shape: BertShape) -> int:
     return shape.num_hidden_layers * (4 * hidden * hidden + 2 * hidden * inner)
 
 
+def spared_weights(shape: BertShape) -> int:
+    """Weights of the last layer that only predicted positions pass where it is spared: all but keys and values."""
+    hidden, inner = shape.hidden_size, shape.intermediate_size
+    return 2 * hidden * hidden + 2 * hidden * inner
+
+
 def forward_flops(
     shape: BertShape,
     *,
@@ -18,6 +24,7 @@ def forward_flops(
     num_tokens: int,
     sum_of_squared_lengths: int,
     num_predicted: int,
+    sum_of_predicted_lengths: int | None = None,
 ) -> float:
     """FLOPs of the matrix products of one forward pass, a multiplication and an addition counted as two.
 
@@ -31,8 +38,14 @@ def forward_flops(
         num_tokens: Padding not counted.
         sum_of_squared_lengths: Over the sequences of the batch, in tokens squared.
         num_predicted: Positions that go through the head.
+        sum_of_predicted_lengths: Over the predicted positions, the length of the sequence each stands in, where the
+            last layer is run at these alone (`models.last_layer`); None where it is run everywhere.
     """
     hidden = shape.hidden_size
-    attention = 4 * shape.num_hidden_layers * hidden * sum_of_squared_lengths
-    head = 2 * num_predicted * hidden * (hidden + vocabulary_size)
-    return float(2 * layer_weights(shape) * num_tokens + attention + head)
+    passed = layer_weights(shape) * num_tokens
+    seen = shape.num_hidden_layers * sum_of_squared_lengths
+    if sum_of_predicted_lengths is not None:
+        passed -= spared_weights(shape) * (num_tokens - num_predicted)
+        seen -= sum_of_squared_lengths - sum_of_predicted_lengths
+    head = num_predicted * hidden * (hidden + vocabulary_size)
+    return float(2 * passed + 4 * hidden * seen + 2 * head)

@@ -11,8 +11,10 @@ from bort_kedro import __version__
 from bort_kedro.core.batching import BatchPlan
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tokens import Tokens
+from bort_kedro.core.training_cost import spared_weights
 from bort_kedro.errors import TrainingError
 from bort_kedro.models.encoder import bert_config, build_masked_lm, shape_of
+from bort_kedro.models.last_layer import can_spare_last_layer
 from bort_kedro.progress import tell
 from bort_kedro.training.distillation import Distillation, TeacherCacheSettings
 from bort_kedro.training.loop import Batches, Loss, OptimizationSettings, TrainingResult, train
@@ -263,13 +265,22 @@ def cached_targets(
 def _meter_for(model: BertForMaskedLM, settings: PretrainingSettings, distillation: Distillation | None) -> Any:
     """Makes the meter of speed once the loop knows its device."""
     is_live = distillation is not None and distillation.cache is None
-    teacher = distillation.teacher.model.num_parameters(exclude_embeddings=True) if distillation and is_live else 0
+    teacher = weights_passed(distillation.teacher.model, settings.masked_share) if distillation and is_live else 0.0
 
     def meter(device: str, num_devices: int) -> ThroughputMeter:
         peak = peak_flops(device, settings.optimization.mixed_precision, torch.get_num_threads())
-        return ThroughputMeter(shape_of(model.config), model.config.vocab_size, teacher, peak, num_devices)
+        shape, size = shape_of(model.config), model.config.vocab_size
+        return ThroughputMeter(shape, size, teacher, peak, num_devices, can_spare_last_layer(model))
 
     return meter
+
+
+def weights_passed(model: PreTrainedModel, masked_share: float) -> float:
+    """Weights that a token passes on its way through an encoder, on average; embeddings are looked up, not passed."""
+    weights = float(model.num_parameters(exclude_embeddings=True))
+    if can_spare_last_layer(model):
+        weights -= spared_weights(shape_of(model.config)) * (1 - masked_share)
+    return weights
 
 
 def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:

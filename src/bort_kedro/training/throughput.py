@@ -70,16 +70,18 @@ class ThroughputMeter:
     Args:
         student: Its shape.
         vocabulary_size: V of the student.
-        teacher_parameters: Weights of the layers of a live teacher, 0 without one.
+        teacher_weights: Of a live teacher, those that a token passes; 0 without one.
+        spares_last_layer: Whether the student's last layer runs at the predicted positions alone.
         peak: Of one device, in FLOP/s.
         num_devices: That share every step.
     """
 
     student: BertShape
     vocabulary_size: int
-    teacher_parameters: int
+    teacher_weights: float
     peak: float
     num_devices: int
+    spares_last_layer: bool = False
     tokens: int = 0
     flops: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
@@ -94,10 +96,16 @@ class ThroughputMeter:
             num_tokens=tokens,
             sum_of_squared_lengths=int((lengths**2).sum()),
             num_predicted=len(batch["predicted"]),
+            sum_of_predicted_lengths=self._predicted_lengths(batch, lengths),
         )
         self.tokens += tokens
         # Backward does twice the work of forward; the teacher goes forward only.
-        self.flops += 3 * forward + 2 * self.teacher_parameters * tokens
+        self.flops += 3 * forward + 2 * self.teacher_weights * tokens
+
+    def _predicted_lengths(self, batch: dict[str, Tensor], lengths: Tensor) -> int | None:
+        if not self.spares_last_layer or "document_ids" in batch:
+            return None
+        return int(lengths[batch["predicted"] // batch["attention_mask"].shape[1]].sum())
 
     def read(self) -> tuple[float, float]:
         """``(tokens/s, model-FLOP utilisation)`` of all devices since the last reading; counting starts anew."""
