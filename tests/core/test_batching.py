@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bort_kedro.core.batching import BatchPlan, padding_share, plan_epoch
+from bort_kedro.core.batching import BatchPlan, padding_share, plan_epoch, query_slots
 
 BATCH_TOKENS = 64
 
@@ -89,3 +89,16 @@ def test_steps_run_through_the_epochs_one_after_another(lengths):
     assert sorted(np.concatenate([batch for _, batch in first]).tolist()) == list(range(500))
     assert plan.at(steps)[0] == 1
     assert plan.first_epoch_steps == steps
+
+
+def test_rows_ask_with_as_many_queries_as_the_fullest_and_unused_slots_with_their_first_token():
+    # Row 0 asks for columns 1 and 4, row 1 for none, row 2 for column 0; rows have 5 columns.
+    slots, positions = query_slots(np.array([1, 4, 10]), 3, 5)
+    assert slots.tolist() == [0, 1, 4]
+    assert positions.tolist() == [1, 4, 5, 5, 10, 10]
+
+
+def test_a_batch_without_predicted_positions_asks_once_a_row_from_its_first_token():
+    slots, positions = query_slots(np.zeros(0, dtype=np.int64), 2, 4)
+    assert slots.tolist() == []
+    assert positions.tolist() == [0, 4]

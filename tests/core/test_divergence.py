@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from bort_kedro.core.divergence import WINDOW_STEPS, DivergenceWatch
@@ -29,11 +31,13 @@ def test_one_hard_batch_is_no_divergence():
     assert not any(watch.sees_divergence(loss) for loss in losses)
 
 
-def test_a_watch_that_goes_on_from_its_means_sees_what_one_without_a_break_sees():
+def test_a_watch_that_goes_on_from_its_values_sees_what_one_without_a_break_sees():
+    losses = [7.0] * 50 + [5.0] * 50 + [8.0] * 50
     whole = DivergenceWatch()
-    for mean in (7.0, 5.0):
-        for _ in range(WINDOW_STEPS):
-            whole.sees_divergence(mean)
-    resumed = DivergenceWatch(first=whole.first, best=whole.best)
-    assert (resumed.first, resumed.best) == (7.0, 5.0)
-    assert [resumed.sees_divergence(8.0) for _ in range(WINDOW_STEPS)] == [False] * (WINDOW_STEPS - 1) + [True]
+    expected = [whole.sees_divergence(loss) for loss in losses]
+    for stop in (30, 50, 120):
+        first = DivergenceWatch()
+        seen = [first.sees_divergence(loss) for loss in losses[:stop]]
+        resumed = DivergenceWatch(**dataclasses.asdict(first))
+        assert seen + [resumed.sees_divergence(loss) for loss in losses[stop:]] == expected
+    assert expected.index(True) == 149

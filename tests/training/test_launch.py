@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import psutil
 import pytest
 import torch
 from test_interrupted_pretraining import folder_of, job_for, made_up_tokens, settings
@@ -76,3 +80,23 @@ def test_shards_without_gpus_are_refused(tmp_path, stored_tokens):
         "sharding is full over 2 processes, and this machine has 0 CUDA device(s). Set sharding to none, or "
         "num_processes to the number of devices, under params:pretrain_distill.launch."
     )
+
+
+@pytest.mark.parametrize("sharding", ["full", "none"])
+def test_shards_under_a_launcher_are_refused(tmp_path, stored_tokens, monkeypatch, sharding):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false" if sharding == "full" else "true")
+    with pytest.raises(ConfigurationError, match=r"^Shards \(FSDP\) are for the processes that the node itself starts"):
+        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), num_processes=1, sharding=sharding)
+
+
+def test_processes_end_when_the_one_that_started_them_is_gone():
+    watching = "import sys; from bort_kedro.training.launch import end_with; end_with(int(sys.argv[1]))"
+    script = (
+        "import os, subprocess, sys; words = [sys.executable, '-c', sys.argv[1], str(os.getpid())]; "
+        "print(subprocess.Popen(words, stdout=subprocess.DEVNULL).pid)"
+    )
+    # The parent ends at once and leaves its child, which then finds it gone.
+    done = subprocess.run([sys.executable, "-c", script, watching], capture_output=True, text=True, check=True)
+    child = psutil.Process(int(done.stdout)) if psutil.pid_exists(int(done.stdout)) else None
+    assert child is None or child.wait(60) in {1, None}

@@ -311,8 +311,9 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step():
     text = str(caught.value)
     assert text.startswith("pretraining of D2-A2-H16-I24: loss, gradient_norm is not finite at step 6.")
     assert text.endswith(
-        "The last good state is kept. Lower learning_rate, raise warmup_share, or set mixed_precision to "
-        "`no` in the parameters of this stage, then run the same command again."
+        "The last good state is kept. Lower learning_rate or max_gradient_norm, raise warmup_share, or set "
+        "mixed_precision to `no` in the parameters of this stage, then run the same command again: other settings "
+        "train anew from the start."
     )
     assert sorted(store.states) == [4]
     assert all(value.isfinite().all() for value in store.states[4].tensors.values() if value.is_floating_point())
@@ -385,8 +386,9 @@ def test_a_loss_that_climbs_stops_the_training_names_the_step_and_keeps_the_last
         train(model, loss, batch_at, settings, states=store, description="pretraining of D2-A2-H16-I24")
     assert str(caught.value) == (
         "pretraining of D2-A2-H16-I24: the loss has climbed to 9.000 at step 150, above where it began (7.000) and far "
-        "above its best (2.000, means of 50 steps). The last saved state is kept. Lower learning_rate, raise "
-        "warmup_share, or lower max_gradient_norm in the parameters of this stage, then run the same command again."
+        "above its best (2.000, means of 50 steps). The last good state is kept. Lower learning_rate or "
+        "max_gradient_norm, raise warmup_share, or set mixed_precision to `no` in the parameters of this stage, then "
+        "run the same command again: other settings train anew from the start."
     )
     assert sorted(store.states) == [60, 120]
 

@@ -46,7 +46,9 @@ def test_a_batch_names_the_predicted_positions_their_true_ids_and_their_number(d
     assert torch.equal(batch["weight"], torch.tensor(float(len(batch["predicted"]))))
     kinds = {name: value.dtype for name, value in batch.items()}
     assert kinds.pop("weight") == torch.float32
-    assert set(kinds) == {"input_ids", "attention_mask", "labels", "predicted", "targets"}
+    queries = {"query_slots", "query_positions"}
+    assert set(kinds) == {"input_ids", "attention_mask", "labels", "predicted", "targets"} | queries
+    assert torch.equal(batch["query_positions"][batch["query_slots"]], batch["predicted"])
     assert set(kinds.values()) == {torch.int64}
 
 
@@ -155,3 +157,14 @@ def test_kept_targets_join_the_batch_of_their_blocks(data):
     ((indices, epoch),) = asked
     assert epoch == 0
     assert_equal_batches(data.batch(indices, epoch=0), bare)
+
+
+def test_a_part_whose_blocks_hold_nothing_to_predict_repeats_one_that_does_with_weight_zero(tiny_vocabulary):
+    """A document of unknown tokens alone has no ordinary one."""
+    blocks = TokenBlocks.from_blocks([[0, 3, 3, 2], [0, 50, 60, 70, 2]], vocabulary_size=300)
+    data = MaskedBlocks(blocks, tiny_vocabulary, seed=1, masked_share=0.3)
+    whole = np.array([0, 1])
+    first, second = (data.part(whole, part, 2, epoch=0) for part in (0, 1))
+    assert (first["weight"].item(), second["weight"].item()) == (0.0, 1.0)
+    assert torch.equal(first["input_ids"], second["input_ids"])
+    assert len(first["predicted"]) == 1

@@ -79,3 +79,17 @@ def test_the_learning_rate_told_is_the_scheduled_one_with_and_without_bias_corre
     assert corrected == published
     assert corrected[:5] == pytest.approx([2e-3, 4e-3, 6e-3, 8e-3, 1e-2])
     assert corrected[-1] == pytest.approx(1e-2 / 16)
+
+
+def test_steps_that_were_skipped_leave_the_published_update_as_it_is():
+    """fp16 skips the first two steps: AdamW's own count begins at the third, the schedule does not wait."""
+    settings = dataclasses.replace(SETTINGS, bias_correction=False, weight_decay=0.0)
+    parameter = torch.nn.Parameter(torch.zeros(1, 1))
+    model = torch.nn.Module()
+    model.weight = parameter
+    optimizer = build_optimizer(model, settings)
+    parameter.grad = torch.ones(1, 1)
+    rate = set_step(optimizer, settings, 2, num_skipped=2)
+    optimizer.step()
+    assert rate == pytest.approx(6e-3)
+    assert parameter.item() == pytest.approx(-rate * 0.1 / (0.1**0.5 + 1e-3), rel=1e-5)

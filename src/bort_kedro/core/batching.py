@@ -88,3 +88,26 @@ class BatchPlan:
             self._epoch += 1
             self._batches = self._plan(self._epoch)
         return self._epoch, self._batches[step - self._epoch_starts[self._epoch]]
+
+
+def query_slots(
+    predicted: NDArray[np.int64], num_rows: int, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where predicted positions stand when every row asks with as many queries, as attention wants it.
+
+    Args:
+        predicted: (N,) flat positions, row * length + column, rising.
+        num_rows: B.
+        length: L.
+
+    Returns:
+        (N,) the slot of each predicted position among B * P, P the largest number in a row (at least 1); and (B * P,)
+        the flat position that each slot asks from, that of the row's first token where a slot is not used.
+    """
+    row = predicted // length
+    counts = np.bincount(row, minlength=num_rows)
+    per_row = max(1, int(counts.max(initial=0)))
+    slots = row * per_row + np.arange(len(predicted)) - (np.cumsum(counts) - counts)[row]
+    positions = np.repeat(np.arange(num_rows) * length, per_row)
+    positions[slots] = predicted
+    return slots, positions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 # Losses are compared as means over so many steps, so that one hard batch is no alarm.
 WINDOW_STEPS = 50
@@ -22,19 +22,21 @@ class DivergenceWatch:
     Args:
         first: Mean of the first window; None before it is full.
         best: Least mean of a window so far; None likewise.
+        sum: Of the losses of the window under way.
+        count: Of its steps.
     """
 
     first: float | None = None
     best: float | None = None
-    _sum: float = field(default=0.0, repr=False)
-    _count: int = field(default=0, repr=False)
+    sum: float = 0.0
+    count: int = 0
 
     def sees_divergence(self, loss: float) -> bool:
         """Take the loss of one more step in; True when the window that it fills has diverged."""
-        self._sum, self._count = self._sum + loss, self._count + 1
-        if self._count < WINDOW_STEPS:
+        self.sum, self.count = self.sum + loss, self.count + 1
+        if self.count < WINDOW_STEPS:
             return False
-        mean, self._sum, self._count = self._sum / self._count, 0.0, 0
+        mean, self.sum, self.count = self.sum / self.count, 0.0, 0
         if self.first is None or self.best is None:
             self.first = self.best = mean
             return False

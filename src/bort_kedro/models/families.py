@@ -120,6 +120,7 @@ def predicted_logits(
     attention_mask: Tensor,
     predicted: Tensor,
     document_ids: Tensor | None = None,
+    queries: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Logits at the predicted positions only, of any masked-LM encoder.
 
@@ -134,6 +135,7 @@ def predicted_logits(
         predicted: (N,) flat positions, row * L + column.
         document_ids: (B, L), 0 for padding and 1, 2, .. for the documents of a row, each in one run. Attention then
             stays inside each and its positions start anew.
+        queries: `core.batching.query_slots` of the batch; None computes them, which waits for the device.
 
     Returns:
         (N, V) logits, V the model's word embeddings.
@@ -143,7 +145,7 @@ def predicted_logits(
     """
     family = FAMILIES.get(model.config.model_type)
     if family is not None and document_ids is None and can_spare_last_layer(model):
-        return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted))
+        return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted, queries))
     inputs = {"attention_mask": attention_mask}
     if document_ids is not None:
         inputs = _packed_inputs(model.config, document_ids)

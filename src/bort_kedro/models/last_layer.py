@@ -8,6 +8,8 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import scaled_dot_product_attention
 
+from bort_kedro.core.batching import query_slots
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -28,7 +30,13 @@ def can_spare_last_layer(model: PreTrainedModel) -> bool:
     return not config.is_decoder and not isinstance(model.base_model.encoder.layer[-1], FSDPModule)
 
 
-def hidden_at_predicted(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, predicted: Tensor) -> Tensor:
+def hidden_at_predicted(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    predicted: Tensor,
+    queries: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Hidden states (N, H) that the head reads, equal to those of the whole encoder there.
 
     Keys and values of the last layer are needed everywhere, queries and all that follows at the predicted
@@ -40,6 +48,7 @@ def hidden_at_predicted(model: PreTrainedModel, input_ids: Tensor, attention_mas
         input_ids: (B, L) ids.
         attention_mask: (B, L), 1 for tokens and 0 for padding.
         predicted: (N,) flat positions, row * L + column, rising.
+        queries: `core.batching.query_slots` of these, on the device; None computes them.
     """
     from transformers.masking_utils import create_bidirectional_mask
 
@@ -49,12 +58,16 @@ def hidden_at_predicted(model: PreTrainedModel, input_ids: Tensor, attention_mas
     *before, last = encoder.encoder.layer
     for layer in before:
         hidden = layer(hidden, mask)
-    return _layer_at(last, hidden, mask, predicted)
+    if queries is None:
+        found = query_slots(predicted.cpu().numpy(), *input_ids.shape)
+        queries = torch.from_numpy(found[0]).to(predicted.device), torch.from_numpy(found[1]).to(predicted.device)
+    return _layer_at(last, hidden, mask, predicted, *queries)
 
 
-def _layer_at(layer: Any, hidden: Tensor, mask: Tensor | None, predicted: Tensor) -> Tensor:
-    num_rows, length, _ = hidden.shape
-    slots, positions = _query_slots(predicted, num_rows, length)
+def _layer_at(
+    layer: Any, hidden: Tensor, mask: Tensor | None, predicted: Tensor, slots: Tensor, positions: Tensor
+) -> Tensor:
+    num_rows = len(hidden)
     everywhere, attention = hidden.flatten(0, 1), layer.attention.self
 
     def by_head(values: Tensor) -> Tensor:
@@ -73,20 +86,3 @@ def _layer_at(layer: Any, hidden: Tensor, mask: Tensor | None, predicted: Tensor
     attended = layer.attention.output(context, everywhere.index_select(0, predicted))
     said: Tensor = layer.output(layer.intermediate(attended), attended)
     return said
-
-
-def _query_slots(predicted: Tensor, num_rows: int, length: int) -> tuple[Tensor, Tensor]:
-    """Rows hold different numbers of predicted positions, and attention wants as many queries in each.
-
-    Returns:
-        (N,) the slot of each predicted position among num_rows * P, P the largest number in a row; and
-        (num_rows * P,) the flat position whose hidden state each slot asks with, that of the row's first token where
-        a slot is not used.
-    """
-    row = predicted // length
-    counts = torch.bincount(row, minlength=num_rows)
-    per_row = max(1, int(counts.max()))
-    place = torch.arange(len(predicted), device=row.device) - (counts.cumsum(0) - counts)[row]
-    slots = row * per_row + place
-    positions = torch.arange(num_rows, device=row.device).repeat_interleave(per_row) * length
-    return slots, positions.index_copy(0, slots, predicted)

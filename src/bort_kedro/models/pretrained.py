@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from bort_kedro.models.tokenizer import special_frame
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+# Of a configuration: where it was read, by what, and in which precision it was stored.
+NO_PART_OF_RESULTS = {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,11 @@ class Pretrained:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of every weight and of the tokenizer, to tell what a later training depends on."""
+        """Hash of every weight, of the configuration and of the tokenizer, to tell what a later training depends on."""
         digest = hashlib.sha256(tokenizer_fingerprint(self.tokenizer).encode())
+        # Heads, activation and the like leave no trace in the weights.
+        config = {key: value for key, value in self.model.config.to_dict().items() if key not in NO_PART_OF_RESULTS}
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
         for name, parameter in self.model.named_parameters():
             digest.update(name.encode())
             digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())

@@ -31,7 +31,7 @@ class OptimizationParams(FrozenModel):
     bias_correction: bool = Field(description="AdamW's; false is BertAdam, as published.")
     gradient_accumulation_steps: int = Field(
         gt=0,
-        description="Parts that a step's rows are divided into, to save memory; the result stays, but for rounding.",
+        description="Parts of a step's rows, to save memory; without dropout the result stays, but for rounding.",
     )
 
 

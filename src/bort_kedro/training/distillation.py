@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from bort_kedro.core.losses import distillation_loss, masked_accuracy, masked_lm_loss
 from bort_kedro.core.teacher_targets import TeacherTargets, bucketed_divergence
 from bort_kedro.core.vocabulary_map import VocabularyMap
-from bort_kedro.models.families import predicted_logits
 from bort_kedro.training.masked_blocks import Batch
-from bort_kedro.training.masked_lm import student_logits
+from bort_kedro.training.masked_lm import batch_logits, student_logits
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from bort_kedro.models.pretrained import Pretrained
     from bort_kedro.training.loop import Loss
 
@@ -70,13 +71,7 @@ class Distillation:
         model, vocabulary_map = self.teacher.model, self._map_on(device)
         model.to(device).eval()
         with torch.inference_mode():
-            logits = predicted_logits(
-                model,
-                vocabulary_map.to_teacher_ids(batch["input_ids"]),
-                batch["attention_mask"],
-                batch["predicted"],
-                batch.get("document_ids"),
-            )
+            logits = whole_teacher_logits(model, vocabulary_map, batch)
             return vocabulary_map.to_student_logits(logits.float())
 
     def _map_on(self, device: torch.device) -> VocabularyMap:
@@ -107,3 +102,8 @@ class Distillation:
     def _cached_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
         targets = TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
         return bucketed_divergence(logits, targets, temperature=self.temperature)
+
+
+def whole_teacher_logits(model: PreTrainedModel, vocabulary_map: VocabularyMap, batch: Batch) -> Tensor:
+    """A teacher's logits in its own vocabulary, (N, V_teacher), for a batch in the student's; all on one device."""
+    return batch_logits(model, {**batch, "input_ids": vocabulary_map.to_teacher_ids(batch["input_ids"])})

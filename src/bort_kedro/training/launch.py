@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
@@ -30,6 +33,11 @@ SHARDED = {
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
     "FSDP_TRANSFORMER_CLS_TO_WRAP": "BertLayer",
 }
+
+
+# Number of the process that started the others; they end when it is gone.
+PARENT = "BORT_KEDRO_PARENT_PROCESS"
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,22 @@ def run_job(job: PretrainingJob, *, num_processes: int, sharding: str) -> Traini
         ConfigurationError: If sharding is asked for without GPUs, or more processes than GPUs.
         TrainingError: If a process fails; a user's fault is told in its own words.
     """
-    if num_processes > 1 and not is_launched() and not job.is_finished():
+    if is_launched():
+        _require_whole_models(sharding)
+    elif num_processes > 1 and not job.is_finished():
         _require_devices(num_processes, sharding)
         _launch(job, num_processes, SHARDED if sharding == "full" else {})
     return job.run()
+
+
+def _require_whole_models(sharding: str) -> None:
+    """Under a launcher the trained model is used on, and what FSDP leaves in a process is a part of it."""
+    if sharding == "full" or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise ConfigurationError(
+            "Shards (FSDP) are for the processes that the node itself starts on one machine: set num_processes and "
+            "sharding under params:pretrain_distill.launch and use `kedro run`. Under torchrun or accelerate launch, "
+            "set sharding to none and leave FSDP out of accelerate's configuration."
+        )
 
 
 def _require_devices(num_processes: int, sharding: str) -> None:
@@ -110,8 +130,8 @@ def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node", str(num_processes), "-m", "bort_kedro.training.launch", str(path)]
         # Said here, since torchrun would say it in many words.
-        threads = {"OMP_NUM_THREADS": str(job.settings.num_threads)}
-        done = subprocess.run(command, env={**os.environ, **threads, **environment}, check=False)
+        settings = {"OMP_NUM_THREADS": str(job.settings.num_threads), PARENT: str(os.getpid())}
+        done = subprocess.run(command, env={**os.environ, **settings, **environment}, check=False)
         if done.returncode == 0:
             return
         fault = _fault_file(path)
@@ -128,6 +148,15 @@ def _fault_file(job: Path) -> Path:
     return job.with_suffix(".fault")
 
 
+def end_with(parent: int) -> None:
+    """End this process at once when another is gone, so that a run that was killed leaves no training behind."""
+    import psutil
+
+    while psutil.pid_exists(parent):
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+
 def main(path: Path) -> None:
     """One of the processes: load the job and run it."""
     import logging
@@ -135,6 +164,7 @@ def main(path: Path) -> None:
     from accelerate import PartialState
 
     meet_on_cpu()
+    Thread(target=end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
     logging.basicConfig(level=logging.INFO if is_first() else logging.WARNING, format="%(message)s")
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     # Written by the process that started this one, in a folder of its own.
@@ -142,9 +172,9 @@ def main(path: Path) -> None:
     try:
         job.run()
     except BortKedroError as fault:
-        # Every process meets the same fault; one of them tells.
-        if is_first():
-            _fault_file(path).write_text(str(fault), "utf-8")
+        # Whichever process meets a fault first tells; most faults all of them meet.
+        with contextlib.suppress(FileExistsError), _fault_file(path).open("x", encoding="utf-8") as file:
+            file.write(str(fault))
         raise SystemExit(1) from None
     finally:
         PartialState().destroy_process_group()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -55,6 +55,13 @@ HISTORY_ROWS = 200
 # Steps between two looks at the losses on a device that works ahead of the program; each look waits for it.
 STEPS_BETWEEN_LOOKS = {"cpu": 1}
 STEPS_BETWEEN_LOOKS_ELSEWHERE = 10
+# Steps in a row that fp16 may skip while it finds a scale for the loss; from 2**16 down to 1 takes 17.
+SKIPS_IN_A_ROW = 50
+ADVICE = (
+    "The last good state is kept. Lower learning_rate or max_gradient_norm, raise warmup_share, or set mixed_precision "
+    "to `no` in the parameters of this stage, then run the same command again: other settings train anew from the "
+    "start."
+)
 # Between the seeds of two processes, so that dropout differs.
 PROCESS_SEED_STRIDE = 1_000_003
 
@@ -87,8 +94,9 @@ def train(
     """Train a model in place, resuming from the newest whole state that ``states`` holds.
 
     A step's batch is a pure function of the step, and the generators are part of the state, so a training that was
-    interrupted ends with the same weights bit for bit on the same machine. So does one that was stopped with
-    ``stop_at`` and goes on later: the schedule is always that of all steps.
+    interrupted ends with the same weights bit for bit on the same machine (on CUDA but for kernels that add in no
+    fixed order). So does one that was stopped with ``stop_at`` and goes on later: the schedule is always that of all
+    steps.
 
     Under a launcher (accelerate, torchrun) every process calls this with the same arguments; each takes its part of a
     step's rows, and again one part for each step of accumulation. A part's loss counts by its ``weight``, so the
@@ -170,6 +178,8 @@ class _Run:
         self.model = model
         self.num_parts = accelerator.num_processes * settings.gradient_accumulation_steps
         self.watch = DivergenceWatch()
+        # Steps that fp16 skipped for an overflow: of all, and in a row until now.
+        self.num_skipped = self.skipped_in_a_row = 0
         self.history: list[Row] = []
         self.seconds_before, self.began = 0.0, time.perf_counter()
 
@@ -216,6 +226,7 @@ class _Run:
         restore(self.model, self.optimizer, self.accelerator, saved.tensors)
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
         self.watch = DivergenceWatch(**saved.record.get("watch", {}))
+        self.num_skipped = saved.record.get("num_skipped", 0)
         if "stream" in saved.record:
             self.batch_at.restore(saved.record["stream"])  # type: ignore[attr-defined]
         return saved.step
@@ -226,7 +237,8 @@ class _Run:
         record: dict[str, Any] = {
             "history": self.history,
             "seconds": seconds,
-            "watch": {"first": self.watch.first, "best": self.watch.best},
+            "watch": asdict(self.watch),
+            "num_skipped": self.num_skipped,
         }
         if is_whole and hasattr(self.batch_at, "state"):
             record["stream"] = self.batch_at.state(step)
@@ -265,7 +277,7 @@ class _Run:
     def _advance(self, step: int, parts: list[Batch]) -> tuple[int, float, dict[str, Tensor]]:
         """One optimiser step; what it leaves, still on the device."""
         accelerator, settings = self.accelerator, self.settings
-        learning_rate = set_step(self.optimizer, settings, step)
+        learning_rate = set_step(self.optimizer, settings, step, num_skipped=self.num_skipped)
         shares = self._shares(parts)
         totals: dict[str, Tensor] = {}
         for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
@@ -286,8 +298,20 @@ class _Run:
         norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
         totals["gradient_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.optimizer.step()
+        self._count_skipped(step)
         self.optimizer.zero_grad()
         return step, learning_rate, totals
+
+    def _count_skipped(self, step: int) -> None:
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.skipped_in_a_row = 0
+            return
+        self.num_skipped, self.skipped_in_a_row = self.num_skipped + 1, self.skipped_in_a_row + 1
+        if self.skipped_in_a_row == SKIPS_IN_A_ROW:
+            raise TrainingError(
+                f"{self.description}: the gradient overflows fp16 at step {step + 1}, as at the {SKIPS_IN_A_ROW - 1} "
+                f"before it, however small the loss is scaled. {ADVICE}"
+            )
 
     def _shares(self, parts: list[Batch]) -> list[Tensor | None]:
         """What share of the step's predictions each part holds; None where one part holds them all."""
@@ -315,16 +339,13 @@ class _Run:
         broken = [name for name, value in row.items() if name not in may_overflow and not math.isfinite(value)]
         if broken:
             raise TrainingError(
-                f"{self.description}: {', '.join(broken)} is not finite at step {row['step']}. The last good state is "
-                "kept. Lower learning_rate, raise warmup_share, or set mixed_precision to `no` in the parameters of "
-                "this stage, then run the same command again."
+                f"{self.description}: {', '.join(broken)} is not finite at step {row['step']}. {ADVICE}"
             )
         if self.watch.sees_divergence(row["loss"]):
             raise TrainingError(
                 f"{self.description}: the loss has climbed to {row['loss']:.3f} at step {row['step']}, above where it "
                 f"began ({self.watch.first:.3f}) and far above its best ({self.watch.best:.3f}, means of 50 steps). "
-                "The last saved state is kept. Lower learning_rate, raise warmup_share, or lower max_gradient_norm in "
-                "the parameters of this stage, then run the same command again."
+                f"{ADVICE}"
             )
 
     def _speed(self, meter: ThroughputMeter | None, done: int) -> Row:

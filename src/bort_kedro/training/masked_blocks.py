@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bort_kedro.core.batching import BatchPlan
+from bort_kedro.core.batching import BatchPlan, query_slots
 from bort_kedro.core.masking import IGNORED, Masking
 from bort_kedro.core.tokens import TokenBlocks, Vocabulary
 from bort_kedro.errors import CorpusError
@@ -79,7 +79,8 @@ class MaskedBlocks:
         Returns:
             ``input_ids``, ``attention_mask`` and ``labels`` (``IGNORED`` where not predicted), each (B, L) int64;
             ``predicted`` (N,) int64, row * L + column of the predicted tokens, rising, and ``targets`` (N,) int64,
-            their true ids; ``weight``, a float32 scalar, N; for joined documents also ``document_ids`` (B, L) int64,
+            their true ids; ``query_slots`` and ``query_positions``, see `core.batching.query_slots`; ``weight``, a
+            float32 scalar, N; for joined documents also ``document_ids`` (B, L) int64,
             counted from 1 in each row, 0 for padding.
         """
         indices = np.asarray(indices, dtype=np.int64)
@@ -98,6 +99,7 @@ class MaskedBlocks:
             "targets": labels.ravel()[predicted],
             "weight": np.float32(len(predicted)),
         }
+        arrays["query_slots"], arrays["query_positions"] = query_slots(predicted, *input_ids.shape)
         if self.blocks.joined:
             # A start token is special, so it is never hidden and no other takes its place.
             arrays["document_ids"] = np.cumsum(rows == self.vocabulary.start_id, axis=1) * is_token
@@ -118,12 +120,20 @@ class MaskedBlocks:
     def part(
         self, whole: NDArray[np.int64], part: int, num_parts: int, *, epoch: int, targets: Targets | None = None
     ) -> Batch:
-        """Rows part::num_parts of the batch of all these blocks; an empty part is the first row with ``weight`` 0."""
-        indices = whole[part::num_parts] if part < len(whole) else whole[:1]
-        batch = self.batch(indices, epoch=epoch)
+        """Rows part::num_parts of the batch of all these blocks.
+
+        A part without a predicted position, having no row or none with an ordinary token, is the first row that has
+        one, with ``weight`` 0: a mean over nothing is no number, even times zero.
+        """
+        indices = whole[part::num_parts]
+        batch = self.batch(indices, epoch=epoch) if len(indices) else {}
+        is_empty = not len(batch.get("predicted", ()))
+        if is_empty:
+            batches = ((row, self.batch(row, epoch=epoch)) for row in whole[:, None])
+            indices, batch = next(((row, found) for row, found in batches if len(found["predicted"])), (indices, batch))
         if targets is not None:
             batch |= targets.lookup(indices.tolist(), epoch=epoch)
-        if part >= len(whole):
+        if is_empty:
             batch["weight"] = torch.tensor(0.0)
         return batch
 

@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def student_logits(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits at the predicted positions of a batch, (N, V) float32."""
+def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits at the predicted positions of a batch, (N, V), in the precision of the pass."""
     return predicted_logits(
-        model, batch["input_ids"], batch["attention_mask"], batch["predicted"], batch.get("document_ids")
-    ).float()
+        model,
+        batch["input_ids"],
+        batch["attention_mask"],
+        batch["predicted"],
+        batch.get("document_ids"),
+        queries=(batch["query_slots"], batch["query_positions"]),
+    )
+
+
+def student_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """`batch_logits` in float32, as losses take them."""
+    return batch_logits(model, batch).float()
 
 
 def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -46,20 +46,29 @@ def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.o
     )
 
 
-def set_step(optimizer: torch.optim.Optimizer, settings: OptimizationSettings, step: int) -> float:
+def set_step(
+    optimizer: torch.optim.Optimizer, settings: OptimizationSettings, step: int, *, num_skipped: int = 0
+) -> float:
     """Prepare the optimiser for a step counted from 0 (modified in place); returns the learning rate.
 
     Without bias correction (BertAdam, as published with Bort) the moments are used as they are. AdamW divides the
     first by ``c1 = 1 - beta1^t`` and the second by ``c2 = 1 - beta2^t``; a learning rate times ``c1 / sqrt(c2)``, an
     epsilon over ``sqrt(c2)``, and a weight decay divided by that same factor undo it exactly, so the fused kernel
     serves both.
+
+    Args:
+        optimizer: From `build_optimizer`.
+        settings: Of the training.
+        step: Counted from 0; the schedule goes by it.
+        num_skipped: Steps before this one that fp16 skipped for an overflow, which AdamW does not count in its t.
     """
     factor = linear_warmup_then_decay(step, num_steps=settings.num_steps, warmup_share=settings.warmup_share)
     rate = settings.learning_rate * factor
     undo, epsilon = 1.0, settings.adam_epsilon
     if not settings.bias_correction:
-        root = (1 - settings.adam_beta2 ** (step + 1)) ** 0.5
-        undo, epsilon = (1 - ADAM_BETA1 ** (step + 1)) / root, settings.adam_epsilon / root
+        taken = step + 1 - num_skipped
+        root = (1 - settings.adam_beta2**taken) ** 0.5
+        undo, epsilon = (1 - ADAM_BETA1**taken) / root, settings.adam_epsilon / root
     for group, decay in zip(optimizer.param_groups, (settings.weight_decay, 0.0), strict=True):
         group["lr"], group["eps"], group["weight_decay"] = rate * undo, epsilon, decay / undo
     return rate

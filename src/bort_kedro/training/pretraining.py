@@ -9,6 +9,7 @@ import torch
 
 from bort_kedro import __version__
 from bort_kedro.core.batching import BatchPlan
+from bort_kedro.core.saved_state import StateStore
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tokens import Tokens
 from bort_kedro.core.training_cost import spared_weights
@@ -104,6 +105,7 @@ def pretraining_identity(
         "max_positions": config.max_position_embeddings,
         "start": start,
         "tokens": tokens.fingerprint,
+        "vocabulary": tokens.vocabulary.fingerprint,
         "stream": stream,
         "settings": settings.identity(),
         "distillation": distillation.identity() if distillation else None,
@@ -158,14 +160,15 @@ def pretrain(
         stream=stream.fingerprint if stream is not None else None,
     )
     objective: Loss = distillation.objective() if distillation else masked_lm_objective
+    kept = states.of(name, identity) if states else None
     with cpu_threads(settings.num_threads):
         try:
             return train(
                 model,
                 objective,
-                _batches(tokens, settings, distillation, stream, description),
+                _batches(tokens, settings, distillation, stream, kept, stop_at, description),
                 settings.optimization,
-                states=states.of(name, identity) if states else None,
+                states=kept,
                 stop_at=stop_at,
                 description=description,
                 meter_for=_meter_for(model, settings, distillation) if history_name else None,
@@ -189,6 +192,8 @@ def _batches(
     settings: PretrainingSettings,
     distillation: Distillation | None,
     stream: Any | None,
+    kept: StateStore | None,
+    stop_at: int | None,
     description: str,
 ) -> Batches:
     """Where a training's batches come from: a stream, or the train split, with what a cached teacher said of it."""
@@ -202,7 +207,11 @@ def _batches(
         whole_words=settings.whole_word_masking,
         word_starts=tokens.word_starts,
     )
-    if distillation is None or distillation.cache is None:
+    if (
+        distillation is None
+        or distillation.cache is None
+        or _has_reached(kept, stop_at or settings.optimization.num_steps)
+    ):
         return data.training_batches(batch_tokens=settings.batch_tokens)
     plan = BatchPlan(data.blocks.lengths, batch_tokens=settings.batch_tokens, seed=data.seed)
     needed = plan.at(settings.optimization.num_steps - 1)[0] + 1
@@ -212,6 +221,12 @@ def _batches(
         data, tokens, settings, distillation, distillation.cache, num_epochs=num_epochs, description=description
     )
     return data.training_batches(batch_tokens=settings.batch_tokens, targets=targets)
+
+
+def _has_reached(kept: StateStore | None, step: int) -> bool:
+    """Whether a training stands there already: what a teacher said, if it was deleted since, need not be said again."""
+    saved = kept.latest() if kept else None
+    return saved is not None and saved.step == step
 
 
 def cached_targets(
@@ -234,7 +249,6 @@ def cached_targets(
             "seed": data.seed,
             "share": data.masked_share,
             "whole_words": data.whole_words,
-            "epochs": num_epochs,
         },
         "temperature": distillation.temperature,
         "top_k": cache.top_k,

@@ -11,8 +11,8 @@ import torch
 from bort_kedro.core.baselines import CountBaselines
 from bort_kedro.core.statistics import clustered_standard_error
 from bort_kedro.core.teacher_targets import divergence_error
-from bort_kedro.models.families import predicted_logits
 from bort_kedro.models.trimming import vocabulary_map
+from bort_kedro.training.distillation import whole_teacher_logits
 from bort_kedro.training.masked_lm import evaluation_batches, score_baselines, student_logits
 from bort_kedro.training.pretraining import EVALUATION_BATCH_TOKENS, evaluation_blocks, score
 from bort_kedro.training.threads import cpu_threads
@@ -55,7 +55,10 @@ def score_encoders(
         paired leads of the student; with a cache or a map that drops ids, what each costs.
     """
     student, teacher = encoders["student"], encoders["teacher"]
-    mapping = vocabulary_map(student.tokenizer, teacher.tokenizer)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for encoder in encoders.values():
+        encoder.model.to(device)
+    mapping = vocabulary_map(student.tokenizer, teacher.tokenizer).to(device)
 
     def mapped(batch: Batch) -> Tensor:
         return teacher_logits(teacher, mapping, batch)
@@ -111,14 +114,7 @@ def score_encoders(
 
 def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch) -> Tensor:
     """What a teacher says of a batch in the student's vocabulary, (N, V_student)."""
-    logits = predicted_logits(
-        teacher.model,
-        mapping.to_teacher_ids(batch["input_ids"]),
-        batch["attention_mask"],
-        batch["predicted"],
-        batch.get("document_ids"),
-    )
-    return mapping.to_student_logits(logits.float())
+    return mapping.to_student_logits(whole_teacher_logits(teacher.model, mapping, batch).float())
 
 
 @torch.inference_mode()
@@ -127,8 +123,11 @@ def cache_error(
 ) -> dict[str, float]:
     """The divergence that a student is trained on with a cache, beside that over the whole vocabulary, in nats.
 
-    Both without the square of the temperature, over some batches of the validation split.
+    Both times the square of the temperature, as in the loss, over some batches of the validation split.
     """
+    device = next(student.model.parameters()).device
+    teacher.model.to(device)
+    mapping = mapping.to(device)
     sums, count = np.zeros(2), 0
     for number, (_, batch) in enumerate(_validation_batches(tokens, student)):
         if number == CACHE_ERROR_BATCHES:
@@ -149,19 +148,12 @@ def cache_error(
 @torch.inference_mode()
 def trimming_cost(student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens) -> dict[str, float]:
     """What a trimmed vocabulary saves in weights, and how much of the teacher's belief falls on the dropped ids."""
-    device = next(teacher.model.parameters()).device
+    mapping = mapping.to(next(teacher.model.parameters()).device)
     rest = []
     for number, (_, batch) in enumerate(_validation_batches(tokens, teacher)):
         if number == CACHE_ERROR_BATCHES:
             break
-        inputs = {name: value.to(device) for name, value in batch.items()}
-        logits = predicted_logits(
-            teacher.model,
-            mapping.to_teacher_ids(inputs["input_ids"]),
-            inputs["attention_mask"],
-            inputs["predicted"],
-            inputs.get("document_ids"),
-        )
+        logits = whole_teacher_logits(teacher.model, mapping, batch)
         rest.append(mapping.rest_mass(logits.float()).cpu())
     dropped = mapping.num_teacher_ids - len(mapping.kept)
     return {
