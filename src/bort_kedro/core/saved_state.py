@@ -16,7 +16,7 @@ class SavedState:
         step: Number of steps done, which is the data position too.
         tensors: Weights under ``model.``, optimiser moments under ``optimizer.``, generators under
             ``generator.``. A finished training keeps the weights alone.
-        record: What is no tensor, as JSON: ``history``, ``seconds``.
+        record: What is no tensor, as JSON: ``history``, ``seconds``, and what watches and streams go on from.
     """
 
     step: int

@@ -47,7 +47,9 @@ class MaskedLmParams(FrozenModel):
     )
     num_threads: int = Field(gt=0, description="CPU threads; part of the result, since sums depend on it.")
     whole_word_masking: bool = Field(description="Whether the tokens of a word are hidden together.")
-    gradient_checkpointing: bool = Field(description="Compute activations again in the backward pass, to save memory.")
+    gradient_checkpointing: bool = Field(
+        description="Compute activations of all layers but the last again in the backward pass, to save memory."
+    )
     torch_compile: bool = Field(description="Compile model and loss; pays on CUDA, takes a minute to start.")
 
 

@@ -76,7 +76,7 @@ class PretrainDistillParams(FrozenModel):
     student_start: StudentStartParams
     launch: LaunchParams
     training_data: Literal["tokens", "stream"] = Field(
-        description="The train split of `tokens`, or the endless text of the catalog's `text_stream`."
+        description="Of the students: the train split of `tokens`, or the endless text of the catalog's `text_stream`."
     )
 
     @model_validator(mode="after")

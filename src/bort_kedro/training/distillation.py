@@ -67,16 +67,15 @@ class Distillation:
 
     def teacher_logits(self, batch: Batch) -> Tensor:
         """The teacher's logits in the student's vocabulary, (N, V) float32; softened they are what it teaches."""
-        device = batch["input_ids"].device
-        model, vocabulary_map = self.teacher.model, self._map_on(device)
-        model.to(device).eval()
-        with torch.inference_mode():
-            logits = whole_teacher_logits(model, vocabulary_map, batch)
+        vocabulary_map = self._moved_to(batch["input_ids"].device)
+        with torch.no_grad():
+            logits = whole_teacher_logits(self.teacher.model, vocabulary_map, batch)
             return vocabulary_map.to_student_logits(logits.float())
 
-    def _map_on(self, device: torch.device) -> VocabularyMap:
-        """The map on a device, moved there once."""
+    def _moved_to(self, device: torch.device) -> VocabularyMap:
+        """The map on a device; it and the teacher are moved there once."""
         if device not in self._maps:
+            self.teacher.model.to(device).eval()
             self._maps[device] = self.vocabulary_map.to(device)
         return self._maps[device]
 
@@ -97,7 +96,7 @@ class Distillation:
         return objective
 
     def _live_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
-        return distillation_loss(logits, self.teacher_logits(batch).clone(), temperature=self.temperature)
+        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.temperature)
 
     def _cached_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
         targets = TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
