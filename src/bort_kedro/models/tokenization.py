@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,12 @@ from bort_kedro.models.pretrained import vocabulary_of
 from bort_kedro.models.tokenizer import special_frame
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
 # Characters that the tokenizer takes at a time: enough to keep its threads busy, and little enough that what it
 # keeps of each token beside the id (some hundred bytes) stays well under a gigabyte.
-CHARACTERS_PER_CALL = 2**21
+CHARACTERS_PER_CALL = 2**20
 # How byte-level tokens write a space, a tab, a line feed and a carriage return.
 BYTE_LEVEL_SPACES = ("Ġ", "ĉ", "Ċ", "č")
 SENTENCE_PIECE_SPACE = "▁"
@@ -54,7 +56,15 @@ class DocumentEncoder:
 
         The documents are tokenized in parallel, all at once: see `CHARACTERS_PER_CALL`.
         """
-        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return self.pack(self.encode(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The tokenizer's own answer, made by its threads while Python goes on."""
+        encodings: list[Encoding] = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
+
+    def pack(self, encodings: Sequence[Encoding]) -> TokenBlocks:
+        """Blocks of encoded documents, in order."""
         lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
         ids = np.fromiter(
             chain.from_iterable(encoding.ids for encoding in encodings), dtype=self._dtype, count=int(lengths.sum())
@@ -91,14 +101,29 @@ def tokenize_texts(texts: Iterable[str], encoder: DocumentEncoder, *, joined: bo
         )
     # A bytearray grows in place, where gathering arrays would need all of them twice at the end.
     ids, lengths = bytearray(), [np.zeros(0, dtype=np.int64)]
-    for chunk in _chunks(texts):
-        blocks = encoder.blocks(chunk)
-        ids += blocks.ids.tobytes()
-        lengths.append(blocks.lengths)
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        for encodings in _one_ahead(ahead, encoder.encode, _chunks(texts)):
+            blocks = encoder.pack(encodings)
+            ids += blocks.ids.tobytes()
+            lengths.append(blocks.lengths)
     blocks = TokenBlocks(
         np.frombuffer(ids, dtype=id_dtype(encoder.vocabulary.size)), starts_of(np.concatenate(lengths))
     )
     return join_blocks(blocks, sequence_length=encoder.sequence_length) if joined else blocks
+
+
+def _one_ahead(
+    pool: ThreadPoolExecutor, encode: Callable[[list[str]], list[Encoding]], chunks: Iterator[list[str]]
+) -> Iterator[list[Encoding]]:
+    """Encodings of the chunks in order; the next chunk is encoded while the caller uses one."""
+    coming: Future[list[Encoding]] | None = None
+    for chunk in chunks:
+        following = pool.submit(encode, chunk)
+        if coming is not None:
+            yield coming.result()
+        coming = following
+    if coming is not None:
+        yield coming.result()
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
