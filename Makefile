@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
-run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about ten minutes)
+run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about eight minutes)
 	@$(BIN)/kedro run
 
 test: install    ## Run all tests
@@ -58,7 +58,7 @@ bench-corpora: install ## Search the small space on another corpus too; CORPUS='
 bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* b/*.txt' NAME='Wikipedia and books'
 	@$(BIN)/python benchmarks/distillation.py "$(CORPUS)" --name "$(NAME)"
 
-bench-pretrain: install ## Time pretraining against the plain ways of doing it (20 minutes)
+bench-pretrain: install ## Time pretraining against the plain ways of doing it (10 minutes)
 	@$(BIN)/python benchmarks/pretrain.py
 
 clean:           ## Remove every result and tracked run; keep .venv
