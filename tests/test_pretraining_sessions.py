@@ -132,10 +132,10 @@ def test_a_roberta_of_a_folder_teaches_a_student_that_takes_its_trimmed_tokenize
     teacher.save_pretrained(project.root / "teacher")
     tiny_tokenizer.save_pretrained(project.root / "teacher")
     teacher_name = "pretrain_distill.pretrained_teacher=teacher"
-    status, output = project.run("--pipelines", "search", "--params", f"{teacher_name},corpus.tokenizer.min_count=20")
+    status, output = project.run("--pipelines", "search", "--params", f"{teacher_name},corpus.tokenizer.min_count=1000")
     assert status == 0, output
     vocabulary = project.read("08_reporting/vocabulary_report.json")
-    status, output = project.run(*STAGE, "--params", f"{teacher_name},corpus.tokenizer.min_count=20")
+    status, output = project.run(*STAGE, "--params", f"{teacher_name},corpus.tokenizer.min_count=1000")
     assert status == 0, output
     metrics = project.read("08_reporting/pretraining_metrics.json")
     trimming = metrics["trimming"]
