@@ -94,7 +94,7 @@ def test_processes_end_when_the_one_that_started_them_is_gone():
     watching = "import sys; from bort_kedro.training.launch import end_with; end_with(int(sys.argv[1]))"
     script = (
         "import os, subprocess, sys; words = [sys.executable, '-c', sys.argv[1], str(os.getpid())]; "
-        "print(subprocess.Popen(words, stdout=subprocess.DEVNULL).pid)"
+        "print(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
     )
     # The parent ends at once and leaves its child, which then finds it gone.
     done = subprocess.run([sys.executable, "-c", script, watching], capture_output=True, text=True, check=True)

@@ -152,8 +152,10 @@ def end_with(parent: int) -> None:
     """End this process at once when another is gone, so that a run that was killed leaves no training behind."""
     import psutil
 
-    while psutil.pid_exists(parent):
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # One that was killed stays in the table as a zombie until its own parent asks for it.
+        while psutil.Process(parent).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     os._exit(1)
 
 
