@@ -160,6 +160,7 @@ def test_what_does_not_fit_is_refused_with_its_bytes_and_where_to_change_them(fo
 
 def test_room_is_asked_of_the_nearest_folder_that_exists(tmp_path):
     TeacherCaches(tmp_path / "not" / "there").of(IDENTITY).require_room(1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dataset_loads_a_handle_and_refuses_to_save(tmp_path):

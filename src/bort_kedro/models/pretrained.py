@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.core.tokens import Tokens, Vocabulary
-from bort_kedro.errors import ModelFolderError
+from bort_kedro.errors import BortKedroError, ModelFolderError
 from bort_kedro.models.tokenizer import special_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
@@ -45,6 +47,22 @@ class Pretrained:
             digest.update(name.encode())
             digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def open_or_refuse(auto_class: Any, name_or_path: str, refusal: Callable[[str], BortKedroError], **options: Any) -> Any:
+    """Open a model, configuration or tokenizer of a folder or the hub, never running code that comes with it.
+
+    Args:
+        auto_class: Of transformers, such as ``AutoModelForMaskedLM``.
+        name_or_path: Folder or hub id.
+        refusal: The error to raise, given the reason without its full stop.
+        options: Of ``from_pretrained``.
+    """
+    try:
+        return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
+    except Exception as fault:  # transformers, the hub's client and safetensors share no narrower class
+        reason = next(iter(str(fault).strip().splitlines()), "") or type(fault).__name__
+        raise refusal(reason.rstrip(".")) from fault
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -13,7 +13,7 @@ from bort_kedro.core.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.models.families import longest_sequence
 from bort_kedro.models.layer_transfer import NARROWINGS, copy_layer_norm, copy_linear_bias, transfer_layer
-from bort_kedro.models.pretrained import tokenizer_fingerprint
+from bort_kedro.models.pretrained import open_or_refuse, tokenizer_fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -216,15 +216,14 @@ def from_checkpoint(student: BertForMaskedLM, tokenizer: Any, name_or_path: str)
 
 
 def _opened(auto_class: Any, name_or_path: str, **options: Any) -> Any:
-    try:
-        return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
-    except Exception as fault:  # transformers, the hub's client and safetensors share no narrower class
-        reason = next(iter(str(fault).strip().splitlines()), "") or type(fault).__name__
-        raise ModelFolderError(
-            f"The checkpoint `{name_or_path}` cannot be opened: {reason.rstrip('.')}. Expected a folder with "
+    def refusal(reason: str) -> ModelFolderError:
+        return ModelFolderError(
+            f"The checkpoint `{name_or_path}` cannot be opened: {reason}. Expected a folder with "
             "config.json and model.safetensors, or a hub id (with a network, or in the hub's local cache). Change "
             f"`checkpoint` under {PARAMETER_PATH}."
-        ) from fault
+        )
+
+    return open_or_refuse(auto_class, name_or_path, refusal, **options)
 
 
 def _require_same_shape(student: BertConfig, config: PreTrainedConfig, name_or_path: str) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from bort_kedro.errors import TeacherError
 from bort_kedro.models.families import longest_sequence
-from bort_kedro.models.pretrained import Pretrained
+from bort_kedro.models.pretrained import Pretrained, open_or_refuse
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -47,15 +47,14 @@ def open_teacher(name_or_path: str, *, sequence_length: int) -> Pretrained:
 
 
 def _opened(auto_class: Any, name_or_path: str, **options: Any) -> Any:
-    try:
-        return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
-    except Exception as fault:  # transformers, the hub's client and safetensors share no narrower class
-        reason = next(iter(str(fault).strip().splitlines()), "") or type(fault).__name__
-        raise TeacherError(
-            f"The teacher `{name_or_path}` cannot be opened: {reason.rstrip('.')}. Expected a folder with config.json, "
+    def refusal(reason: str) -> TeacherError:
+        return TeacherError(
+            f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
             "model.safetensors and tokenizer.json, or a hub id (with a network, or in the hub's local cache). Change "
             f"`{PARAMETER_PATH}`."
-        ) from fault
+        )
+
+    return open_or_refuse(auto_class, name_or_path, refusal, **options)
 
 
 def _require_masked_lm(config: PreTrainedConfig, name_or_path: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
-from bort_kedro.training.pretraining import PretrainingSettings, pretrain, pretraining_identity
+from bort_kedro.training.pretraining import PretrainingSettings, has_reached, pretrain, pretraining_identity
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -70,8 +70,7 @@ class PretrainingJob:
             distillation=self.distillation,
             stream=self.stream.fingerprint if self.stream is not None else None,
         )
-        saved = self.states.of(self.name, identity).latest()
-        return saved is not None and saved.step == self.settings.optimization.num_steps
+        return has_reached(self.states.of(self.name, identity), self.settings.optimization.num_steps)
 
 
 def run_job(job: PretrainingJob, *, num_processes: int, sharding: str) -> TrainingResult:

@@ -37,7 +37,7 @@ EVALUATION_BATCH_TOKENS = 8192
 EVALUATION_SEED = 0
 # The masks of an evaluation follow the published share, whatever share a training predicts.
 EVALUATION_MASKED_SHARE = 0.15
-# Settings that change how a training is carried out and not, but for rounding, where it ends.
+# Settings that change how a training is carried out and not, but for rounding and dropout's draws, where it ends.
 ONLY_HOW = {"checkpoint_every_steps", "gradient_accumulation_steps", "gradient_checkpointing", "torch_compile"}
 
 
@@ -97,7 +97,7 @@ def pretraining_identity(
 
     ``start`` names the initial weights: ``random``, or the fingerprint of the encoder trained further; ``stream`` the
     text that takes the place of the train split. The number of processes is no part of it: a training may go on with
-    another number, and ends equal but for rounding.
+    another number, and ends equal but for rounding and the draws of dropout.
     """
     config = model.config
     return {
@@ -210,7 +210,7 @@ def _batches(
     if (
         distillation is None
         or distillation.cache is None
-        or _has_reached(kept, stop_at or settings.optimization.num_steps)
+        or has_reached(kept, stop_at or settings.optimization.num_steps)
     ):
         return data.training_batches(batch_tokens=settings.batch_tokens)
     plan = BatchPlan(data.blocks.lengths, batch_tokens=settings.batch_tokens, seed=data.seed)
@@ -223,7 +223,7 @@ def _batches(
     return data.training_batches(batch_tokens=settings.batch_tokens, targets=targets)
 
 
-def _has_reached(kept: StateStore | None, step: int) -> bool:
+def has_reached(kept: StateStore | None, step: int) -> bool:
     """Whether a training stands there already: what a teacher said, if it was deleted since, need not be said again."""
     saved = kept.latest() if kept else None
     return saved is not None and saved.step == step
