@@ -79,6 +79,16 @@ def active_tasks() -> tuple[str, ...]:
     return tuple(_active_value("finetune", "tasks"))
 
 
+def active_finetuning() -> dict[str, Any]:
+    """What the fine-tuning pipeline is built by beside its tasks, likewise."""
+    teacher = _active_value("finetune", "teacher")
+    return {
+        "method": str(_active_value("finetune", "method")),
+        "has_rivals": bool(_active_value("finetune", "rivals")),
+        "has_own_teacher": (teacher.pretrained if _active else teacher["pretrained"]) is not None,
+    }
+
+
 def active_error_source() -> str:
     """Where the search has its errors from, likewise."""
     return str(_active_value("search", "error_source"))

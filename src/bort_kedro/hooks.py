@@ -17,10 +17,10 @@ from kedro.io import MemoryDataset
 from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
 from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
-from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
+from bort_kedro.pipelines.finetune.nodes import read_task, task_of
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -43,6 +43,8 @@ MANIFEST_PACKAGES = (
 )
 # The stage whose trainings are shared by the processes of a launcher.
 SHARED_STAGE = "pretrain_distill"
+# The catalog's folder of task files.
+TASK_FILES = "task_files"
 RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -129,10 +131,13 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
 
 
 def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Read the files of users' tasks now: a broken row should not wait for the search to end."""
-    for name in sorted(pipeline.inputs()):
-        if isinstance(catalog.get(name), TaskFilesDataset):
-            catalog.load(name)
+    """Read the files of tasks now: a broken row should not wait for the search to end."""
+    if TASK_FILES not in pipeline.inputs():
+        return
+    finetune, task_files = active_parameters().finetune, catalog.load(TASK_FILES)
+    for name in finetune.tasks:
+        if name not in BUILTIN_TASKS and f"{name}.examples" in pipeline.datasets():
+            read_task(task_of(name, finetune), task_files, finetune)
 
 
 def _require_precision(parameters: Parameters) -> None:
@@ -151,13 +156,6 @@ def _require_precision(parameters: Parameters) -> None:
 
 def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
     """Advice for data that no stage makes."""
-    task, _, kind = dataset.rpartition(".")
-    if kind == "examples":
-        return (
-            f"{dataset}: `{task}` is no built-in task ({', '.join(BUILTIN_TASKS)}). Mend its name in "
-            f"params:finetune.tasks, or give `{dataset}` an entry in conf/local/catalog.yml, as "
-            "conf/base/catalog_finetune.yml shows"
-        )
     entry = catalog.get(dataset)
     if dataset == "recorded_candidates" and entry is not None:
         return (

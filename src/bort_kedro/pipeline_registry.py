@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from bort_kedro.configuration import active_error_source, active_pretraining, active_tasks
+from bort_kedro.configuration import active_error_source, active_finetuning, active_pretraining, active_tasks
 from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search
 
 STAGES = ("corpus", "search", "pretrain_distill", "finetune", "evaluate")
@@ -15,13 +15,15 @@ def register_pipelines() -> dict[str, Pipeline]:
 
     A search over a recorded table needs no corpus, and has none along.
     """
-    tasks, error_source = active_tasks(), active_error_source()
+    tasks, finetuning, error_source = active_tasks(), active_finetuning(), active_error_source()
     stages = {
         "corpus": corpus.create_pipeline(),
         "search": search.create_pipeline(error_source),
         "pretrain_distill": pretrain_distill.create_pipeline(**active_pretraining()),
-        "finetune": finetune.create_pipeline(tasks),
-        "evaluate": evaluate.create_pipeline(tasks),
+        "finetune": finetune.create_pipeline(tasks, **finetuning),
+        "evaluate": evaluate.create_pipeline(
+            tasks, has_rivals=finetuning["method"] == "agora" and finetuning["has_rivals"]
+        ),
     }
     return {
         "__default__": sum(stages.values(), start=Pipeline([])),

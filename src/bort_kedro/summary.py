@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
+from bort_kedro.core.markdown import is_missing
+
 if TYPE_CHECKING:
     import pandas as pd
     from kedro.io import CatalogProtocol
@@ -120,14 +122,25 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
     from rich.table import Table
 
     shown = Table(title="Tasks, on test examples that fine-tuning never saw", title_justify="left")
-    for name in ("task", "accuracy", "std. error", "majority class", "beats it"):
-        shown.add_column(name, justify="left" if name == "task" else "right")
+    has_rival = "plain_lead" in scores.columns
+    names = ["task", "method", "metric", "score", "std. error", "constant answer", "beats it"]
+    for name in [*names, *(["ahead of plain, points"] if has_rival else [])]:
+        shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
     for row in scores.to_dict("records"):
         shown.add_row(
             row["task"],
-            f"{row['accuracy']:.3f}",
+            row["method"],
+            row["metric"].replace("_", " "),
+            f"{row['score']:.3f}",
             f"{row['standard_error']:.3f}",
-            f"{row['majority_accuracy']:.3f}",
+            f"{row['majority_score']:.3f}",
             "yes" if row["beats_majority"] else "no",
+            *([_lead(row)] if has_rival else []),
         )
     console.print(shown)
+
+
+def _lead(row: dict[str, Any]) -> str:
+    """Points that Agora is ahead of plain fine-tuning; empty of a task without Agora."""
+    lead, error = 100 * row["plain_lead"], 100 * row["plain_lead_standard_error"]
+    return "" if is_missing(lead) else f"{lead:+.1f} ± {error:.1f}"

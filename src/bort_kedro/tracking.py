@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
-from bort_kedro.progress import LISTENERS
+from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS
+from bort_kedro.trial_tracking import TrialTracking, log_metrics
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-# MLflow takes this many metrics in one call.
-METRICS_PER_CALL = 1000
+    from bort_kedro.progress import TrialEnded
+
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
 METADATA_KEY = "mlflow"
 
 
 class TrackingHook(MlflowHook):
-    """One MLflow run per Kedro run.
+    """One MLflow run per Kedro run, with runs of tasks and trials below it where it fine-tunes.
 
     A catalog entry with ``metadata: {mlflow: KIND}`` is logged when it is saved; KIND is ``metrics`` (a nested
     dictionary of numbers), ``history`` (a table with a column ``step``) or ``artifact``.
@@ -64,18 +66,30 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        import mlflow
+
         super().before_pipeline_run(run_params, pipeline, catalog)
-        self._handlers = _on_signals(self._kill)
+        self._handlers = _on_signals(self._stop)
         # Steps shown already, by history.
         self._shown: dict[str, set[int]] = {}
         LISTENERS.append(self._log_row)
+        self._trials: TrialTracking | None = None
+        if self._is_mlflow_enabled:
+            self._trials = TrialTracking(mlflow.active_run().info)
+            TRIAL_LISTENERS.append(self._log_trial)
 
     def _log_row(self, name: str, row: dict[str, float]) -> None:
         """Show a row of a training that still runs."""
         if self._is_mlflow_enabled:
             step = int(row["step"])
             self._shown.setdefault(name, set()).add(step)
-            _log_metrics([(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
+            log_metrics(self.run_id, [(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
+
+    def _log_trial(self, trial: TrialEnded) -> None:
+        """Track a fine-tuning that has ended."""
+        if self._trials is not None:
+            with _signals_wait():
+                self._trials.log(trial)
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
@@ -92,10 +106,11 @@ class TrackingHook(MlflowHook):
             return
         name = dataset_name.replace(":", ".")
         if kind == "metrics":
-            _log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
+            log_metrics(self.run_id, [(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
         elif kind == "history":
             shown = self._shown.get(name, set())
-            _log_metrics([row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")])
+            rows = [row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")]
+            log_metrics(self.run_id, rows)
         else:
             _log_artifact(name, data)
 
@@ -105,42 +120,57 @@ class TrackingHook(MlflowHook):
         if self._is_mlflow_enabled:
             _log_artifact("run_manifest", catalog.load("run_manifest"))
         super().after_pipeline_run(run_params, pipeline, catalog)
-        self._end()
+        self._end("FINISHED")
 
     @hook_impl
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         super().on_pipeline_error(error, run_params, pipeline, catalog)
-        self._end()
+        self._end("FAILED")
 
-    def _end(self) -> None:
+    def _end(self, status: str) -> None:
         if self._log_row in LISTENERS:
             LISTENERS.remove(self._log_row)
+        if self._log_trial in TRIAL_LISTENERS:
+            TRIAL_LISTENERS.remove(self._log_trial)
+        if self._trials is not None:
+            with _signals_wait():
+                self._trials.end(status)
         _restore(self._handlers)
 
-    def _kill(self) -> None:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Mark the runs as killed on a signal, then end as usual."""
         import mlflow
-        from mlflow.entities import RunStatus
 
         while mlflow.active_run():
-            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
-
-
-def _on_signals(kill: Any) -> dict[int, Any]:
-    """Mark the run as killed on Ctrl-C and SIGTERM, then end as usual; returns what was there before."""
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        kill()
+            mlflow.end_run("KILLED")
+        self._end("KILLED")
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
+
+def _on_signals(handle: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Handle Ctrl-C and SIGTERM, which the main thread alone may; returns what was there before."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the block: their handler writes to the store that the block may hold locked."""
+    came: list[int] = []
+    handlers = _on_signals(lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        _restore(handlers)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _restore(handlers: dict[int, Any]) -> None:
@@ -169,19 +199,6 @@ def _history(name: str, table: pd.DataFrame) -> list[tuple[str, float, int]]:
         prefix = ".".join([name, *(str(row[label]) for label in labels)])
         rows += [(f"{prefix}.{column}", float(row[column]), int(row["step"])) for column in numbers]
     return rows
-
-
-def _log_metrics(rows: list[tuple[str, float, int]]) -> None:
-    import time
-
-    import mlflow
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    metrics = [Metric(key, value, now, step) for key, value, step in rows if not math.isnan(value)]
-    run_id = mlflow.active_run().info.run_id
-    for start in range(0, len(metrics), METRICS_PER_CALL):
-        mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
 
 
 def _log_artifact(name: str, data: Any) -> None:

@@ -69,7 +69,7 @@ def _summary(shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[Ro
         f"Chosen out of {search['num_candidates']} shapes: **{shape}** (layers, heads, hidden size, "
         f"intermediate size), {large(search['selected']['parameters'])} parameters.",
         *(verdict(rival, **pretraining[key]) for key, rival in STUDENT_RIVALS.items()),
-        f"{len(won)} of {len(tasks)} tasks beat their majority class by more than twice the standard error.",
+        f"{len(won)} of {len(tasks)} tasks beat the best constant answer by more than twice the standard error.",
         f"One pass takes {number(chosen['median_ms'], 2)} ms. BERT-base takes "
         f"{_slowdown(chosen, 'bert_base')}; BERT-large {_slowdown(chosen, 'bert_large')}.",
     ]

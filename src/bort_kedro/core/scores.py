@@ -1,83 +1,164 @@
-"""Task scores with their errors, beside the majority class that every classifier must beat."""
+"""Task scores with their errors, beside the constant answer that every model must beat."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from bort_kedro.core.statistics import clustered_standard_error, is_above_noise, proportion_standard_error
+from bort_kedro.core.statistics import is_above_noise
+from bort_kedro.core.task_metrics import Scored, score
+from bort_kedro.core.tasks import RIGHT, WRONG, Form, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import pandas as pd
+    from numpy.typing import NDArray
+
+# Blocks of units that the jackknife leaves out one by one; fewer where there are fewer units.
+JACKKNIFE_BLOCKS = 200
+JACKKNIFE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error over the examples drawn."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def is_above_noise(self) -> bool:
+        """True if it is above zero by more than two of its standard errors."""
+        return is_above_noise(self.value, self.standard_error)
 
 
 @dataclass(frozen=True)
 class TaskScore:
-    """Quality of a classifier on one split.
+    """Quality of a model on one split.
 
     Args:
-        accuracy: Share of the examples labelled right.
-        standard_error: Of that share, examples taken as independent.
-        majority_label: The most frequent true label of this same split, the first in text order when tied.
-        majority_accuracy: Accuracy of always answering it, the best a constant answer can do here.
-        advantage: ``accuracy - majority_accuracy``.
-        advantage_standard_error: Of that difference, paired by example: both answers meet the same
-            examples, so it is the error of the mean of (right - majority right), not a sum of two errors.
-        matthews: Matthews correlation, 0 for any constant answer.
-        macro_f1: Unweighted mean over the labels of each label's F1.
-        num_examples: Examples scored.
+        metrics: Every metric of the task, by name.
+        score: Its first metric.
+        majority_score: That metric of the best constant answer: the most frequent label of this same split, the same
+            place among the options, or the mean value.
+        advantage: Of the model over that answer, paired: both answer the same examples.
+        num_examples: Units scored.
     """
 
-    accuracy: float
-    standard_error: float
-    majority_label: str
-    majority_accuracy: float
-    advantage: float
-    advantage_standard_error: float
-    matthews: float
-    macro_f1: float
+    metrics: dict[str, float]
+    score: Estimate
+    majority_score: float
+    advantage: Estimate
     num_examples: int
 
-    @property
-    def beats_majority(self) -> bool:
-        """True if the advantage is above two of its own (paired) standard errors."""
-        return is_above_noise(self.advantage, self.advantage_standard_error)
 
-
-def score_labels(labels: Sequence[str], predicted: Sequence[str]) -> TaskScore:
-    """Score predicted labels against the true ones.
+def score_answers(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> TaskScore:
+    """Score the answers to one labelled split.
 
     Args:
-        labels: (N,) true labels, N at least 1.
-        predicted: (N,) in the same order.
+        task: Says which metrics.
+        table: Rows with ``group``, ``option`` and ``label``.
+        answers: One for each row, as `training.task_objectives.answers_of` gives them.
 
     Raises:
         ValueError: If there is nothing to score, or the two differ in length.
     """
-    if not len(labels) or len(labels) != len(predicted):
+    if not len(table) or len(table) != len(answers):
         raise ValueError(
-            f"{len(labels)} labels and {len(predicted)} predictions: expected as many of one as of the "
-            "other, and at least one"
+            f"{len(table)} labels and {len(answers)} predictions: expected as many of one as of the other, and at "
+            "least one"
         )
-    truth, answers = np.asarray(labels, dtype=str), np.asarray(predicted, dtype=str)
-    counts = Counter(truth.tolist())
-    majority_label = min(counts, key=lambda label: (-counts[label], label))
-    is_right, majority_is_right = truth == answers, truth == majority_label
-    gains = is_right.astype(np.int64) - majority_is_right.astype(np.int64)
-    accuracy = float(accuracy_score(truth, answers))
+    metric, constant = task.metrics[0], constant_answers(task, table)
+    scored = _scored(task, table, answers)
     return TaskScore(
-        accuracy=accuracy,
-        standard_error=proportion_standard_error(accuracy, len(truth)),
-        majority_label=majority_label,
-        majority_accuracy=counts[majority_label] / len(truth),
-        advantage=float(gains.mean()),
-        # Every example a cluster of its own: the plain standard error of a mean.
-        advantage_standard_error=clustered_standard_error(gains, np.arange(len(gains))),
-        matthews=float(matthews_corrcoef(truth, answers)),
-        macro_f1=float(f1_score(truth, answers, average="macro", zero_division=0.0)),
-        num_examples=len(truth),
+        metrics={name: score(task.form, name, scored) for name in task.metrics},
+        score=estimate(lambda rows: score(task.form, metric, _take(scored, rows)), table),
+        majority_score=score_rows(task, metric, table, constant),
+        advantage=lead(task, table, answers, constant),
+        num_examples=len(units_in(table)),
     )
+
+
+def score_rows(task: Task, metric: str, table: pd.DataFrame, answers: Sequence[str]) -> float:
+    """A metric of the answers to all rows of a table."""
+    return score(task.form, metric, _scored(task, table, answers))
+
+
+def lead(task: Task, table: pd.DataFrame, answers: Sequence[str], others: Sequence[str]) -> Estimate:
+    """How far answers are ahead of others to the same rows, by the task's first metric, paired by unit."""
+    metric, ours, theirs = task.metrics[0], _scored(task, table, answers), _scored(task, table, others)
+    return estimate(
+        lambda rows: score(task.form, metric, _take(ours, rows)) - score(task.form, metric, _take(theirs, rows)), table
+    )
+
+
+def _scored(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> Scored:
+    kind = float if task.form == Form.REGRESSION else str
+    return Scored(
+        labels=np.array([kind(label) for label in table["label"]]),
+        predictions=np.array([kind(answer) for answer in answers]),
+        groups=(table["part"].astype(str) + "/" + table["group"].astype(str)).to_numpy(dtype=str),
+        options=table["option"].fillna("").to_numpy(dtype=str),
+        label_names=task.labels,
+    )
+
+
+def _take(scored: Scored, rows: NDArray[np.int64]) -> Scored:
+    return replace(
+        scored,
+        labels=scored.labels[rows],
+        predictions=scored.predictions[rows],
+        groups=scored.groups[rows],
+        options=scored.options[rows],
+    )
+
+
+def estimate(statistic: Callable[[NDArray[np.int64]], float], table: pd.DataFrame) -> Estimate:
+    """A statistic of all rows, with its standard error by a jackknife over blocks of units.
+
+    Units, whole questions where several rows are answered together, are dealt to K blocks at random, seeded; the
+    statistic is taken K times without one block: the root of (K - 1) / K times the summed squares of what it moves
+    (Quenouille 1956, Tukey 1958). NaN with a single unit.
+
+    Args:
+        statistic: Of row numbers.
+        table: Rows with ``group``.
+    """
+    units = units_in(table)
+    count = min(JACKKNIFE_BLOCKS, len(units))
+    value = statistic(np.arange(len(table)))
+    if count < 2:
+        return Estimate(value, float("nan"))
+    order = np.random.default_rng(JACKKNIFE_SEED).permutation(len(units))
+    blocks = [np.concatenate([units[unit] for unit in block]) for block in np.array_split(order, count)]
+    left = [statistic(np.setdiff1d(np.arange(len(table)), block)) for block in blocks]
+    moved = np.array(left) - np.mean(left)
+    return Estimate(value, float(np.sqrt((count - 1) / count * np.sum(moved**2))))
+
+
+def units_in(table: pd.DataFrame) -> list[NDArray[np.int64]]:
+    """Row numbers of each group, groups in the order in which they first occur; parts of a split apart."""
+    keys = table["part"].astype(str) + "/" + table["group"].astype(str)
+    codes = keys.factorize()[0]
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def constant_answers(task: Task, table: pd.DataFrame) -> list[str]:
+    """The best answers that ignore the text: one label for all, one place among the options, or the mean value."""
+    labels = table["label"].tolist()
+    if task.form == Form.REGRESSION:
+        return [f"{np.mean([float(label) for label in labels]):.6g}"] * len(labels)
+    if task.form == Form.CLASSIFICATION:
+        counts = Counter(labels)
+        return [min(counts, key=lambda label: (-counts[label], label))] * len(labels)
+    units = units_in(table)
+    hits = Counter(place for rows in units for place, row in enumerate(rows) if labels[row] == RIGHT)
+    best = min(hits, key=lambda place: (-hits[place], place))
+    answers = [WRONG] * len(labels)
+    for rows in units:
+        answers[rows[min(best, len(rows) - 1)]] = RIGHT
+    return answers

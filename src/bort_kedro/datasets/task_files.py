@@ -1,241 +1,209 @@
-"""A task of the user's own, read strictly from TSV, CSV or JSON Lines files.
-
-Put one in the catalog as ``<task>.examples`` and the task's name under ``tasks`` in params:finetune.
-"""
+"""Tasks as their archives unpack, found in one folder; and users' own files."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import pandas as pd
 from kedro.io import AbstractDataset
 
+from bort_kedro.core.example_rows import resolve_columns
+from bort_kedro.core.task_description import SPLITS, SourceFile, SplitSource, Task
+from bort_kedro.core.task_records import Record
+from bort_kedro.datasets.task_formats import FileRow, is_table, read_rows
+from bort_kedro.datasets.task_reading import ReadingInProgress, TaskReading, is_labelled
 from bort_kedro.errors import TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-COLUMNS = ("text", "text_pair", "label")
-SPLITS = ("train", "dev", "test")
-WHERE = "in the catalog entry of this task (`<task>.examples`)"
+# Where archives of a benchmark are often unpacked, its own names first: both GLUE and SuperGLUE have a folder RTE.
+_FOLDERS = {
+    "GLUE": ("glue", "GLUE", "glue_data"),
+    "SuperGLUE": ("superglue", "SuperGLUE", "super_glue"),
+    "RACE": ("race",),
+}
 
-# A line number of the file and its fields by column name; a field of JSON may be of any type.
-Row = tuple[int, dict[str, Any]]
 
-
-class TaskFilesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
-    """Examples of a classification task from three UTF-8 files; loads a table, never writes.
-
-    The table has columns ``split`` (train, dev or test), ``text``, ``text_pair`` (None for single texts) and
-    ``label``, rows in the order of the files. The suffix tells the format: ``.tsv`` has no quoting, so a
-    quotation mark is an ordinary character; ``.csv`` is quoted with ``"``; ``.jsonl`` has one object a line.
-    TSV and CSV begin with a header row. A byte-order mark, Windows line ends and empty lines at the end are
-    fine.
+class TaskFilesDataset(AbstractDataset[NoReturn, "TaskFolder"]):
+    """Loads a handle rather than data, because which tasks are read is a parameter.
 
     Args:
-        train: Path of the training examples.
-        dev: Path of the examples that settings are chosen on.
-        test: Path of the examples that are scored at the end.
-        columns: The name in the files of ``text``, ``label`` and, for pairs, ``text_pair``.
-        labels: Labels that are allowed; left out, those found in ``train``.
+        folder: Holds a folder for each task as its archive has it, such as ``CoLA`` or ``superglue/BoolQ``.
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(
-        self,
-        *,
-        train: str,
-        dev: str,
-        test: str,
-        columns: Mapping[str, str],
-        labels: Sequence[Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self._paths = {"train": Path(train), "dev": Path(dev), "test": Path(test)}
-        self._columns = dict(columns)
-        # YAML reads `[0, 1]` as numbers; the files hold texts.
-        self._labels = None if labels is None else [_label_text(label) for label in labels]
-        self.metadata = metadata
-        self._check_entry()
+    def __init__(self, folder: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder, self.metadata = Path(folder), metadata
 
-    def load(self) -> pd.DataFrame:
-        missing = [f"{split}: {path}" for split, path in self._paths.items() if not path.is_file()]
-        if missing:
-            raise TaskError(
-                f"Task files not found (seen from {Path.cwd()}): {'; '.join(missing)}. Expected a .tsv, .csv "
-                f"or .jsonl file for each of train, dev and test. Change {'/'.join(SPLITS)} {WHERE}."
-            )
-        allowed = None if self._labels is None else set(self._labels)
-        examples: list[dict[str, Any]] = []
-        for split, path in self._paths.items():
-            rows = self._read(path, allowed)
-            if not rows:
-                raise TaskError(f"{path}: no example under the header. Change `{split}` {WHERE}.")
-            if allowed is None:
-                allowed = {row["label"] for row in rows}
-            examples += [{"split": split, **row} for row in rows]
-        table = pd.DataFrame(examples, columns=["split", *COLUMNS], dtype=object)
-        return table.where(table.notna(), None)
+    def load(self) -> TaskFolder:
+        return TaskFolder(self._folder)
 
     def save(self, data: NoReturn) -> None:
-        raise TaskError(f"{type(self).__name__} only reads; write {WHERE} where your own files lie.")
-
-    def _read(self, path: Path, allowed: set[str] | None) -> list[dict[str, Any]]:
-        """The examples of one file, each checked; ``allowed`` labels, or None for any."""
-        examples = []
-        names = list(self._columns.values())
-        for line, fields in _READERS[path.suffix](path, _decoded(path), names):
-            example: dict[str, Any] = {"text_pair": None}
-            for column, name in self._columns.items():
-                value = _label_text(fields[name]) if column == "label" else fields[name]
-                if not _is_text(value):
-                    raise TaskError(
-                        f"{path}, line {line}, column `{name}`: {column} is {value!r}, expected a text that "
-                        f"is not empty. Mend the row, or change `columns` {WHERE}."
-                    )
-                example[column] = value
-            if allowed is not None and example["label"] not in allowed:
-                origin = f"{self._paths['train']}" if self._labels is None else "`labels`"
-                raise TaskError(
-                    f"{path}, line {line}, column `{self._columns['label']}`: unknown label "
-                    f"{example['label']!r}. Allowed, from {origin}: {', '.join(map(repr, sorted(allowed)))}. "
-                    f"Mend the row, or change `labels` or the files {WHERE}."
-                )
-            examples.append(example)
-        return examples
-
-    def _check_entry(self) -> None:
-        """Refuse a catalog entry that could not be read, before any run starts."""
-        faults = [f"`columns` names the unknown column `{name}`" for name in self._columns if name not in COLUMNS]
-        faults += [f"`columns` lacks `{name}`" for name in ("text", "label") if name not in self._columns]
-        faults += [
-            f"`{split}` is {path}, whose suffix is `{path.suffix}`"
-            for split, path in self._paths.items()
-            if path.suffix not in _READERS
-        ]
-        if self._labels is not None and len(set(self._labels)) < 2:
-            faults.append(f"`labels` is {self._labels}; two different ones are needed")
-        if faults:
-            raise TaskError(
-                f"TaskFilesDataset: {'; '.join(faults)}. Allowed in `columns`: text, label and, for pairs, "
-                f"text_pair; suffixes: {', '.join(_READERS)}. Change them {WHERE}."
-            )
+        raise TaskError(
+            f"{type(self).__name__} only reads; put the files of tasks into {self._folder}, or change `folder` of "
+            "`task_files` in the catalog."
+        )
 
     def _exists(self) -> bool:
-        return all(path.is_file() for path in self._paths.values())
+        return True
 
     def _describe(self) -> dict[str, Any]:
-        return {**{split: str(path) for split, path in self._paths.items()}, "columns": self._columns}
+        return {"folder": str(self._folder)}
 
 
-def _label_text(value: Any) -> Any:
-    """Labels of JSON and YAML may be true, false or whole numbers; they become the text that JSON has."""
-    return json.dumps(value) if isinstance(value, bool | int) else value
+class TaskFolder:
+    """Finds and reads the files of tasks.
 
+    Args:
+        folder: See `TaskFilesDataset`.
+    """
 
-def _is_text(value: Any) -> bool:
-    """True for a text with something in it; JSON can spell half characters, which no tokenizer takes."""
-    has_half = isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
-    return isinstance(value, str) and bool(value.strip()) and not has_half
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
+    def read(self, task: Task, *, files: Mapping[str, str] | None = None, skip_bad_rows: bool = False) -> TaskReading:
+        """Read the examples of a task.
 
-def _require_columns(path: Path, line: int, found: Sequence[str], wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise TaskError(
-            f"{path}, line {line}: no column {', '.join(f'`{name}`' for name in missing)}. Columns found: "
-            f"{', '.join(f'`{name}`' for name in found)}. Mend the file, or change `columns` {WHERE}."
-        )
+        Args:
+            task: A row of the table, or an own one.
+            files: Other files than the official ones, by split (``train``, ``dev``, ``test``) or by split and
+                part (``dev_matched``); seen from the task's folder, or from those that it lies in.
+            skip_bad_rows: Whether malformed rows are left out and counted; else the first is an error.
 
+        Raises:
+            TaskError: If files are missing, or hold what the task does not allow.
+        """
+        chosen = self._find(task, files or {})
+        progress = ReadingInProgress(task, skip_bad_rows)
+        for source, base, file in chosen:
+            path = base / file.path
+            progress.begin(source, str(path))
+            _read_file(progress, source, path, _kept_rows(base, file))
+            progress.end(source)
+        return progress.reading()
 
-def _decoded(path: Path) -> str:
-    """Text of a UTF-8 file without its byte-order mark; line ends as they are."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        line = fault.object[: fault.start].count(b"\n") + 1
-        raise TaskError(
-            f"{path}, line {line}: not UTF-8, byte {fault.object[fault.start]:#04x}. Convert the file (for "
-            f"example with `iconv -t UTF-8`), or name another {WHERE}."
-        ) from fault
-    except OSError as fault:
-        raise TaskError(f"{path} cannot be read: {fault}. Check the file, or name another {WHERE}.") from fault
+    def require(self, task: Task, *, files: Mapping[str, str] | None = None) -> None:
+        """Find the files of a task without reading them.
 
+        Raises:
+            TaskError: Listing what is missing, where it was looked for and how to get it.
+        """
+        self._find(task, files or {})
 
-def _read_tsv(path: Path, text: str, wanted: Sequence[str]) -> Iterator[Row]:
-    """No quoting (what `csv.QUOTE_NONE` means), so a row is a line and a tab always parts two fields."""
-    lines = text.rstrip("\r\n").split("\n")
-    rows = ((number, line.removesuffix("\r").split("\t")) for number, line in enumerate(lines, 1))
-    return _with_header(path, rows, wanted)
-
-
-def _read_csv(path: Path, text: str, wanted: Sequence[str]) -> Iterator[Row]:
-    """Quoted with ``"``; a row may span lines and is named by its first."""
-    return _with_header(path, _csv_fields(path, text.rstrip("\r\n")), wanted)
-
-
-def _csv_fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    # `strict` refuses a quote that is never closed or that text follows; without it fields run together.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    start = 1
-    while True:
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as fault:
+    def _find(self, task: Task, files: Mapping[str, str]) -> list[tuple[SplitSource, Path, SourceFile]]:
+        """Each split's folder and file, in the order train, dev, test."""
+        if not task.sources:
             raise TaskError(
-                f"{path}, line {start}: the quoting of this row is broken ({fault}). Write a quotation mark "
-                f'inside a quoted field twice (""), or name a .tsv file, which has no quoting, {WHERE}.'
-            ) from fault
-        yield start, fields
-        start = reader.line_num + 1
-
-
-def _with_header(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Sequence[str]) -> Iterator[Row]:
-    """Name the fields by the first row, refusing rows of another length."""
-    line, header = next(rows, (1, []))
-    if not any(header):
-        raise TaskError(
-            f"{path}, line {line}: empty, expected a header row with column names. Mend the file, or name "
-            f"another {WHERE}."
-        )
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise TaskError(
-            f"{path}, line {line}: the header has {', '.join(map(repr, repeated))} more than once. Give "
-            "every column a name of its own."
-        )
-    _require_columns(path, line, header, wanted)
-    for number, fields in rows:
-        if len(fields) != len(header):
-            raise TaskError(
-                f"{path}, line {number}: {len(fields)} fields, expected {len(header)} "
-                f"({', '.join(f'`{name}`' for name in header)}). The row begins {str(fields)[:80]}. Mend it."
+                f"Task `{task.name}` is made from the corpus, not read from files. Change `tasks` in params:finetune."
             )
-        yield number, dict(zip(header, fields, strict=True))
+        bases, sources = self._bases(task), _with_named_files(task, files)
+        # The first folder that has any of the files; the rest of the task lies there, too.
+        home = next((base for base in bases if any(_first_existing(base, source) for source in sources)), bases[0])
+        found, missing = [], []
+        for source in sources:
+            is_named = source.key in files
+            for base in [home, home.parent, self._folder] if is_named else [home]:
+                file = _first_existing(base, source)
+                if file is not None:
+                    found.append((source, base, file))
+                    break
+            else:
+                if is_named or source.split in task.required:
+                    missing.append(f"{source.key} ({' or '.join(map(_named, source.files))})")
+        if missing:
+            raise TaskError(_say_what_is_missing(task, missing, bases))
+        return found
+
+    def _bases(self, task: Task) -> list[Path]:
+        if task.benchmark == "own":
+            return [Path()]
+        within = (*_FOLDERS.get(task.benchmark, ()), "")
+        return [self._folder / outer / name for outer in within for name in task.folders] or [self._folder]
 
 
-def _read_jsonl(path: Path, text: str, wanted: Sequence[str]) -> Iterator[Row]:
-    # Only "\n" parts lines: JSON texts may hold the other separators that `splitlines` knows.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+def _with_named_files(task: Task, files: Mapping[str, str]) -> list[SplitSource]:
+    """The task's sources, with files of the user's in place of those of the same split."""
+    keys = {source.key for source in task.sources} | {source.split for source in task.sources}
+    unknown = [key for key in files if key not in keys]
+    if unknown:
+        raise TaskError(
+            f"Task `{task.name}`: `files` names {', '.join(map(repr, unknown))}. Allowed: {', '.join(sorted(keys))}. "
+            f"Change `files.{task.name}` in params:finetune."
+        )
+    sources = []
+    for source in task.sources:
+        named = files.get(source.key)
+        if named is not None:
+            # The official header where the format is the official one: CoLA's files have none of their own.
+            header = source.files[0].header if Path(named).suffix == Path(source.files[0].path).suffix else ()
+            sources.append(replace(source, files=(SourceFile(named, header=header),)))
+        elif source.split not in files:
+            sources.append(source)
+    # One file for a split that has parts has no parts.
+    whole = [key for key in files if key not in {source.key for source in task.sources}]
+    sources += [SplitSource(split, (SourceFile(files[split]),), "") for split in whole]
+    return sorted(sources, key=lambda source: SPLITS.index(source.split))
+
+
+def _first_existing(base: Path, source: SplitSource) -> SourceFile | None:
+    for file in source.files:
+        if (base / file.path).exists() and (not file.id_file or (base / file.id_file).is_file()):
+            return file
+    return None
+
+
+def _named(file: SourceFile) -> str:
+    return f"{file.path} with {file.id_file}" if file.id_file else file.path
+
+
+def _say_what_is_missing(task: Task, missing: list[str], bases: list[Path]) -> str:
+    if task.benchmark == "own":
+        return (
+            f"Own task `{task.name}`: files not found: {', '.join(missing)} (seen from {Path.cwd()}). Change "
+            f"`own_tasks.{task.name}.files` in params:finetune."
+        )
+    how = (
+        "unpack the benchmark's archive there, change `folder` of `task_files` in the catalog, set `read_from: hub` "
+        f"in params:finetune (there it is {task.hub[0]}, {task.hub[1]})"
+    )
+    return (
+        f"Task `{task.name}` ({task.benchmark} {task.title}): files not found: {', '.join(missing)}. Looked in "
+        f"{', '.join(map(str, bases))}. To get them, {how}, or name others under `files.{task.name}` there."
+    )
+
+
+def _kept_rows(base: Path, file: SourceFile) -> Iterator[FileRow]:
+    """The rows of a file; where a list of ids divides it, those of one side and all malformed ones."""
+    rows = read_rows(base / file.path, file.header)
+    if not file.id_file:
+        return rows
+    names = ("#1 ID", "#2 ID")
+    listed = {tuple(row.fields.get(name) for name in names) for row in read_rows(base / file.id_file, header=names)}
+    return (
+        row for row in rows if row.fault or (tuple(row.fields.get(name) for name in names) in listed) == file.in_id_file
+    )
+
+
+def _read_file(progress: ReadingInProgress, source: SplitSource, path: Path, rows: Iterator[FileRow]) -> None:
+    """Give every row to the reading, with the columns that it has."""
+    task, columns = progress.task, None
+    for number, row in enumerate(rows):
+        file, place = str(path), f"{row.path}, line {row.line}"
+        if row.fault:
+            progress.refuse(row.fault, file=file, place=place, is_known=row.is_short and task.skips_short_rows)
             continue
-        try:
-            fields = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as fault:
-            raise TaskError(f"{path}, line {number}: not JSON ({fault}). Mend the row.") from fault
-        if not isinstance(fields, dict):
-            raise TaskError(
-                f"{path}, line {number}: {str(fields)[:80]} is not a JSON object; expected one object a "
-                'line, such as {"text": "...", "label": "..."}. Mend the row.'
-            )
-        _require_columns(path, number, list(fields), wanted)
-        yield number, fields
-
-
-_READERS = {".tsv": _read_tsv, ".csv": _read_csv, ".jsonl": _read_jsonl}
+        # All rows of a table have the columns of its header; objects each have their own.
+        if columns is None or not is_table(path):
+            try:
+                columns = resolve_columns(task, row.fields, is_labelled=is_labelled(source))
+            except TaskError as fault:
+                if is_table(path):
+                    where = f"`columns` of `own_tasks.{task.name}`" if task.benchmark == "own" else "`files`"
+                    raise TaskError(
+                        f"{path}, line 1: {fault}. Mend the file, or change {where} in params:finetune."
+                    ) from fault
+                progress.refuse(str(fault), file=file, place=place)
+                continue
+        progress.add(source, Record(row.fields, columns, number), file=file, place=place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, BertConfig, BertForMaskedLM, PreTrainedModel
 
 from bort_kedro.core.shapes import BertShape
 from bort_kedro.models.initialization import (
@@ -66,33 +66,57 @@ def build_masked_lm(config: BertConfig, *, seed: int, initialization: str = NEIG
     return freeze_token_types(model)
 
 
-def build_classifier(
-    encoder: PreTrainedModel, *, labels: list[str], seed: int, dropout: float
-) -> BertForSequenceClassification:
-    """A classifier over a pretrained encoder: dense(H), tanh on the first token, dropout, dense(classes).
+# What the families of encoders call their dropouts; those that a configuration has are set.
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "pooler_dropout",
+)
 
-    The encoder's weights are copied. One dropout fewer than the released head, which also drops units of
-    the first token before the dense layer; the last layer of the encoder already ends in a dropout.
+
+def build_classifier(encoder: PreTrainedModel, *, labels: list[str], seed: int, dropout: float) -> PreTrainedModel:
+    """A classifier over a pretrained encoder of any family, as transformers builds it for sequences.
+
+    For BERT, and so for Bort: dense(H), tanh on the first token, dropout, dense(C). One dropout fewer than the head
+    released with Bort, which also drops units of the first token before the dense layer; the last layer of the encoder
+    already ends in a dropout. The encoder's weights are copied.
+
+    Args:
+        encoder: With or without a masked-LM head.
+        labels: C names. A single one makes a head of one value: a regression, or the score of an option.
+        seed: Draws the weights of the head; the global generator is left as it was.
+        dropout: Of encoder and head.
     """
-    config = BertConfig.from_dict(
+    values = encoder.config.to_dict()
+    config = type(encoder.config).from_dict(
         {
-            **encoder.config.to_dict(),
+            **values,
+            **{name: dropout for name in DROPOUTS if name in values},
             "id2label": dict(enumerate(labels)),
             "label2id": {label: index for index, label in enumerate(labels)},
-            "hidden_dropout_prob": dropout,
-            "attention_probs_dropout_prob": dropout,
+            "problem_type": "regression" if len(labels) == 1 else "single_label_classification",
         }
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = BertForSequenceClassification(config)
-    model.bert.load_state_dict(encoder.bert.state_dict(), strict=False)
-    return freeze_token_types(model)
+        model = AutoModelForSequenceClassification.from_config(config)
+    model.base_model.load_state_dict(encoder.base_model.state_dict(), strict=False)
+    # Weights of a frozen teacher must move again.
+    model.requires_grad_(True)
+    types = getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)
+    if types is not None and types.num_embeddings == 1:
+        # One type for all tokens is no more than a bias that the encoder was pretrained with.
+        types.weight.requires_grad_(False)
+    return model
 
 
 def freeze_token_types(model: Model) -> Model:
     """Set the single token-type row to zero and keep it out of training (modified in place)."""
-    row = model.bert.embeddings.token_type_embeddings.weight
+    row = model.base_model.embeddings.token_type_embeddings.weight
     torch.nn.init.zeros_(row)
     row.requires_grad_(False)
     return model

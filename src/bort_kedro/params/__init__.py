@@ -7,7 +7,7 @@ from pydantic import model_validator
 from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams, OptimizationParams
 from bort_kedro.params.corpus import CorpusParams
 from bort_kedro.params.evaluate import EvaluateParams, SpeedParams
-from bort_kedro.params.finetune import BuiltinTasksParams, FinetuneParams, FinetuneTrainingParams
+from bort_kedro.params.finetune import BuiltinTasksParams, FinetuneParams, FinetuneTeacherParams, TrialParams
 from bort_kedro.params.pretrain_distill import (
     DistillationParams,
     LaunchParams,
@@ -23,7 +23,7 @@ __all__ = [
     "DistillationParams",
     "EvaluateParams",
     "FinetuneParams",
-    "FinetuneTrainingParams",
+    "FinetuneTeacherParams",
     "FrozenModel",
     "LatencyParams",
     "LaunchParams",
@@ -35,6 +35,7 @@ __all__ = [
     "SpeedParams",
     "StudentStartParams",
     "TeacherCacheParams",
+    "TrialParams",
 ]
 
 

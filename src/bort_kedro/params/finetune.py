@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
+from bort_kedro.core.tasks import TASKS
 from bort_kedro.params.base import FrozenModel
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+TRANSFORMATIONS = ("masked_lm", "swap_words", "delete_words", "crop_words", "shuffle_spans")
 
 
 class MaxExamplesParams(FrozenModel):
@@ -48,47 +52,149 @@ class BuiltinTasksParams(FrozenModel):
         return self
 
 
-class FinetuneTrainingParams(FrozenModel):
-    """How one task is learned: a grid of learning rates and seeds, the best on dev kept."""
+class TrialParams(FrozenModel):
+    """How one task is learned: Theta, every combination of the lists, and what all its trials share."""
 
+    learning_rates: tuple[Positive, ...] = Field(min_length=1, description="Peak learning rates.")
+    weight_decays: tuple[NotNegative, ...] = Field(min_length=1, description="AdamW's, on matrices only.")
+    warmup_shares: tuple[Share, ...] = Field(min_length=1, description="Shares of the steps that raise the rate.")
+    batch_tokens: tuple[Annotated[int, Field(ge=8)], ...] = Field(min_length=1, description="Padded tokens of a batch.")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="Of the head, the order of batches and dropout.")
+    max_sets: int | None = Field(gt=0, description="Draw so many of the combinations; null takes all.")
     max_tokens: int = Field(ge=8, description="Longest input, special tokens included; longer ones are cut.")
-    batch_tokens: int = Field(ge=8, description="Padded tokens of a batch.")
-    num_epochs: float = Field(gt=0, description="Passes over the training examples.")
-    learning_rates: tuple[float, ...] = Field(min_length=1, description="Peak learning rates to try, each above 0.")
-    seeds: tuple[Seed, ...] = Field(min_length=1, description="Seeds to try: head, order of batches, dropout.")
-    warmup_share: float = Field(ge=0, le=1, description="Share of the steps that raise the learning rate.")
-    weight_decay: float = Field(ge=0, description="AdamW weight decay, on matrices only.")
+    num_epochs: float = Field(gt=0, description="Passes over the training examples, at most.")
+    looks_per_epoch: int = Field(gt=0, description="How often dev is scored; the best weights there are kept.")
+    patience: int | None = Field(gt=0, description="Looks without gain that end a trial early; null never does.")
+    class_weights: Literal["none", "balanced"] = Field(description="Whether rare classes count more in the loss.")
     adam_beta2: float = Field(gt=0, lt=1, description="AdamW decay of the squared gradients.")
     adam_epsilon: float = Field(gt=0, description="AdamW epsilon.")
     max_gradient_norm: float = Field(gt=0, description="Gradients are scaled down to this norm.")
-    dropout: float = Field(ge=0, lt=1, description="Dropout of encoder and head while fine-tuning.")
+    dropout: float = Field(ge=0, lt=1, description="Of encoder and head while fine-tuning.")
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="Precision of accelerate's autocast.")
     checkpoint_every_steps: int = Field(gt=0, description="Steps between two saved training states.")
     num_threads: int = Field(gt=0, description="CPU threads; part of the result, since sums depend on it.")
 
+    def theta(self) -> dict[str, Any]:
+        """The part that Theta is made of."""
+        return {name: getattr(self, name) for name in THETA}
+
+    def shared(self) -> dict[str, Any]:
+        """The part that all trials share."""
+        return {name: value for name, value in self.model_dump().items() if name not in THETA}
+
+
+THETA = ("learning_rates", "weight_decays", "warmup_shares", "batch_tokens", "seeds", "max_sets")
+
+
+class FinetuneTeacherParams(FrozenModel):
+    """The larger encoder that labels new points."""
+
+    pretrained: str | None = Field(
+        description="Hub id or folder of a masked-LM encoder; null is `teacher_encoder` of the pretraining."
+    )
+    training: TrialParams = Field(description="How it is fine-tuned on each task, plainly.")
+
+
+class TransformationParams(FrozenModel):
+    """tau: how a text becomes a similar one."""
+
+    weights: dict[Literal[TRANSFORMATIONS], NotNegative] = Field(  # type: ignore[valid-type]
+        description="How often each is drawn, in proportion."
+    )
+    changed_share: float = Field(gt=0, lt=1, description="Share of the words that change.")
+    temperature: float = Field(gt=0, description="Of the masked-LM head's distribution.")
+    top_k: int = Field(gt=0, description="Likeliest tokens that a replacement is drawn from.")
+    batch_tokens: int = Field(ge=8, description="Padded tokens of a batch of the masked-LM encoder.")
+    max_tokens: int = Field(ge=8, description="Of a text that it sees; words further on stay.")
+
     @model_validator(mode="after")
-    def _rates_are_positive(self) -> FinetuneTrainingParams:
-        low = [rate for rate in self.learning_rates if rate <= 0]
-        if low:
-            raise ValueError(f"learning_rates holds {low}; each must be above 0")
+    def _something_is_drawn(self) -> TransformationParams:
+        if not any(self.weights.values()):
+            raise ValueError(f"weights are {self.weights}; one at least must be above 0")
         return self
+
+
+class AgoraParams(FrozenModel):
+    """Agora: learn from a teacher where the student errs."""
+
+    seed: int = Field(ge=0, description="Of the points.")
+    max_replays: int = Field(ge=0, description="Rounds that may be repeated with other points, in all.")
+    points_per_mistake: int = Field(gt=0, description="New points made of each mistake on dev.")
+    max_points_share: float = Field(gt=0, description="Points of a round, at most, as a share of the train split.")
+    max_overlap: float = Field(
+        gt=0, le=1, description="Points that share this much of their word n-grams with one of dev or test are copies."
+    )
+    ngram_words: int = Field(gt=0, description="Words of an n-gram of that check.")
+    teacher_labels: Literal["hard", "soft"] = Field(description="The likeliest label, as published, or all beliefs.")
+    distillation_share: float = Field(
+        ge=0, le=1, description="Of the rival `distilled`: weight of the teacher's beliefs beside the labels."
+    )
+    transformation: TransformationParams
+
+
+class OwnTaskParams(FrozenModel):
+    """A task of the user's own: files and what their columns mean."""
+
+    files: dict[Literal["train", "dev", "test"], str] = Field(
+        description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, seen from the project's folder."
+    )
+    columns: dict[Literal["text", "text_pair", "label", "options"], str | tuple[str, ...]] = Field(
+        description="Their names in the files; options is a list, of multiple choice."
+    )
+    form: Literal["classification", "regression", "multiple_choice"] = Field(
+        "classification", description="What is predicted."
+    )
+    labels: tuple[str, ...] = Field((), description="Allowed labels, in order; left out, those found in train.")
+    metrics: tuple[str, ...] = Field((), description="Names of core.task_metrics; the first chooses on dev.")
+    truncation: Literal["longest_first", "text", "text_pair"] = Field(
+        "longest_first", description="Which text of a pair loses tokens first."
+    )
 
 
 class FinetuneParams(FrozenModel):
     """Everything under `finetune`."""
 
-    tasks: tuple[str, ...] = Field(
-        min_length=1, description="Built-in tasks, or names whose `<task>.examples` is in your catalog."
+    tasks: tuple[str, ...] = Field(min_length=1, description="Names of the table of tasks, or of `own_tasks`.")
+    own_tasks: dict[str, OwnTaskParams] = Field(description="Your own tasks, by name.")
+    read_from: Literal["files", "hub"] = Field(description="Where GLUE, SuperGLUE and RACE are read.")
+    files: dict[str, dict[str, str]] = Field(
+        description="For a task, other files than its official ones: train, dev, test, seen from the task's folder."
     )
+    skip_bad_rows: bool = Field(description="Leave malformed rows out and count them, instead of stopping.")
+    split_seed: int = Field(ge=0, description="Halves the official dev where the official test has no labels.")
     builtin_tasks: BuiltinTasksParams = Field(description="How the built-in tasks are made.")
-    training: FinetuneTrainingParams = Field(description="How each task is learned.")
+    method: Literal["agora", "plain"] = Field(description="How the student is fine-tuned.")
+    rivals: tuple[Literal["plain", "distilled", "random_augmentation"], ...] = Field(
+        description="Trained beside Agora with as many steps, to compare."
+    )
+    weak_teacher: Literal["stop", "plain"] = Field(
+        description="Where a teacher is not over its bar: stop the run, or fine-tune that task plainly."
+    )
+    training: TrialParams = Field(description="How the student learns each task.")
+    teacher: FinetuneTeacherParams
+    agora: AgoraParams
 
     @model_validator(mode="after")
-    def _names_are_usable(self) -> FinetuneParams:
+    def _tasks_are_known(self) -> FinetuneParams:
         faulty = [name for name in self.tasks if not name.isidentifier() or self.tasks.count(name) > 1]
         if faulty:
             raise ValueError(
                 f"tasks holds {faulty}; each name must stand once and be letters, digits and underscores, "
-                f"since it becomes part of dataset names. Built-in: {', '.join(BUILTIN_TASKS)}"
+                "since it becomes part of dataset names"
             )
+        unknown = [name for name in self.tasks if name not in TASKS and name not in self.own_tasks]
+        if unknown:
+            raise ValueError(
+                f"tasks holds {unknown}, which are neither in the table of tasks ({', '.join(TASKS)}) nor in own_tasks "
+                f"({', '.join(self.own_tasks) or 'none'})"
+            )
+        taken = [name for name in self.own_tasks if name in TASKS]
+        if taken:
+            raise ValueError(f"own_tasks holds {taken}, which the table of tasks has already; choose other names")
+        for name in self.tasks:
+            needed = TASKS[name].scored_with if name in TASKS else ()
+            if needed and not set(needed) & set(self.tasks):
+                raise ValueError(
+                    f"tasks holds {name}, which is scored with the model of {' or '.join(needed)}; add it to tasks"
+                )
         return self

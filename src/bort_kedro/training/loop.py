@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bort_kedro.core.divergence import DivergenceWatch
 from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
+from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer, set_step
 from bort_kedro.training.precision import resolve_precision
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
@@ -40,10 +41,12 @@ class TrainingResult:
         history: One row per logged step: ``step``, the loss parts, ``learning_rate``, ``gradient_norm``, and with a
             meter ``tokens_per_second``, ``model_flop_utilization``, ``device_hours`` and their forecast.
         seconds: Wall time of all steps, those before a resume included.
+        num_steps: Steps that were done: all, those up to ``stop_at``, or fewer where early stopping ended it.
     """
 
     history: list[Row]
     seconds: float
+    num_steps: int
 
 
 class StateBeyondStopError(CheckpointError):
@@ -90,6 +93,7 @@ def train(
     meter_for: Callable[[str, int], ThroughputMeter] | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
     compiles: bool = False,
+    early_stopping: EarlyStopping | None = None,
 ) -> TrainingResult:
     """Train a model in place, resuming from the newest whole state that ``states`` holds.
 
@@ -116,6 +120,8 @@ def train(
         meter_for: Given device type and number of processes, a meter of speed; None leaves speed out.
         on_row: Told each row of the history when it is made; it must not change it.
         compiles: Whether model and loss go through torch.compile.
+        early_stopping: Looks at the model on its way; the model is then left with the weights it found best, which
+            are those that a finished training keeps. None keeps the last.
 
     Raises:
         TrainingError: If the loss or the gradient is not finite, or the loss climbs (`core.divergence`); the last
@@ -140,16 +146,18 @@ def train(
             f"{description}: the newest saved state is at step {saved.step}, beyond step {stop} asked for, and "
             "trainings go forward only. Remove the folder of its states to train anew."
         )
-    if saved is not None and saved.step == stop:
+    if saved is not None and (saved.step == stop or saved.record.get("has_ended")):
         restore_weights(model, saved.tensors)
+        if early_stopping is not None:
+            early_stopping.go_on_from(saved)
         # Where training would have left it, so that scores do not depend on whether it was repeated.
         model.to(accelerator.device).eval()
-        return TrainingResult(saved.record["history"], saved.record["seconds"])
+        return TrainingResult(saved.record["history"], saved.record["seconds"], saved.step)
     # Generators of the caller are left as they were: dropout draws from a fork. Devices are named because
     # torch warns of several otherwise.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(settings.seed + PROCESS_SEED_STRIDE * accelerator.process_index)
-        run = _Run(accelerator, model, loss, batch_at, settings, description, compiles)
+        run = _Run(accelerator, model, loss, batch_at, settings, description, compiles, early_stopping)
         meter = meter_for(accelerator.device.type, accelerator.num_processes) if meter_for else None
         return run.until(stop, saved, states, meter, on_row)
 
@@ -166,9 +174,10 @@ class _Run:
         settings: OptimizationSettings,
         description: str,
         compiles: bool,
+        early_stopping: EarlyStopping | None,
     ) -> None:
         self.accelerator, self.settings, self.description = accelerator, settings, description
-        self.batch_at = batch_at
+        self.batch_at, self.early_stopping = batch_at, early_stopping
         whole = ModelWithLoss(model, loss)
         if compiles:
             whole.compile()
@@ -192,6 +201,7 @@ class _Run:
         on_row: Callable[[Row], None],
     ) -> TrainingResult:
         start = self._go_on_from(saved) if saved else 0
+        done, has_ended = start, False
         self.objective.train()
         settings, pending = self.settings, []
         log_every = max(1, settings.num_steps // HISTORY_ROWS)
@@ -213,13 +223,22 @@ class _Run:
                 self.history.append(row | self._speed(meter, done))
                 self._show(self.history[-1])
                 on_row(self.history[-1])
+            has_ended = done == settings.num_steps
+            if self.early_stopping is not None and self.early_stopping.is_due(done, settings.num_steps):
+                has_ended |= self.early_stopping.look(self.model, done)
+            if has_ended:
+                if pending:
+                    self._settle(pending)
+                break
             if states is not None and is_saved:
                 self._save(states, done, self._seconds(), is_whole=True)
         self.model.eval()
-        result = TrainingResult(self.history, self._seconds())
+        result = TrainingResult(self.history, self._seconds(), done)
+        if has_ended and self.early_stopping is not None:
+            self.early_stopping.put_best(self.model)
         if states is not None:
             # What is finished never goes on, so its weights are enough.
-            self._save(states, stop, result.seconds, is_whole=stop < settings.num_steps)
+            self._save(states, done, result.seconds, is_whole=not has_ended)
         return result
 
     def _go_on_from(self, saved: SavedState) -> int:
@@ -227,6 +246,8 @@ class _Run:
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
         self.watch = DivergenceWatch(**saved.record.get("watch", {}))
         self.num_skipped = saved.record.get("num_skipped", 0)
+        if self.early_stopping is not None:
+            self.early_stopping.go_on_from(saved)
         if "stream" in saved.record:
             self.batch_at.restore(saved.record["stream"])  # type: ignore[attr-defined]
         return saved.step
@@ -239,7 +260,12 @@ class _Run:
             "seconds": seconds,
             "watch": asdict(self.watch),
             "num_skipped": self.num_skipped,
+            "has_ended": not is_whole,
         }
+        if self.early_stopping is not None:
+            record["early_stopping"] = self.early_stopping.record()
+            if is_whole:
+                tensors |= self.early_stopping.tensors()
         if is_whole and hasattr(self.batch_at, "state"):
             record["stream"] = self.batch_at.state(step)
         if self.accelerator.is_main_process:

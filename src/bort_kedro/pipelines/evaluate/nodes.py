@@ -2,57 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from bort_kedro.core.speed import speed_rows
+from bort_kedro.core.tasks import Task
 from bort_kedro.errors import TaskError
-from bort_kedro.params import SpeedParams
+from bort_kedro.params import FinetuneParams, SpeedParams
+from bort_kedro.pipelines.finetune.nodes import task_of
 
-PREDICTION_COLUMNS = ("split", "label", "prediction")
+PREDICTION_COLUMNS = ("split", "part", "group", "option", "label", "prediction")
+SCORED_SPLITS = ("test", "dev")
 
 
-def score_task(predictions: pd.DataFrame) -> dict[str, Any]:
-    """Score the test split, which fine-tuning never saw, and the dev split beside it."""
-    from bort_kedro.core.scores import score_labels
+def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
+    """The node function that scores one task."""
 
+    def score_task(
+        predictions: pd.DataFrame,
+        finetuning_report: dict[str, Any],
+        finetune: FinetuneParams,
+        rival_predictions: pd.DataFrame | None = None,
+    ) -> dict[str, Any]:
+        """Score the test split, which fine-tuning never saw, and the dev split beside it; hold rivals against it."""
+        from bort_kedro.core.scores import lead, score_answers
+
+        task = task_of(name, finetune)
+        splits = [split for split in SCORED_SPLITS if split == "test" or not task.is_diagnostic]
+        tables = {split: _split_of(predictions, split) for split in splits if _has(predictions, split, task)}
+        metrics: dict[str, Any] = {"metric": task.metrics[0], "method": finetuning_report["method"]}
+        for split, table in tables.items():
+            metrics[split] = _flat(score_answers(task, table, table["prediction"].tolist()))
+        metrics["parts"] = {
+            part: _flat(score_answers(task, rows, rows["prediction"].tolist()))
+            for part, rows in (tables["test"].groupby("part") if "test" in tables else ())
+            if part
+        }
+        metrics["rivals"] = {}
+        for method, rows in () if rival_predictions is None else rival_predictions.groupby("method", sort=False):
+            rival, own = rows[rows["split"] == "test"].reset_index(drop=True), tables["test"]
+            ahead = lead(task, own, own["prediction"].tolist(), rival["prediction"].tolist())
+            metrics["rivals"][method] = {
+                "score": score_answers(task, rival, rival["prediction"].tolist()).score.value,
+                "lead": ahead.value,
+                "lead_standard_error": ahead.standard_error,
+            }
+        return metrics
+
+    return score_task
+
+
+def _has(predictions: pd.DataFrame, split: str, task: Task) -> bool:
+    """Whether a split is there; a diagnostic may have none with labels.
+
+    Raises:
+        TaskError: If columns are missing, or a split that every other task has.
+    """
     missing = [column for column in PREDICTION_COLUMNS if column not in predictions.columns]
     if missing:
         raise TaskError(
             f"The predictions have columns {list(predictions.columns)} and lack {', '.join(missing)}. "
             f"Expected {', '.join(PREDICTION_COLUMNS)}; `kedro run --pipelines finetune` writes them."
         )
-    scores = {}
-    for split in ("test", "dev"):
-        rows = predictions[predictions["split"] == split]
-        if rows.empty:
-            raise TaskError(
-                f"The predictions hold no example of split `{split}`, only of "
-                f"{sorted(predictions['split'].unique())}. Give the task's examples a `{split}` split."
-            )
-        score = score_labels(rows["label"].tolist(), rows["prediction"].tolist())
-        scores[split] = vars(score) | {"beats_majority": score.beats_majority}
-    return scores["test"] | {"dev": scores["dev"]}
+    is_there = bool((predictions["split"] == split).any())
+    if not is_there and not task.is_diagnostic:
+        raise TaskError(
+            f"The predictions hold no example of split `{split}`, only of "
+            f"{sorted(predictions['split'].unique())}. Give the task's examples a `{split}` split."
+        )
+    return is_there
+
+
+def _split_of(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    return predictions[predictions["split"] == split].reset_index(drop=True)
+
+
+def _flat(score: Any) -> dict[str, Any]:
+    """A `core.scores.TaskScore` as one level of JSON."""
+    return {
+        "score": score.score.value,
+        "standard_error": score.score.standard_error,
+        "majority_score": score.majority_score,
+        "advantage": score.advantage.value,
+        "advantage_standard_error": score.advantage.standard_error,
+        "beats_majority": score.advantage.is_above_noise,
+        "num_examples": score.num_examples,
+        **{f"metric_{name}": value for name, value in score.metrics.items()},
+    }
 
 
 def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
-    """One row a task, from ``<task>.metrics`` and ``<task>.finetuning_report``."""
+    """One row a task with labels on its test split, from ``<task>.metrics`` and ``<task>.finetuning_report``."""
     tasks = [name.removesuffix(".metrics") for name in of_tasks if name.endswith(".metrics")]
     rows = []
     for task in tasks:
         metrics, cost = of_tasks[f"{task}.metrics"], of_tasks[f"{task}.finetuning_report"]
+        if "test" not in metrics:
+            continue
+        dev = metrics.get("dev", {})
         rows.append(
             {
                 "task": task,
+                "method": metrics["method"],
+                "metric": metrics["metric"],
                 "num_labels": len(cost["labels"]),
-                **{name: value for name, value in metrics.items() if name != "dev"},
-                "dev_accuracy": metrics["dev"]["accuracy"],
-                "dev_standard_error": metrics["dev"]["standard_error"],
-                "num_dev_examples": metrics["dev"]["num_examples"],
-                "num_trials": len(cost["trials"]),
+                **{name: value for name, value in metrics["test"].items() if not name.startswith("metric_")},
+                "dev_score": dev.get("score"),
+                "dev_standard_error": dev.get("standard_error"),
+                "num_trials": cost["num_trials"],
                 "seconds": cost["seconds"],
                 "truncated_share": cost["truncated_share"],
+                **{
+                    f"{method}_{name}": rival[name]
+                    for method, rival in metrics["rivals"].items()
+                    for name in ("score", "lead", "lead_standard_error")
+                },
             }
         )
     return pd.DataFrame(rows)

@@ -8,22 +8,23 @@ from kedro.pipeline import Node, Pipeline
 from bort_kedro.pipelines.evaluate.nodes import (
     measure_speed,
     plot_speed,
-    score_task,
+    scorer_of,
     summarise_tasks,
     write_report,
 )
+from bort_kedro.pipelines.finetune.pipeline import FINETUNE, scoring_task
 
 
-def create_pipeline(tasks: Sequence[str]) -> Pipeline:
+def create_pipeline(tasks: Sequence[str], *, has_rivals: bool = True) -> Pipeline:
     """From predictions and the selected shape to scores, speed and the report.
 
     Args:
         tasks: Names of the fine-tuned tasks; each scores in a namespace of its own.
+        has_rivals: Whether other methods were trained beside Agora.
     """
-    per_task = Pipeline([Node(score_task, "predictions", "metrics", name="score_task_node")])
     return Pipeline(
         [
-            *(Pipeline(per_task, namespace=task) for task in tasks),
+            *(_task_pipeline(task, has_rivals=has_rivals and not scoring_task(task, tasks)) for task in tasks),
             _summary_node(tasks),
             Node(
                 measure_speed,
@@ -48,6 +49,12 @@ def create_pipeline(tasks: Sequence[str]) -> Pipeline:
         ],
         tags="evaluate",
     )
+
+
+def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
+    inputs = ["predictions", "finetuning_report", FINETUNE, *(["rival_predictions"] if has_rivals else [])]
+    node = Node(scorer_of(task), inputs, "metrics", name="score_task_node")
+    return Pipeline([node], namespace=task, parameters={FINETUNE})
 
 
 def _summary_node(tasks: Sequence[str]) -> Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -9,42 +10,220 @@ import pandas as pd
 
 from bort_kedro.core.builtin_tasks import Document, TaskExample, TaskSettings
 from bort_kedro.core.builtin_tasks import build_examples as build
-from bort_kedro.params import BuiltinTasksParams, FinetuneTrainingParams
+from bort_kedro.core.task_splits import divide_splits
+from bort_kedro.core.tasks import Task, find_task, own_task
+from bort_kedro.params import BuiltinTasksParams, FinetuneParams, FinetuneTeacherParams, TrialParams
+from bort_kedro.params.finetune import AgoraParams
+from bort_kedro.progress import TrialEnded, tell_trial
+
+LOGGER = logging.getLogger(__name__)
+Examples = tuple[pd.DataFrame, dict[str, Any]]
+Finetuned = tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
+# What there is of rivals where Agora did not run.
+NO_HISTORY = pd.DataFrame({"method": [], "round": [], "setting": [], "step": []})
+NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "prediction": []}, dtype=object)
 
 
-def builder_of(task: str) -> Callable[[pd.DataFrame, BuiltinTasksParams], pd.DataFrame]:
+def task_of(name: str, finetune: FinetuneParams) -> Task:
+    """The row of the table of tasks, or of the user's own."""
+    own = finetune.own_tasks.get(name)
+    return own_task(name, **own.model_dump()) if own else find_task(name)
+
+
+def builder_of(name: str) -> Callable[[pd.DataFrame, BuiltinTasksParams], Examples]:
     """The node function that builds the examples of one built-in task."""
 
-    def build_examples(corpus_documents: pd.DataFrame, builtin_tasks: BuiltinTasksParams) -> pd.DataFrame:
+    def build_examples(corpus_documents: pd.DataFrame, builtin_tasks: BuiltinTasksParams) -> Examples:
         """Label sentences of documents that no training of the encoder has seen."""
         kept = corpus_documents[corpus_documents["split"] == "tasks"]
         documents = [Document(*row) for row in zip(kept.document_id, kept.source, kept.text, strict=True)]
-        examples = build(task, documents, TaskSettings(**builtin_tasks.model_dump()))
-        return pd.DataFrame(examples, columns=list(TaskExample.__dataclass_fields__))
+        built = build(name, documents, TaskSettings(**builtin_tasks.model_dump()))
+        examples = pd.DataFrame(built, columns=list(TaskExample.__dataclass_fields__))
+        examples = examples.assign(part="", group=[str(row) for row in range(len(examples))], option=None)
+        return divide_splits(examples, form=find_task(name).form, seed=builtin_tasks.seed, task=name)
 
     return build_examples
 
 
-def finetuner_of(
-    task: str,
-) -> Callable[[pd.DataFrame, Any, Any, FinetuneTrainingParams], tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
-    """The node function that fine-tunes the student on one task."""
+def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
+    """The node function that reads the examples of one task."""
 
-    def finetune_task(
-        examples: pd.DataFrame, student_encoder: Any, training_states: Any, training: FinetuneTrainingParams
-    ) -> tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-        """Train a classifier for each setting of the grid and predict with the best on dev."""
-        from bort_kedro.models.pretrained import Pretrained
-        from bort_kedro.training.classification import FinetuningSettings, finetune
+    def read_examples(task_files: Any, finetune: FinetuneParams) -> Examples:
+        """Read the official files, or the hub's, and keep a labelled split that no method sees."""
+        task = task_of(name, finetune)
+        reading = read_task(task, task_files, finetune)
+        examples, report = divide_splits(reading.examples, form=task.form, seed=finetune.split_seed, task=name)
+        return examples, report | {
+            "files": {split: str(path) for split, path in reading.files.items()},
+            "num_rows_read": reading.num_rows,
+            "num_rows_skipped": reading.num_skipped,
+            "first_faults": reading.first_faults,
+        }
 
-        result = finetune(
-            student_encoder,
-            examples,
-            FinetuningSettings(**training.model_dump()),
-            states=training_states,
-            task=task,
-        )
-        model = Pretrained(result.model, student_encoder.tokenizer)
-        return model, pd.DataFrame(result.history), result.predictions, result.report
+    return read_examples
 
-    return finetune_task
+
+def read_task(task: Task, task_files: Any, finetune: FinetuneParams) -> Any:
+    """The rows of a task as they are in its files or on the hub."""
+    if finetune.read_from == "hub" and task.hub[0]:
+        from bort_kedro.datasets.task_hub import read_from_hub
+
+        return read_from_hub(task, skip_bad_rows=finetune.skip_bad_rows)
+    return task_files.read(task, files=finetune.files.get(task.name), skip_bad_rows=finetune.skip_bad_rows)
+
+
+def open_finetuning_teacher(teacher: FinetuneTeacherParams) -> Any:
+    """Open the larger encoder that is fine-tuned to label new points."""
+    from bort_kedro.models.teachers import open_teacher
+
+    return open_teacher(str(teacher.pretrained), sequence_length=teacher.training.max_tokens)
+
+
+def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Any, Any, FinetuneParams], Finetuned]:
+    """The node function that fine-tunes the teacher on one task."""
+
+    def fine_tune_teacher(
+        examples: pd.DataFrame, encoder: Any, training_states: Any, finetune: FinetuneParams
+    ) -> Finetuned:
+        """Fine-tune the larger encoder plainly and hold it against its bar."""
+        from bort_kedro.training import finetuning
+        from bort_kedro.training.threads import cpu_threads
+
+        params = finetune.teacher.training
+        with cpu_threads(params.num_threads):
+            task = _student_task(name, examples, encoder, training_states, finetune, params)
+            finetuned, check = finetuning.fine_tune_teacher(task)
+        if finetune.weak_teacher == "stop":
+            finetuning.require_strong_teacher(check, name)
+        elif not check["is_over"]:
+            LOGGER.warning(
+                "Task `%s`: %s It is fine-tuned plainly, without Agora (params:finetune.weak_teacher).",
+                name,
+                finetuning.weakness(check),
+            )
+        history = pd.DataFrame(finetuned.history)
+        return finetuned.model, history, finetuned.predictions, finetuned.report | {"check": check}
+
+    return fine_tune_teacher
+
+
+def student_tuner_of(name: str) -> Callable[..., Finetuned]:
+    """The node function that fine-tunes the student on one task, given a teacher or plainly."""
+
+    def fine_tune_student(
+        examples: pd.DataFrame,
+        student_encoder: Any,
+        training_states: Any,
+        finetune: FinetuneParams,
+        encoder: Any = None,
+        teacher_classifier: Any = None,
+        teacher_report: dict[str, Any] | None = None,
+    ) -> Finetuned:
+        """Fine-tune by Agora where there is a teacher over its bar, else each set of hyperparameters once."""
+        from bort_kedro.training import finetuning
+        from bort_kedro.training.threads import cpu_threads
+
+        params = finetune.training
+        with cpu_threads(params.num_threads):
+            task = _student_task(name, examples, student_encoder, training_states, finetune, params)
+            if teacher_report is not None and teacher_report["check"]["is_over"]:
+                settings = agora_settings(finetune.agora, task.data.task)
+                teacher = finetuning.TaskTeacher(
+                    teacher_classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens
+                )
+                result = finetuning.fine_tune_by_agora(task, teacher, settings)
+            else:
+                result = finetuning.train_plainly(task)
+            finetuned = finetuning.conclude(task, result)
+        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, finetuned.report
+
+    return fine_tune_student
+
+
+def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+    """The node function that fine-tunes the student by the other methods, as long as Agora did."""
+
+    def fine_tune_rivals(
+        examples: pd.DataFrame,
+        student_encoder: Any,
+        training_states: Any,
+        finetune: FinetuneParams,
+        encoder: Any,
+        teacher_classifier: Any,
+        finetuning_report: dict[str, Any],
+    ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
+        from bort_kedro.training import finetuning
+        from bort_kedro.training.threads import cpu_threads
+
+        if finetuning_report["method"] != "agora":
+            return NO_HISTORY, NO_PREDICTIONS, {}
+        histories, tables, report = [], [], {}
+        with cpu_threads(finetune.training.num_threads):
+            task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
+            settings = agora_settings(finetune.agora, task.data.task)
+            teacher = finetuning.TaskTeacher(
+                teacher_classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens
+            )
+            for result in finetuning.fine_tune_rivals(finetune.rivals, task, finetuning_report, teacher, settings):
+                finetuned = finetuning.conclude(task, result)
+                histories.append(pd.DataFrame(finetuned.history))
+                tables.append(finetuned.predictions.assign(method=result.method))
+                report[result.method] = finetuned.report
+        return pd.concat(histories, ignore_index=True), pd.concat(tables, ignore_index=True), report
+
+    return fine_tune_rivals
+
+
+def diagnostic_predictor_of(name: str) -> Callable[[pd.DataFrame, Any, FinetuneParams], Examples]:
+    """The node function that answers a diagnostic with the model of another task."""
+
+    def predict_diagnostic(examples: pd.DataFrame, model: Any, finetune: FinetuneParams) -> Examples:
+        """Score or answer what nothing may be trained on."""
+        from bort_kedro.training import finetuning
+        from bort_kedro.training.threads import cpu_threads
+
+        with cpu_threads(finetune.training.num_threads):
+            return finetuning.answer_diagnostic(
+                model, task_of(name, finetune), examples, max_tokens=finetune.training.max_tokens
+            )
+
+    return predict_diagnostic
+
+
+def agora_settings(agora: AgoraParams, task: Task) -> Any:
+    """The settings of the training side, from the parameters."""
+    from bort_kedro.core.tasks import Truncation
+    from bort_kedro.training.finetuning import AgoraSettings
+    from bort_kedro.training.points import PointSettings
+    from bort_kedro.training.transformation import TransformationSettings
+
+    values = agora.model_dump()
+    return AgoraSettings(
+        **{name: values[name] for name in ("seed", "max_replays", "distillation_share")},
+        points=PointSettings(**{name: values[name] for name in PointSettings.__dataclass_fields__}),
+        transformation=TransformationSettings(
+            **values["transformation"], protects_spans=task.truncation == Truncation.AROUND_SPANS
+        ),
+    )
+
+
+def _student_task(
+    name: str, examples: pd.DataFrame, encoder: Any, states: Any, finetune: FinetuneParams, params: TrialParams
+) -> Any:
+    """What any method of fine-tuning needs, with its trials told to whoever listens."""
+    from bort_kedro.training import finetuning
+    from bort_kedro.training.task_data import check_examples
+    from bort_kedro.training.trials import TrialSettings
+
+    def on_trial(method: str, number: int, place: int, trial: Any) -> None:
+        tell_trial(TrialEnded(name, method, number, place, trial.to_row(), trial.history, trial.looks))
+
+    return finetuning.student_task(
+        encoder,
+        check_examples(examples, task_of(name, finetune)),
+        finetuning.ThetaSettings(**params.theta()).build(finetune.split_seed),
+        TrialSettings(**params.shared()),
+        states,
+        on_trial,
+    )

@@ -5,40 +5,115 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
-from bort_kedro.pipelines.finetune.nodes import builder_of, finetuner_of
+from bort_kedro.core.tasks import TASKS
+from bort_kedro.pipelines.finetune.nodes import (
+    builder_of,
+    diagnostic_predictor_of,
+    open_finetuning_teacher,
+    reader_of,
+    rival_tuner_of,
+    student_tuner_of,
+    teacher_tuner_of,
+)
 
-SHARED_INPUTS = {"student_encoder", "training_states"}
-CORPUS = "corpus_documents"
+FINETUNE = "params:finetune"
 BUILTIN = "params:finetune.builtin_tasks"
-TRAINING = "params:finetune.training"
+OWN_TEACHER = "finetuning_teacher"
+LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
 
 
-def create_pipeline(tasks: Sequence[str]) -> Pipeline:
-    """From the student to a classifier and its predictions for each task.
+def create_pipeline(
+    tasks: Sequence[str], *, method: str = "agora", has_rivals: bool = True, has_own_teacher: bool = False
+) -> Pipeline:
+    """From the student to a model and its predictions for each task.
 
     Args:
-        tasks: Names of built-in tasks, whose examples are built here, or of tasks whose
-            ``<task>.examples`` is an entry of the catalog.
+        tasks: Names of the table of tasks, or of the user's own.
+        method: ``agora``, or ``plain`` without a teacher.
+        has_rivals: Whether other methods are trained beside Agora.
+        has_own_teacher: Whether the teacher is opened rather than that of the pretraining.
     """
-    return sum((_task_pipeline(task) for task in tasks), Pipeline([]))
+    teacher = OWN_TEACHER if has_own_teacher else "teacher_encoder"
+    stages = [_task_pipeline(task, tasks, method, has_rivals, teacher) for task in tasks]
+    if has_own_teacher and method == "agora":
+        opened = Node(open_finetuning_teacher, f"{FINETUNE}.teacher", OWN_TEACHER, name="open_finetuning_teacher_node")
+        stages.append(Pipeline([opened], tags="finetune"))
+    return sum(stages, Pipeline([]))
 
 
-def _task_pipeline(task: str) -> Pipeline:
-    is_builtin = task in BUILTIN_TASKS
-    nodes = [
-        Node(
-            finetuner_of(task),
-            ["examples", "student_encoder", "training_states", TRAINING],
-            ["finetuned_model", "history", "predictions", "finetuning_report"],
-            name="finetune_task_node",
+def scoring_task(task: str, tasks: Sequence[str]) -> str | None:
+    """The task whose model answers a diagnostic; None for a task that has a model of its own."""
+    able = TASKS[task].scored_with if task in TASKS else ()
+    return next((other for other in able if other in tasks), None)
+
+
+def _task_pipeline(task: str, tasks: Sequence[str], method: str, has_rivals: bool, teacher: str) -> Pipeline:
+    if task in BUILTIN_TASKS:
+        examples = Node(
+            builder_of(task),
+            ["corpus_documents", BUILTIN],
+            ["examples", "examples_report"],
+            name="build_examples_node",
         )
-    ]
-    if is_builtin:
-        nodes.insert(0, Node(builder_of(task), [CORPUS, BUILTIN], "examples", name="build_examples_node"))
+    else:
+        examples = Node(
+            reader_of(task), ["task_files", FINETUNE], ["examples", "examples_report"], name="read_examples_node"
+        )
+    model_of = scoring_task(task, tasks)
+    if model_of is not None:
+        nodes = [
+            Node(
+                diagnostic_predictor_of(task),
+                ["examples", f"{model_of}.finetuned_model", FINETUNE],
+                ["predictions", "finetuning_report"],
+                name="predict_diagnostic_node",
+            )
+        ]
+    elif method == "plain":
+        nodes = [_student_node(task)]
+    else:
+        nodes = _agora_nodes(task, teacher, has_rivals)
+    shared = {"corpus_documents", "task_files", "student_encoder", "training_states", teacher}
+    pipeline = Pipeline([examples, *nodes])
     return Pipeline(
-        nodes,
+        pipeline,
         namespace=task,
-        inputs=SHARED_INPUTS | ({CORPUS} if is_builtin else set()),
-        parameters={TRAINING} | ({BUILTIN} if is_builtin else set()),
+        inputs={name for name in pipeline.inputs() if name in shared or name == f"{model_of}.finetuned_model"},
+        parameters={name for name in pipeline.inputs() if name.startswith("params:")},
         tags="finetune",
     )
+
+
+def _student_node(task: str, teacher: Sequence[str] = ()) -> Node:
+    inputs = ["examples", "student_encoder", "training_states", FINETUNE, *teacher]
+    return Node(student_tuner_of(task), inputs, LEARNT, name="fine_tune_student_node")
+
+
+def _agora_nodes(task: str, teacher: str, has_rivals: bool) -> list[Node]:
+    nodes = [
+        Node(
+            teacher_tuner_of(task),
+            ["examples", teacher, "training_states", FINETUNE],
+            ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"],
+            name="fine_tune_teacher_node",
+        ),
+        _student_node(task, [teacher, "teacher_classifier", "teacher_report"]),
+    ]
+    if has_rivals:
+        nodes.append(
+            Node(
+                rival_tuner_of(task),
+                [
+                    "examples",
+                    "student_encoder",
+                    "training_states",
+                    FINETUNE,
+                    teacher,
+                    "teacher_classifier",
+                    "finetuning_report",
+                ],
+                ["rivals_history", "rival_predictions", "rivals_report"],
+                name="fine_tune_rivals_node",
+            )
+        )
+    return nodes

@@ -1,0 +1,117 @@
+"""Raw records of files and of the hub, and the rows of examples that they become."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bort_kedro.errors import TaskError
+
+
+class RowFault(TaskError):
+    """What is wrong with a record; a reader completes it with file and line."""
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """One row of the table of examples, but for its split.
+
+    Args:
+        group: The question, where several rows belong to one; else the row itself.
+        text: First text.
+        text_pair: Second text, None for single ones.
+        option: The option's own text, None where there are none.
+        label: None where it is unknown.
+        index: The official index of the row, or of its question, as submissions give it.
+    """
+
+    group: str
+    text: str
+    text_pair: str | None
+    option: str | None
+    label: str | None
+    index: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A raw record.
+
+    Args:
+        fields: As read.
+        columns: The name in ``fields`` of each role that the task's columns have; `options` has several.
+        number: Of the record in its file, from 0: its index where the file has none.
+    """
+
+    fields: Mapping[str, Any]
+    columns: Mapping[str, tuple[str, ...]]
+    number: int
+
+    def get(self, role: str) -> Any:
+        """The field of a role, None if the file has no such column."""
+        return self.fields[self.columns[role][0]] if role in self.columns else None
+
+    @property
+    def index(self) -> str:
+        """The official index, or the record's number."""
+        names = self.columns.get("index")
+        value = self.fields.get(names[0]) if names else None
+        return str(self.number if value is None else value)
+
+
+def row_fault(column: str, value: object, expected: str) -> RowFault:
+    """A fault of one field, its value cut to 80 characters."""
+    return RowFault(f"column `{column}`: {repr(value)[:80]}, expected {expected}")
+
+
+def text_field(fields: Any, name: str) -> str:
+    """A text of a JSON object.
+
+    Raises:
+        RowFault: If it is not there, or no text.
+    """
+    return str(_field(fields, name, str, "a text"))
+
+
+def number_field(fields: Any, name: str) -> int:
+    """A whole number of a JSON object.
+
+    Raises:
+        RowFault: If it is not there, or no whole number.
+    """
+    number = _field(fields, name, int, "a whole number")
+    # True and False are whole numbers to Python.
+    if isinstance(number, bool):
+        raise row_fault(name, number, "a whole number")
+    return int(number)
+
+
+def list_field(fields: Any, name: str) -> list[Any]:
+    """A list of a JSON object.
+
+    Raises:
+        RowFault: If it is not there, or no list.
+    """
+    return list(_field(fields, name, list, "a list"))
+
+
+def object_field(fields: Any, name: str) -> Mapping[str, Any]:
+    """An object within a JSON object.
+
+    Raises:
+        RowFault: If it is not there, or no object.
+    """
+    return dict(_field(fields, name, Mapping, "an object"))
+
+
+def _field(fields: Any, name: str, kind: type, expected: str) -> Any:
+    if not isinstance(fields, Mapping) or not isinstance(fields.get(name), kind):
+        raise row_fault(name, fields.get(name) if isinstance(fields, Mapping) else fields, expected)
+    return fields[name]
+
+
+def label_text(value: Any) -> Any:
+    """Labels of JSON and YAML may be true, false or numbers; they become the text that JSON has."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value

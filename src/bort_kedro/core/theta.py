@@ -1,0 +1,56 @@
+"""Theta: the sets of hyperparameters that a fine-tuning tries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class HyperparameterSet:
+    """One member of Theta, what the code released with Bort varies.
+
+    Args:
+        learning_rate: Peak.
+        weight_decay: AdamW's, on matrices.
+        warmup_share: Share of the steps that raise the learning rate.
+        batch_tokens: Padded tokens of a batch; the released code counts examples instead.
+        seed: Draws the head, the order of batches and dropout.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    warmup_share: float
+    batch_tokens: int
+    seed: int
+
+    def to_row(self) -> dict[str, Any]:
+        """For tables and tracked runs."""
+        return asdict(self)
+
+
+def build_theta(
+    *,
+    learning_rates: Sequence[float],
+    weight_decays: Sequence[float],
+    warmup_shares: Sequence[float],
+    batch_tokens: Sequence[int],
+    seeds: Sequence[int],
+    max_sets: int | None,
+    draw_seed: int,
+) -> tuple[HyperparameterSet, ...]:
+    """Every combination, learning rates slowest; or so many of them drawn without repetition, in the same order."""
+    every = [
+        HyperparameterSet(*values)
+        for values in product(learning_rates, weight_decays, warmup_shares, batch_tokens, seeds)
+    ]
+    if max_sets is None or max_sets >= len(every):
+        return tuple(every)
+    drawn = np.random.default_rng(draw_seed).choice(len(every), max_sets, replace=False)
+    return tuple(every[index] for index in sorted(drawn))

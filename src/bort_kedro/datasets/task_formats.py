@@ -1,0 +1,186 @@
+"""Strict readers of the formats that tasks come in: each row with its place, or with what is wrong with it.
+
+A reader never guesses: a row of another length than its header is a fault, not shifted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.errors import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+MEND = "Mend the file, or name another under `files` of this task in params:finetune."
+
+# What stands for a byte that is not UTF-8 while a file is taken apart.
+_STRAY_BYTE = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One row of a file.
+
+    Args:
+        path: The file.
+        line: Its number, from 1; the first line of a row that spans several.
+        fields: By column name; a field of JSON may be of any type. Empty if there is a fault.
+        fault: What is wrong with the row, or "".
+        is_short: True if the fault is that it has too few fields.
+    """
+
+    path: Path
+    line: int
+    fields: dict[str, Any] = field(default_factory=dict)
+    fault: str = ""
+    is_short: bool = False
+
+
+def read_rows(path: Path, header: Sequence[str] = ()) -> Iterator[FileRow]:
+    """The rows of a file by its suffix, or those of a folder of JSON texts as RACE has.
+
+    ``.tsv`` and ``.txt`` have no quoting, so a quotation mark is an ordinary character; ``.csv`` is quoted with
+    ``"``; ``.jsonl`` has one object a line. A byte-order mark, Windows line ends and empty lines at the end are
+    fine.
+
+    Args:
+        path: An existing file or folder.
+        header: Column names of a TSV or CSV file without a header row.
+
+    Raises:
+        TaskError: If the file as a whole cannot be read.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix not in _READERS:
+        raise TaskError(f"{path}: the suffix is `{path.suffix}`, allowed: {', '.join(_READERS)}. {MEND}")
+    return _READERS[path.suffix](path, header)
+
+
+def is_table(path: Path) -> bool:
+    """True for formats whose rows all have the columns of one header."""
+    return path.suffix in (".tsv", ".txt", ".csv") and not path.is_dir()
+
+
+def _decoded(path: Path) -> str:
+    """Text of a UTF-8 file without its byte-order mark; line ends as they are, stray bytes as half characters."""
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    except OSError as fault:
+        raise TaskError(f"{path} cannot be read: {fault}. {MEND}") from fault
+
+
+def _stray_byte(text: str) -> str:
+    """What is wrong with a text that is not UTF-8, or ""."""
+    found = _STRAY_BYTE.search(text)
+    return f"not UTF-8, byte {ord(found.group()) - 0xDC00:#04x}" if found else ""
+
+
+def _read_tsv(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
+    """No quoting (what `csv.QUOTE_NONE` means), so a row is a line and a tab always parts two fields."""
+    lines = _decoded(path).rstrip("\r\n").split("\n")
+    rows = ((number, line.removesuffix("\r").split("\t")) for number, line in enumerate(lines, 1))
+    return _with_header(path, rows, header)
+
+
+def _read_csv(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
+    """Quoted with ``"``; a row may span lines and is named by its first."""
+    return _with_header(path, _csv_fields(path, _decoded(path).rstrip("\r\n")), header)
+
+
+def _csv_fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    # `strict` refuses a quote that is never closed or that text follows; without it fields run together.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    start = 1
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as fault:
+            # Where the next row begins is unknown then, so not even `skip_bad_rows` can go on.
+            raise TaskError(
+                f"{path}, line {start}: the quoting of this row is broken ({fault}). Write a quotation mark "
+                f'inside a quoted field twice (""), or give a .tsv file, which has no quoting. {MEND}'
+            ) from fault
+        yield start, fields
+        start = reader.line_num + 1
+
+
+def _with_header(path: Path, rows: Iterator[tuple[int, list[str]]], header: Sequence[str]) -> Iterator[FileRow]:
+    """Name the fields, by the first row if the file has a header, and refuse rows of another length."""
+    names = list(header) or _header(path, rows)
+    for line, fields in rows:
+        fault = _stray_byte("".join(fields))
+        if len(fields) != len(names):
+            fault = (
+                f"{len(fields)} fields, expected {len(names)} ({', '.join(f'`{name}`' for name in names)}). The row "
+                f"begins {str(fields)[:80]}"
+            )
+        if fault:
+            yield FileRow(path, line, fault=fault, is_short=len(fields) < len(names))
+        else:
+            yield FileRow(path, line, dict(zip(names, fields, strict=True)))
+
+
+def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    line, names = next(rows, (1, []))
+    problem = _stray_byte("".join(names))
+    if not any(names):
+        problem = "empty, expected a header row with column names"
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if any(names) and repeated:
+        problem = f"the header has {', '.join(map(repr, repeated))} more than once"
+    if problem:
+        raise TaskError(f"{path}, line {line}: {problem}. {MEND}")
+    return names
+
+
+def _read_jsonl(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
+    """Only line feeds part lines: JSON texts may hold the other separators that `splitlines` knows."""
+    for line, text in enumerate(_decoded(path).split("\n"), 1):
+        if text.strip():
+            yield _json_row(path, text, line)
+
+
+def _read_folder(path: Path) -> Iterator[FileRow]:
+    """Files of one JSON object each, in the order of their numbers."""
+    for file in sorted(path.glob("*.txt"), key=lambda file: (len(file.stem), file.stem)):
+        yield _json_row(file, _decoded(file), 1)
+
+
+def _json_row(path: Path, text: str, line: int) -> FileRow:
+    stray = _stray_byte(text)
+    if stray:
+        return FileRow(path, line, fault=stray)
+    try:
+        fields = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as fault:
+        return FileRow(path, line, fault=f"not JSON ({fault})")
+    if not isinstance(fields, dict):
+        return FileRow(path, line, fault=f"{str(fields)[:80]} is not a JSON object; expected one such as {{...}}")
+    return FileRow(path, line, fields)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse what `json` would pass over: of two fields of one name it keeps the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} more than once")
+    return fields
+
+
+_READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[FileRow]]] = {
+    ".tsv": _read_tsv,
+    ".txt": _read_tsv,
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+}

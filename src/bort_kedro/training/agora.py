@@ -1,0 +1,223 @@
+"""Agora: fine-tune by learning from a teacher where the student errs, and drop the hyperparameters that stay worst.
+
+The loop is de Wynter (2020, arXiv 2010.07990) as far as it is public; `docs/decisions/0015-agora.md` has what we added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.core.agora import AgoraRun, Round
+from bort_kedro.errors import TrainingError
+from bort_kedro.training.task_objectives import mistakes_of
+from bort_kedro.training.trials import Trial, TrialSettings, train_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bort_kedro.core.theta import HyperparameterSet
+    from bort_kedro.core.units import Unit
+    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.training.points import Draw, PointMaker
+    from bort_kedro.training.task_data import EncodedTask, TaskData
+    from bort_kedro.training.task_encoding import EncodedExamples
+
+# Told of each trial: the method, the round, the place in Theta, the trial.
+OnTrial = Callable[[str, int, int, Trial], None]
+
+
+@dataclass(frozen=True)
+class StudentTask:
+    """What every method that teaches a student has.
+
+    Args:
+        student: Pretrained, never changed.
+        data: The examples as texts.
+        encoded: The same as ids of the student.
+        theta: Hyperparameter sets.
+        settings: What all trials share.
+        states: Handle with ``of(name, identity)``.
+        on_trial: Told of each trial when it ends.
+    """
+
+    student: Pretrained
+    data: TaskData
+    encoded: EncodedTask
+    theta: Sequence[HyperparameterSet]
+    settings: TrialSettings
+    states: Any
+    on_trial: OnTrial = field(default=lambda method, number, place, trial: None)
+
+    def train(
+        self,
+        examples: EncodedExamples,
+        place: int,
+        *,
+        method: str,
+        number: int,
+        num_steps: int | None = None,
+        seed_shift: int = 0,
+    ) -> Trial:
+        """One trial of a method.
+
+        Args:
+            examples: To learn from.
+            place: In Theta.
+            method: That the trial is part of.
+            number: Of the round.
+            num_steps: Allowed; None is as many epochs as set.
+            seed_shift: Added to the seed.
+        """
+        chosen = self.theta[place]
+        trial = train_trial(
+            self.student,
+            self.encoded,
+            examples,
+            replace(chosen, seed=chosen.seed + seed_shift),
+            self.settings,
+            states=self.states,
+            num_steps=num_steps,
+            description=f"{self.data.task.name}: {method}, round {number}, setting {place + 1}",
+        )
+        self.on_trial(method, number, place, trial)
+        return trial
+
+    def with_points(self, draws: Sequence[Draw]) -> EncodedExamples:
+        """The train split and the points of some rounds."""
+        examples = self.encoded.splits["train"]
+        for draw in draws:
+            if draw.units:
+                examples = examples.joined(self.encoded.encoder(draw.units).answered(draw.targets))
+        return examples
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """A round as it went.
+
+    Args:
+        plan: What was to be done.
+        draw: Its own points; None in the first round.
+        trials: In the order of ``plan.settings``.
+        num_train: Units trained on.
+    """
+
+    plan: Round
+    draw: Draw | None
+    trials: list[Trial]
+    num_train: int
+
+    def to_row(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            "plan": asdict(self.plan),
+            "num_train": self.num_train,
+            "points": self.draw.to_row() if self.draw else None,
+            "trials": [
+                {"setting": place, **trial.to_row()}
+                for place, trial in zip(self.plan.settings, self.trials, strict=True)
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What a method of fine-tuning found.
+
+    Args:
+        method: Its name.
+        best: The trial that scored best on dev, the first among equals.
+        rounds: All rounds.
+    """
+
+    method: str
+    best: Trial
+    rounds: list[RoundResult]
+
+    def to_report(self) -> dict[str, Any]:
+        """JSON-able."""
+        trials = [trial for each in self.rounds for trial in each.trials]
+        return {
+            "method": self.method,
+            "best": self.best.to_row(),
+            "rounds": [each.to_row() for each in self.rounds],
+            "num_trials": len(trials),
+            "num_steps": sum(trial.num_steps for trial in trials),
+            "num_steps_done": sum(trial.num_steps_done for trial in trials),
+            "seconds": sum(trial.seconds for trial in trials),
+        }
+
+    def history(self) -> list[dict[str, Any]]:
+        """Rows of all trainings, with method, round and setting."""
+        return [
+            {"method": self.method, "round": each.plan.number, "setting": place, **row}
+            for each in self.rounds
+            for place, trial in zip(each.plan.settings, each.trials, strict=True)
+            for row in trial.history
+        ]
+
+
+def run_agora(
+    task: StudentTask, points: PointMaker, *, max_replays: int, max_points_share: float, seed: int
+) -> MethodResult:
+    """Fine-tune by Agora.
+
+    Each round trains every hyperparameter set that is left on the train split and the points so far, makes new points
+    of the best one's mistakes on dev, lets the teacher label them, and drops the sets that stayed worst. A round that
+    did not help is replayed with other points.
+
+    Args:
+        task: The student and what it is to learn.
+        points: tau, the teacher and the check for copies.
+        max_replays: Rounds that may be repeated in all.
+        max_points_share: Points of one round, as a share of the units of the train split.
+        seed: Of the points.
+
+    Raises:
+        TrainingError: If every trial of the first round diverges.
+    """
+    run = AgoraRun(len(task.theta), max_replays)
+    rounds: list[RoundResult] = []
+    best: Trial | None = None
+    draws: dict[int, Draw] = {}
+    train_units = task.encoded.splits["train"].num_units
+    max_points = max(1, round(max_points_share * train_units))
+    while (plan := run.next_round()) is not None:
+        if plan.mistakes_of is not None:
+            sources = _mistaken_units(task, rounds[plan.mistakes_of])
+            draws[plan.number] = points.make(sources, seed=seed + plan.number, max_points=max_points)
+        examples = task.with_points([draws[number] for number in plan.draws])
+        trials = [task.train(examples, place, method="agora", number=plan.number) for place in plan.settings]
+        rounds.append(RoundResult(plan, draws.get(plan.number), trials, examples.num_units))
+        best = better([*([best] if best else []), *trials])
+        run = run.record([trial.score for trial in trials])
+    if best is None or best.model is None:
+        raise all_diverged(task.data.task.name)
+    return MethodResult("agora", best, _without_models(rounds))
+
+
+def better(trials: Sequence[Trial]) -> Trial:
+    """The best on dev, the first among equals."""
+    return max(trials, key=lambda trial: trial.score)
+
+
+def all_diverged(task: str) -> TrainingError:
+    """Nothing is left to choose from."""
+    return TrainingError(
+        f"Task `{task}`: every training diverged. Lower learning_rates or max_gradient_norm, or set mixed_precision to "
+        "`no`, in params:finetune.training."
+    )
+
+
+def _mistaken_units(task: StudentTask, of: RoundResult) -> list[Unit]:
+    """Dev units that the best trial of a round gets wrong."""
+    outputs = better(of.trials).dev_outputs
+    wrong = mistakes_of(task.data.task.form, outputs, task.encoded.splits["dev"])
+    return [task.data.units["dev"][place] for place in wrong]
+
+
+def _without_models(rounds: list[RoundResult]) -> list[RoundResult]:
+    """Only the best model is kept beyond this point."""
+    return [replace(each, trials=[replace(trial, model=None) for trial in each.trials]) for each in rounds]

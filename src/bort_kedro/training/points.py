@@ -1,0 +1,156 @@
+"""New points for a student: texts similar to given ones, none a copy of what scores it, labelled by the teacher."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bort_kedro import __version__
+from bort_kedro.core.saved_state import SavedState
+from bort_kedro.core.tasks import Form
+from bort_kedro.core.units import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bort_kedro.core.near_duplicates import NearDuplicates
+    from bort_kedro.core.tasks import Task
+    from bort_kedro.training.transformation import Transformation
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The points of one round.
+
+    Args:
+        units: Their texts.
+        targets: (N, C) what the teacher says of their rows.
+        num_sources: Examples they were made of.
+        num_made: Points made.
+        num_copies: Points thrown away for being near-duplicates of dev or test.
+        num_repeated: Points thrown away for standing there already.
+        num_beyond: Points left out because the round had enough.
+    """
+
+    units: list[Unit]
+    targets: NDArray[np.float64]
+    num_sources: int
+    num_made: int
+    num_copies: int
+    num_repeated: int
+    num_beyond: int
+
+    def to_row(self) -> dict[str, int]:
+        """Counts for a report."""
+        return {
+            "num_sources": self.num_sources,
+            "num_made": self.num_made,
+            "num_copies": self.num_copies,
+            "num_repeated": self.num_repeated,
+            "num_beyond": self.num_beyond,
+            "num_kept": len(self.units),
+        }
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """How points are made. Units and meaning stand in `params.AgoraParams`."""
+
+    points_per_mistake: int
+    max_points_share: float
+    max_overlap: float
+    ngram_words: int
+    teacher_labels: str
+
+
+class PointMaker:
+    """Makes points, and finds those again that it made before.
+
+    Args:
+        transformation: tau.
+        references: Of dev and test, which no point may repeat.
+        teacher_says: From units to (N, C) outputs of the teacher for their rows.
+        identity: JSON-able; all of the teacher, tau and the references that points depend on.
+        task: For the form and the names of states.
+        settings: See there.
+        states: Handle with ``of(name, identity)``.
+    """
+
+    def __init__(
+        self,
+        transformation: Transformation,
+        references: NearDuplicates,
+        teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
+        identity: dict[str, Any],
+        task: Task,
+        settings: PointSettings,
+        states: Any,
+    ) -> None:
+        self._transformation, self._references, self._teacher_says = transformation, references, teacher_says
+        self._identity, self._task, self._settings, self._states = identity, task, settings, states
+
+    def make(self, sources: Sequence[Unit], *, seed: int, max_points: int) -> Draw:
+        """So many points of each source, at most ``max_points`` in all, drawn evenly over the sources."""
+        rows = json.dumps([unit.rows for unit in sources])
+        identity = {
+            **self._identity,
+            "sources": hashlib.sha256(rows.encode()).hexdigest(),
+            "settings": asdict(self._settings),
+            "seed": seed,
+            "max_points": max_points,
+            "version": __version__,
+        }
+        store = self._states.of(f"finetune/{self._task.name}-points", identity)
+        saved = store.latest() if store is not None else None
+        if saved is not None:
+            units = [Unit(tuple((text, pair) for text, pair in unit)) for unit in saved.record["units"]]
+            return Draw(units, saved.tensors["targets"].numpy(), **saved.record["counts"])
+        draw = self._draw(sources, seed, max_points)
+        if store is not None:
+            counts = {name: value for name, value in draw.to_row().items() if name != "num_kept"}
+            record = {"units": [unit.rows for unit in draw.units], "counts": counts}
+            store.put(SavedState(0, {"targets": torch.from_numpy(draw.targets).contiguous()}, record))
+        return draw
+
+    def _draw(self, sources: Sequence[Unit], seed: int, max_points: int) -> Draw:
+        copies = self._settings.points_per_mistake
+        made = self._transformation(sources, copies=copies, seed=seed) if sources else []
+        # Copy by copy rather than source by source, so that a full round has points of every source.
+        ordered = [made[place] for copy in range(copies) for place in range(copy, len(made), copies)]
+        # A text that came out as it was is no new point.
+        fresh, seen = [], set(sources)
+        num_copies = num_repeated = 0
+        for unit in ordered:
+            if unit in seen:
+                num_repeated += 1
+            elif self._references.is_copy(unit):
+                num_copies += 1
+            else:
+                fresh.append(unit)
+            seen.add(unit)
+        kept = fresh[:max_points]
+        targets = self._labels(kept)
+        return Draw(kept, targets, len(sources), len(made), num_copies, num_repeated, len(fresh) - len(kept))
+
+    def _labels(self, units: list[Unit]) -> NDArray[np.float64]:
+        """What the teacher says; of classes and options the likeliest alone, unless its beliefs are asked for."""
+        outputs = self._teacher_says(units)
+        if self._settings.teacher_labels == "soft" or self._task.form == Form.REGRESSION or not len(outputs):
+            return outputs
+        hard = outputs * 0.0
+        if self._task.form == Form.CLASSIFICATION:
+            hard[range(len(hard)), outputs.argmax(-1)] = 1.0
+            return hard
+        start = 0
+        for unit in units:
+            stop = start + len(unit.rows)
+            hard[start + int(outputs[start:stop, 0].argmax()), 0] = 1.0
+            start = stop
+        return hard

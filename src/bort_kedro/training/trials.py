@@ -1,0 +1,214 @@
+"""One fine-tuning: a model trained with one set of hyperparameters, and found again where it was trained before."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bort_kedro import __version__
+from bort_kedro.core.tasks import Form
+from bort_kedro.errors import TrainingError
+from bort_kedro.models.encoder import build_classifier
+from bort_kedro.training.early_stopping import EarlyStopping
+from bort_kedro.training.loop import train
+from bort_kedro.training.optimizer import OptimizationSettings
+from bort_kedro.training.task_objectives import balanced_weights, objective_of, predict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from bort_kedro.core.theta import HyperparameterSet
+    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.training.task_data import EncodedTask
+    from bort_kedro.training.task_encoding import EncodedExamples
+
+LOGGER = logging.getLogger(__name__)
+# What a training that diverged scores: no metric of `core.task_metrics` goes lower.
+DIVERGED = -1.0
+# Name of the one output of a regression or of an option's score.
+SINGLE_OUTPUT = "score"
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a task share. Units and meaning stand in `params.FinetuneTrainingParams`."""
+
+    max_tokens: int
+    num_epochs: float
+    looks_per_epoch: int
+    patience: int | None
+    class_weights: str
+    adam_beta2: float
+    adam_epsilon: float
+    max_gradient_norm: float
+    dropout: float
+    mixed_precision: str
+    checkpoint_every_steps: int
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished fine-tuning.
+
+    Args:
+        hyperparameters: That it was trained with.
+        score: Of the task's first metric on dev, of the weights that were best there.
+        dev_outputs: (N, C) what it says of dev, see `task_objectives.predict`.
+        model: On the CPU, in evaluation mode; None of one that diverged.
+        num_steps: Steps that were allowed.
+        num_steps_done: Steps until early stopping ended it.
+        seconds: Training time, looks at dev included.
+        history: Rows of the training.
+        looks: ``step`` and ``score`` of each look at dev.
+    """
+
+    hyperparameters: HyperparameterSet
+    score: float
+    dev_outputs: NDArray[np.float64]
+    model: PreTrainedModel | None
+    num_steps: int
+    num_steps_done: int
+    seconds: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    looks: list[dict[str, float]] = field(default_factory=list)
+
+    def to_row(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            **self.hyperparameters.to_row(),
+            "num_steps": self.num_steps,
+            "num_steps_done": self.num_steps_done,
+            "dev_score": self.score,
+            "has_diverged": self.model is None,
+            "seconds": self.seconds,
+        }
+
+
+def output_names(task: EncodedTask) -> list[str]:
+    """Names of the head's outputs."""
+    return list(task.labels) if task.task.form == Form.CLASSIFICATION else [SINGLE_OUTPUT]
+
+
+def train_trial(
+    encoder: Pretrained,
+    task: EncodedTask,
+    train_examples: EncodedExamples,
+    hyperparameters: HyperparameterSet,
+    settings: TrialSettings,
+    *,
+    states: Any,
+    num_steps: int | None = None,
+    description: str = "",
+) -> Trial:
+    """Fine-tune a fresh copy of an encoder and keep its best weights on dev.
+
+    Args:
+        encoder: Pretrained; copied, never changed.
+        task: Gives labels, dev and the metric. No other split is touched.
+        train_examples: What is learned, with its targets.
+        hyperparameters: A member of Theta.
+        settings: What all trials share.
+        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`; a trial with
+            the same identity is found there and not trained again.
+        num_steps: Allowed; None is ``num_epochs`` passes over the examples.
+        description: For the progress bar and errors; empty for silence.
+    """
+    batch_tokens = hyperparameters.batch_tokens
+    per_epoch = train_examples.steps_per_epoch(batch_tokens=batch_tokens, seed=hyperparameters.seed)
+    allowed = num_steps or max(1, round(settings.num_epochs * per_epoch))
+    optimization = _optimization(hyperparameters, settings, allowed)
+    form, dev = task.task.form, task.splits["dev"]
+    weights = balanced_weights(train_examples) if _is_weighted(settings, form) else None
+    model = build_classifier(
+        encoder.model, labels=output_names(task), seed=hyperparameters.seed, dropout=settings.dropout
+    )
+
+    def score_on_dev(candidate: nn.Module) -> float:
+        return task.score("dev", predict(candidate, form, dev, batch_tokens=batch_tokens))
+
+    early_stopping = EarlyStopping(
+        score_on_dev, every_steps=max(1, per_epoch // settings.looks_per_epoch), patience=settings.patience
+    )
+    identity = trial_identity(encoder, task, train_examples, optimization, hyperparameters, settings)
+    try:
+        result = train(
+            model,
+            objective_of(form, weights),
+            train_examples.training_batches(batch_tokens=batch_tokens, seed=hyperparameters.seed),
+            optimization,
+            states=states.of(f"finetune/{task.task.name}", identity),
+            description=description,
+            early_stopping=early_stopping,
+        )
+    except TrainingError as fault:
+        LOGGER.warning("%s It counts as the worst of its round.", str(fault).split(". ")[0] + ".")
+        outputs = np.zeros(dev.targets.shape)
+        return Trial(hyperparameters, DIVERGED, outputs, None, allowed, 0, 0.0)
+    model = model.cpu()
+    return Trial(
+        hyperparameters,
+        float(early_stopping.best["score"]),
+        predict(model, form, dev, batch_tokens=batch_tokens),
+        model,
+        allowed,
+        result.num_steps,
+        result.seconds,
+        result.history,
+        early_stopping.scores,
+    )
+
+
+def _is_weighted(settings: TrialSettings, form: Form) -> bool:
+    return settings.class_weights == "balanced" and form == Form.CLASSIFICATION
+
+
+def _optimization(hyperparameters: HyperparameterSet, settings: TrialSettings, num_steps: int) -> OptimizationSettings:
+    return OptimizationSettings(
+        num_steps=num_steps,
+        learning_rate=hyperparameters.learning_rate,
+        warmup_share=hyperparameters.warmup_share,
+        weight_decay=hyperparameters.weight_decay,
+        adam_beta2=settings.adam_beta2,
+        adam_epsilon=settings.adam_epsilon,
+        max_gradient_norm=settings.max_gradient_norm,
+        seed=hyperparameters.seed,
+        mixed_precision=settings.mixed_precision,
+        checkpoint_every_steps=settings.checkpoint_every_steps,
+    )
+
+
+def trial_identity(
+    encoder: Pretrained,
+    task: EncodedTask,
+    train_examples: EncodedExamples,
+    optimization: OptimizationSettings,
+    hyperparameters: HyperparameterSet,
+    settings: TrialSettings,
+) -> dict[str, Any]:
+    """All that a trial's weights depend on; a change of any part trains anew."""
+    kept = asdict(optimization)
+    # How often states are kept changes nothing in the result.
+    del kept["checkpoint_every_steps"]
+    return {
+        "encoder": encoder.fingerprint,
+        "labels": output_names(task),
+        "metric": task.task.metrics[0],
+        "train": train_examples.fingerprint,
+        "dev": task.splits["dev"].fingerprint,
+        "optimization": kept,
+        "batch_tokens": hyperparameters.batch_tokens,
+        "looks_per_epoch": settings.looks_per_epoch,
+        "patience": settings.patience,
+        "class_weights": settings.class_weights,
+        "dropout": settings.dropout,
+        "num_threads": settings.num_threads,
+        "versions": {"bort_kedro": __version__, "torch": torch.__version__},
+    }

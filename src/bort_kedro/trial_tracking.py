@@ -1,0 +1,147 @@
+"""MLflow runs of a fine-tuning: one for each task under the Kedro run, one for each trial under its task's."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
+
+    from bort_kedro.progress import TrialEnded
+
+# MLflow takes this many metrics in one call, and no more than that with the parameters beside them.
+METRICS_PER_CALL = 1000
+# What a trial's row says of its result; the rest is how it was trained.
+RESULTS = ("dev_score", "num_steps_done", "seconds")
+HAS_DIVERGED = "has_diverged"
+PARENT_TAG = "mlflow.parentRunId"
+NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+MetricRow = tuple[str, float, int]
+
+
+def log_metrics(run_id: str, rows: Sequence[MetricRow], params: dict[str, Any] | None = None) -> None:
+    """Log ``(metric, value, step)`` and parameters on a run in as few calls as MLflow allows; NaN is left out."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    now = _milliseconds()
+    entries = [Param(key, str(value)) for key, value in (params or {}).items()]
+    metrics = [Metric(key, value, now, step) for key, value, step in rows if not math.isnan(value)]
+    first = METRICS_PER_CALL - len(entries)
+    MlflowClient().log_batch(run_id, metrics=metrics[:first], params=entries)
+    for start in range(first, len(metrics), METRICS_PER_CALL):
+        MlflowClient().log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+
+
+@dataclass
+class _TaskRun:
+    """What is known of a task's run until it ends, by method."""
+
+    run_id: str
+    best_score: dict[str, float] = field(default_factory=dict)
+    num_trials: Counter[str] = field(default_factory=Counter)
+    num_diverged: int = 0
+
+
+class TrialTracking:
+    """The runs below one Kedro run; none of them is ever the active run.
+
+    A trial that was found finished on disk is tracked like one that was trained now: the runs below a Kedro run are
+    the trials its results come from.
+
+    Args:
+        kedro_run: MLflow's record of the Kedro run.
+    """
+
+    def __init__(self, kedro_run: RunInfo) -> None:
+        self._kedro_run = kedro_run
+        self._tasks: dict[str, _TaskRun] = {}
+
+    def log(self, trial: TrialEnded) -> None:
+        """Make the trial's run, log all of it and end it: FAILED if the trial diverged, else FINISHED."""
+        # As long as the training took, but no earlier than the Kedro run that found the trial on disk.
+        start = max(self._kedro_run.start_time, _milliseconds() - round(1000 * trial.row["seconds"]))
+        if trial.task not in self._tasks:
+            run_id = self._create(trial.task, self._kedro_run.run_id, start, {"task": trial.task})
+            self._tasks[trial.task] = _TaskRun(run_id)
+        task = self._tasks[trial.task]
+        # People count from 1.
+        place = {"round": str(trial.round + 1), "setting": str(trial.setting + 1)}
+        name = f"{trial.method}, round {place['round']}, setting {place['setting']}"
+        run_id = self._create(name, task.run_id, start, {"task": trial.task, "method": trial.method, **place})
+        params = {key: value for key, value in trial.row.items() if key not in {*RESULTS, HAS_DIVERGED}}
+        log_metrics(run_id, _metrics_of(trial), params)
+        _end_run(run_id, "FAILED" if trial.row[HAS_DIVERGED] else "FINISHED")
+        self._count(task, trial)
+
+    def end(self, status: str) -> None:
+        """End the runs of tasks with the status of the Kedro run, such as ``FINISHED``, and with counts of trials."""
+        for task in self._tasks.values():
+            counts = {f"{method}.num_trials": count for method, count in task.num_trials.items()}
+            counts |= {"num_trials": task.num_trials.total(), "num_diverged_trials": task.num_diverged}
+            log_metrics(task.run_id, [(key, float(count), 0) for key, count in counts.items()])
+            _end_run(task.run_id, status)
+        self._tasks.clear()
+
+    def _count(self, task: _TaskRun, trial: TrialEnded) -> None:
+        """Keep the counts, and log the score where it is the method's best until now, by the method's trials."""
+        method, score = trial.method, float(trial.row["dev_score"])
+        task.num_trials[method] += 1
+        task.num_diverged += bool(trial.row[HAS_DIVERGED])
+        if score > task.best_score.get(method, -math.inf):
+            task.best_score[method] = score
+            log_metrics(task.run_id, [(f"{method}.dev_score", score, task.num_trials[method])])
+
+    def _create(self, name: str, parent_id: str, start: int, tags: dict[str, str]) -> str:
+        from mlflow import MlflowClient
+
+        experiment = self._kedro_run.experiment_id
+        run = MlflowClient().create_run(experiment, start, tags={PARENT_TAG: parent_id, **tags}, run_name=name)
+        return run.info.run_id
+
+
+def _metrics_of(trial: TrialEnded) -> list[MetricRow]:
+    """Results, curve of the training and looks at dev; MLflow shows a metric's largest value of its last step."""
+    last = int(trial.row["num_steps_done"])
+    looks = [("dev_score", float(look["score"]), int(look["step"])) for look in trial.looks]
+    curve = [
+        (f"training.{key}", float(value), int(row["step"]))
+        for row in trial.history
+        for key, value in row.items()
+        if key != "step"
+    ]
+    # The score at the last step is that of the kept weights, which an earlier look may have found.
+    results = [(key, float(trial.row[key]), last) for key in RESULTS]
+    return [*(result for result in results if result not in looks), *looks, *curve]
+
+
+def _end_run(run_id: str, status: str) -> None:
+    from mlflow import MlflowClient
+
+    with _without_links():
+        MlflowClient().set_terminated(run_id, status)
+
+
+@contextmanager
+def _without_links() -> Iterator[None]:
+    """With a tracking server MLflow asks for each run that ends and prints a link to it, hundreds here."""
+    before = os.environ.get(NO_LINKS)
+    os.environ[NO_LINKS] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_LINKS]
+        else:
+            os.environ[NO_LINKS] = before
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
