@@ -17,7 +17,7 @@ from bort_kedro.pipeline_registry import STAGES, register_pipelines
 
 PROJECT = Path(__file__).parent.parent
 # What a user brings, and what trainings write while they run.
-NOT_VERSIONED = {"raw_corpus", "text_stream", "recorded_candidates", "training_states", "teacher_cache"}
+NOT_VERSIONED = {"raw_corpus", "text_stream", "recorded_candidates", "task_files", "training_states", "teacher_cache"}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import mlflow
@@ -13,7 +14,7 @@ from kedro.framework.context import KedroContext
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 
-from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS, TrialEnded, tell_trial
+from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS, TrialEnded, tell, tell_trial
 from bort_kedro.tracking import TrackingHook
 from bort_kedro.trial_tracking import METRICS_PER_CALL, NO_LINKS, PARENT_TAG, log_metrics
 from project_copy import PROJECT
@@ -102,12 +103,7 @@ def points(run, metric):
 
 def test_each_trial_is_a_run_under_its_task_and_each_task_a_run_under_the_kedro_run(hook):
     kedro_run = started(hook)
-    for each in (
-        trial(),
-        trial(setting=2),
-        trial(method="plain", number=3),
-        trial(task="cola"),
-    ):
+    for each in (trial(), trial(setting=2), trial(method="plain", number=3), trial(task="cola")):
         tell_trial(each)
     finished(hook)
     tasks = children(kedro_run)
@@ -207,6 +203,15 @@ def test_the_active_run_is_the_kedro_run_until_it_ends(hook):
     assert "rte" not in mlflow.get_run(kedro_run).data.metrics
 
 
+def test_a_trial_of_another_thread_is_tracked_below_the_same_kedro_run(hook):
+    kedro_run = started(hook)
+    thread = threading.Thread(target=tell_trial, args=[trial()])
+    thread.start()
+    thread.join()
+    finished(hook)
+    assert set(children(children(kedro_run)["rte"].info.run_id)) == {"agora, round 1, setting 1"}
+
+
 def test_a_failed_kedro_run_fails_its_tasks_and_leaves_its_trials_finished(hook):
     kedro_run = started(hook)
     tell_trial(trial())
@@ -234,20 +239,35 @@ def test_a_signal_marks_the_kedro_run_and_its_tasks_as_killed(hook, number, stop
 
 def test_a_signal_that_comes_while_a_trial_is_logged_waits_until_it_is_logged(hook, monkeypatch):
     kedro_run = started(hook)
-    client = mlflow.MlflowClient
-    create = client.create_run
+    create = mlflow.MlflowClient.create_run
 
     def interrupted(*arguments, **named):
         os.kill(os.getpid(), signal.SIGINT)
         return create(*arguments, **named)
 
-    monkeypatch.setattr(client, "create_run", interrupted)
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tell_trial(trial())
     (task,) = children(kedro_run).values()
     (run,) = children(task.info.run_id).values()
     assert (task.info.status, run.info.status) == ("KILLED", "FINISHED")
     assert run.data.metrics["dev_score"] == 0.75
+
+
+def test_a_signal_that_comes_while_a_row_is_logged_waits_until_it_is_logged(hook, monkeypatch):
+    kedro_run = started(hook)
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def interrupted(*arguments, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return log_batch(*arguments, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        tell("student_history", {"step": 3, "loss": 0.5})
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert mlflow.get_run(kedro_run).info.status == "KILLED"
+    assert points(mlflow.get_run(kedro_run), "student_history.loss") == [(3, 0.5)]
 
 
 @pytest.mark.parametrize("end", [finished, lambda hook: hook.on_pipeline_error(ValueError(), FINETUNE, None, CATALOG)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from bort_kedro.core.markdown import is_missing
+from bort_kedro.core.markdown import is_missing, signed_points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,5 +142,5 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
 
 def _lead(row: dict[str, Any]) -> str:
     """Points that Agora is ahead of plain fine-tuning; empty of a task without Agora."""
-    lead, error = 100 * row["plain_lead"], 100 * row["plain_lead_standard_error"]
-    return "" if is_missing(lead) else f"{lead:+.1f} ± {error:.1f}"
+    lead = row["plain_lead"]
+    return "" if is_missing(lead) else signed_points(lead, row["plain_lead_standard_error"])

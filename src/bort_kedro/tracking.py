@@ -83,13 +83,17 @@ class TrackingHook(MlflowHook):
         if self._is_mlflow_enabled:
             step = int(row["step"])
             self._shown.setdefault(name, set()).add(step)
-            log_metrics(self.run_id, [(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
+            self._log_metrics([(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
 
     def _log_trial(self, trial: TrialEnded) -> None:
         """Track a fine-tuning that has ended."""
         if self._trials is not None:
             with _signals_wait():
                 self._trials.log(trial)
+
+    def _log_metrics(self, rows: list[tuple[str, float, int]]) -> None:
+        with _signals_wait():
+            log_metrics(self.run_id, rows)
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
@@ -106,11 +110,11 @@ class TrackingHook(MlflowHook):
             return
         name = dataset_name.replace(":", ".")
         if kind == "metrics":
-            log_metrics(self.run_id, [(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
+            self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
         elif kind == "history":
             shown = self._shown.get(name, set())
             rows = [row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")]
-            log_metrics(self.run_id, rows)
+            self._log_metrics(rows)
         else:
             _log_artifact(name, data)
 

@@ -104,7 +104,7 @@ class TrialTracking:
 
         experiment = self._kedro_run.experiment_id
         run = MlflowClient().create_run(experiment, start, tags={PARENT_TAG: parent_id, **tags}, run_name=name)
-        return run.info.run_id
+        return str(run.info.run_id)
 
 
 def _metrics_of(trial: TrialEnded) -> list[MetricRow]:

@@ -18,17 +18,17 @@ from search_results import CHOSEN, candidates, recorded_search, trained_search
 def task(name, **changes):
     row = {
         "task": name,
+        "method": "plain",
+        "metric": "accuracy",
         "num_labels": 2,
         "num_examples": 400,
-        "accuracy": 0.7,
+        "score": 0.7,
         "standard_error": 0.023,
-        "majority_accuracy": 0.5,
+        "majority_score": 0.5,
         "advantage": 0.2,
         "advantage_standard_error": 0.045,
         "beats_majority": True,
-        "matthews": 0.41,
-        "macro_f1": 0.69,
-        "dev_accuracy": 0.72,
+        "dev_score": 0.72,
         "dev_standard_error": 0.022,
         "num_trials": 3,
         "seconds": 20.0,
@@ -115,18 +115,40 @@ def test_verdict_within_two_standard_errors_says_did_not_beat_and_why(difference
     assert "cannot be told apart" in text
 
 
-def test_tasks_that_lose_to_their_majority_class_are_named(inputs):
-    assert "Every task beats its majority class" in build_report(**inputs)
+def test_tasks_that_lose_to_the_best_constant_answer_are_named(inputs):
+    assert "Every task beats the best constant answer by more than twice the standard error." in build_report(**inputs)
     inputs["tasks"][1] |= {"beats_majority": False, "advantage": 0.01}
     text = build_report(**inputs)
-    assert "**Did not beat** the majority class by more than twice the standard error: `order`." in text
-    assert "1 of 2 tasks beat their majority class" in text
+    assert "**Did not beat** the best constant answer by more than twice the standard error: `order`." in text
+    assert "- 1 of 2 tasks beat the best constant answer by more than twice the standard error.\n" in text
 
 
-def test_task_row_shows_scores_with_standard_errors(inputs):
+def test_task_row_shows_method_metric_and_scores_with_standard_errors(inputs):
+    inputs["tasks"][1] |= {"method": "agora", "metric": "f1_answers", "advantage": -0.004}
     text = build_report(**inputs)
-    assert "| `library` | 2 | 400 | 70.0 ± 2.3 % | 50.0 % | 20.0 ± 4.5 | 0.410 | 0.690 |" in text
-    assert "| 0.690 | 72.0 ± 2.2 % | 5.0 % |" in text
+    assert (
+        "| `library` | plain | accuracy | 400 | 70.0 ± 2.3 % | 50.0 % | +20.0 ± 4.5 | 72.0 ± 2.2 % | 5.0 % |\n"
+        "| `order` | agora | f1 answers | 400 | 70.0 ± 2.3 % | 50.0 % | -0.4 ± 4.5 | 72.0 ± 2.2 % | 5.0 % |\n"
+    ) in text
+
+
+def test_leads_over_rivals_are_shown_where_agora_ran_and_nowhere_else(inputs):
+    title = "Points that Agora is ahead of other ways to spend as many steps"
+    assert title not in build_report(**inputs)
+    leads = {
+        "plain_lead": 0.021,
+        "plain_lead_standard_error": 0.01,
+        "distilled_lead": -0.005,
+        "distilled_lead_standard_error": 0.02,
+    }
+    inputs["tasks"] = [task("library", method="agora", **leads), task("order", **dict.fromkeys(leads, math.nan))]
+    text = build_report(**inputs)
+    assert title in text
+    assert (
+        "| Task | labelled examples alone | labelled examples with the teacher's beliefs |\n"
+        "| :--- | ---: | ---: |\n"
+        "| `library` | +2.1 ± 1.0 | -0.5 ± 2.0 |\n\n"
+    ) in text
 
 
 def test_speed_is_measured_against_what_was_timed_and_counted_against_both(inputs):

@@ -231,6 +231,18 @@ def test_rte_of_superglue_is_not_taken_for_that_of_glue(tmp_path):
     assert folder.read(TASKS["superglue_rte"]).examples["text"].tolist() == ["P", "P"]
 
 
+def test_question_that_stands_twice_in_a_file_is_refused(tmp_path):
+    question = {"premise": "P", "choice1": "x", "choice2": "y", "question": "cause", "label": 0, "idx": 3}
+    folder = _folder(tmp_path, {"COPA/train.jsonl": [question, question], "COPA/val.jsonl": [question]})
+    with pytest.raises(TaskError) as caught:
+        folder.read(TASKS["copa"])
+    assert str(caught.value) == (
+        f"{tmp_path / 'COPA' / 'train.jsonl'}, line 2: the question '3' stands in it before. Mend the row, set "
+        "`skip_bad_rows` to leave such rows out, or name another file; all in params:finetune."
+    )
+    assert folder.read(TASKS["copa"], skip_bad_rows=True).num_rows == {"train": 2, "dev": 2}
+
+
 def test_race_has_a_folder_for_each_level(tmp_path):
     article = {"article": "A.", "questions": ["It is _"], "options": [["a", "b", "c", "d"]], "answers": ["B"]}
     files = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datasets
 import pytest
-from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
+import datasets
 from bort_kedro.core.tasks import TASKS, own_task
 from bort_kedro.datasets.task_hub import read_from_hub
 from bort_kedro.errors import TaskError
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
 TEXT, NUMBER = Value("string"), Value("int32")
 TRUTH = ClassLabel(names=["False", "True"])
@@ -106,7 +106,7 @@ def test_spans_stand_beside_the_text(hub):
 
 
 def test_words_in_context_have_their_characters(hub):
-    places = {name: NUMBER for name in ("start1", "start2", "end1", "end2")}
+    places = dict.fromkeys(("start1", "start2", "end1", "end2"), NUMBER)
     features = {"word": TEXT, "sentence1": TEXT, "sentence2": TEXT, **places, "idx": NUMBER, "label": TRUTH}
     row = {"word": "a", "sentence1": "a b", "sentence2": "c a", "start1": 0, "end1": 1, "start2": 2, "end2": 3}
     rows = [{**row, "idx": 0, "label": 0}]
@@ -115,7 +115,7 @@ def test_words_in_context_have_their_characters(hub):
 
 
 def test_choices_keep_their_number(hub):
-    features = {name: TEXT for name in ("premise", "choice1", "choice2", "question")}
+    features = dict.fromkeys(("premise", "choice1", "choice2", "question"), TEXT)
     features |= {"idx": NUMBER, "label": ClassLabel(names=["choice1", "choice2"])}
     row = {"premise": "P", "choice1": "x", "choice2": "y", "question": "cause", "idx": 3}
     rows, test = [{**row, "label": 1}], [{**row, "label": -1}]

@@ -127,9 +127,7 @@ def test_so_many_looks_without_a_better_one_end_the_training():
 
 
 def test_a_better_look_gives_new_patience():
-    stopping = EarlyStopping(
-        scripted(0.5, 0.4, 0.6, 0.4, 0.7, 0.4, 0.8, 0.4, 0.9, 0.4), every_steps=2, patience=2
-    )
+    stopping = EarlyStopping(scripted(0.5, 0.4, 0.6, 0.4, 0.7, 0.4, 0.8, 0.4, 0.9, 0.4), every_steps=2, patience=2)
     _, result = trained(stopping)
     assert result.num_steps == 20
     assert stopping.best == {"step": 18, "score": 0.9}

@@ -30,6 +30,11 @@ def percent(value: float | None, standard_error: float | None = None) -> str:
     return f"{100 * value:.1f} ± {100 * standard_error:.1f} %"
 
 
+def signed_points(difference: float, standard_error: float) -> str:
+    """A difference of shares in percentage points, for a table, with its standard error."""
+    return f"{100 * difference:+.1f} ± {100 * standard_error:.1f}"
+
+
 def points(difference: float, standard_error: float) -> str:
     """A difference of shares in percentage points, signless, with its standard error."""
     return f"{100 * abs(difference):.1f} ± {100 * standard_error:.1f} percentage points"

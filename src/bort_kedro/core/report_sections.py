@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.core.costs import count_head_operations
-from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, points, table, times
+from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, points, signed_points, table, times
 from bort_kedro.core.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE
 from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.core.statistics import is_above_noise
@@ -103,7 +103,7 @@ def tasks_section(tasks: Sequence[Row]) -> str:
             number(row["num_examples"], 0),
             percent(row["score"], row["standard_error"]),
             percent(row["majority_score"]),
-            points(row["advantage"], row["advantage_standard_error"]),
+            signed_points(row["advantage"], row["advantage_standard_error"]),
             "" if is_missing(row["dev_score"]) else percent(row["dev_score"], row["dev_standard_error"]),
             percent(row["truncated_share"]),
         ]
@@ -135,7 +135,10 @@ def _rivals(tasks: Sequence[Row]) -> str:
     """How far Agora is ahead of other ways to spend the same steps; empty where none was trained."""
     found = [name for name in RIVAL_NAMES if any(f"{name}_lead" in row for row in tasks)]
     rows = [
-        [f"`{row['task']}`"] + [points(row[f"{name}_lead"], row[f"{name}_lead_standard_error"]) for name in found]
+        [
+            f"`{row['task']}`",
+            *(signed_points(row[f"{name}_lead"], row[f"{name}_lead_standard_error"]) for name in found),
+        ]
         for row in tasks
         if found and not is_missing(row.get(f"{found[0]}_lead"))
     ]

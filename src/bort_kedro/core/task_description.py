@@ -8,6 +8,8 @@ from enum import StrEnum
 
 SPLITS = ("train", "dev", "test")
 WRONG, RIGHT = "wrong", "right"
+# Layouts of `core.task_layouts` that mark spans.
+MARKING_LAYOUTS = ("wic", "wsc", "record")
 
 
 class Form(StrEnum):
@@ -110,6 +112,11 @@ class Task:
     allows_empty_text: bool = False
     submissions: Mapping[str, str] = field(default_factory=dict, hash=False)
     hub: tuple[str, str] = ("", "")
+
+    @property
+    def has_marked_spans(self) -> bool:
+        """True where its texts hold marks around spans (`core.spans`), which nothing may tear apart."""
+        return self.layout in MARKING_LAYOUTS
 
     @property
     def is_diagnostic(self) -> bool:

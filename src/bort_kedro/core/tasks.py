@@ -258,22 +258,10 @@ _ROWS = (
     ),
     _superglue("superglue_rte", "RTE", ENTAILMENT, ("accuracy",), columns=_PREMISE),
     _superglue(
-        "wic",
-        "WiC",
-        TRUE_OR_FALSE,
-        ("accuracy",),
-        truncation=Truncation.AROUND_SPANS,
-        layout="wic",
-        columns=_INDEX,
+        "wic", "WiC", TRUE_OR_FALSE, ("accuracy",), truncation=Truncation.AROUND_SPANS, layout="wic", columns=_INDEX
     ),
     _superglue(
-        "wsc",
-        "WSC",
-        TRUE_OR_FALSE,
-        ("accuracy",),
-        truncation=Truncation.AROUND_SPANS,
-        layout="wsc",
-        columns=_INDEX,
+        "wsc", "WSC", TRUE_OR_FALSE, ("accuracy",), truncation=Truncation.AROUND_SPANS, layout="wsc", columns=_INDEX
     ),
     _superglue(
         "axb",

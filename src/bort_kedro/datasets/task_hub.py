@@ -74,8 +74,8 @@ def _load(task: Task, name: str, configuration: str, revision: str | None) -> Ma
         # The library raises errors of many libraries beneath it, for connections and for what is not there.
         raise TaskError(
             f"Task `{task.name}`: {name} ({configuration}) cannot be read from the hub: {type(fault).__name__}: "
-            f"{str(fault)[:300]}. Check the connection, or put the official files into the folder of `task_files` and "
-            "set `read_from: files` in params:finetune."
+            f"{str(fault)[:300].rstrip('.')}. Check the connection, or put the official files into the folder of "
+            "`task_files` and set `read_from: files` in params:finetune."
         ) from fault
 
 

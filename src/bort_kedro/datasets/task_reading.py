@@ -59,6 +59,7 @@ class ReadingInProgress:
     _num_rows: Counter[str] = field(default_factory=Counter)
     _num_skipped: Counter[str] = field(default_factory=Counter)
     _first_faults: list[str] = field(default_factory=list)
+    _questions: set[tuple[str, str]] = field(default_factory=set)
     _labels: tuple[str, ...] | None = None
 
     def begin(self, source: SplitSource, place: str) -> None:
@@ -77,6 +78,12 @@ class ReadingInProgress:
         except RowFault as fault:
             self.refuse(str(fault), file=file, place=place)
             return
+        questions = {(source.key, row.group) for row in rows} if self.task.form == Form.MULTIPLE_CHOICE else set()
+        if questions & self._questions:
+            # Options of two questions would run together.
+            self.refuse(f"the question {rows[0].group!r} stands in it before", file=file, place=place)
+            return
+        self._questions |= questions
         self._num_rows[source.key] += len(rows)
         self._rows += [_table_row(source, row) for row in rows]
 

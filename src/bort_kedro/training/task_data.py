@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LABELLED_SPLITS = ("train", "dev", "test")
 SUBMISSION = "submission"
-COLUMNS = ("split", "part", "group", "text", "text_pair", "option", "label")
+COLUMNS = ("split", "part", "group", "index", "text", "text_pair", "option", "label")
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class EncodedTask:
         """A table of what a model says of some splits, rows in the order of the examples.
 
         Returns:
-            Columns ``split``, ``part``, ``group``, ``option``, ``label``, ``prediction``, and ``probability_<label>``
-            for each label, or ``output`` of a regression or an option.
+            Columns ``split``, ``part``, ``group``, ``index`` (the official one), ``option``, ``label``, ``prediction``, and
+            ``probability_<label>`` for each label, or ``output`` of a regression or an option.
         """
         tables = []
         for split, values in outputs.items():
-            table = self.tables[split][["split", "part", "group", "option", "label"]].reset_index(drop=True)
+            table = self.tables[split][["split", "part", "group", "index", "option", "label"]].reset_index(drop=True)
             table["prediction"] = answers_of(self.task.form, self.labels, values, self.splits[split].starts)
             names = (
                 [f"probability_{label}" for label in self.labels]
@@ -129,8 +129,10 @@ def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:
         if empty:
             faults.append(f"column `{column}` is empty in {len(empty)} rows (first: row {empty[0]})")
     tables = dict(iter(examples.groupby("split", sort=False)))
-    needed = ("test",) if task.scored_with else LABELLED_SPLITS
+    needed = () if task.is_diagnostic else LABELLED_SPLITS
     faults += [f"split `{split}` has no example" for split in needed if split not in tables]
+    if not tables:
+        faults.append("there is no example")
     found = {split: set(table["label"].dropna()) for split, table in tables.items()}
     labels = task.labels or tuple(sorted(found.get("train", ())))
     if task.form != Form.REGRESSION:

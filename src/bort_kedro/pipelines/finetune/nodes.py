@@ -39,7 +39,8 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, BuiltinTasksParams], Exampl
         documents = [Document(*row) for row in zip(kept.document_id, kept.source, kept.text, strict=True)]
         built = build(name, documents, TaskSettings(**builtin_tasks.model_dump()))
         examples = pd.DataFrame(built, columns=list(TaskExample.__dataclass_fields__))
-        examples = examples.assign(part="", group=[str(row) for row in range(len(examples))], option=None)
+        numbers = [str(row) for row in range(len(examples))]
+        examples = examples.assign(part="", group=numbers, index=numbers, option=None)
         return divide_splits(examples, form=find_task(name).form, seed=builtin_tasks.seed, task=name)
 
     return build_examples
@@ -193,7 +194,6 @@ def diagnostic_predictor_of(name: str) -> Callable[[pd.DataFrame, Any, FinetuneP
 
 def agora_settings(agora: AgoraParams, task: Task) -> Any:
     """The settings of the training side, from the parameters."""
-    from bort_kedro.core.tasks import Truncation
     from bort_kedro.training.finetuning import AgoraSettings
     from bort_kedro.training.points import PointSettings
     from bort_kedro.training.transformation import TransformationSettings
@@ -203,7 +203,7 @@ def agora_settings(agora: AgoraParams, task: Task) -> Any:
         **{name: values[name] for name in ("seed", "max_replays", "distillation_share")},
         points=PointSettings(**{name: values[name] for name in PointSettings.__dataclass_fields__}),
         transformation=TransformationSettings(
-            **values["transformation"], protects_spans=task.truncation == Truncation.AROUND_SPANS
+            **values["transformation"], protects_spans=task.has_marked_spans
         ),
     )
 

@@ -1,0 +1,181 @@
+"""The page of the fine-tuning benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from finetune_builtin import AGORA, Lead, Outcome, lead_over
+from finetune_encoders import SHAPE, TEACHER_SHAPE, Encoders
+from finetune_real import RealOutcome
+from finetune_throughput import Throughput
+from page import figure
+
+from bort_kedro.core.markdown import number, percent, signed_points, table
+from bort_kedro.core.report_sections import RIVAL_NAMES
+
+TARGET_RATIO = 2.0
+TARGET_TASKS = 2
+
+
+def agora_outcomes(found: Sequence[Outcome], task: str) -> list[Outcome]:
+    """Those of a task whose teacher was over its bar."""
+    return [each for each in found if each.task == task and each.is_over]
+
+
+def leads(found: Sequence[Outcome]) -> dict[str, dict[str, Lead]]:
+    """By task and rival; a task is left out where the teacher was over its bar for fewer than two seeds."""
+    tasks = dict.fromkeys(each.task for each in found)
+    able = {task: agora_outcomes(found, task) for task in tasks}
+    return {
+        task: {rival: lead_over(rival, own) for rival in RIVAL_NAMES} for task, own in able.items() if len(own) > 1
+    }
+
+
+def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
+    """Scores and leads on the built-in tasks."""
+    rows = []
+    for task in dict.fromkeys(each.task for each in found):
+        every, own = [each for each in found if each.task == task], agora_outcomes(found, task)
+        majority = percent(every[0].majority)
+        teacher = _mean([each.teacher_test_score for each in every])
+        scores = [_mean([each.right[method].mean() for each in own]) if own else "" for method in (AGORA, *RIVAL_NAMES)]
+        plain = _mean([each.right["plain"].mean() for each in every]) if not own else ""
+        rows.append([f"`{task}`", f"{len(own)} of {len(every)}", majority, teacher, *scores, plain])
+    header = ["Task", "Teacher over its bar", "Majority", "Teacher", "Agora", *RIVAL_NAMES.values(), "Plain, weak teacher"]
+    ahead = [
+        [f"`{task}`", *(signed_points(each.value, each.error) for each in of.values())]
+        for task, of in leads(found).items()
+    ]
+    won = [task for task, of in leads(found).items() if of["plain"].is_above_noise]
+    costs = [
+        [
+            f"`{task}`",
+            method,
+            number(np.mean([each.num_steps[method] for each in agora_outcomes(found, task)]), 0),
+            number(np.mean([each.num_steps_done[method] for each in agora_outcomes(found, task)]), 0),
+            number(np.mean([each.seconds[method] for each in agora_outcomes(found, task)]), 0),
+        ]
+        for task in leads(found)
+        for method in (AGORA, *RIVAL_NAMES)
+    ]
+    return (
+        f"Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of teacher, student and "
+        f"points:\n\n{table(header, rows)}\n\nPoints that Agora is ahead, paired by seed and by test example; the "
+        "standard error joins that over the seeds and that over the examples:\n\n"
+        f"{table(['Task', *RIVAL_NAMES.values()], ahead)}\n\nAhead of plain fine-tuning by more than two standard errors "
+        f"on {len(won)} of {len({each.task for each in found})} tasks"
+        f"{': ' + ', '.join(f'`{task}`' for task in won) if won else ''}. What every method was allowed and took, mean of "
+        "the seeds; the teacher's own training is not in it, nor is making the points:\n\n"
+        f"{table(['Task', 'Method', 'Steps allowed', 'Steps done', 'Seconds'], costs)}\n\n{_points_sentence(found)}"
+    )
+
+
+def _points_sentence(found: Sequence[Outcome]) -> str:
+    draws = [each["points"] for outcome in found for each in outcome.rounds if each["points"]]
+    made, copies = sum(draw["num_made"] for draw in draws), sum(draw["num_copies"] for draw in draws)
+    if not made:
+        return "No points were made."
+    return (
+        f"Of {number(made, 0)} points that Agora made of mistakes on dev, {number(copies, 0)} ({percent(copies / made)}) were "
+        "thrown away as near-duplicates of a text of dev or of test."
+    )
+
+
+def _mean(values: Sequence[float]) -> str:
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return percent(float(np.mean(values)), float(error))
+
+
+def real_section(found: Sequence[RealOutcome], encoders: Encoders) -> str:
+    """Every real task, beside the best constant answer."""
+    rows = [
+        [
+            each.name,
+            " / ".join(str(each.report["num_units"].get(split, 0)) for split in ("train", "dev", "test")),
+            f"{percent(each.check['score'])} of {percent(each.check['bar'])}",
+            each.report["method"],
+            each.report["metrics"][0].replace("_", " "),
+            percent(each.score.score.value, each.score.score.standard_error),
+            percent(each.score.majority_score),
+            signed_points(each.score.advantage.value, each.score.advantage.standard_error),
+            percent(each.report["truncated_share"]),
+            number(each.seconds, 0),
+        ]
+        for each in found
+    ]
+    header = [
+        "Task",
+        "train / dev / test",
+        "Teacher on dev, bar",
+        "Method",
+        "Metric",
+        "Score",
+        "Constant answer",
+        "Advantage",
+        "Truncated",
+        "Seconds",
+    ]
+    ahead = [each.name for each in found if each.score.advantage.is_above_noise]
+    return (
+        f"A student of shape {SHAPE} under a teacher of shape {TEACHER_SHAPE}, both pretrained here on "
+        f"{number(encoders.num_characters / 1e6, 1)} million characters; they predict "
+        f"{percent(encoders.student_score.accuracy)} and {percent(encoders.teacher_score.accuracy)} of the hidden tokens of "
+        f"unseen text. Published encoders read a thousand times as much.\n\n{table(header, rows)}\n\nThe test split is the "
+        "half of the official dev that no method saw; of BoolQ, whose training file was not at hand, 32 examples train, 32 "
+        "choose and the official dev is scored. Standard errors are those of a jackknife over the test examples, one "
+        f"training each. Above the best constant answer by more than two of them: {', '.join(ahead) or 'none'}. A teacher "
+        "that is not over its bar labels nothing: such a task is fine-tuned plainly."
+    )
+
+
+def throughput_section(measured: Throughput, max_tokens: int, batch_tokens: int, fixed_batch: int) -> str:
+    """The two loops side by side."""
+    return (
+        f"Training steps on QNLI's questions and sentences ({number(measured.mean_tokens, 1)} tokens each), one thread. "
+        f"Batches of similar length, {batch_tokens} padded tokens each: {number(np.median(measured.bucketed), 0)} examples "
+        f"a second, {percent(measured.padding)} of them padding; {fixed_batch} examples padded to {max_tokens} tokens, as "
+        f"transformers' run_glue does unless told otherwise: {number(np.median(measured.fixed), 0)}, "
+        f"{percent(measured.fixed_padding)} padding. Ratio, median of {len(measured.fixed)} paired rounds: "
+        f"**{measured.ratio:.2f}x** (target {TARGET_RATIO:g}x)."
+    )
+
+
+def figures_of(
+    found: Sequence[Outcome], real: Sequence[RealOutcome], measured: Throughput | None
+) -> list[dict[str, Any]]:
+    """All figures for programs."""
+    figures = []
+    for task, of in leads(found).items():
+        own = agora_outcomes(found, task)
+        figures += [
+            figure(f"{task}: accuracy of {method}", float(np.mean([each.right[method].mean() for each in own])), "share")
+            for method in (AGORA, *RIVAL_NAMES)
+        ]
+        for rival, lead in of.items():
+            figures += [
+                figure(f"{task}: Agora's lead over {rival}", lead.value, "share"),
+                figure(f"{task}: standard error of that lead", lead.error, "share"),
+            ]
+    won = sum(of["plain"].is_above_noise for of in leads(found).values())
+    figures.append(
+        figure("built-in tasks where Agora leads plain by two standard errors", won, "tasks", target=TARGET_TASKS, met=won >= TARGET_TASKS)
+    )
+    for each in real:
+        figures += [
+            figure(f"{each.name}: {each.report['metrics'][0]}, {each.report['method']}", each.score.score.value, "share"),
+            figure(f"{each.name}: its standard error", each.score.score.standard_error, "share"),
+            figure(f"{each.name}: of the best constant answer", each.score.majority_score, "share"),
+        ]
+    if measured is not None:
+        figures.append(
+            figure(
+                "examples a second on QNLI, bucketed over fixed length",
+                measured.ratio,
+                "x",
+                target=TARGET_RATIO,
+                met=measured.ratio >= TARGET_RATIO,
+            )
+        )
+    return figures
