@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Of bench-corpora and bench-distillation.
+# Of bench-corpora, bench-distillation and bench-finetune.
 CORPUS ?=
 NAME ?= other
+TASKS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora bench-distillation bench-pretrain clean
+.PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -60,6 +61,9 @@ bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* 
 
 bench-pretrain: install ## Time pretraining against the plain ways of doing it (10 minutes)
 	@$(BIN)/python benchmarks/pretrain.py
+
+bench-finetune: install ## Hold Agora against other methods; CORPUS='a/**/wiki_* b/*.txt' TASKS=glue_data adds real tasks
+	@$(BIN)/python benchmarks/finetune.py --corpus "$(CORPUS)" $(if $(TASKS),--tasks "$(TASKS)")
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

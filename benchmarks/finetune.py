@@ -13,8 +13,9 @@ from finetune_throughput import FIXED_BATCH, measure
 from page import FOLDER, write_page
 
 from bort_kedro.core.tasks import find_task
+from bort_kedro.core.units import units_of
 from bort_kedro.datasets.task_files import TaskFilesDataset
-from bort_kedro.training.task_data import check_examples
+from bort_kedro.training.task_encoding import TaskEncoder
 
 MAX_TOKENS = 128
 BATCH_TOKENS = 4096
@@ -23,7 +24,9 @@ BATCH_TOKENS = 4096
 def main() -> None:
     """Run what is not done yet, and write what it says."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--corpus", default="", help="text files for the real tasks' encoders: patterns set apart by spaces")
+    arguments.add_argument(
+        "--corpus", default="", help="text files for the real tasks' encoders: patterns set apart by spaces"
+    )
     arguments.add_argument("--tasks", type=Path, help="folder of GLUE's and SuperGLUE's files")
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench/finetune")
     arguments.add_argument("--docs", type=Path, default=FOLDER, help="where the page is written")
@@ -40,9 +43,9 @@ def main() -> None:
         sections["Real tasks"] = real_section(real, encoders)
         task = find_task("qnli")
         reading = TaskFilesDataset(folder=str(given.tasks)).load().read(task)
-        labelled = reading.examples[reading.examples["split"] == "train"].assign(split="train")
-        data = check_examples(_as_every_split(labelled), task)
-        examples = data.encoded(encoders.teacher, max_tokens=MAX_TOKENS).splits["train"]
+        encoder = TaskEncoder(encoders.teacher, task, task.labels, max_tokens=MAX_TOKENS)
+        train = reading.examples[reading.examples["split"] == "train"]
+        examples = encoder(units_of(train, is_multiple_choice=False), train["label"].tolist())
         measured = measure(encoders.teacher, examples, max_tokens=MAX_TOKENS, batch_tokens=BATCH_TOKENS)
         sections["Throughput"] = throughput_section(measured, MAX_TOKENS, BATCH_TOKENS, FIXED_BATCH)
     write_page(

@@ -68,7 +68,9 @@ def pretrained_encoders(corpus: str, states: Path) -> Encoders:
         values = params.model_dump() | {"batch_tokens": BATCH_TOKENS, "num_threads": NUM_THREADS}  # type: ignore[attr-defined]
         settings = PretrainingSettings.from_mapping(values, num_steps=num_steps)
         model = new_encoder(shape, tokens, max_positions=MAX_POSITIONS, settings=settings)
-        pretrain(model, tokens, settings, states=kept, name=name, distillation=taught, description=f"pretraining: {name}")
+        pretrain(
+            model, tokens, settings, states=kept, name=name, distillation=taught, description=f"pretraining: {name}"
+        )
         return Pretrained(model.requires_grad_(False), tokenizer)
 
     teacher = trained(TEACHER_SHAPE, stage.teacher, TEACHER_STEPS, "teacher", None)

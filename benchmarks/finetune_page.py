@@ -28,9 +28,7 @@ def leads(found: Sequence[Outcome]) -> dict[str, dict[str, Lead]]:
     """By task and rival; a task is left out where the teacher was over its bar for fewer than two seeds."""
     tasks = dict.fromkeys(each.task for each in found)
     able = {task: agora_outcomes(found, task) for task in tasks}
-    return {
-        task: {rival: lead_over(rival, own) for rival in RIVAL_NAMES} for task, own in able.items() if len(own) > 1
-    }
+    return {task: {rival: lead_over(rival, own) for rival in RIVAL_NAMES} for task, own in able.items() if len(own) > 1}
 
 
 def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
@@ -43,7 +41,15 @@ def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
         scores = [_mean([each.right[method].mean() for each in own]) if own else "" for method in (AGORA, *RIVAL_NAMES)]
         plain = _mean([each.right["plain"].mean() for each in every]) if not own else ""
         rows.append([f"`{task}`", f"{len(own)} of {len(every)}", majority, teacher, *scores, plain])
-    header = ["Task", "Teacher over its bar", "Majority", "Teacher", "Agora", *RIVAL_NAMES.values(), "Plain, weak teacher"]
+    header = [
+        "Task",
+        "Teacher over its bar",
+        "Majority",
+        "Teacher",
+        "Agora",
+        *RIVAL_NAMES.values(),
+        "Plain, weak teacher",
+    ]
     ahead = [
         [f"`{task}`", *(signed_points(each.value, each.error) for each in of.values())]
         for task, of in leads(found).items()
@@ -64,9 +70,11 @@ def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
         f"Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of teacher, student and "
         f"points:\n\n{table(header, rows)}\n\nPoints that Agora is ahead, paired by seed and by test example; the "
         "standard error joins that over the seeds and that over the examples:\n\n"
-        f"{table(['Task', *RIVAL_NAMES.values()], ahead)}\n\nAhead of plain fine-tuning by more than two standard errors "
+        f"{table(['Task', *RIVAL_NAMES.values()], ahead)}\n\nAhead of plain fine-tuning by more than two standard "
+        f"errors "
         f"on {len(won)} of {len({each.task for each in found})} tasks"
-        f"{': ' + ', '.join(f'`{task}`' for task in won) if won else ''}. What every method was allowed and took, mean of "
+        f"{': ' + ', '.join(f'`{task}`' for task in won) if won else ''}. What every method was allowed and took, "
+        f"mean of "
         "the seeds; the teacher's own training is not in it, nor is making the points:\n\n"
         f"{table(['Task', 'Method', 'Steps allowed', 'Steps done', 'Seconds'], costs)}\n\n{_points_sentence(found)}"
     )
@@ -78,7 +86,8 @@ def _points_sentence(found: Sequence[Outcome]) -> str:
     if not made:
         return "No points were made."
     return (
-        f"Of {number(made, 0)} points that Agora made of mistakes on dev, {number(copies, 0)} ({percent(copies / made)}) were "
+        f"Of {number(made, 0)} points that Agora made of mistakes on dev, {number(copies, 0)} "
+        f"({percent(copies / made)}) were "
         "thrown away as near-duplicates of a text of dev or of test."
     )
 
@@ -121,11 +130,15 @@ def real_section(found: Sequence[RealOutcome], encoders: Encoders) -> str:
     return (
         f"A student of shape {SHAPE} under a teacher of shape {TEACHER_SHAPE}, both pretrained here on "
         f"{number(encoders.num_characters / 1e6, 1)} million characters; they predict "
-        f"{percent(encoders.student_score.accuracy)} and {percent(encoders.teacher_score.accuracy)} of the hidden tokens of "
-        f"unseen text. Published encoders read a thousand times as much.\n\n{table(header, rows)}\n\nThe test split is the "
-        "half of the official dev that no method saw; of BoolQ, whose training file was not at hand, 32 examples train, 32 "
+        f"{percent(encoders.student_score.accuracy)} and {percent(encoders.teacher_score.accuracy)} of the hidden "
+        f"tokens of "
+        f"unseen text. Published encoders read a thousand times as much.\n\n{table(header, rows)}\n\nThe test split "
+        f"is the "
+        "half of the official dev that no method saw; of BoolQ, whose training file was not at hand, 32 examples "
+        "train, 32 "
         "choose and the official dev is scored. Standard errors are those of a jackknife over the test examples, one "
-        f"training each. Above the best constant answer by more than two of them: {', '.join(ahead) or 'none'}. A teacher "
+        f"training each. Above the best constant answer by more than two of them: {', '.join(ahead) or 'none'}. A "
+        f"teacher "
         "that is not over its bar labels nothing: such a task is fine-tuned plainly."
     )
 
@@ -133,9 +146,12 @@ def real_section(found: Sequence[RealOutcome], encoders: Encoders) -> str:
 def throughput_section(measured: Throughput, max_tokens: int, batch_tokens: int, fixed_batch: int) -> str:
     """The two loops side by side."""
     return (
-        f"Training steps on QNLI's questions and sentences ({number(measured.mean_tokens, 1)} tokens each), one thread. "
-        f"Batches of similar length, {batch_tokens} padded tokens each: {number(np.median(measured.bucketed), 0)} examples "
-        f"a second, {percent(measured.padding)} of them padding; {fixed_batch} examples padded to {max_tokens} tokens, as "
+        f"Training steps on QNLI's questions and sentences ({number(measured.mean_tokens, 1)} tokens each), one "
+        f"thread. "
+        f"Batches of similar length, {batch_tokens} padded tokens each: {number(np.median(measured.bucketed), 0)} "
+        f"examples "
+        f"a second, {percent(measured.padding)} of them padding; {fixed_batch} examples padded to {max_tokens} "
+        f"tokens, as "
         f"transformers' run_glue does unless told otherwise: {number(np.median(measured.fixed), 0)}, "
         f"{percent(measured.fixed_padding)} padding. Ratio, median of {len(measured.fixed)} paired rounds: "
         f"**{measured.ratio:.2f}x** (target {TARGET_RATIO:g}x)."
@@ -150,7 +166,9 @@ def figures_of(
     for task, of in leads(found).items():
         own = agora_outcomes(found, task)
         figures += [
-            figure(f"{task}: accuracy of {method}", float(np.mean([each.right[method].mean() for each in own])), "share")
+            figure(
+                f"{task}: accuracy of {method}", float(np.mean([each.right[method].mean() for each in own])), "share"
+            )
             for method in (AGORA, *RIVAL_NAMES)
         ]
         for rival, lead in of.items():
@@ -160,11 +178,19 @@ def figures_of(
             ]
     won = sum(of["plain"].is_above_noise for of in leads(found).values())
     figures.append(
-        figure("built-in tasks where Agora leads plain by two standard errors", won, "tasks", target=TARGET_TASKS, met=won >= TARGET_TASKS)
+        figure(
+            "built-in tasks where Agora leads plain by two standard errors",
+            won,
+            "tasks",
+            target=TARGET_TASKS,
+            met=won >= TARGET_TASKS,
+        )
     )
     for each in real:
         figures += [
-            figure(f"{each.name}: {each.report['metrics'][0]}, {each.report['method']}", each.score.score.value, "share"),
+            figure(
+                f"{each.name}: {each.report['metrics'][0]}, {each.report['method']}", each.score.score.value, "share"
+            ),
             figure(f"{each.name}: its standard error", each.score.score.standard_error, "share"),
             figure(f"{each.name}: of the best constant answer", each.score.majority_score, "share"),
         ]

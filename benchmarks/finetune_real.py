@@ -24,7 +24,12 @@ OTHER_FILES = {"boolq": {"train": "fewglue_train32.jsonl", "dev": "fewglue_dev32
 CHANGES: dict[str, Any] = {
     "weak_teacher": "plain",
     "files": OTHER_FILES,
-    "training": {"max_tokens": MAX_POSITIONS, "num_epochs": 4, "learning_rates": [3.0e-4, 1.0e-3], "batch_tokens": [2048]},
+    "training": {
+        "max_tokens": MAX_POSITIONS,
+        "num_epochs": 4,
+        "learning_rates": [3.0e-4, 1.0e-3],
+        "batch_tokens": [2048],
+    },
     "teacher": {"training": {"max_tokens": MAX_POSITIONS, "num_epochs": 3, "batch_tokens": [2048]}},
     "agora": {"transformation": {"max_tokens": MAX_POSITIONS}},
 }
@@ -51,7 +56,9 @@ class RealOutcome:
     seconds: float
 
 
-def real_outcomes(folder: Path, encoders: Encoders, states: Path, tasks: Sequence[str] = REAL_TASKS) -> list[RealOutcome]:
+def real_outcomes(
+    folder: Path, encoders: Encoders, states: Path, tasks: Sequence[str] = REAL_TASKS
+) -> list[RealOutcome]:
     """Read, fine-tune and score each task."""
     return [_outcome(name, folder, encoders, TrainingStates(states, keep=1)) for name in tasks]
 

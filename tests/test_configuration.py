@@ -73,6 +73,41 @@ def test_examples_longer_than_positions_are_refused(raw):
     assert "finetune.training.max_tokens 65 is over corpus.max_positions 64" in fault(raw)
 
 
+def test_mistyped_task_lists_the_known_ones(raw):
+    raw["finetune"]["tasks"] = ["libary"]
+    assert (
+        "tasks holds ['libary'], which are neither in the table of tasks (cola, sst2, mrpc, stsb, qqp, mnli, qnli, "
+        "rte, wnli, ax, boolq, cb, copa, multirc, record, superglue_rte, wic, wsc, axb, axg, race_middle, race_high, "
+        "library, order, adjacent) nor in own_tasks (none)"
+    ) in fault(raw)
+
+
+@pytest.mark.parametrize("tasks", [["cola", "cola"], ["my-task"]])
+def test_task_that_stands_twice_or_is_no_identifier_is_refused(raw, tasks):
+    raw["finetune"]["tasks"] = tasks
+    assert (
+        f"tasks holds {tasks}; each name must stand once and be letters, digits and underscores, since it becomes part "
+        "of dataset names"
+    ) in fault(raw)
+
+
+def test_own_task_may_not_take_the_name_of_a_known_one(raw):
+    files = {"train": "train.csv", "dev": "dev.csv"}
+    raw["finetune"]["own_tasks"] = {"rte": {"files": files, "columns": {"text": "text", "label": "label"}}}
+    assert "own_tasks holds ['rte'], which the table of tasks has already; choose other names" in fault(raw)
+
+
+@pytest.mark.parametrize(("task", "needed"), [("ax", "mnli"), ("axg", "superglue_rte or rte")])
+def test_diagnostic_without_the_task_whose_model_answers_it_is_refused(raw, task, needed):
+    raw["finetune"]["tasks"] = ["cola", task]
+    assert f"tasks holds {task}, which is scored with the model of {needed}; add it to tasks" in fault(raw)
+
+
+def test_transformation_that_never_draws_anything_is_refused(raw):
+    raw["finetune"]["agora"]["transformation"]["weights"] = {"masked_lm": 0}
+    assert "one at least must be above 0" in fault(raw)
+
+
 def test_all_faults_come_at_once(raw):
     raw["corpus"]["seed"] = "one"
     raw["search"]["budget"] = 0

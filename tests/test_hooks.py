@@ -16,7 +16,8 @@ from bort_kedro import hooks
 from bort_kedro.configuration import activate, check_parameters
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
-from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
+from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
+from bort_kedro.pipelines import finetune
 
 SMOKE = OmegaConfigLoader(
     str(Path(__file__).parent.parent / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
@@ -50,12 +51,6 @@ def test_missing_inputs_are_listed_with_the_stage_that_makes_them(tmp_path):
     message = missing(tmp_path, "tokens", "tokenizer", "student_encoder")
     assert "  - tokenizer, tokens: made by `kedro run --pipelines corpus`" in message
     assert "  - student_encoder: made by `kedro run --pipelines pretrain_distill`" in message
-
-
-def test_mistyped_task_lists_the_built_in_ones(tmp_path):
-    message = missing(tmp_path, "libary.examples")
-    assert "`libary` is no built-in task (library, order, adjacent)" in message
-    assert "params:finetune.tasks" in message
 
 
 def test_a_recorded_table_that_is_missing_is_asked_for_by_path_and_columns(tmp_path):
@@ -105,15 +100,46 @@ def test_seeds_are_found_wherever_they_are():
     assert hooks._find(values, {"seed", "seeds"}) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
 
 
+def with_own_task(folder, **finetune):
+    """Make a task `mine` of the session, of which the second row of test is cut off."""
+    for split, text in (("train", "good\tyes\nbad\tno\n"), ("dev", "fine\tyes\n"), ("test", "poor\tno\ncut\n")):
+        (folder / f"{split}.tsv").write_text("sentence\tlabel\n" + text)
+    files = {split: str(folder / f"{split}.tsv") for split in ("train", "dev", "test")}
+    raw = dict(SMOKE["parameters"])
+    columns = {"text": "sentence", "label": "label"}
+    raw["finetune"] |= {"tasks": ["mine"], "own_tasks": {"mine": {"files": files, "columns": columns}}, **finetune}
+    activate(check_parameters(raw))
+    return DataCatalog({"task_files": TaskFilesDataset(folder=str(folder / "none"))})
+
+
 def test_a_broken_row_of_a_users_task_is_found_before_the_first_node(tmp_path):
-    for split, text in (("train", "good\tyes\nbad\tno\n"), ("dev", "fine\tyes\n"), ("test", "cut\n")):
-        (tmp_path / f"{split}.tsv").write_text("sentence\tlabel\n" + text)
-    files = {split: str(tmp_path / f"{split}.tsv") for split in ("train", "dev", "test")}
-    dataset = TaskFilesDataset(**files, columns={"text": "sentence", "label": "label"})
-    with pytest.raises(DatasetError) as caught:
-        preflight(tmp_path, pipeline_reading("mine.examples"), DataCatalog({"mine.examples": dataset}))
-    assert "test.tsv" in str(caught.value.__cause__)
-    assert "line 2" in str(caught.value.__cause__)
+    catalog = with_own_task(tmp_path)
+    with pytest.raises(TaskError) as caught:
+        preflight(tmp_path, finetune.create_pipeline(["mine"]), catalog)
+    assert str(caught.value) == (
+        f"{tmp_path / 'test.tsv'}, line 3: 1 fields, expected 2 (`sentence`, `label`). The row begins ['cut']. Mend "
+        "the row, set `skip_bad_rows` to leave such rows out, or name another file; all in params:finetune."
+    )
+
+
+def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):
+    catalog = with_own_task(tmp_path, skip_bad_rows=True)
+    pipeline = finetune.create_pipeline(["mine"]).only_nodes("mine.read_examples_node")
+    preflight(tmp_path, pipeline, catalog)
+
+
+def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(tmp_path):
+    raw = dict(SMOKE["parameters"])
+    raw["finetune"] |= {"tasks": ["cola", "library"]}
+    activate(check_parameters(raw))
+    catalog = DataCatalog({"task_files": TaskFilesDataset(folder=str(tmp_path / "tasks"))})
+    with pytest.raises(TaskError, match=r"Task `cola`.*train \(train.tsv\)"):
+        preflight(tmp_path, finetune.create_pipeline(["cola", "library"]), catalog)
+
+
+def test_a_run_that_makes_no_examples_reads_no_files_of_tasks(tmp_path):
+    catalog = with_own_task(tmp_path)
+    preflight(tmp_path, pipeline_reading("task_files"), catalog)
 
 
 def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):

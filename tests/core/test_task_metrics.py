@@ -167,7 +167,7 @@ def test_columns_of_different_lengths_and_empty_ones_are_refused():
 
 def table(labels, groups=None, options=None):
     groups = [str(place) for place in range(len(labels))] if groups is None else groups
-    return pd.DataFrame({"group": groups, "option": options or [None] * len(labels), "label": labels})
+    return pd.DataFrame({"part": "", "group": groups, "option": options or [None] * len(labels), "label": labels})
 
 
 def test_rows_of_a_table_are_scored_by_the_form_and_labels_of_the_task():

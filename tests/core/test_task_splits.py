@@ -251,3 +251,33 @@ def test_dev_of_one_group_cannot_be_halved():
 def test_forty_thousand_examples_are_divided_in_seconds():
     divided, _ = divide(classified(40_000))
     assert Counter(divided["split"]) == {"train": 10, "dev": 20_000, "test": 20_000}
+
+
+def test_questions_on_one_text_go_to_one_half_marks_aside():
+    texts = [
+        "The [ cat ] saw [ it ] .",
+        "The cat saw [ it ] .",
+        "A dog barked.",
+        "A [ dog ] barked.",
+        "Third.",
+        "Fourth.",
+    ]
+    dev = pd.DataFrame(
+        {
+            "split": "dev",
+            "part": "",
+            "group": [str(row) for row in range(6)],
+            "index": "",
+            "text": texts,
+            "text_pair": None,
+            "option": None,
+            "label": ["true", "false"] * 3,
+        }
+    )
+    train = dev.assign(split="train", text=[f"Other {row}." for row in range(6)])
+    for seed in range(10):
+        divided, _ = divide_splits(pd.concat([train, dev], ignore_index=True), form=Form.CLASSIFICATION, seed=seed)
+        halves = divided["split"].tolist()[6:]
+        assert halves[0] == halves[1]
+        assert halves[2] == halves[3]
+        assert {"dev", "test"} == set(halves)

@@ -13,7 +13,9 @@ LABELS = ("entailment", "not_entailment")
 
 
 def classified(labels, predictions):
-    return pd.DataFrame({"group": range(len(labels)), "option": None, "label": labels, "prediction": predictions})
+    return pd.DataFrame(
+        {"part": "", "group": range(len(labels)), "option": None, "label": labels, "prediction": predictions}
+    )
 
 
 def check(labels, predictions, names="ab"):
@@ -33,7 +35,7 @@ def asked(*questions):
         for number, (marks, chosen) in enumerate(questions)
         for place, mark in enumerate(marks)
     ]
-    return check_teacher(TASKS["race_high"], (WRONG, RIGHT), pd.DataFrame(rows))
+    return check_teacher(TASKS["race_high"], (WRONG, RIGHT), pd.DataFrame(rows).assign(part=""))
 
 
 def test_bar_is_a_third_of_the_way_from_guessing_to_perfect():

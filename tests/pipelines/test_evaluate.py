@@ -1,5 +1,6 @@
 """The evaluate slice with an in-memory catalog, and its parameters."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -7,22 +8,48 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
+from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import TaskError
 from bort_kedro.params import EvaluateParams
 from bort_kedro.pipelines.evaluate import create_pipeline
-from bort_kedro.pipelines.evaluate.nodes import measure_speed, score_task, summarise_tasks
+from bort_kedro.pipelines.evaluate.nodes import measure_speed, scorer_of, summarise_tasks
+from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
+FINETUNE = check_parameters(SMOKE["parameters"]).finetune
+COST = {
+    "method": "agora",
+    "num_trials": 2,
+    "seconds": 12.5,
+    "labels": ["a", "b"],
+    "truncated_share": 0.25,
+}
 
 
 def predictions(test="aabb", dev="ab"):
+    """Answers to a, b, a, b of test, in two parts, and to a, b of dev."""
     splits = ["test"] * len(test) + ["dev"] * len(dev)
-    labels = ["a", "b"] * 3
-    return pd.DataFrame({"split": splits, "label": labels, "prediction": [*test, *dev]})
+    count = len(splits)
+    return pd.DataFrame(
+        {
+            "split": splits,
+            "part": ["matched", "matched", "mismatched", "mismatched", "", ""][:count],
+            "group": [str(row) for row in range(count)],
+            "option": None,
+            "label": (["a", "b"] * 3)[:count],
+            "prediction": [*test, *dev],
+        }
+    )
+
+
+def scored(table, rivals=None, name="library"):
+    return scorer_of(name)(table, COST, FINETUNE, rivals)
 
 
 def parameters(env):
@@ -45,6 +72,9 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "library.finetuning_report",
         "order.predictions",
         "order.finetuning_report",
+        "library.rival_predictions",
+        "order.rival_predictions",
+        "params:finetune",
         "selected_shape",
         "params:evaluate.speed",
         "corpus_manifest",
@@ -55,6 +85,13 @@ def test_pipeline_scores_each_task_in_its_namespace():
     assert pipeline.outputs() == {"report", "speed_plot"}
 
 
+def test_rivals_are_scored_only_of_tasks_that_train_some():
+    assert not any("rival" in name for name in create_pipeline(["library"], has_rivals=False).inputs())
+    # The diagnostic has the model of MNLI, whose rivals answer MNLI alone.
+    inputs = create_pipeline(["mnli", "ax"]).inputs()
+    assert {name for name in inputs if "rival" in name} == {"mnli.rival_predictions"}
+
+
 def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
     command = "from bort_kedro.pipelines.evaluate import create_pipeline; create_pipeline(['library', 'order'])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", command], capture_output=True, text=True, check=False)
@@ -62,50 +99,88 @@ def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
 
 
 def test_tasks_are_scored_and_summarised_by_a_runner():
-    cost = {"trials": [{}], "seconds": 2.0, "labels": ["a", "b"], "truncated_share": 0.0}
     catalog = DataCatalog(
         {
             "library.predictions": MemoryDataset(predictions()),
-            "library.finetuning_report": MemoryDataset(cost),
+            "library.finetuning_report": MemoryDataset(COST),
+            "params:finetune": MemoryDataset(FINETUNE),
         }
     )
-    pipeline = create_pipeline(["library"]).only_nodes("library.score_task_node", "summarise_tasks_node")
+    stage = create_pipeline(["library"], has_rivals=False)
+    pipeline = stage.only_nodes("library.score_task_node", "summarise_tasks_node")
     outputs = SequentialRunner().run(pipeline, catalog)
     (row,) = outputs["task_scores"].load().to_dict("records")
-    assert (row["task"], row["accuracy"], row["num_examples"], row["num_labels"]) == ("library", 0.5, 4, 2)
+    assert (row["task"], row["score"], row["num_examples"], row["num_labels"]) == ("library", 0.5, 4, 2)
 
 
-def test_score_task_scores_test_at_the_top_and_dev_below():
-    metrics = score_task(predictions())
-    # test: a b a b against a a b b; dev: a b, both right.
-    assert (metrics["accuracy"], metrics["num_examples"], metrics["beats_majority"]) == (0.5, 4, False)
-    assert (metrics["dev"]["accuracy"], metrics["dev"]["num_examples"]) == (1.0, 2)
+def test_score_task_scores_test_and_dev_and_the_parts_of_test():
+    metrics = scored(predictions(test="abba"))
+    # test: a b a b against a b b a; dev: a b, both right.
+    assert (metrics["method"], metrics["metric"]) == ("agora", "accuracy")
+    test, dev = metrics["test"], metrics["dev"]
+    assert (test["score"], test["metric_accuracy"], test["num_examples"]) == (0.5, 0.5, 4)
+    assert (test["majority_score"], test["advantage"], test["beats_majority"]) == (0.5, 0.0, False)
+    assert (dev["score"], dev["num_examples"]) == (1.0, 2)
+    assert {part: rows["score"] for part, rows in metrics["parts"].items()} == {"matched": 1.0, "mismatched": 0.0}
+    assert metrics["rivals"] == {}
+
+
+def test_lead_over_a_rival_is_paired_by_example_of_test():
+    rivals = pd.concat(
+        [
+            predictions(test="bbab", dev="ba").assign(method="plain"),
+            predictions(test="abab").assign(method="distilled"),
+        ]
+    )
+    leads = scored(predictions(test="abaa"), rivals)["rivals"]
+    # Against a b a b: Agora has three right, plain three, but another one wrong, distilled all four.
+    assert (leads["plain"]["score"], leads["plain"]["lead"]) == (0.75, 0.0)
+    assert (leads["distilled"]["score"], leads["distilled"]["lead"]) == (1.0, -0.25)
+    # Jackknife over four examples that differ by -1, 0, 0, 1: the error of a mean, sqrt(2 / 3 / 4).
+    assert leads["plain"]["lead_standard_error"] == pytest.approx(math.sqrt(2 / 3 / 4))
+
+
+def test_a_task_without_agora_has_an_empty_table_of_rivals_and_no_lead():
+    assert scored(predictions(), NO_PREDICTIONS)["rivals"] == {}
+
+
+def test_diagnostic_is_scored_on_test_alone_and_without_labels_not_at_all():
+    labelled = predictions().assign(label="neutral", prediction=["neutral"] * 3 + ["entailment"] * 3)
+    metrics = scored(labelled.query("split == 'test'"), name="ax")
+    assert (metrics["metric"], set(metrics) & {"dev", "test"}) == ("matthews", {"test"})
+    unlabelled = labelled.assign(split="submission", label=None)
+    metrics = scored(unlabelled, name="ax")
+    assert not set(metrics) & {"dev", "test"}
+    assert metrics["parts"] == {}
+    assert summarise_tasks(**{"ax.metrics": metrics, "ax.finetuning_report": COST}).empty
 
 
 def test_score_task_without_a_test_split_says_what_it_found():
     table = predictions().query("split == 'dev'")
     with pytest.raises(TaskError, match=r"no example of split `test`, only of \['dev'\]"):
-        score_task(table)
+        scored(table)
 
 
 def test_score_task_names_a_missing_column():
     with pytest.raises(TaskError, match="lack prediction"):
-        score_task(predictions().drop(columns="prediction"))
+        scored(predictions().drop(columns="prediction"))
 
 
 def test_summary_has_a_row_for_each_task_in_the_order_given():
-    cost = {"trials": [{}, {}], "seconds": 12.5, "labels": ["a", "b"], "truncated_share": 0.25}
+    rivals = predictions(test="abab").assign(method="plain")
     table = summarise_tasks(
         **{
-            "order.metrics": score_task(predictions()),
-            "order.finetuning_report": cost,
-            "library.metrics": score_task(predictions(test="abab")),
-            "library.finetuning_report": cost | {"seconds": 1.0},
+            "order.metrics": scored(predictions()),
+            "order.finetuning_report": COST,
+            "library.metrics": scored(predictions(test="abab"), rivals),
+            "library.finetuning_report": COST | {"seconds": 1.0},
         }
     )
     assert table["task"].tolist() == ["order", "library"]
-    assert table["accuracy"].tolist() == [0.5, 1.0]
-    assert table["dev_accuracy"].tolist() == [1.0, 1.0]
+    assert table["score"].tolist() == [0.5, 1.0]
+    assert table["dev_score"].tolist() == [1.0, 1.0]
+    assert table["plain_lead"].isna().tolist() == [True, False]
+    assert table["plain_lead"][1] == 0.0
     assert table["seconds"].tolist() == [12.5, 1.0]
     assert table["num_trials"].tolist() == [2, 2]
 

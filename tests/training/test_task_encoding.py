@@ -362,6 +362,12 @@ def test_the_fingerprint_changes_with_any_id_and_any_target_and_any_border(word_
     assert fingerprint(QUESTIONS, RIGHTS) == prints[0]
 
 
+def test_the_fingerprint_tells_where_a_row_ends(questions):
+    first, second, *others = questions.input_ids
+    moved = replace(questions, input_ids=[first[:-1], np.concatenate([first[-1:], second]), *others])
+    assert moved.fingerprint != questions.fingerprint
+
+
 def test_the_fingerprint_of_joined_examples_is_that_of_all_encoded_at_once(word_piece, questions):
     encoder = encoder_of(word_piece, RACE, labels=())
     parts = encoder(QUESTIONS[:2], RIGHTS[:5]).joined(encoder(QUESTIONS[2:], RIGHTS[5:]))

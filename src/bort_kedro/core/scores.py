@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bort_kedro.core.statistics import is_above_noise
-from bort_kedro.core.task_metrics import Scored, score
+from bort_kedro.core.task_metrics import Scored, score, score_rows, scored_rows
 from bort_kedro.core.tasks import RIGHT, WRONG, Form, Task
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def score_answers(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> Ta
             "least one"
         )
     metric, constant = task.metrics[0], constant_answers(task, table)
-    scored = _scored(task, table, answers)
+    scored = scored_rows(task, table, answers)
     return TaskScore(
         metrics={name: score(task.form, name, scored) for name in task.metrics},
         score=estimate(lambda rows: score(task.form, metric, _take(scored, rows)), table),
@@ -82,27 +82,11 @@ def score_answers(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> Ta
     )
 
 
-def score_rows(task: Task, metric: str, table: pd.DataFrame, answers: Sequence[str]) -> float:
-    """A metric of the answers to all rows of a table."""
-    return score(task.form, metric, _scored(task, table, answers))
-
-
 def lead(task: Task, table: pd.DataFrame, answers: Sequence[str], others: Sequence[str]) -> Estimate:
     """How far answers are ahead of others to the same rows, by the task's first metric, paired by unit."""
-    metric, ours, theirs = task.metrics[0], _scored(task, table, answers), _scored(task, table, others)
+    metric, ours, theirs = task.metrics[0], scored_rows(task, table, answers), scored_rows(task, table, others)
     return estimate(
         lambda rows: score(task.form, metric, _take(ours, rows)) - score(task.form, metric, _take(theirs, rows)), table
-    )
-
-
-def _scored(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> Scored:
-    kind = float if task.form == Form.REGRESSION else str
-    return Scored(
-        labels=np.array([kind(label) for label in table["label"]]),
-        predictions=np.array([kind(answer) for answer in answers]),
-        groups=(table["part"].astype(str) + "/" + table["group"].astype(str)).to_numpy(dtype=str),
-        options=table["option"].fillna("").to_numpy(dtype=str),
-        label_names=task.labels,
     )
 
 
@@ -154,11 +138,17 @@ def constant_answers(task: Task, table: pd.DataFrame) -> list[str]:
         return [f"{np.mean([float(label) for label in labels]):.6g}"] * len(labels)
     if task.form == Form.CLASSIFICATION:
         counts = Counter(labels)
-        return [min(counts, key=lambda label: (-counts[label], label))] * len(labels)
+        # The more frequent ones first; F1 is won by the label that it is the F1 of, however rare.
+        candidates = sorted(counts, key=lambda label: (-counts[label], label))
+        return [max(candidates, key=lambda label: _constant_score(task, table, label))] * len(labels)
     units = units_in(table)
     hits = Counter(place for rows in units for place, row in enumerate(rows) if labels[row] == RIGHT)
-    best = min(hits, key=lambda place: (-hits[place], place))
+    best = min(hits, key=lambda place: (-hits[place], place), default=0)
     answers = [WRONG] * len(labels)
     for rows in units:
         answers[rows[min(best, len(rows) - 1)]] = RIGHT
     return answers
+
+
+def _constant_score(task: Task, table: pd.DataFrame, label: str) -> float:
+    return score_rows(task, task.metrics[0], table, [label] * len(table))

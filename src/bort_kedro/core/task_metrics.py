@@ -80,13 +80,24 @@ def score_rows(task: Task, metric_name: str, table: pd.DataFrame, predictions: S
     """One metric of predictions that stand beside a table of examples.
 
     Args:
-        task: For its form and labels; where it names none, they are those that occur, in text order.
+        task: See `scored_rows`.
         metric_name: Key of `METRICS`.
-        table: Columns ``label``, ``group`` and ``option``.
-        predictions: (N,) as text, in the order of the table.
+        table: Likewise.
+        predictions: Likewise.
 
     Raises:
         ConfigurationError: If the metric is unknown or not defined for this form of task.
+    """
+    return score(task.form, metric_name, scored_rows(task, table, predictions))
+
+
+def scored_rows(task: Task, table: pd.DataFrame, predictions: Sequence[str]) -> Scored:
+    """A table of examples with what a model says of them.
+
+    Args:
+        task: For its form and labels; where it names none, they are those that occur, in text order.
+        table: Columns ``part``, ``label``, ``group`` and ``option``; groups of different parts are different.
+        predictions: (N,) as text, in the order of the table.
     """
     kind: type = float if task.form == Form.REGRESSION else str
     labels: NDArray[Any] = np.array(table["label"], dtype=kind)
@@ -94,11 +105,8 @@ def score_rows(task: Task, metric_name: str, table: pd.DataFrame, predictions: S
     names = task.labels
     if not names and task.form == Form.CLASSIFICATION:
         names = tuple(sorted({*labels.tolist(), *answers.tolist()}))
-    return score(
-        task.form,
-        metric_name,
-        Scored(labels, answers, np.array(table["group"]), np.array(table["option"]), names),
-    )
+    groups = table["part"].astype(str) + "/" + table["group"].astype(str)
+    return Scored(labels, answers, groups.to_numpy(dtype=str), table["option"].to_numpy(), names)
 
 
 def _accuracy(scored: Scored) -> float:

@@ -40,7 +40,8 @@ def divide_splits(
 
     Labelled examples of the official test stay in ``test``; the others become ``submission``. Without labelled ones,
     the official dev is divided into ``dev`` and ``test``, halves in every stratum but for one unit, rows of one
-    ``group`` together, and groups that ask about one text. The division depends on groups, labels and the seed, not on the order of the groups.
+    ``group`` together, and groups that ask about one text. The division depends on groups, texts, labels and the seed,
+    not on the order of the groups.
 
     Args:
         examples: Columns ``split`` (train, dev or test, as they are official), ``part``, ``group``, ``text``,

@@ -75,6 +75,10 @@ DROPOUTS = (
     "embedding_dropout",
     "mlp_dropout",
     "pooler_dropout",
+    "cls_dropout",
+    "classifier_dropout_prob",
+    "dropout",
+    "seq_classif_dropout",
 )
 
 
@@ -105,13 +109,21 @@ def build_classifier(encoder: PreTrainedModel, *, labels: list[str], seed: int, 
         torch.default_generator.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config)
     model.base_model.load_state_dict(encoder.base_model.state_dict(), strict=False)
-    # Weights of a frozen teacher must move again.
-    model.requires_grad_(True)
+    _copy_shared_head(encoder, model)
     types = getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)
     if types is not None and types.num_embeddings == 1:
         # One type for all tokens is no more than a bias that the encoder was pretrained with.
         types.weight.requires_grad_(False)
     return model
+
+
+def _copy_shared_head(encoder: PreTrainedModel, model: PreTrainedModel) -> None:
+    """What a family's masked-LM head and its classifier have in common, such as ModernBERT's dense layer (in place)."""
+    ours, theirs = getattr(model, "head", None), getattr(encoder, "head", None)
+    if ours is not None and theirs is not None:
+        shapes = {name: value.shape for name, value in ours.state_dict().items()}
+        if shapes == {name: value.shape for name, value in theirs.state_dict().items()}:
+            ours.load_state_dict(theirs.state_dict())
 
 
 def freeze_token_types(model: Model) -> Model:

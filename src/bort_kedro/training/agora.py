@@ -190,12 +190,12 @@ def run_agora(
             draws[plan.number] = points.make(sources, seed=seed + plan.number, max_points=max_points)
         examples = task.with_points([draws[number] for number in plan.draws])
         trials = [task.train(examples, place, method="agora", number=plan.number) for place in plan.settings]
-        rounds.append(RoundResult(plan, draws.get(plan.number), trials, examples.num_units))
         best = better([*([best] if best else []), *trials])
+        rounds.append(RoundResult(plan, draws.get(plan.number), without_models(trials), examples.num_units))
         run = run.record([trial.score for trial in trials])
     if best is None or best.model is None:
         raise all_diverged(task.data.task.name)
-    return MethodResult("agora", best, _without_models(rounds))
+    return MethodResult("agora", best, rounds)
 
 
 def better(trials: Sequence[Trial]) -> Trial:
@@ -218,6 +218,6 @@ def _mistaken_units(task: StudentTask, of: RoundResult) -> list[Unit]:
     return [task.data.units["dev"][place] for place in wrong]
 
 
-def _without_models(rounds: list[RoundResult]) -> list[RoundResult]:
-    """Only the best model is kept beyond this point."""
-    return [replace(each, trials=[replace(trial, model=None) for trial in each.trials]) for each in rounds]
+def without_models(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials as a record; of all models only the best is kept beside it."""
+    return [replace(trial, model=None) for trial in trials]

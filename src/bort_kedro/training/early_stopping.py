@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class EarlyStopping:
         """Score the model, keep its weights if none was better; True if the training should end here."""
         model.eval()
         score = self._score(model)
+        # A metric of nothing but infinities is worse than any other.
+        score = -math.inf if math.isnan(score) else score
         model.train()
         if not self.scores or score > self.best["score"]:
             self._best = {name.replace("model.", _PREFIX, 1): value for name, value in weights_of(model).items()}

@@ -14,7 +14,15 @@ from bort_kedro.core.teacher_bar import check_teacher
 from bort_kedro.core.theta import HyperparameterSet, build_theta
 from bort_kedro.errors import TaskError, TeacherError
 from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.training.agora import MethodResult, RoundResult, StudentTask, all_diverged, better, run_agora
+from bort_kedro.training.agora import (
+    MethodResult,
+    RoundResult,
+    StudentTask,
+    all_diverged,
+    better,
+    run_agora,
+    without_models,
+)
 from bort_kedro.training.points import PointMaker, PointSettings
 from bort_kedro.training.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.training.task_data import check_examples
@@ -95,7 +103,7 @@ def train_plainly(task: StudentTask, *, method: str = "plain") -> MethodResult:
         raise all_diverged(task.data.task.name)
     plan = AgoraRun(len(task.theta), 0).next_round()
     assert plan is not None  # noqa: S101 - Theta is never empty
-    return MethodResult(method, best, [RoundResult(plan, None, trials, examples.num_units)])
+    return MethodResult(method, best, [RoundResult(plan, None, without_models(trials), examples.num_units)])
 
 
 def conclude(task: StudentTask, result: MethodResult) -> Finetuned:

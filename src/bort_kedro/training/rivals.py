@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bort_kedro.core.agora import Round
-from bort_kedro.training.agora import MethodResult, RoundResult, StudentTask, all_diverged, better
+from bort_kedro.training.agora import MethodResult, RoundResult, StudentTask, all_diverged, better, without_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,8 +113,7 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
             for place, num_steps in zip(each.plan.settings, each.num_steps, strict=True)
         ]
         best = better([*([best] if best else []), *trials])
-        kept = [replace(trial, model=None) for trial in trials]
-        rounds.append(RoundResult(each.plan, draws.get(each.plan.number), kept, examples.num_units))
+        rounds.append(RoundResult(each.plan, draws.get(each.plan.number), without_models(trials), examples.num_units))
     if best is None or best.model is None:
         raise all_diverged(task.data.task.name)
     return MethodResult(method, best, rounds)

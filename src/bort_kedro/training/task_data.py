@@ -85,8 +85,8 @@ class EncodedTask:
         """A table of what a model says of some splits, rows in the order of the examples.
 
         Returns:
-            Columns ``split``, ``part``, ``group``, ``index`` (the official one), ``option``, ``label``, ``prediction``, and
-            ``probability_<label>`` for each label, or ``output`` of a regression or an option.
+            Columns ``split``, ``part``, ``group``, ``index`` (the official one), ``option``, ``label``,
+            ``prediction``, and ``probability_<label>`` for each label, or ``output`` of a regression or an option.
         """
         tables = []
         for split, values in outputs.items():

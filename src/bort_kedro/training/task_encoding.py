@@ -231,12 +231,12 @@ class TaskEncoder:
 
     def _targets(self, labels: Sequence[str | None], starts: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._task.form == Form.REGRESSION:
-            return np.array([[0.0 if label is None else float(label)] for label in labels], dtype=np.float32)
+            return np.array([0.0 if label is None else float(label) for label in labels], dtype=np.float32)[:, None]
         if self._task.form == Form.MULTIPLE_CHOICE:
             is_right = np.array([label == RIGHT for label in labels], dtype=np.float32)
             sums = np.add.reduceat(is_right, starts[:-1]) if len(is_right) else is_right
             shares = is_right / np.maximum(np.repeat(sums, np.diff(starts)), 1.0)
-            return shares[:, None].astype(np.float32)
+            return np.asarray(shares[:, None], dtype=np.float32)
         targets = np.zeros((len(labels), len(self._index)), dtype=np.float32)
         for row, label in enumerate(labels):
             if label is not None:

@@ -129,7 +129,7 @@ def mistakes_of(form: Form, outputs: NDArray[np.float64], examples: EncodedExamp
 
 
 def balanced_weights(examples: EncodedExamples) -> list[float]:
-    """One weight for each label, inverse to its share of the targets, 1 on average over the rows (scikit-learn's
-    ``balanced``); 0 for a label that never occurs."""
+    """One weight for each label, inverse to its share of the targets as scikit-learn's ``balanced``; 0 for a label that
+    never occurs."""
     counts = examples.targets.sum(axis=0)
     return [float(counts.sum() / (len(counts) * count)) if count else 0.0 for count in counts]

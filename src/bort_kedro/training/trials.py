@@ -62,12 +62,13 @@ class Trial:
         hyperparameters: That it was trained with.
         score: Of the task's first metric on dev, of the weights that were best there.
         dev_outputs: (N, C) what it says of dev, see `task_objectives.predict`.
-        model: On the CPU, in evaluation mode; None of one that diverged.
+        model: On the CPU, in evaluation mode; None of one that diverged, and in records.
         num_steps: Steps that were allowed.
-        num_steps_done: Steps until early stopping ended it.
+        num_steps_done: Steps until early stopping ended it; 0 of one that diverged.
         seconds: Training time, looks at dev included.
         history: Rows of the training.
         looks: ``step`` and ``score`` of each look at dev.
+        has_diverged: Whether it ended because its loss did.
     """
 
     hyperparameters: HyperparameterSet
@@ -79,6 +80,7 @@ class Trial:
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list)
     looks: list[dict[str, float]] = field(default_factory=list)
+    has_diverged: bool = False
 
     def to_row(self) -> dict[str, Any]:
         """For a report."""
@@ -87,7 +89,7 @@ class Trial:
             "num_steps": self.num_steps,
             "num_steps_done": self.num_steps_done,
             "dev_score": self.score,
-            "has_diverged": self.model is None,
+            "has_diverged": self.has_diverged,
             "seconds": self.seconds,
         }
 
@@ -151,7 +153,7 @@ def train_trial(
     except TrainingError as fault:
         LOGGER.warning("%s It counts as the worst of its round.", str(fault).split(". ")[0] + ".")
         outputs = np.zeros(dev.targets.shape)
-        return Trial(hyperparameters, DIVERGED, outputs, None, allowed, 0, 0.0)
+        return Trial(hyperparameters, DIVERGED, outputs, None, allowed, 0, 0.0, has_diverged=True)
     model = model.cpu()
     return Trial(
         hyperparameters,

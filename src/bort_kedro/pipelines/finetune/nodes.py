@@ -202,9 +202,7 @@ def agora_settings(agora: AgoraParams, task: Task) -> Any:
     return AgoraSettings(
         **{name: values[name] for name in ("seed", "max_replays", "distillation_share")},
         points=PointSettings(**{name: values[name] for name in PointSettings.__dataclass_fields__}),
-        transformation=TransformationSettings(
-            **values["transformation"], protects_spans=task.has_marked_spans
-        ),
+        transformation=TransformationSettings(**values["transformation"], protects_spans=task.has_marked_spans),
     )
 
 

@@ -1,0 +1,82 @@
+"""Tiny tasks of each form that a tiny encoder learns in a second, for tests of fine-tuning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.tasks import RIGHT, WRONG, Form, own_task
+from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.models.pretrained import Pretrained
+from bort_kedro.training.task_data import COLUMNS, check_examples
+
+FILES = {split: f"{split}.csv" for split in ("train", "dev", "test")}
+SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=24)
+MAX_TOKENS = 48
+# Which of two sets a word is of says all; the rest is noise.
+WORDS = {"array": ("array", "axis", "shape"), "row": ("row", "column", "table")}
+NOISE = ("the", "mean", "of", "values", "is", "given", "and", "sum", "not", "zero", "with", "all")
+
+
+def task_of(form=Form.CLASSIFICATION):
+    """A task of the user's own."""
+    columns = {"text": "text", "label": "label"}
+    if form == Form.MULTIPLE_CHOICE:
+        columns["options"] = ("first", "second", "third")
+    return own_task("toy", files=FILES, columns=columns, form=form)
+
+
+def sentence(generator, *telling, num_words=7):
+    """Noise with some telling words in it."""
+    words = list(generator.choice(NOISE, num_words - len(telling)))
+    for word in telling:
+        words.insert(int(generator.integers(len(words) + 1)), word)
+    return " ".join(words)
+
+
+def examples_of(form=Form.CLASSIFICATION, *, num_train=48, num_dev=24, num_test=24, flipped=0.0, seed=0):
+    """A table of examples.
+
+    Args:
+        form: Of the task. In classification a word tells the label; in regression the label is the number of such
+            words; in multiple choice the right one of three options has a word of the passage's kind.
+        num_train: Units of train.
+        num_dev: Units of dev.
+        num_test: Units of test.
+        flipped: Share of the labels of dev and test that are wrong, in classification.
+        seed: Of the texts.
+    """
+    generator = np.random.default_rng(seed)
+    rows = []
+    for split, count in (("train", num_train), ("dev", num_dev), ("test", num_test)):
+        for number in range(count):
+            label = list(WORDS)[number % 2]
+            if form == Form.CLASSIFICATION:
+                text = sentence(generator, generator.choice(WORDS[label]))
+                is_flipped = split != "train" and number < flipped * count
+                rows.append((split, str(number), text, None, None, list(WORDS)[(number + is_flipped) % 2]))
+            elif form == Form.REGRESSION:
+                told = number % 4
+                text = sentence(generator, *generator.choice(WORDS["row"], told))
+                rows.append((split, str(number), text, None, None, f"{told / 2}"))
+            else:
+                right = number % 3
+                text = sentence(generator, num_words=6)
+                for place in range(3):
+                    option = sentence(generator, generator.choice(WORDS["row" if place == right else "array"]))
+                    rows.append((split, str(number), text, option, option, RIGHT if place == right else WRONG))
+    table = pd.DataFrame(rows, columns=["split", "group", "text", "text_pair", "option", "label"], dtype=object)
+    table = table.assign(part="", index=[str(number) for number in range(len(table))])
+    return table.where(table.notna(), None)[list(COLUMNS)]
+
+
+def data_of(form=Form.CLASSIFICATION, **options):
+    """The examples, checked."""
+    return check_examples(examples_of(form, **options), task_of(form))
+
+
+def encoder_of(tokenizer, *, seed=0, shape=SHAPE):
+    """A masked-LM encoder with random weights."""
+    config = bert_config(shape, vocabulary_size=len(tokenizer), max_positions=MAX_TOKENS)
+    return Pretrained(build_masked_lm(config, seed=seed).eval(), tokenizer)
