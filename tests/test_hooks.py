@@ -12,7 +12,7 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.pandas import CSVDataset
 
-from bort_kedro import hooks
+from bort_kedro import configuration, hooks
 from bort_kedro.configuration import activate, check_parameters
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
@@ -25,8 +25,9 @@ SMOKE = OmegaConfigLoader(
 
 
 @pytest.fixture(autouse=True)
-def parameters():
-    """Those of the smallest configuration, as in a session."""
+def parameters(monkeypatch):
+    """Those of the smallest configuration, as in a session that ends with the test."""
+    monkeypatch.setattr(configuration, "_active", [])
     activate(check_parameters(SMOKE["parameters"]))
 
 

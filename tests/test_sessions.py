@@ -102,7 +102,7 @@ def test_tracked_run_has_flat_parameters_histories_and_artifacts(project):
     tables = {"candidate_table.json", "selected_shape.json", "run_manifest.json"}
     assert tables | {"pareto_plot.html", "report.md"} <= names
     metrics = project.read("08_reporting/metrics/library.json")
-    assert run.data.metrics["library.metrics.accuracy"] == pytest.approx(metrics["accuracy"])
+    assert run.data.metrics["library.metrics.test.score"] == pytest.approx(metrics["test"]["score"])
 
 
 def test_running_again_trains_nothing_and_gives_identical_results(project):
@@ -139,7 +139,7 @@ def test_training_killed_in_the_middle_resumes_to_the_same_weights(project):
 def test_a_later_stage_without_its_inputs_says_which_stage_makes_them(fresh):
     status, output = fresh.run("--pipelines", "finetune")
     assert status == 1
-    assert "student_encoder: made by `kedro run --pipelines pretrain_distill`" in output
+    assert "student_encoder, teacher_encoder: made by `kedro run --pipelines pretrain_distill`" in output
     assert "corpus_documents: made by `kedro run --pipelines corpus`" in output
     assert "Traceback" not in output
 

@@ -1,11 +1,8 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bort_kedro.core.agora import AgoraRun, Round, max_rounds, max_trials
-from bort_kedro.errors import CheckpointError
 
 
 def play(num_settings, max_replays, *rounds_of_scores):
@@ -168,27 +165,3 @@ def test_bounds_are_reached_where_no_round_helps_and_each_ranking_is_turned_roun
 def test_single_setting_needs_one_round():
     assert play(1, 3, [0.5]).next_round() is None
     assert max_trials(1, 3) == 1
-
-
-@given(st.data(), st.integers(1, 6), st.integers(0, 3))
-def test_run_read_back_from_json_after_any_round_goes_on_as_if_never_stopped(data, num_settings, max_replays):
-    run = AgoraRun(num_settings, max_replays)
-    while (upcoming := run.next_round()) is not None:
-        resumed = AgoraRun.from_dict(json.loads(json.dumps(run.to_dict())))
-        assert resumed == run
-        assert resumed.next_round() == upcoming
-        scores = [data.draw(SCORES) for _ in upcoming.settings]
-        run = run.record(scores)
-        assert resumed.record(scores) == run
-    assert AgoraRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
-
-
-def test_saved_run_that_breaks_the_rules_is_refused():
-    state = play(3, 0, [0.1, 0.2, 0.3], [0.5, 0.4]).to_dict()
-    state["rounds"][1]["dropped"] = [1]
-    with pytest.raises(CheckpointError) as caught:
-        AgoraRun.from_dict(json.loads(json.dumps(state)))
-    assert str(caught.value) == (
-        "The saved run of Agora has dropped=(1,) in round 1, where its scores lead to (2,), so it was altered or "
-        "written by another version. Delete the saved state to start the run anew."
-    )

@@ -1,6 +1,6 @@
 """The loop of Agora: which settings are trained on which points next, and which are dropped.
 
-Nothing is trained here. A run is a value that can be kept as JSON after every round and taken up again.
+Nothing is trained here. A run is a value that follows from its scores: with the same ones it is the same run again.
 
 References:
     de Wynter 2020, arXiv 2010.07990, as far as it is public.
@@ -11,12 +11,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from bort_kedro.errors import CheckpointError
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -151,31 +149,6 @@ class AgoraRun:
             for setting, score in zip(done.settings, done.scores, strict=True)
         )
         return max(trials, key=lambda trial: trial.score)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> AgoraRun:
-        """The run that `to_dict` gave, played again from its scores.
-
-        Raises:
-            CheckpointError: If a round is not what the rules make of the scores.
-        """
-        run = cls(state["num_settings"], state["max_replays"])
-        for number, kept in enumerate(state["rounds"]):
-            run = run.record(kept["scores"])
-            played = asdict(run.rounds[-1])
-            for name, value in played.items():
-                found = tuple(kept[name]) if isinstance(kept[name], list) else kept[name]
-                if found != value:
-                    raise CheckpointError(
-                        f"The saved run of Agora has {name}={found!r} in round {number}, where its scores lead to "
-                        f"{value!r}, so it was altered or written by another version. Delete the saved state to "
-                        "start the run anew."
-                    )
-        return run
 
     @property
     def _replays_done(self) -> int:

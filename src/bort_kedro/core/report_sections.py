@@ -120,7 +120,7 @@ def tasks_section(tasks: Sequence[Row]) -> str:
         "dev split chose among fine-tunings, and Agora learned from texts like those it got wrong there, so the dev "
         "score flatters. The constant answer is the best there is on this test split: its most frequent label, or the "
         "place where most right options stand. The advantage over it is paired by example, and so is its standard "
-        f"error (a jackknife).{_rivals(tasks)}"
+        f"error (a jackknife).\n\n{_what_test_is(tasks)}{_rivals(tasks)}"
     )
 
 
@@ -129,6 +129,22 @@ RIVAL_NAMES = {
     "distilled": "labelled examples with the teacher's beliefs",
     "random_augmentation": "new points of random examples, labelled by the teacher",
 }
+
+
+def _what_test_is(tasks: Sequence[Row]) -> str:
+    """Where the test examples of each task come from, rows that could not be read, and points thrown away."""
+    lines = []
+    for row in tasks:
+        said = [f"test is {row['test_split']}"]
+        if row["num_rows_skipped"]:
+            said.append(f"{number(row['num_rows_skipped'], 0)} malformed rows were skipped")
+        if row["num_made"]:
+            said.append(
+                f"Agora learned from {number(row['num_kept'], 0)} of the {number(row['num_made'], 0)} points it made; "
+                f"{number(row['num_copies'], 0)} were thrown away as near-duplicates of dev or test"
+            )
+        lines.append(f"`{row['task']}`: {'; '.join(said)}.")
+    return bullets(lines)
 
 
 def _rivals(tasks: Sequence[Row]) -> str:

@@ -94,11 +94,14 @@ def _flat(score: Any) -> dict[str, Any]:
 
 
 def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
-    """One row a task with labels on its test split, from ``<task>.metrics`` and ``<task>.finetuning_report``."""
+    """One row a task with labels on its test split, from its ``metrics``, ``finetuning_report`` and "
+    "``examples_report``."""
     tasks = [name.removesuffix(".metrics") for name in of_tasks if name.endswith(".metrics")]
     rows = []
     for task in tasks:
-        metrics, cost = of_tasks[f"{task}.metrics"], of_tasks[f"{task}.finetuning_report"]
+        metrics, cost, examples = (
+            of_tasks[f"{task}.{name}"] for name in ("metrics", "finetuning_report", "examples_report")
+        )
         if "test" not in metrics:
             continue
         dev = metrics.get("dev", {})
@@ -114,6 +117,9 @@ def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
                 "num_trials": cost["num_trials"],
                 "seconds": cost["seconds"],
                 "truncated_share": cost["truncated_share"],
+                "test_split": examples["test"]["source"],
+                "num_rows_skipped": sum(examples.get("num_rows_skipped", {}).values()),
+                **_points_of(cost),
                 **{
                     f"{method}_{name}": rival[name]
                     for method, rival in metrics["rivals"].items()
@@ -122,6 +128,12 @@ def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _points_of(report: dict[str, Any]) -> dict[str, int]:
+    """Points that Agora made, over all rounds, and those thrown away as copies."""
+    draws = [each["points"] for each in report.get("rounds", ()) if each["points"]]
+    return {name: sum(draw[name] for draw in draws) for name in ("num_made", "num_copies", "num_kept")}
 
 
 def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
 
 def _summary_node(tasks: Sequence[str]) -> Node:
     """The one node that reads across namespaces."""
-    names = [f"{task}.{dataset}" for task in tasks for dataset in ("metrics", "finetuning_report")]
+    names = [f"{task}.{dataset}" for task in tasks for dataset in ("metrics", "finetuning_report", "examples_report")]
     with warnings.catch_warnings():
         # Kedro warns of every dotted name outside its own namespace; collecting the tasks is meant here.
         warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")

@@ -1,5 +1,6 @@
 """The finetune stage as a table of nodes: one small pipeline, wrapped once for each task."""
 
+import warnings
 from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
@@ -34,7 +35,10 @@ def create_pipeline(
         has_own_teacher: Whether the teacher is opened rather than that of the pretraining.
     """
     teacher = OWN_TEACHER if has_own_teacher else "teacher_encoder"
-    stages = [_task_pipeline(task, tasks, method, has_rivals, teacher) for task in tasks]
+    with warnings.catch_warnings():
+        # Kedro warns of a dotted name outside its own namespace; that a diagnostic has another task's model is meant.
+        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+        stages = [_task_pipeline(task, tasks, method, has_rivals, teacher) for task in tasks]
     if has_own_teacher and method == "agora":
         opened = Node(open_finetuning_teacher, f"{FINETUNE}.teacher", OWN_TEACHER, name="open_finetuning_teacher_node")
         stages.append(Pipeline([opened], tags="finetune"))

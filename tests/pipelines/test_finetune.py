@@ -1,0 +1,319 @@
+"""The finetune slice as a graph, and its nodes on toy data with an in-memory catalog."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from bort_kedro import progress
+from bort_kedro.configuration import check_parameters
+from bort_kedro.core.prose import sentences
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.tasks import RIGHT, TASKS
+from bort_kedro.datasets.task_files import TaskFilesDataset
+from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.errors import TaskError, TeacherError
+from bort_kedro.pipelines.finetune import create_pipeline
+from bort_kedro.pipelines.finetune.nodes import (
+    agora_settings,
+    builder_of,
+    diagnostic_predictor_of,
+    reader_of,
+    rival_tuner_of,
+    student_tuner_of,
+    task_of,
+    teacher_tuner_of,
+)
+from bort_kedro.pipelines.finetune.pipeline import scoring_task
+from toy_tasks import NOISE, encoder_of, examples_of
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
+QUICK = {"max_tokens": 48, "batch_tokens": [512], "num_threads": 1, "num_epochs": 1}
+
+
+def parameters(**changes):
+    """Those of the smallest configuration with an own task `toy` and changes."""
+    loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
+    raw = dict(loader["parameters"])["finetune"]
+    folder = changes.pop("folder", Path("data"))
+    files = {split: str(folder / f"{split}.csv") for split in ("train", "dev", "test")}
+    columns = {"text": "text", "label": "label"}
+    raw |= {"tasks": ["toy"], "own_tasks": {"toy": {"files": files, "columns": columns}}, "rivals": ["plain"]}
+    raw["training"] |= {**QUICK, "learning_rates": [1e-3, 3e-3], "dropout": 0.0}
+    raw["teacher"]["training"] |= {**QUICK, "learning_rates": [1e-2], "num_epochs": changes.pop("teacher_epochs", 8)}
+    raw["agora"]["transformation"]["max_tokens"] = 48
+    raw |= changes
+    return check_parameters({**loader["parameters"], "finetune": raw}).finetune
+
+
+@pytest.fixture
+def states(tmp_path):
+    return TrainingStates(tmp_path / "states", keep=2)
+
+
+@pytest.fixture(scope="module")
+def student(tiny_tokenizer):
+    return encoder_of(tiny_tokenizer)
+
+
+@pytest.fixture(scope="module")
+def larger(tiny_tokenizer):
+    return encoder_of(tiny_tokenizer, seed=1, shape=LARGER)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    trials = []
+    monkeypatch.setattr(progress, "TRIAL_LISTENERS", [trials.append])
+    return trials
+
+
+class Kept(MemoryDataset):
+    """What a run made, kept beyond its last use."""
+
+    def _release(self):
+        pass
+
+
+def names_of(pipeline):
+    return {node.name for node in pipeline.nodes}
+
+
+def test_each_task_has_the_whole_stage_in_its_namespace():
+    pipeline = create_pipeline(["library", "cola"])
+    assert names_of(pipeline) == {
+        "library.build_examples_node",
+        "cola.read_examples_node",
+        *(f"{task}.fine_tune_{what}_node" for task in ("library", "cola") for what in ("teacher", "student", "rivals")),
+    }
+    assert pipeline.inputs() == {
+        "corpus_documents",
+        "task_files",
+        "student_encoder",
+        "teacher_encoder",
+        "training_states",
+        "params:finetune",
+        "params:finetune.builtin_tasks",
+    }
+    made = ["examples", "examples_report", "finetuned_model", "history", "predictions", "finetuning_report"]
+    made += ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"]
+    made += ["rivals_history", "rival_predictions", "rivals_report"]
+    assert pipeline.all_outputs() == {f"{task}.{name}" for task in ("library", "cola") for name in made}
+    assert {tag for node in pipeline.nodes for tag in node.tags} == {"finetune"}
+
+
+def test_without_rivals_none_are_trained_and_plainly_there_is_no_teacher():
+    without = create_pipeline(["cola"], has_rivals=False)
+    assert names_of(without) == {
+        "cola.read_examples_node",
+        "cola.fine_tune_teacher_node",
+        "cola.fine_tune_student_node",
+    }
+    plain = create_pipeline(["cola"], method="plain")
+    assert names_of(plain) == {"cola.read_examples_node", "cola.fine_tune_student_node"}
+    assert plain.inputs() == {"task_files", "student_encoder", "training_states", "params:finetune"}
+
+
+def test_a_teacher_of_the_users_is_opened_once_for_all_tasks():
+    pipeline = create_pipeline(["cola", "rte"], has_own_teacher=True)
+    assert "open_finetuning_teacher_node" in names_of(pipeline)
+    assert "teacher_encoder" not in pipeline.inputs()
+    assert {"params:finetune.teacher"} <= pipeline.inputs()
+    assert "open_finetuning_teacher_node" not in names_of(
+        create_pipeline(["cola"], method="plain", has_own_teacher=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("tasks", "diagnostic", "source"),
+    [
+        (["mnli", "ax"], "ax", "mnli"),
+        (["rte", "axb"], "axb", "rte"),
+        (["rte", "superglue_rte", "axg"], "axg", "superglue_rte"),
+        (["rte", "cola"], "cola", None),
+    ],
+)
+def test_a_diagnostic_is_answered_with_the_model_of_the_first_task_that_is_run(tasks, diagnostic, source):
+    assert scoring_task(diagnostic, tasks) == source
+    nodes = {node.name: node for node in create_pipeline(tasks).nodes}
+    if source is not None:
+        node = nodes[f"{diagnostic}.predict_diagnostic_node"]
+        assert set(node.inputs) == {f"{diagnostic}.examples", f"{source}.finetuned_model", "params:finetune"}
+        assert not any(name.startswith(f"{diagnostic}.fine_tune") for name in nodes)
+
+
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.scored_with])
+def test_every_task_of_the_table_has_a_pipeline(task):
+    for method in ("agora", "plain"):
+        assert f"{task}.predictions" in create_pipeline([task], method=method).all_outputs()
+
+
+def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
+    command = "from bort_kedro.pipelines.finetune import create_pipeline; create_pipeline(['mnli', 'ax', 'order'])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_row_of_the_table_or_of_the_users_own_is_found():
+    finetune = parameters()
+    assert task_of("cola", finetune) is TASKS["cola"]
+    own = task_of("toy", finetune)
+    assert (own.benchmark, own.metrics, own.labels) == ("own", ("accuracy",), ())
+
+
+@pytest.mark.parametrize(("name", "protects"), [("wic", True), ("wsc", True), ("cola", False), ("boolq", False)])
+def test_marked_spans_are_protected_in_tasks_that_have_some(name, protects):
+    finetune = parameters()
+    settings = agora_settings(finetune.agora, TASKS[name])
+    assert settings.transformation.protects_spans is protects
+    assert settings.points.points_per_mistake == finetune.agora.points_per_mistake
+    assert (settings.seed, settings.max_replays) == (finetune.agora.seed, finetune.agora.max_replays)
+
+
+def write_csv(folder, examples):
+    for split, rows in examples.groupby("split"):
+        rows[["text", "label"]].to_csv(folder / f"{split}.csv", index=False)
+
+
+def test_examples_are_read_with_what_each_split_is_and_what_was_left_out(tmp_path):
+    write_csv(tmp_path, examples_of(num_train=6, num_dev=4, num_test=4))
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("only one field\n")
+    handle = TaskFilesDataset(folder=str(tmp_path / "none")).load()
+    finetune = parameters(folder=tmp_path, skip_bad_rows=True)
+    examples, report = reader_of("toy")(handle, finetune)
+    assert examples["split"].value_counts().to_dict() == {"train": 6, "dev": 4, "test": 4}
+    assert {split: report[split]["source"] for split in ("train", "dev", "test")} == {
+        split: f"official {split}" for split in ("train", "dev", "test")
+    }
+    train = str(tmp_path / "train.csv")
+    assert report["files"]["train"] == train
+    assert report["num_rows_read"] == {"train": 6, "dev": 4, "test": 4}
+    assert report["num_rows_skipped"] == {train: 1}
+    assert report["first_faults"] == [
+        f"{train}, line 8: 1 fields, expected 2 (`text`, `label`). The row begins ['only one field']"
+    ]
+    with pytest.raises(TaskError, match=f"^{train}, line 8: 1 fields"):
+        reader_of("toy")(handle, parameters(folder=tmp_path))
+
+
+def test_examples_of_a_built_in_task_come_from_its_documents_alone():
+    documents = []
+    for number in range(60):
+        generator = np.random.default_rng(number)
+        lines = [f"Sentence d{number}s{line} {' '.join(generator.permutation(NOISE)[:5])}." for line in range(4)]
+        documents.append((f"d{number}", "numpy", "\n".join(lines), "tasks" if number % 2 else "train"))
+    table = pd.DataFrame(documents, columns=["document_id", "source", "text", "split"])
+    examples, report = builder_of("order")(table, parameters().builtin_tasks)
+    assert list(dict.fromkeys(examples["split"])) == ["train", "dev", "test"]
+    assert set(examples["label"]) == {"intact", "shuffled"}
+    assert examples["group"].is_unique
+    assert report["train"]["source"] == "official train"
+    assert sum(report[split]["num_rows"] for split in ("train", "dev", "test")) == len(examples)
+    given = {sentence for text in table.query("split == 'tasks'")["text"] for sentence in sentences(text)}
+    assert set(examples.query("label == 'intact'")["text"]) <= given
+
+
+def test_a_weak_teacher_stops_the_run_where_it_should(larger, states, told):
+    examples = examples_of(num_train=8, num_dev=8, num_test=4)
+    # As many wrong labels as right ones: nothing can be learned.
+    examples.loc[examples["split"] == "dev", "label"] = ["row", "row", "array", "array"] * 2
+    tune = teacher_tuner_of("toy")
+    with pytest.raises(TeacherError, match=r"^Task `toy`: the fine-tuned teacher reaches [\d.]+% on dev"):
+        tune(examples, larger, states, parameters(weak_teacher="stop", teacher_epochs=1))
+    assert [(trial.task, trial.method, trial.round, trial.setting) for trial in told] == [("toy", "teacher", 0, 0)]
+
+
+def test_a_weak_teacher_is_told_and_leads_to_plain_fine_tuning(student, larger, states, caplog):
+    examples = examples_of(num_train=8, num_dev=8, num_test=4)
+    examples.loc[examples["split"] == "dev", "label"] = ["row", "row", "array", "array"] * 2
+    finetune = parameters(teacher_epochs=1)
+    with caplog.at_level(logging.WARNING):
+        model, history, predictions, report = teacher_tuner_of("toy")(examples, larger, states, finetune)
+    assert not report["check"]["is_over"]
+    assert "It is fine-tuned plainly, without Agora (params:finetune.weak_teacher)." in caplog.messages[-1]
+    _, _, _, told = student_tuner_of("toy")(examples, student, states, finetune, larger, model, report)
+    assert (told["method"], told["num_trials"]) == ("plain", 2)
+    rivals = rival_tuner_of("toy")(examples, student, states, finetune, larger, model, told)
+    assert [len(table) for table in rivals] == [0, 0, 0]
+    assert list(rivals[0].columns) == ["method", "round", "setting", "step"]
+    assert set(history["method"]) == {"teacher"}
+    assert set(predictions["split"]) == {"dev", "test"}
+
+
+def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, larger, states, told):
+    write_csv(tmp_path, examples_of(num_train=96, num_dev=24, num_test=24))
+    catalog = DataCatalog(
+        {
+            "task_files": MemoryDataset(TaskFilesDataset(folder=str(tmp_path)).load(), copy_mode="assign"),
+            "student_encoder": MemoryDataset(student, copy_mode="assign"),
+            "teacher_encoder": MemoryDataset(larger, copy_mode="assign"),
+            "training_states": MemoryDataset(states, copy_mode="assign"),
+            "params:finetune": MemoryDataset(parameters(folder=tmp_path)),
+        }
+    )
+    pipeline = create_pipeline(["toy"])
+    made = {name: Kept(copy_mode="assign") for name in pipeline.all_outputs()}
+    for name, dataset in made.items():
+        catalog[name] = dataset
+    SequentialRunner().run(pipeline, catalog)
+    found = {name.removeprefix("toy."): dataset.load() for name, dataset in made.items()}
+    assert found["teacher_report"]["check"]["is_over"]
+    report, rivals = found["finetuning_report"], found["rivals_report"]
+    assert report["method"] == "agora"
+    assert set(rivals) == {"plain"}
+    assert (rivals["plain"]["num_trials"], rivals["plain"]["num_steps"]) == (report["num_trials"], report["num_steps"])
+    assert set(found["rival_predictions"]["method"]) == {"plain"}
+    shared = ["split", "group", "label"]
+    assert found["rival_predictions"][shared].equals(found["predictions"][shared])
+    assert set(found["history"]["method"]) == {"agora"}
+    by_method = {method: sum(trial.method == method for trial in told) for method in ("teacher", "agora", "plain")}
+    assert by_method == {"teacher": 1, "agora": report["num_trials"], "plain": report["num_trials"]}
+    assert all(trial.task == "toy" and trial.looks and trial.history for trial in told)
+
+
+def test_a_diagnostic_node_answers_with_the_model_it_is_given(student, states):
+    rows = [
+        (split, str(number), f"the {word} of it", "and all", label)
+        for split, count in (("train", 6), ("dev", 6), ("test", 6))
+        for number in range(count)
+        for word, label in [(("array", "row", "axis")[number % 3], TASKS["mnli"].labels[number % 3])]
+    ]
+    mnli = pd.DataFrame(rows, columns=["split", "group", "text", "text_pair", "label"], dtype=object)
+    mnli = mnli.assign(part="", index=mnli["group"], option=None)
+    finetune = parameters(tasks=["mnli", "ax"])
+    model, *_ = student_tuner_of("mnli")(mnli, student, states, finetune)
+    predictions, report = diagnostic_predictor_of("ax")(mnli.query("split == 'test'"), model, finetune)
+    assert report["method"] == "diagnostic"
+    assert len(predictions) == 6
+    assert set(predictions["prediction"]) <= set(TASKS["ax"].labels)
+
+
+def test_multiple_choice_of_the_users_own_is_read_by_the_names_of_its_columns(tmp_path):
+    for split in ("train", "dev", "test"):
+        table = pd.DataFrame({"question": ["why", "how"], "a": ["x", "y"], "b": ["z", "w"], "answer": ["1", "a"]})
+        table.to_csv(tmp_path / f"{split}.csv", index=False)
+    finetune = parameters(
+        own_tasks={
+            "toy": {
+                "files": {split: str(tmp_path / f"{split}.csv") for split in ("train", "dev", "test")},
+                "columns": {"text": "question", "options": ["a", "b"], "label": "answer"},
+                "form": "multiple_choice",
+            }
+        }
+    )
+    examples, report = reader_of("toy")(TaskFilesDataset(folder=str(tmp_path)).load(), finetune)
+    train = examples.query("split == 'train'")
+    assert train["option"].tolist() == ["x", "z", "y", "w"]
+    assert (train["label"] == RIGHT).tolist() == [False, True, True, False]
+    assert (report["train"]["num_rows"], report["train"]["num_units"]) == (4, 2)
