@@ -33,6 +33,11 @@ def task(name, **changes):
         "num_trials": 3,
         "seconds": 20.0,
         "truncated_share": 0.05,
+        "test_split": "official test",
+        "num_rows_skipped": 0,
+        "num_made": 0,
+        "num_kept": 0,
+        "num_copies": 0,
     }
     return row | changes
 
@@ -275,3 +280,23 @@ def test_costs_of_a_cached_teacher_and_of_a_trimmed_vocabulary_are_told_where_th
         "The vocabulary was trimmed from 1,000 tokens to 700, which saves 38,700 parameters; 1.23 % of the teacher's "
         "belief falls on the others.",
     ]
+
+
+def test_the_report_says_what_test_is_which_rows_were_skipped_and_which_points_were_copies(inputs):
+    half = "the other half of the official dev, stratified by label, seed 0"
+    points = {"num_made": 1200, "num_kept": 1000, "num_copies": 150}
+    inputs["tasks"] = [task("rte", test_split=half, num_rows_skipped=2, **points), task("library")]
+    text = build_report(**inputs)
+    assert (
+        f"- `rte`: test is {half}; 2 malformed rows were skipped; Agora learned from 1,000 of the 1,200 points it made; "
+        "150 were thrown away as near-duplicates of dev or test.\n- `library`: test is official test."
+    ) in text
+
+
+def test_agora_is_shown_beside_what_others_make_of_the_same_steps(inputs):
+    lead = {"plain_score": 0.6, "plain_lead": 0.031, "plain_lead_standard_error": 0.009}
+    inputs["tasks"] = [task("library", method="agora", **lead), task("order", plain_lead=math.nan)]
+    text = build_report(**inputs)
+    assert "| Task | labelled examples alone |" in text
+    assert "| `library` | +3.1 ± 0.9 |" in text
+    assert "| `order` | " not in text.split("labelled examples alone")[1].split("##")[0]

@@ -23,6 +23,7 @@ from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
 FINETUNE = check_parameters(SMOKE["parameters"]).finetune
+EXAMPLES = {"test": {"source": "official test"}}
 COST = {
     "method": "agora",
     "num_trials": 2,
@@ -70,6 +71,8 @@ def test_pipeline_scores_each_task_in_its_namespace():
     assert pipeline.inputs() == {
         "library.predictions",
         "library.finetuning_report",
+        "library.examples_report",
+        "order.examples_report",
         "order.predictions",
         "order.finetuning_report",
         "library.rival_predictions",
@@ -103,6 +106,7 @@ def test_tasks_are_scored_and_summarised_by_a_runner():
         {
             "library.predictions": MemoryDataset(predictions()),
             "library.finetuning_report": MemoryDataset(COST),
+            "library.examples_report": MemoryDataset(EXAMPLES),
             "params:finetune": MemoryDataset(FINETUNE),
         }
     )
@@ -152,7 +156,9 @@ def test_diagnostic_is_scored_on_test_alone_and_without_labels_not_at_all():
     metrics = scored(unlabelled, name="ax")
     assert not set(metrics) & {"dev", "test"}
     assert metrics["parts"] == {}
-    assert summarise_tasks(**{"ax.metrics": metrics, "ax.finetuning_report": COST}).empty
+    assert summarise_tasks(
+        **{"ax.metrics": metrics, "ax.finetuning_report": COST, "ax.examples_report": EXAMPLES}
+    ).empty
 
 
 def test_score_task_without_a_test_split_says_what_it_found():
@@ -172,11 +178,15 @@ def test_summary_has_a_row_for_each_task_in_the_order_given():
         **{
             "order.metrics": scored(predictions()),
             "order.finetuning_report": COST,
+            "order.examples_report": EXAMPLES,
             "library.metrics": scored(predictions(test="abab"), rivals),
             "library.finetuning_report": COST | {"seconds": 1.0},
+            "library.examples_report": EXAMPLES | {"num_rows_skipped": {"train.tsv": 2, "dev.tsv": 1}},
         }
     )
     assert table["task"].tolist() == ["order", "library"]
+    assert table["test_split"].tolist() == ["official test"] * 2
+    assert table["num_rows_skipped"].tolist() == [0, 3]
     assert table["score"].tolist() == [0.5, 1.0]
     assert table["dev_score"].tolist() == [1.0, 1.0]
     assert table["plain_lead"].isna().tolist() == [True, False]
