@@ -40,7 +40,7 @@ class Outcome:
 
     Args:
         task: Its name.
-        seed: Of teacher, student and points.
+        seed: Of student and points; the teacher is the same for all.
         teacher_score: Accuracy of the teacher on dev.
         teacher_test_score: And on test.
         is_over: Whether the teacher is over its bar; without it there is Agora for none.
@@ -90,11 +90,11 @@ def latest(pattern: str) -> Path:
 
 
 def outcome_of(task: str, seed: int, states: Path) -> Outcome:
-    """Teacher, Agora and all rivals of one task and seed; what is in the states is not trained again."""
+    """Agora and all rivals of one task and seed; what is in the states, as the teacher soon is, is not trained again."""
     logging.getLogger("bort_kedro").setLevel(logging.ERROR)
     finetune = base_finetuning(
         training={"seeds": [seed], "num_threads": 1},
-        teacher={"training": {"seeds": [seed], "num_threads": 1}},
+        teacher={"training": {"num_threads": 1}},
         agora={"seed": 1000 * seed},
     )
     documents = pd.read_parquet(latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))

@@ -67,7 +67,7 @@ def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
         for method in (AGORA, *RIVAL_NAMES)
     ]
     return (
-        f"Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of teacher, student and "
+        f"Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of student and "
         f"points:\n\n{table(header, rows)}\n\nPoints that Agora is ahead, paired by seed and by test example; the "
         "standard error joins that over the seeds and that over the examples:\n\n"
         f"{table(['Task', *RIVAL_NAMES.values()], ahead)}\n\nAhead of plain fine-tuning by more than two standard "

@@ -288,8 +288,8 @@ def test_the_report_says_what_test_is_which_rows_were_skipped_and_which_points_w
     inputs["tasks"] = [task("rte", test_split=half, num_rows_skipped=2, **points), task("library")]
     text = build_report(**inputs)
     assert (
-        f"- `rte`: test is {half}; 2 malformed rows were skipped; Agora learned from 1,000 of the 1,200 points it made; "
-        "150 were thrown away as near-duplicates of dev or test.\n- `library`: test is official test."
+        f"- `rte`: test is {half}; 2 malformed rows were skipped; Agora learned from 1,000 of the 1,200 points it made;"
+        " 150 were thrown away as near-duplicates of dev or test.\n- `library`: test is official test."
     ) in text
 
 

@@ -35,7 +35,7 @@ from bort_kedro.training.finetuning import (
     weakness,
 )
 from bort_kedro.training.points import PointSettings
-from bort_kedro.training.task_data import COLUMNS
+from bort_kedro.training.task_data import COLUMNS, check_examples
 from bort_kedro.training.transformation import TransformationSettings
 from bort_kedro.training.trials import TrialSettings
 from toy_tasks import NOISE, WORDS, data_of, encoder_of, sentence
@@ -224,6 +224,23 @@ def test_points_of_a_teacher_come_near_neither_dev_nor_test(tiny_tokenizer, stat
     assert len(points.make(unseen, seed=1, max_points=99).units) > 0
 
 
+def test_examples_that_were_saved_are_those_that_were_read(tiny_tokenizer, tmp_path):
+    hidden = nli_examples([("submission", 5, False)], TASKS["mnli"].labels)
+    labelled = nli_examples([("train", 6, True), ("dev", 3, True), ("test", 3, True)], TASKS["mnli"].labels)
+    examples = pd.concat([labelled.assign(text_pair=None), hidden.assign(text_pair=None)], ignore_index=True)
+    examples.to_parquet(tmp_path / "examples.parquet")
+    # A missing label comes back as NaN.
+    before, after = (
+        check_examples(table, TASKS["mnli"]) for table in (examples, pd.read_parquet(tmp_path / "examples.parquet"))
+    )
+    assert after.units == before.units
+    for split, table in before.tables.items():
+        assert table.equals(after.tables[split])
+    encoded = [data.encoded(encoder_of(tiny_tokenizer), max_tokens=48).splits for data in (before, after)]
+    assert [rows.fingerprint for rows in encoded[0].values()] == [rows.fingerprint for rows in encoded[1].values()]
+    assert not encoded[1]["submission"].targets.any()
+
+
 WEAK = {"score": 0.5, "bar": 2 / 3, "chance": 0.5, "majority": 0.5, "is_over": False}
 
 
@@ -285,8 +302,6 @@ def nli_examples(splits, labels, *, seed=0):
 @pytest.fixture
 def mnli_model(tiny_tokenizer, states):
     """A model of MNLI's three labels, however good."""
-    from bort_kedro.training.task_data import check_examples
-
     examples = nli_examples([("train", 12, True), ("dev", 6, True), ("test", 6, True)], TASKS["mnli"].labels)
     data = check_examples(examples, TASKS["mnli"])
     task = task_for(encoder_of(tiny_tokenizer), data, states, theta=THETA[:1])
