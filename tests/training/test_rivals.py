@@ -113,9 +113,9 @@ def noted(data, student):
     return Noted(student, data, encoded, THETA, SETTINGS, None, trials=[], score=score)
 
 
-def beliefs(units):
-    """The teacher's, other for each row."""
-    shares = np.array([(1 + place) / 20 for place in range(sum(len(unit.rows) for unit in units))])
+def beliefs():
+    """The teacher's of the twelve rows of train, other for each."""
+    shares = np.array([(1 + place) / 20 for place in range(12)])
     return np.stack([shares, 1 - shares], axis=1)
 
 
@@ -181,15 +181,15 @@ def test_distilled_targets_of_numbers_and_options_are_mixed_alike(student, form)
     task = Noted(student, data, encoded, THETA, SETTINGS, None, trials=[], score=lambda number, place: 0.5)
     train = encoded.splits["train"]
     said = np.linspace(0, 1, len(train))[:, None]
-    given = replace(material(), teacher_says=lambda units: said, distillation_share=0.5)
+    given = replace(material(), train_beliefs=lambda: said, distillation_share=0.5)
     run_rival("distilled", task, SCHEDULE[:1], given)
     assert task.trials[0][-1].targets == pytest.approx((train.targets + said) / 2)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, "labels"), (1.0, "beliefs")])
-def test_the_share_goes_from_labels_alone_to_beliefs_alone(noted, data, share, expected):
+def test_the_share_goes_from_labels_alone_to_beliefs_alone(noted, share, expected):
     run_rival("distilled", noted, SCHEDULE[:1], material(distillation_share=share))
-    targets = {"labels": noted.encoded.splits["train"].targets, "beliefs": beliefs(data.units["train"])}
+    targets = {"labels": noted.encoded.splits["train"].targets, "beliefs": beliefs()}
     assert noted.trials[0][-1].targets == pytest.approx(targets[expected])
 
 

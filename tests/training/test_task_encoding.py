@@ -192,8 +192,9 @@ def test_longer_inputs_than_the_encoder_takes_are_refused(word_piece):
     with pytest.raises(ConfigurationError) as caught:
         encoder_of(word_piece, RTE, max_tokens=64, config=BertConfig(max_position_embeddings=32))
     assert str(caught.value) == (
-        "Task `rte`: max_tokens is 64, but the encoder has 32 positions. Set max_tokens under "
-        "params:finetune.training to at most 32, or pretrain with more (max_positions under params:corpus)."
+        "Task `rte`: max_tokens is 64, but the encoder has 32 positions. Set max_tokens to at most 32 in "
+        "params:finetune.training, or for a teacher in params:finetune.teacher.training; or pretrain with more "
+        "(max_positions under params:corpus)."
     )
     config = RobertaConfig(max_position_embeddings=66, pad_token_id=1)
     assert encoder_of(word_piece, RTE, max_tokens=64, config=config)

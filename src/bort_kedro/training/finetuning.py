@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.core.agora import AgoraRun
@@ -233,7 +234,7 @@ def fine_tune_rivals(
     schedule = [ScheduledRound.from_row(row) for row in agora_report["rounds"]]
     material = Material(
         teacher.points(task.states),
-        teacher.says,
+        cache(lambda: teacher.says(task.data.units["train"])),
         settings.points.points_per_mistake,
         settings.distillation_share,
         settings.seed,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bort_kedro.core.units import Unit
     from bort_kedro.training.points import Draw, PointMaker
     from bort_kedro.training.task_encoding import EncodedExamples
     from bort_kedro.training.trials import Trial
@@ -39,14 +38,14 @@ class Material:
 
     Args:
         points: tau and the teacher.
-        teacher_says: From units to the teacher's outputs for their rows.
+        train_beliefs: The teacher's outputs for the rows of the train split, asked for when they are needed.
         points_per_source: That tau makes.
         distillation_share: Weight of the teacher's beliefs in the targets of `distilled`.
         seed: Of random points.
     """
 
     points: PointMaker
-    teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]]
+    train_beliefs: Callable[[], NDArray[np.float64]]
     points_per_source: int
     distillation_share: float
     seed: int
@@ -131,8 +130,7 @@ def _distilled(task: StudentTask, each: ScheduledRound, draws: dict[int, Draw], 
     regression likewise the squared errors.
     """
     train, share = task.encoded.splits["train"], material.distillation_share
-    beliefs = material.teacher_says(task.data.units["train"])
-    return train.answered((1 - share) * train.targets + share * beliefs)
+    return train.answered((1 - share) * train.targets + share * material.train_beliefs())
 
 
 def _random_points(

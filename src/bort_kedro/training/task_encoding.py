@@ -163,8 +163,8 @@ class TaskEncoder:
         if longest is not None and max_tokens > longest:
             raise ConfigurationError(
                 f"Task `{task.name}`: max_tokens is {max_tokens}, but the encoder has {longest} positions. Set "
-                f"max_tokens under params:finetune.training to at most {longest}, or pretrain with more "
-                "(max_positions under params:corpus)."
+                f"max_tokens to at most {longest} in params:finetune.training, or for a teacher in "
+                "params:finetune.teacher.training; or pretrain with more (max_positions under params:corpus)."
             )
         self._backend = tokenizer.backend_tokenizer
         self._pad_id = int(tokenizer.pad_token_id)

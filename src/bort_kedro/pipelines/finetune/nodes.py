@@ -75,9 +75,10 @@ def read_task(task: Task, task_files: Any, finetune: FinetuneParams) -> Any:
 
 def open_finetuning_teacher(teacher: FinetuneTeacherParams) -> Any:
     """Open the larger encoder that is fine-tuned to label new points."""
-    from bort_kedro.models.teachers import open_teacher
+    from bort_kedro.models.teachers import TeacherPlace, open_teacher
 
-    return open_teacher(str(teacher.pretrained), sequence_length=teacher.training.max_tokens)
+    place = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
+    return open_teacher(str(teacher.pretrained), sequence_length=teacher.training.max_tokens, place=place)
 
 
 def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Any, Any, FinetuneParams], Finetuned]:
