@@ -20,7 +20,7 @@ from bort_kedro.training.pretraining import PretrainingSettings, new_encoder, pr
 
 SHAPE = BertShape(4, 4, 128, 256)
 TEACHER_SHAPE = BertShape(4, 4, 256, 1024)
-STUDENT_STEPS = 1500
+STUDENT_STEPS = 800
 TEACHER_STEPS = 2500
 BATCH_TOKENS = 1024
 VOCABULARY_SIZE = 8192

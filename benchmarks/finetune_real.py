@@ -14,6 +14,7 @@ from finetune_encoders import MAX_POSITIONS, Encoders
 from bort_kedro.core.scores import TaskScore, score_answers
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.params import FinetuneParams
 from bort_kedro.pipelines.finetune.nodes import reader_of, student_tuner_of, task_of, teacher_tuner_of
 
 REAL_TASKS = ("cola", "rte", "qnli", "cb", "wsc", "copa", "boolq", "wnli")
@@ -24,15 +25,15 @@ OTHER_FILES = {"boolq": {"train": "fewglue_train32.jsonl", "dev": "fewglue_dev32
 CHANGES: dict[str, Any] = {
     "weak_teacher": "plain",
     "files": OTHER_FILES,
-    "training": {
-        "max_tokens": MAX_POSITIONS,
-        "num_epochs": 4,
-        "learning_rates": [3.0e-4, 1.0e-3],
-        "batch_tokens": [2048],
-    },
-    "teacher": {"training": {"max_tokens": MAX_POSITIONS, "num_epochs": 3, "batch_tokens": [2048]}},
+    "training": {"max_tokens": MAX_POSITIONS, "learning_rates": [3.0e-4, 1.0e-3]},
+    "teacher": {"training": {"max_tokens": MAX_POSITIONS}},
     "agora": {"transformation": {"max_tokens": MAX_POSITIONS}},
 }
+
+
+# A small task is seen more often: so many examples in all, in at least one and at most twelve passes.
+EXAMPLES_SEEN = 8000
+MOST_EPOCHS = 12
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def _outcome(name: str, folder: Path, encoders: Encoders, states: TrainingStates
     finetune = base_finetuning(**CHANGES, tasks=[name])
     task_files = TaskFilesDataset(folder=str(folder)).load()
     examples, examples_report = reader_of(name)(task_files, finetune)
+    finetune = _with_epochs(finetune, examples_report["train"]["num_units"])
     classifier, _, _, taught = teacher_tuner_of(name)(examples, encoders.teacher, states, finetune)
     _, _, predictions, report = student_tuner_of(name)(
         examples, encoders.student, states, finetune, encoders.teacher, classifier, taught
@@ -75,3 +77,15 @@ def _outcome(name: str, folder: Path, encoders: Encoders, states: TrainingStates
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
     score = score_answers(task_of(name, finetune), test, test["prediction"].tolist())
     return RealOutcome(name, examples_report, taught["check"], report, score, time.perf_counter() - began)
+
+
+def _with_epochs(finetune: FinetuneParams, num_units: int) -> FinetuneParams:
+    """For student and teacher alike."""
+    epochs = {"num_epochs": float(min(MOST_EPOCHS, max(1, EXAMPLES_SEEN // num_units)))}
+    training, teacher = finetune.training, finetune.teacher
+    return finetune.model_copy(
+        update={
+            "training": training.model_copy(update=epochs),
+            "teacher": teacher.model_copy(update={"training": teacher.training.model_copy(update=epochs)}),
+        }
+    )

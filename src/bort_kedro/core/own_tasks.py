@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.core.task_description import RIGHT, SPLITS, WRONG, Form, SourceFile, SplitSource, Task, Truncation
+from bort_kedro.core.task_metrics import METRICS
 from bort_kedro.core.task_records import label_text
 from bort_kedro.errors import TaskError
 
@@ -44,6 +45,7 @@ def own_task(
     faults += (
         _faults_of_choices(form, truncation, spelled) + _faults_of_files(files) + _faults_of_columns(columns, form)
     )
+    faults += _faults_of_metrics(metrics, form, spelled)
     if faults:
         raise TaskError(
             f"Own task `{name}`: {'; '.join(faults)}. Allowed in `files`: train, dev and test, with the suffixes "
@@ -75,6 +77,14 @@ def _faults_of_choices(form: str, truncation: str, labels: tuple[str, ...]) -> l
         faults.append(f"`labels` is {list(labels)}; two or more different ones are needed")
     if form != Form.CLASSIFICATION and labels:
         faults.append(f"`labels` is {list(labels)}; only {Form.CLASSIFICATION} has labels, `form` is {form}")
+    return faults
+
+
+def _faults_of_metrics(metrics: Sequence[str], form: str, labels: tuple[str, ...]) -> list[str]:
+    able = [name for name, forms in METRICS.items() if form in forms]
+    faults = [f"`metrics` holds {name!r}, allowed: {', '.join(able)}" for name in metrics if name not in able]
+    if "f1" in metrics and len(labels) != 2:
+        faults.append(f"`metrics` holds 'f1', that of the second of two labels, and `labels` is {list(labels)}")
     return faults
 
 

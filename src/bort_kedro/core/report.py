@@ -102,7 +102,14 @@ def _costs(search: Row, pretraining: Row, tasks: Sequence[Row]) -> str:
         "teacher: the maximum point trained further": pretraining["teacher"]["seconds"],
         "student: pretrained under the teacher": pretraining["student"]["seconds"],
         "the same shape without a teacher, to compare": pretraining["undistilled"]["seconds"],
-    } | {f"task `{row['task']}`: {row['num_trials']} fine-tunings": row["seconds"] for row in tasks}
+    }
+    for row in tasks:
+        stages |= {
+            f"task `{row['task']}`: its teacher": row["teacher_seconds"],
+            f"task `{row['task']}`: {row['num_trials']} fine-tunings": row["seconds"],
+            f"task `{row['task']}`: other methods, to compare": row["rival_seconds"],
+        }
+    stages = {name: seconds for name, seconds in stages.items() if seconds or not name.startswith("task")}
     rows = [[stage, duration(seconds)] for stage, seconds in stages.items()]
     rows.append(["**sum**", f"**{duration(sum(stages.values()))}**"])
     return (

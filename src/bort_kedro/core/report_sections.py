@@ -119,7 +119,8 @@ def tasks_section(tasks: Sequence[Row]) -> str:
         f"{table(header, rows)}\n\n{outcome}\n\nScored on the test split, which fine-tuning never saw; the "
         "dev split chose among fine-tunings, and Agora learned from texts like those it got wrong there, so the dev "
         "score flatters. The constant answer is the best there is on this test split: its most frequent label, or the "
-        "place where most right options stand. The advantage over it is paired by example, and so is its standard "
+        "place where most right options stand, the mean of a regression. The advantage over it is paired by example, "
+        "and so is its standard "
         f"error (a jackknife).\n\n{_what_test_is(tasks)}{_rivals(tasks)}"
     )
 
@@ -136,6 +137,14 @@ def _what_test_is(tasks: Sequence[Row]) -> str:
     lines = []
     for row in tasks:
         said = [f"test is {row['test_split']}"]
+        if row["other_scores"]:
+            said.append(f"further scores there: {row['other_scores']}")
+        if row["is_teacher_over"] is not None and not is_missing(row["teacher_score"]):
+            weak = "" if row["is_teacher_over"] else ", so the task was fine-tuned plainly, without Agora"
+            said.append(
+                f"the teacher scored {percent(row['teacher_score'])} on dev and had to be over "
+                f"{percent(row['teacher_bar'])}{weak}"
+            )
         if row["num_rows_skipped"]:
             said.append(f"{number(row['num_rows_skipped'], 0)} malformed rows were skipped")
         if row["num_made"]:

@@ -175,10 +175,11 @@ def _unlabelled_dev(count: int, task: str) -> TaskError:
 
 
 def _too_small(divided: pd.DataFrame, is_test: pd.Series, task: str) -> TaskError:
-    num_units = len(divided.loc[is_test.index, ["part", "group"]].drop_duplicates())
+    rows = divided.loc[is_test.index]
+    num_units = _clusters(rows).groupby([rows["part"], _clusters(rows)]).ngroups
     return TaskError(
         f"{_subject(task)} {num_units} unit(s) in dev and no labelled test, and one half of dev would be empty: two "
-        "units at least are needed, rows of one group counted once and those of part "
+        "units at least are needed, rows about one text or of one group counted once and those of part "
         f"`{ONLY_SCORED_PARTS[0]}` not at all. Add examples to the task's dev file, or give it a test file with labels."
     )
 

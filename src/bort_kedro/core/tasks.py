@@ -277,7 +277,7 @@ _ROWS = (
         "axg",
         "AX-g",
         ENTAILMENT,
-        ("parity", "accuracy"),
+        ("accuracy", "parity"),
         scored_with=("superglue_rte", "rte"),
         columns=_PREMISE,
         layout="gender_pairs",

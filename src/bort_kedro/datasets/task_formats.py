@@ -97,6 +97,7 @@ def _read_csv(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
 
 def _csv_fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     # `strict` refuses a quote that is never closed or that text follows; without it fields run together.
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     start = 1
     while True:

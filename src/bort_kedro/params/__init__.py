@@ -50,10 +50,15 @@ class Parameters(FrozenModel):
 
     @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
-        longest, positions = self.finetune.training.max_tokens, self.corpus.max_positions
-        if longest > positions:
-            raise ValueError(
-                f"finetune.training.max_tokens {longest} is over corpus.max_positions {positions}: an encoder has no "
-                f"embedding for the positions beyond. Set max_tokens to at most {positions}, or raise max_positions"
-            )
+        positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
+        if self.finetune.teacher.pretrained is None and self.pretrain_distill.pretrained_teacher is None:
+            longest["teacher.training"] = self.finetune.teacher.training.max_tokens
+        for place, max_tokens in longest.items():
+            if max_tokens > positions:
+                raise ValueError(
+                    f"finetune.{place}.max_tokens {max_tokens} is over corpus.max_positions {positions}: an encoder "
+                    f"has "
+                    f"no embedding for the positions beyond. Set max_tokens to at most {positions}, or raise "
+                    "max_positions"
+                )
         return self

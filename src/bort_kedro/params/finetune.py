@@ -12,7 +12,7 @@ from bort_kedro.params.base import FrozenModel
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 TRANSFORMATIONS = ("masked_lm", "swap_words", "delete_words", "crop_words", "shuffle_spans")
 
 
@@ -144,7 +144,9 @@ class OwnTaskParams(FrozenModel):
     form: Literal["classification", "regression", "multiple_choice"] = Field(
         "classification", description="What is predicted."
     )
-    labels: tuple[str, ...] = Field((), description="Allowed labels, in order; left out, those found in train.")
+    labels: tuple[str | bool | int, ...] = Field(
+        (), description="Allowed labels, in order; left out, those found in train."
+    )
     metrics: tuple[str, ...] = Field((), description="Names of core.task_metrics; the first chooses on dev.")
     truncation: Literal["longest_first", "text", "text_pair"] = Field(
         "longest_first", description="Which text of a pair loses tokens first."
@@ -188,6 +190,11 @@ class FinetuneParams(FrozenModel):
                 f"tasks holds {unknown}, which are neither in the table of tasks ({', '.join(TASKS)}) nor in own_tasks "
                 f"({', '.join(self.own_tasks) or 'none'})"
             )
+        strangers = [name for name in self.files if name not in self.tasks]
+        if strangers:
+            raise ValueError(f"files names {strangers}, which tasks does not hold ({', '.join(self.tasks)})")
+        if len(set(self.rivals)) < len(self.rivals):
+            raise ValueError(f"rivals is {list(self.rivals)}; each may stand once")
         taken = [name for name in self.own_tasks if name in TASKS]
         if taken:
             raise ValueError(f"own_tasks holds {taken}, which the table of tasks has already; choose other names")

@@ -58,6 +58,7 @@ class StudentTask:
         method: str,
         number: int,
         num_steps: int | None = None,
+        look_every: int | None = None,
         seed_shift: int = 0,
     ) -> Trial:
         """One trial of a method.
@@ -68,6 +69,7 @@ class StudentTask:
             method: That the trial is part of.
             number: Of the round.
             num_steps: Allowed; None is as many epochs as set.
+            look_every: Steps between two looks at dev; None is as many an epoch as set.
             seed_shift: Added to the seed.
         """
         chosen = self.theta[place]
@@ -79,6 +81,7 @@ class StudentTask:
             self.settings,
             states=self.states,
             num_steps=num_steps,
+            look_every=look_every,
             description=f"{self.data.task.name}: {method}, round {number}, setting {place + 1}",
         )
         self.on_trial(method, number, place, trial)
@@ -192,6 +195,8 @@ def run_agora(
         trials = [task.train(examples, place, method="agora", number=plan.number) for place in plan.settings]
         best = better([*([best] if best else []), *trials])
         rounds.append(RoundResult(plan, draws.get(plan.number), without_models(trials), examples.num_units))
+        if best.model is None:
+            raise all_diverged(task.data.task.name)
         run = run.record([trial.score for trial in trials])
     if best is None or best.model is None:
         raise all_diverged(task.data.task.name)

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import torch
+from accelerate import PartialState
+
 from bort_kedro.core.agora import AgoraRun
 from bort_kedro.core.near_duplicates import NearDuplicates
 from bort_kedro.core.teacher_bar import check_teacher
@@ -27,6 +30,7 @@ from bort_kedro.training.agora import (
 from bort_kedro.training.points import PointMaker, PointSettings
 from bort_kedro.training.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.training.task_data import check_examples
+from bort_kedro.training.task_encoding import TaskEncoder
 from bort_kedro.training.task_objectives import predict
 from bort_kedro.training.transformation import Transformation, TransformationSettings
 from bort_kedro.training.trials import TrialSettings
@@ -49,7 +53,7 @@ PREDICTED_SPLITS = ("dev", "test", "submission")
 
 @dataclass(frozen=True)
 class ThetaSettings:
-    """What Theta is made of. Units and meaning stand in `params.FinetuneTrainingParams`."""
+    """What Theta is made of. Units and meaning stand in `params.TrialParams`."""
 
     learning_rates: tuple[float, ...]
     weight_decays: tuple[float, ...]
@@ -127,12 +131,15 @@ def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
 
 
 def outputs_of(model: Pretrained, encoded: EncodedTask) -> dict[str, NDArray[np.float64]]:
-    """What a model says of every split that is scored or sent in."""
-    return {
+    """What a model says of every split that is scored or sent in; it is run on the device there is."""
+    model.model.to(PartialState().device)
+    outputs = {
         split: predict(model.model, encoded.task.form, encoded.splits[split], batch_tokens=PREDICTION_TOKENS)
         for split in PREDICTED_SPLITS
         if split in encoded.splits
     }
+    model.model.cpu()
+    return outputs
 
 
 def require_strong_teacher(check: Mapping[str, Any], task: str) -> None:
@@ -175,23 +182,29 @@ class TaskTeacher:
         self, classifier: Pretrained, masked_lm: Pretrained, data: TaskData, settings: AgoraSettings, max_tokens: int
     ) -> None:
         self._classifier, self._masked_lm, self._data, self._settings = classifier, masked_lm, data, settings
-        self._encoded = data.encoded(classifier, max_tokens=max_tokens)
+        self._encoder = TaskEncoder(classifier, data.task, data.labels, max_tokens=max_tokens)
+        self._max_tokens = max_tokens
+        for model in (classifier.model, masked_lm.model):
+            model.to(PartialState().device)
 
     def says(self, units: Sequence[Unit]) -> NDArray[np.float64]:
         """(N, C) of the rows of these units."""
-        examples = self._encoded.encoder(units)
+        examples = self._encoder(units)
         return predict(self._classifier.model, self._data.task.form, examples, batch_tokens=PREDICTION_TOKENS)
 
     def points(self, states: Any) -> PointMaker:
         """Makes points that repeat neither dev nor test, labelled by this teacher."""
         settings, data = self._settings, self._data
-        references = [*data.units["dev"], *data.units["test"]]
+        references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
         texts = json.dumps([unit.rows for unit in references])
         identity = {
             "teacher": self._classifier.fingerprint,
             "masked_lm": self._masked_lm.fingerprint,
             "transformation": asdict(settings.transformation),
             "references": hashlib.sha256(texts.encode()).hexdigest(),
+            "max_tokens": self._max_tokens,
+            "num_threads": torch.get_num_threads(),
+            "torch": torch.__version__,
         }
         near = NearDuplicates(
             references, max_overlap=settings.points.max_overlap, ngram_words=settings.points.ngram_words

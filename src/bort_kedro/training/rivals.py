@@ -62,11 +62,13 @@ class ScheduledRound:
     Args:
         plan: Number, hyperparameter sets and draws.
         num_steps: Of each trial.
+        look_every: Steps between two looks at dev of each trial, so that patience is as long as Agora's.
         num_points: That the round added; None where it added none.
     """
 
     plan: Round
     num_steps: tuple[int, ...]
+    look_every: tuple[int, ...]
     num_points: int | None
 
     @classmethod
@@ -76,6 +78,7 @@ class ScheduledRound:
         return cls(
             Round(**{**row["plan"], "settings": tuple(row["plan"]["settings"]), "draws": tuple(row["plan"]["draws"])}),
             tuple(trial["num_steps"] for trial in row["trials"]),
+            tuple(trial["look_every"] for trial in row["trials"]),
             points["num_kept"] if points else None,
         )
 
@@ -107,9 +110,10 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
                 method=method,
                 number=each.plan.number,
                 num_steps=num_steps,
+                look_every=look_every,
                 seed_shift=shift,
             )
-            for place, num_steps in zip(each.plan.settings, each.num_steps, strict=True)
+            for place, num_steps, look_every in zip(each.plan.settings, each.num_steps, each.look_every, strict=True)
         ]
         best = better([*([best] if best else []), *trials])
         rounds.append(RoundResult(each.plan, draws.get(each.plan.number), without_models(trials), examples.num_units))

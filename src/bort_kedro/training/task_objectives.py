@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def num_outputs(form: Form, labels: Sequence[str]) -> int:
-    """Outputs of the head: one a label, or a single score or value."""
-    return len(labels) if form == Form.CLASSIFICATION else 1
-
-
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:
     """(B, C) in float32."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ SINGLE_OUTPUT = "score"
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """What all trials of a task share. Units and meaning stand in `params.FinetuneTrainingParams`."""
+    """What all trials of a task share. Units and meaning stand in `params.TrialParams`."""
 
     max_tokens: int
     num_epochs: float
@@ -65,6 +66,7 @@ class Trial:
         model: On the CPU, in evaluation mode; None of one that diverged, and in records.
         num_steps: Steps that were allowed.
         num_steps_done: Steps until early stopping ended it; 0 of one that diverged.
+        look_every: Steps between two looks at dev, on which patience counts.
         seconds: Training time, looks at dev included.
         history: Rows of the training.
         looks: ``step`` and ``score`` of each look at dev.
@@ -77,6 +79,7 @@ class Trial:
     model: PreTrainedModel | None
     num_steps: int
     num_steps_done: int
+    look_every: int
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list)
     looks: list[dict[str, float]] = field(default_factory=list)
@@ -88,6 +91,7 @@ class Trial:
             **self.hyperparameters.to_row(),
             "num_steps": self.num_steps,
             "num_steps_done": self.num_steps_done,
+            "look_every": self.look_every,
             "dev_score": self.score,
             "has_diverged": self.has_diverged,
             "seconds": self.seconds,
@@ -108,6 +112,7 @@ def train_trial(
     *,
     states: Any,
     num_steps: int | None = None,
+    look_every: int | None = None,
     description: str = "",
 ) -> Trial:
     """Fine-tune a fresh copy of an encoder and keep its best weights on dev.
@@ -121,6 +126,7 @@ def train_trial(
         states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`; a trial with
             the same identity is found there and not trained again.
         num_steps: Allowed; None is ``num_epochs`` passes over the examples.
+        look_every: Steps between two looks at dev; None is ``looks_per_epoch`` of the examples.
         description: For the progress bar and errors; empty for silence.
     """
     batch_tokens = hyperparameters.batch_tokens
@@ -136,10 +142,12 @@ def train_trial(
     def score_on_dev(candidate: nn.Module) -> float:
         return task.score("dev", predict(candidate, form, dev, batch_tokens=batch_tokens))
 
-    early_stopping = EarlyStopping(
-        score_on_dev, every_steps=max(1, per_epoch // settings.looks_per_epoch), patience=settings.patience
-    )
+    own_look = max(1, per_epoch // settings.looks_per_epoch)
+    early_stopping = EarlyStopping(score_on_dev, every_steps=look_every or own_look, patience=settings.patience)
     identity = trial_identity(encoder, task, train_examples, optimization, hyperparameters, settings)
+    if early_stopping.every_steps != own_look:
+        # It follows from the examples and the settings otherwise.
+        identity["look_every"] = early_stopping.every_steps
     try:
         result = train(
             model,
@@ -152,19 +160,30 @@ def train_trial(
         )
     except TrainingError as fault:
         LOGGER.warning("%s It counts as the worst of its round.", str(fault).split(". ")[0] + ".")
-        outputs = np.zeros(dev.targets.shape)
-        return Trial(hyperparameters, DIVERGED, outputs, None, allowed, 0, 0.0, has_diverged=True)
-    model = model.cpu()
+        return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
+    score = float(early_stopping.best["score"])
+    if not math.isfinite(score):
+        LOGGER.warning("%s: no look at dev gave a number. It counts as the worst of its round.", description)
+        return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
+    # Where it was trained, so that what it says is what was scored.
+    outputs = predict(model, form, dev, batch_tokens=batch_tokens)
     return Trial(
         hyperparameters,
-        float(early_stopping.best["score"]),
-        predict(model, form, dev, batch_tokens=batch_tokens),
-        model,
+        score,
+        outputs,
+        model.cpu(),
         allowed,
         result.num_steps,
+        early_stopping.every_steps,
         result.seconds,
         result.history,
         early_stopping.scores,
+    )
+
+
+def _diverged(hyperparameters: HyperparameterSet, dev: EncodedExamples, allowed: int, look_every: int) -> Trial:
+    return Trial(
+        hyperparameters, DIVERGED, np.zeros(dev.targets.shape), None, allowed, 0, look_every, 0.0, has_diverged=True
     )
 
 

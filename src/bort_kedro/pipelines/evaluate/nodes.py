@@ -43,6 +43,7 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
         metrics["rivals"] = {}
         for method, rows in () if rival_predictions is None else rival_predictions.groupby("method", sort=False):
             rival, own = rows[rows["split"] == "test"].reset_index(drop=True), tables["test"]
+            _require_same_examples(own, rival, name)
             ahead = lead(task, own, own["prediction"].tolist(), rival["prediction"].tolist())
             metrics["rivals"][method] = {
                 "score": score_answers(task, rival, rival["prediction"].tolist()).score.value,
@@ -52,6 +53,16 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
         return metrics
 
     return score_task
+
+
+def _require_same_examples(own: pd.DataFrame, rival: pd.DataFrame, task: str) -> None:
+    columns = ["part", "group", "option", "label"]
+    if not own[columns].fillna("").equals(rival[columns].fillna("")):
+        raise TaskError(
+            f"Task `{task}`: `{task}.predictions` and `{task}.rival_predictions` answer different test examples, so "
+            f"they "
+            "are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
+        )
 
 
 def _has(predictions: pd.DataFrame, split: str, task: Task) -> bool:
@@ -114,12 +125,15 @@ def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
                 **{name: value for name, value in metrics["test"].items() if not name.startswith("metric_")},
                 "dev_score": dev.get("score"),
                 "dev_standard_error": dev.get("standard_error"),
+                "other_scores": _other_scores(metrics),
                 "num_trials": cost["num_trials"],
                 "seconds": cost["seconds"],
                 "truncated_share": cost["truncated_share"],
                 "test_split": examples["test"]["source"],
                 "num_rows_skipped": sum(examples.get("num_rows_skipped", {}).values()),
                 **_points_of(cost),
+                **_teacher_of(of_tasks.get(f"{task}.teacher_report")),
+                "rival_seconds": sum(each["seconds"] for each in of_tasks.get(f"{task}.rivals_report", {}).values()),
                 **{
                     f"{method}_{name}": rival[name]
                     for method, rival in metrics["rivals"].items()
@@ -134,6 +148,27 @@ def _points_of(report: dict[str, Any]) -> dict[str, int]:
     """Points that Agora made, over all rounds, and those thrown away as copies."""
     draws = [each["points"] for each in report.get("rounds", ()) if each["points"]]
     return {name: sum(draw[name] for draw in draws) for name in ("num_made", "num_copies", "num_kept")}
+
+
+def _other_scores(metrics: dict[str, Any]) -> str:
+    """The further metrics of a task, and the parts of its test split, for readers."""
+    said = [
+        f"{name.removeprefix('metric_').replace('_', ' ')} {value:.3f}"
+        for name, value in metrics["test"].items()
+        if name.startswith("metric_") and name != f"metric_{metrics['metric']}"
+    ]
+    return ", ".join([*said, *(f"{part} {each['score']:.3f}" for part, each in metrics["parts"].items())])
+
+
+def _teacher_of(report: dict[str, Any] | None) -> dict[str, Any]:
+    """How the teacher did on dev, what it had to be over, and what its training took; nothing where there was none."""
+    check = report["check"] if report else {}
+    return {
+        "teacher_score": check.get("score"),
+        "teacher_bar": check.get("bar"),
+        "is_teacher_over": check.get("is_over"),
+        "teacher_seconds": report["seconds"] if report else 0.0,
+    }
 
 
 def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.DataFrame:

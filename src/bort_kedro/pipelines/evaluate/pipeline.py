@@ -15,17 +15,18 @@ from bort_kedro.pipelines.evaluate.nodes import (
 from bort_kedro.pipelines.finetune.pipeline import FINETUNE, scoring_task
 
 
-def create_pipeline(tasks: Sequence[str], *, has_rivals: bool = True) -> Pipeline:
+def create_pipeline(tasks: Sequence[str], *, has_teacher: bool = True, has_rivals: bool = True) -> Pipeline:
     """From predictions and the selected shape to scores, speed and the report.
 
     Args:
         tasks: Names of the fine-tuned tasks; each scores in a namespace of its own.
+        has_teacher: Whether each task has a teacher of its own, as Agora needs.
         has_rivals: Whether other methods were trained beside Agora.
     """
     return Pipeline(
         [
             *(_task_pipeline(task, has_rivals=has_rivals and not scoring_task(task, tasks)) for task in tasks),
-            _summary_node(tasks),
+            _summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals),
             Node(
                 measure_speed,
                 ["selected_shape", "params:evaluate.speed"],
@@ -57,9 +58,19 @@ def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
     return Pipeline([node], namespace=task, parameters={FINETUNE})
 
 
-def _summary_node(tasks: Sequence[str]) -> Node:
+def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> Node:
     """The one node that reads across namespaces."""
-    names = [f"{task}.{dataset}" for task in tasks for dataset in ("metrics", "finetuning_report", "examples_report")]
+    learnt = [*(["teacher_report"] if has_teacher else []), *(["rivals_report"] if has_rivals else [])]
+    names = [
+        f"{task}.{dataset}"
+        for task in tasks
+        for dataset in (
+            "metrics",
+            "finetuning_report",
+            "examples_report",
+            *([] if scoring_task(task, tasks) else learnt),
+        )
+    ]
     with warnings.catch_warnings():
         # Kedro warns of every dotted name outside its own namespace; collecting the tasks is meant here.
         warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
