@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Of bench-corpora, bench-distillation and bench-finetune.
+# Of bench-corpora and bench-distillation, and the folder of tasks of bench-finetune.
 CORPUS ?=
 NAME ?= other
 TASKS ?=
@@ -62,8 +62,8 @@ bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* 
 bench-pretrain: install ## Time pretraining against the plain ways of doing it (10 minutes)
 	@$(BIN)/python benchmarks/pretrain.py
 
-bench-finetune: install ## Hold Agora against other methods; CORPUS='a/**/wiki_* b/*.txt' TASKS=glue_data adds real tasks
-	@$(BIN)/python benchmarks/finetune.py --corpus "$(CORPUS)" $(if $(TASKS),--tasks "$(TASKS)")
+bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
+	@$(BIN)/python benchmarks/finetune.py $(if $(TASKS),--tasks "$(TASKS)")
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetune_builtin import PROJECT, SEEDS, base_finetuning, outcomes
-from finetune_encoders import pretrained_encoders
+from finetune_builtin import PROJECT, SEEDS, base_finetuning, encoders, outcomes
 from finetune_page import builtin_section, figures_of, real_section, throughput_section
 from finetune_real import REAL_TASKS, real_outcomes
 from finetune_throughput import FIXED_BATCH, measure
@@ -24,29 +23,24 @@ BATCH_TOKENS = 4096
 def main() -> None:
     """Run what is not done yet, and write what it says."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument(
-        "--corpus", default="", help="text files for the real tasks' encoders: patterns set apart by spaces"
-    )
     arguments.add_argument("--tasks", type=Path, help="folder of GLUE's and SuperGLUE's files")
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench/finetune")
     arguments.add_argument("--docs", type=Path, default=FOLDER, help="where the page is written")
     given = arguments.parse_args()
-    if bool(given.corpus) != bool(given.tasks):
-        arguments.exit(2, "Real tasks need both: make bench-finetune CORPUS='a/**/wiki_* b/*.txt' TASKS=folder\n")
     finetune = base_finetuning()
     found = outcomes(finetune.tasks, SEEDS, given.states / "builtin")
     sections = {"Agora against its rivals": builtin_section(found, len(SEEDS))}
     real, measured = [], None
     if given.tasks:
-        encoders = pretrained_encoders(given.corpus, given.states / "encoders")
-        real = real_outcomes(given.tasks, encoders, given.states / "real")
-        sections["Real tasks"] = real_section(real, encoders)
+        real = real_outcomes(given.tasks, given.states / "real")
+        sections["Real tasks"] = real_section(real)
+        teacher, _ = encoders()
         task = find_task("qnli")
         reading = TaskFilesDataset(folder=str(given.tasks)).load().read(task)
-        encoder = TaskEncoder(encoders.teacher, task, task.labels, max_tokens=MAX_TOKENS)
+        encoder = TaskEncoder(teacher, task, task.labels, max_tokens=MAX_TOKENS)
         train = reading.examples[reading.examples["split"] == "train"]
         examples = encoder(units_of(train, is_multiple_choice=False), train["label"].tolist())
-        measured = measure(encoders.teacher, examples, max_tokens=MAX_TOKENS, batch_tokens=BATCH_TOKENS)
+        measured = measure(teacher, examples, max_tokens=MAX_TOKENS, batch_tokens=BATCH_TOKENS)
         sections["Throughput"] = throughput_section(measured, MAX_TOKENS, BATCH_TOKENS, FIXED_BATCH)
     write_page(
         "finetune",
@@ -54,8 +48,8 @@ def main() -> None:
         "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()),
         figures_of(found, real, measured),
         {"parameters": "conf/base", "seeds": list(SEEDS), "real_tasks": list(REAL_TASKS if given.tasks else ())},
-        command="make bench-finetune CORPUS=... TASKS=...",
-        setting="one thread for the built-in tasks, two for the real ones",
+        command="make bench-finetune TASKS=...",
+        setting="one thread a training",
         packages=("torch", "transformers", "tokenizers", "scikit-learn"),
         folder=given.docs,
     )

@@ -18,6 +18,7 @@ from bort_kedro.configuration import check_parameters
 from bort_kedro.core.scores import constant_answers
 from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.models.pretrained import Pretrained
 from bort_kedro.params import FinetuneParams
 from bort_kedro.pipelines.finetune.nodes import (
     builder_of,
@@ -89,8 +90,17 @@ def latest(pattern: str) -> Path:
     return found[-1]
 
 
+def encoders() -> tuple[Pretrained, Pretrained]:
+    """Teacher and student of the last `kedro run`."""
+    teacher, student = (
+        PretrainedDataset(str(latest(f"06_models/{name}/*/{name}"))).load()
+        for name in ("teacher_encoder", "student_encoder")
+    )
+    return teacher, student
+
+
 def outcome_of(task: str, seed: int, states: Path) -> Outcome:
-    """Agora and all rivals of one task and seed; what is in the states, as the teacher soon is, is not trained again."""
+    """Agora and all rivals of one task and seed; what is in the states, as the teacher soon is, is found there."""
     logging.getLogger("bort_kedro").setLevel(logging.ERROR)
     finetune = base_finetuning(
         training={"seeds": [seed], "num_threads": 1},
@@ -99,10 +109,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
     )
     documents = pd.read_parquet(latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))
     examples, _ = builder_of(task)(documents, finetune.builtin_tasks)
-    teacher, student = (
-        PretrainedDataset(str(latest(f"06_models/{name}/*/{name}"))).load()
-        for name in ("teacher_encoder", "student_encoder")
-    )
+    teacher, student = encoders()
     kept = TrainingStates(states, keep=1)
     classifier, _, taught, report = teacher_tuner_of(task)(examples, teacher, kept, finetune)
     _, _, predictions, own = student_tuner_of(task)(examples, student, kept, finetune, teacher, classifier, report)
