@@ -27,10 +27,13 @@ from bort_kedro.pipelines.finetune.nodes import (
     task_of,
     teacher_tuner_of,
 )
+from bort_kedro.training.rivals import RIVALS
 
 PROJECT = Path(__file__).parent.parent
 SEEDS = (0, 1, 2, 3, 4)
 AGORA = "agora"
+# The teacher is trained once a task, so it may try more rates than conf/base does.
+TEACHER_RATES = (2e-4, 3e-4, 4e-4)
 # Two trainings of tiny models side by side are faster than one with two threads.
 NUM_PROCESSES = 2
 
@@ -104,8 +107,9 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
     logging.getLogger("bort_kedro").setLevel(logging.ERROR)
     finetune = base_finetuning(
         training={"seeds": [seed], "num_threads": 1},
-        teacher={"training": {"num_threads": 1}},
+        teacher={"training": {"num_threads": 1, "learning_rates": list(TEACHER_RATES)}},
         agora={"seed": 1000 * seed},
+        rivals=list(RIVALS),
     )
     documents = pd.read_parquet(latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))
     examples, _ = builder_of(task)(documents, finetune.builtin_tasks)
