@@ -73,6 +73,34 @@ def test_examples_longer_than_positions_are_refused(raw):
     assert "finetune.training.max_tokens 65 is over corpus.max_positions 64" in fault(raw)
 
 
+def test_examples_of_a_teacher_longer_than_the_positions_are_refused_unless_it_is_the_users_own(raw):
+    raw["finetune"]["teacher"]["training"]["max_tokens"] = 65
+    assert (
+        "finetune.teacher.training.max_tokens 65 is over corpus.max_positions 64: an encoder has no embedding for the "
+        "positions beyond. Set max_tokens to at most 64, or raise max_positions"
+    ) in fault(raw)
+    named = copy.deepcopy(raw)
+    named["finetune"]["teacher"]["pretrained"] = "somewhere/encoder"
+    assert check_parameters(named).finetune.teacher.training.max_tokens == 65
+    raw["pretrain_distill"]["pretrained_teacher"] = "somewhere/encoder"
+    assert check_parameters(raw).finetune.teacher.training.max_tokens == 65
+
+
+def test_files_of_a_task_that_is_not_run_are_refused(raw):
+    raw["finetune"] |= {"tasks": ["cola", "rte"], "files": {"cola": {"dev": "a.tsv"}, "rta": {"dev": "b.tsv"}}}
+    assert "files names ['rta'], which tasks does not hold (cola, rte)" in fault(raw)
+
+
+def test_a_rival_that_stands_twice_is_refused(raw):
+    raw["finetune"]["rivals"] = ["plain", "distilled", "plain"]
+    assert "rivals is ['plain', 'distilled', 'plain']; each may stand once" in fault(raw)
+
+
+def test_a_warmup_of_all_steps_is_refused(raw):
+    raw["finetune"]["training"]["warmup_shares"] = [0.1, 1.0]
+    assert "`finetune.training.warmup_shares.1` (value 1.0): Input should be less than 1" in fault(raw)
+
+
 def test_mistyped_task_lists_the_known_ones(raw):
     raw["finetune"]["tasks"] = ["libary"]
     assert (

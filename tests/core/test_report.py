@@ -1,8 +1,10 @@
 """The report says what its inputs say, and says failures plainly."""
 
+import io
 import math
 import re
 
+import pandas as pd
 import pytest
 
 from bort_kedro.core.markdown import duration, large, number, percent, table, times
@@ -38,6 +40,12 @@ def task(name, **changes):
         "num_made": 0,
         "num_kept": 0,
         "num_copies": 0,
+        "other_scores": "",
+        "teacher_score": None,
+        "teacher_bar": None,
+        "is_teacher_over": None,
+        "teacher_seconds": 0.0,
+        "rival_seconds": 0.0,
     }
     return row | changes
 
@@ -171,6 +179,21 @@ def test_costs_add_up(inputs):
     assert "| search: 2 short trainings and the maximum point's | 2 min 5 s |" in text
     # 125 + 100 + 60 + 60 + 2 * 20
     assert "| **sum** | **6 min 25 s** |" in text
+    assert "its teacher" not in text
+    assert "other methods, to compare" not in text
+
+
+def test_teachers_and_rivals_of_a_task_stand_among_the_costs(inputs):
+    inputs["tasks"] = [task("library", teacher_seconds=30.0, rival_seconds=70.0), task("order")]
+    text = build_report(**inputs)
+    assert (
+        "| task `library`: its teacher | 30 s |\n"
+        "| task `library`: 3 fine-tunings | 20 s |\n"
+        "| task `library`: other methods, to compare | 1 min 10 s |\n"
+        "| task `order`: 3 fine-tunings | 20 s |\n"
+        # 125 + 100 + 60 + 60 + 30 + 20 + 70 + 20
+        "| **sum** | **8 min 5 s** |"
+    ) in text
 
 
 def test_a_search_of_a_table_costs_look_ups_and_no_time(inputs):
@@ -291,6 +314,26 @@ def test_the_report_says_what_test_is_which_rows_were_skipped_and_which_points_w
         f"- `rte`: test is {half}; 2 malformed rows were skipped; Agora learned from 1,000 of the 1,200 points it made;"
         " 150 were thrown away as near-duplicates of dev or test.\n- `library`: test is official test."
     ) in text
+
+
+def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inputs):
+    teacher = {"teacher_score": 0.81, "teacher_bar": 2 / 3, "is_teacher_over": True}
+    inputs["tasks"] = [
+        task("mrpc", other_scores="accuracy 0.750", **teacher),
+        task("rte", **teacher | {"teacher_score": 0.55, "is_teacher_over": False}),
+        task("ax"),
+    ]
+    expected = (
+        "- `mrpc`: test is official test; further scores there: accuracy 0.750; the teacher scored 81.0 % on dev and "
+        "had to be over 66.7 %.\n"
+        "- `rte`: test is official test; the teacher scored 55.0 % on dev and had to be over 66.7 %, so the task was "
+        "fine-tuned plainly, without Agora.\n"
+        "- `ax`: test is official test.\n"
+    )
+    assert expected in build_report(**inputs)
+    saved = pd.DataFrame(inputs["tasks"]).to_csv(index=False)
+    inputs["tasks"] = pd.read_csv(io.StringIO(saved)).to_dict("records")
+    assert expected in build_report(**inputs)
 
 
 def test_agora_is_shown_beside_what_others_make_of_the_same_steps(inputs):

@@ -241,11 +241,26 @@ def test_dev_of_one_group_cannot_be_halved():
         divide_splits(table(rows), form=Form.CLASSIFICATION, seed=0)
     assert str(caught.value) == (
         "The examples have 1 unit(s) in dev and no labelled test, and one half of dev would be empty: two units at "
-        "least are needed, rows of one group counted once and those of part `mismatched` not at all. Add examples to "
-        "the task's dev file, or give it a test file with labels."
+        "least are needed, rows about one text or of one group counted once and those of part `mismatched` not at all. "
+        "Add examples to the task's dev file, or give it a test file with labels."
     )
     with pytest.raises(TaskError, match="one half of dev would be empty"):
         divide(table([{"split": "dev", "part": "mismatched", "label": "a"}] * 4))
+
+
+@pytest.mark.parametrize(
+    ("dev", "num_units"),
+    [
+        # Two questions about one passage, marks aside.
+        ([{"group": "q1", "text": "The [ cat ] sat"}, {"group": "q2", "text": "The cat sat"}], 1),
+        ([{"group": "q1", "text": "one"}, {"group": "q1", "text": "two"}], 1),
+        ([{"part": "mismatched"}] * 3, 0),
+    ],
+)
+def test_units_of_a_dev_too_small_to_halve_are_counted_as_they_would_be_halved(dev, num_units):
+    examples = table([{"split": "dev", "label": "a"} | row for row in dev])
+    with pytest.raises(TaskError, match=rf"^Task `mine` has {num_units} unit\(s\) in dev and no labelled test"):
+        divide(examples)
 
 
 def test_forty_thousand_examples_are_divided_in_seconds():

@@ -57,7 +57,7 @@ def test_metrics_are_those_of_the_leaderboards():
         "multirc": ("f1_answers", "exact_match"),
         "record": ("f1_tokens", "exact_match"),
         "axb": ("matthews",),
-        "axg": ("parity", "accuracy"),
+        "axg": ("accuracy", "parity"),
     }
 
 
@@ -91,7 +91,41 @@ def test_task_is_found_by_its_name_and_an_own_one_among_those_given():
 def test_own_task_has_the_metrics_of_its_form():
     assert own_task("mine", files=FILES, columns=TEXT).metrics == ("accuracy",)
     assert own_task("mine", files=FILES, columns=TEXT, form="regression").metrics == ("pearson", "spearman")
-    assert own_task("mine", files=FILES, columns=TEXT, metrics=("f1",)).metrics == ("f1",)
+    assert own_task("mine", files=FILES, columns=TEXT, labels=["no", "yes"], metrics=("f1",)).metrics == ("f1",)
+
+
+@pytest.mark.parametrize(
+    ("form", "labels", "metrics", "fault"),
+    [
+        (
+            "classification",
+            (),
+            ("accuracy", "pearson"),
+            "`metrics` holds 'pearson', allowed: accuracy, f1, macro_f1, matthews, f1_answers, exact_match, parity",
+        ),
+        ("regression", (), ("accuracy",), "`metrics` holds 'accuracy', allowed: pearson, spearman"),
+        (
+            "classification",
+            ("a", "b", "c"),
+            ("f1",),
+            "`metrics` holds 'f1', that of the second of two labels, and `labels` is ['a', 'b', 'c']",
+        ),
+        (
+            "classification",
+            (),
+            ("f1",),
+            "`metrics` holds 'f1', that of the second of two labels, and `labels` is []",
+        ),
+    ],
+)
+def test_own_task_with_metrics_that_its_form_or_labels_do_not_have_is_refused(form, labels, metrics, fault):
+    with pytest.raises(TaskError) as caught:
+        own_task("mine", files=FILES, columns=TEXT, form=form, labels=labels, metrics=metrics)
+    assert str(caught.value) == (
+        f"Own task `mine`: {fault}. Allowed in `files`: train, dev and test, with the suffixes .tsv, .csv, .jsonl; in "
+        "`columns`: text, label, text_pair for pairs and options (a list) for multiple_choice. Change "
+        "`own_tasks.mine` in params:finetune."
+    )
 
 
 def test_own_task_may_lack_a_test_file():

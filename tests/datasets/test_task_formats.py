@@ -110,6 +110,11 @@ def test_broken_quoting_is_an_error_of_the_file_since_rows_run_together(tmp_path
     )
 
 
+def test_csv_fields_longer_than_the_library_allows_by_default_are_read(tmp_path):
+    passage = "word " * 40_000
+    assert _rows(_written(tmp_path, f"a,b\n{passage},1\n", "a.csv")) == [(2, {"a": passage, "b": "1"})]
+
+
 def test_json_lines_that_are_no_objects_are_faults(tmp_path):
     lines = ['{"a": 1}', "", '{"a": ', "[1]", '{"a": 1, "b": {"c": 1, "c": 2}}', "[" * 100_000]
     rows = _rows(_written(tmp_path, "\n".join(lines), "a.jsonl"))

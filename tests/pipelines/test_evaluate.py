@@ -77,6 +77,7 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "order.finetuning_report",
         "library.rival_predictions",
         "order.rival_predictions",
+        *(f"{task}.{name}" for task in ("library", "order") for name in ("teacher_report", "rivals_report")),
         "params:finetune",
         "selected_shape",
         "params:evaluate.speed",
@@ -92,7 +93,14 @@ def test_rivals_are_scored_only_of_tasks_that_train_some():
     assert not any("rival" in name for name in create_pipeline(["library"], has_rivals=False).inputs())
     # The diagnostic has the model of MNLI, whose rivals answer MNLI alone.
     inputs = create_pipeline(["mnli", "ax"]).inputs()
-    assert {name for name in inputs if "rival" in name} == {"mnli.rival_predictions"}
+    assert {name for name in inputs if "rival" in name} == {"mnli.rival_predictions", "mnli.rivals_report"}
+
+
+def test_teachers_are_summarised_only_where_there_are_some():
+    inputs = create_pipeline(["mnli", "ax"], has_rivals=False).inputs()
+    assert {name for name in inputs if "teacher" in name} == {"mnli.teacher_report"}
+    without = create_pipeline(["mnli", "ax"], has_teacher=False, has_rivals=False).inputs()
+    assert not any("teacher" in name for name in without)
 
 
 def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
@@ -110,7 +118,7 @@ def test_tasks_are_scored_and_summarised_by_a_runner():
             "params:finetune": MemoryDataset(FINETUNE),
         }
     )
-    stage = create_pipeline(["library"], has_rivals=False)
+    stage = create_pipeline(["library"], has_teacher=False, has_rivals=False)
     pipeline = stage.only_nodes("library.score_task_node", "summarise_tasks_node")
     outputs = SequentialRunner().run(pipeline, catalog)
     (row,) = outputs["task_scores"].load().to_dict("records")
@@ -142,6 +150,27 @@ def test_lead_over_a_rival_is_paired_by_example_of_test():
     assert (leads["distilled"]["score"], leads["distilled"]["lead"]) == (1.0, -0.25)
     # Jackknife over four examples that differ by -1, 0, 0, 1: the error of a mean, sqrt(2 / 3 / 4).
     assert leads["plain"]["lead_standard_error"] == pytest.approx(math.sqrt(2 / 3 / 4))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows.iloc[1:],
+        lambda rows: rows.iloc[[1, 0, 2, 3]],
+        lambda rows: rows.assign(label=["a", "b", "a", "a"]),
+        lambda rows: rows.assign(part="matched"),
+        lambda rows: rows.assign(option=["x", "y", "x", "y"]),
+    ],
+    ids=["fewer", "other order", "other label", "other part", "other option"],
+)
+def test_rivals_of_other_examples_are_refused(change):
+    rivals = change(predictions().query("split == 'test'")).assign(method="plain")
+    with pytest.raises(TaskError) as caught:
+        scored(predictions(), rivals)
+    assert str(caught.value) == (
+        "Task `library`: `library.predictions` and `library.rival_predictions` answer different test examples, so they "
+        "are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
+    )
 
 
 def test_a_task_without_agora_has_an_empty_table_of_rivals_and_no_lead():
@@ -193,6 +222,32 @@ def test_summary_has_a_row_for_each_task_in_the_order_given():
     assert table["plain_lead"][1] == 0.0
     assert table["seconds"].tolist() == [12.5, 1.0]
     assert table["num_trials"].tolist() == [2, 2]
+
+
+def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_took():
+    rivals = predictions(test="abab").assign(method="plain")
+    check = {"score": 0.8, "bar": 0.75, "is_over": True}
+    table = summarise_tasks(
+        **{
+            # Right and wrong by turns: a is found once of twice, and so is b.
+            "library.metrics": scored(predictions(test="abba"), rivals),
+            "library.finetuning_report": COST,
+            "library.examples_report": EXAMPLES,
+            "library.teacher_report": {"check": check, "seconds": 4.5},
+            "library.rivals_report": {"plain": {"seconds": 2.0}, "distilled": {"seconds": 3.0}},
+            "order.metrics": scored(predictions().assign(part="")) | {"metric": "f1"},
+            "order.finetuning_report": COST,
+            "order.examples_report": EXAMPLES,
+        }
+    )
+    library, order = table.to_dict("records")
+    assert library["other_scores"] == "matched 1.000, mismatched 0.000"
+    # Of any other metric than the first.
+    assert order["other_scores"] == "accuracy 0.500"
+    names = ("teacher_score", "teacher_bar", "is_teacher_over", "teacher_seconds", "rival_seconds")
+    assert [library[name] for name in names] == [0.8, 0.75, True, 4.5, 5.0]
+    assert [order[name] for name in names[3:]] == [0.0, 0]
+    assert table.loc[1, list(names[:3])].isna().all()
 
 
 def test_speed_of_the_smoke_configuration_is_measured_for_both_shapes(tiny_shape):

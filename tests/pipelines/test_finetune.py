@@ -27,6 +27,7 @@ from bort_kedro.pipelines.finetune.nodes import (
     agora_settings,
     builder_of,
     diagnostic_predictor_of,
+    open_finetuning_teacher,
     reader_of,
     rival_tuner_of,
     student_tuner_of,
@@ -280,6 +281,14 @@ def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, la
     by_method = {method: sum(trial.method == method for trial in told) for method in ("teacher", "agora", "plain")}
     assert by_method == {"teacher": 1, "agora": report["num_trials"], "plain": report["num_trials"]}
     assert all(trial.task == "toy" and trial.looks and trial.history for trial in told)
+
+
+def test_a_teacher_that_cannot_be_opened_names_the_parameter_of_this_stage(tmp_path):
+    raw = parameters().teacher.model_dump() | {"pretrained": str(tmp_path / "none")}
+    with pytest.raises(TeacherError) as caught:
+        open_finetuning_teacher(type(parameters().teacher)(**raw))
+    assert str(caught.value).startswith(f"The teacher `{tmp_path / 'none'}` cannot be opened: ")
+    assert str(caught.value).endswith("Change `params:finetune.teacher.pretrained`.")
 
 
 def test_a_diagnostic_node_answers_with_the_model_it_is_given(student, states):

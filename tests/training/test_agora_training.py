@@ -62,7 +62,7 @@ class Scripted(StudentTask):
     scores: Any = None
     trained: Any = None
 
-    def train(self, examples, place, *, method, number, num_steps=None, seed_shift=0):
+    def train(self, examples, place, *, method, number, num_steps=None, look_every=None, seed_shift=0):
         self.trained.append((number, place, examples))
         score = self.scores(number, place)
         right = self.encoded.splits["dev"].targets.astype(float)
@@ -70,9 +70,9 @@ class Scripted(StudentTask):
         wrong = 2 * number + place
         outputs[wrong] = 1 - right[wrong]
         if score == DIVERGED:
-            trial = Trial(self.theta[place], score, outputs, None, 10, 0, 0.0, has_diverged=True)
+            trial = Trial(self.theta[place], score, outputs, None, 10, 0, 5, 0.0, has_diverged=True)
         else:
-            trial = Trial(self.theta[place], score, outputs, f"model {number}/{place}", 10, 9, 1.0)
+            trial = Trial(self.theta[place], score, outputs, f"model {number}/{place}", 10, 9, 5, 1.0)
         self.on_trial(method, number, place, trial)
         return trial
 
@@ -212,7 +212,7 @@ def test_the_report_counts_trials_steps_and_seconds(data, encoded):
         "draws": (2, 3),
         "mistakes_of": 2,
     }
-    assert [trial["setting"] for trial in report["rounds"][2]["trials"]] == [0, 1]
+    assert [(trial["setting"], trial["look_every"]) for trial in report["rounds"][2]["trials"]] == [(0, 5), (1, 5)]
     assert json.loads(json.dumps(report))["num_trials"] == 8
 
 
@@ -227,13 +227,21 @@ def test_a_training_that_diverged_counts_as_the_worst_and_is_dropped_first(data,
     ]
 
 
-def test_if_every_training_diverges_the_error_says_what_to_change(data, encoded):
+def test_if_every_training_of_the_first_round_diverges_it_ends_at_once_and_says_what_to_change(data, encoded):
+    task, points = scripted(data, encoded, 2, lambda number, place: DIVERGED), Points()
     with pytest.raises(TrainingError) as caught:
-        agora(scripted(data, encoded, 2, lambda number, place: DIVERGED), max_replays=0)
+        agora(task, points, max_replays=3)
+    assert [trial[:2] for trial in task.trained] == [(0, 0), (0, 1)]
+    assert points.asked == []
     assert str(caught.value) == (
         "Task `toy`: every training diverged. Lower learning_rates or max_gradient_norm, or set mixed_precision to "
         "`no`, in params:finetune.training."
     )
+
+
+def test_a_later_round_that_diverges_leaves_the_best_of_those_before(data, encoded):
+    result = agora(scripted(data, encoded, 2, {0: {0: 0.5, 1: 0.4}, 1: {0: DIVERGED}}), max_replays=0)
+    assert (result.best.model, result.best.score, len(result.rounds)) == ("model 0/0", 0.5, 2)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bort_kedro.core.units import Unit
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError
 from bort_kedro.params import FinetuneParams
+from bort_kedro.training import trials
 from bort_kedro.training.agora import StudentTask, run_agora
 from bort_kedro.training.points import Draw
 from bort_kedro.training.rivals import RIVALS, ROUND_SEED_STRIDE, Material, ScheduledRound, run_rival
@@ -48,7 +50,10 @@ REPORT = {
                 "mistakes_of": None,
             },
             "points": None if num_points is None else {"num_kept": num_points, "num_made": 100},
-            "trials": [{"setting": place, "num_steps": 10 * number + place + 1} for place in settings],
+            "trials": [
+                {"setting": place, "num_steps": 10 * number + place + 1, "look_every": 3 + number + place}
+                for place in settings
+            ],
         }
         for number, settings, draws, num_points in (
             (0, [0, 1], [], None),
@@ -66,19 +71,19 @@ class Noted(StudentTask):
     """Trains nothing; keeps what each trial was to learn from.
 
     Args:
-        trials: Filled with round, place, steps, shift of the seed and examples.
+        trials: Filled with round, place, steps, steps between looks, shift of the seed and examples.
         score: From the round and the place.
     """
 
     trials: Any = None
     score: Any = None
 
-    def train(self, examples, place, *, method, number, num_steps=None, seed_shift=0):
-        self.trials.append((number, place, num_steps, seed_shift, examples))
+    def train(self, examples, place, *, method, number, num_steps=None, look_every=None, seed_shift=0):
+        self.trials.append((number, place, num_steps, look_every, seed_shift, examples))
         score = self.score(number, place)
         model = None if score == DIVERGED else f"model {number}/{place}"
         chosen = replace(self.theta[place], seed=self.theta[place].seed + seed_shift)
-        trial = Trial(chosen, score, np.zeros(1), model, num_steps, num_steps, 1.0)
+        trial = Trial(chosen, score, np.zeros(1), model, num_steps, num_steps, look_every, 1.0)
         self.on_trial(method, number, place, trial)
         return trial
 
@@ -135,19 +140,20 @@ def test_schedule_is_read_from_a_report_as_it_was_saved():
     assert SCHEDULE[3].plan.settings == (1,)
     assert SCHEDULE[3].plan.draws == (2, 3)
     assert [each.num_points for each in SCHEDULE] == [None, 6, 5, 4]
+    assert [each.look_every for each in SCHEDULE] == [(3, 4), (4, 5), (5, 6), (7,)]
 
 
 @pytest.mark.parametrize("method", RIVALS)
-def test_a_rival_has_the_trials_of_agora_and_as_many_steps_in_each(noted, method):
+def test_a_rival_has_the_trials_of_agora_and_as_many_steps_and_looks_in_each(noted, method):
     result = run_rival(method, noted, SCHEDULE, material())
-    assert [trial[:3] for trial in noted.trials] == [
-        (0, 0, 1),
-        (0, 1, 2),
-        (1, 0, 11),
-        (1, 1, 12),
-        (2, 0, 21),
-        (2, 1, 22),
-        (3, 1, 32),
+    assert [trial[:4] for trial in noted.trials] == [
+        (0, 0, 1, 3),
+        (0, 1, 2, 4),
+        (1, 0, 11, 4),
+        (1, 1, 12, 5),
+        (2, 0, 21, 5),
+        (2, 1, 22, 6),
+        (3, 1, 32, 7),
     ]
     report = result.to_report()
     assert (report["method"], report["num_trials"], report["num_steps"]) == (method, 7, 101)
@@ -253,6 +259,47 @@ def test_every_trial_is_told_with_the_method(noted):
     task = replace(noted, on_trial=lambda *trial: told.append(trial[:3]))
     run_rival("distilled", task, SCHEDULE, material())
     assert told == [("distilled", number, place) for number, place, *_ in noted.trials]
+
+
+@dataclass
+class LooksAlone:
+    """Stands for a training: changes no weight, so that no look is better than the first, and counts.
+
+    Args:
+        looks: Filled with the steps looked at in each training.
+    """
+
+    looks: list[list[int]]
+
+    def __call__(self, model, loss, batches, optimization, *, states, description, early_stopping):
+        self.looks.append([])
+        for step in range(1, optimization.num_steps + 1):
+            if early_stopping.is_due(step, optimization.num_steps):
+                self.looks[-1].append(step)
+                if early_stopping.look(model, step):
+                    break
+        return SimpleNamespace(num_steps=step, seconds=1.0, history=[])
+
+
+def test_a_rival_that_gains_nothing_is_ended_after_as_many_steps_as_agora(data, student, tmp_path, monkeypatch):
+    counting = LooksAlone([])
+    monkeypatch.setattr(trials, "train", counting)
+    theta = [replace(each, batch_tokens=48) for each in THETA]
+    settings = replace(SETTINGS, num_epochs=6, patience=2)
+    states = TrainingStates(tmp_path, keep=2)
+    task = StudentTask(student, data, data.encoded(student, max_tokens=48), theta, settings, states)
+    agora = run_agora(task, Points(), max_replays=0, max_points_share=1.0, seed=7)
+    looks_of_agora, counting.looks = counting.looks, []
+    schedule = [ScheduledRound.from_row(row) for row in agora.to_report()["rounds"]]
+    plain = run_rival("plain", task, schedule, material())
+    # Round 1 has points beside the train split, so its epochs, and with them the steps between looks, are longer.
+    assert schedule[1].look_every[0] > schedule[0].look_every[0]
+    assert counting.looks == looks_of_agora
+    of_rounds = [(every, done) for each in schedule for every in each.look_every for done in [3 * every]]
+    assert [(trial.look_every, trial.num_steps_done) for each in plain.rounds for trial in each.trials] == of_rounds
+    # Without Agora's, plain would look as often an epoch as of its own fewer examples, and end sooner.
+    alone = task.train(task.encoded.splits["train"], 0, method="plain", number=1, num_steps=schedule[1].num_steps[0])
+    assert alone.num_steps_done == 3 * schedule[0].look_every[0] < plain.rounds[1].trials[0].num_steps_done
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from bort_kedro.training.task_objectives import (
     by_question,
     logits_of,
     mistakes_of,
-    num_outputs,
     objective_of,
     predict,
 )
@@ -185,14 +184,6 @@ def test_gradients_stay_finite_where_questions_are_of_unequal_length_and_scores_
 def test_values_are_gathered_by_question():
     gathered = by_question(torch.tensor(SCORES), torch.tensor(TWO_AND_THREE), fill=-9.0)
     assert gathered.tolist() == [[1.0, 3.0, -9.0], [0.5, -0.5, 2.0]]
-
-
-def test_a_head_has_one_output_a_label_or_one():
-    assert [num_outputs(form, LABELS) for form in (Form.CLASSIFICATION, Form.REGRESSION, Form.MULTIPLE_CHOICE)] == [
-        3,
-        1,
-        1,
-    ]
 
 
 def test_logits_are_in_single_precision_and_types_are_passed_on():

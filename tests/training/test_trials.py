@@ -318,6 +318,25 @@ def test_looks_are_spread_over_an_epoch_and_end_with_the_last_step(pretrained, t
     assert [look["step"] for look in trial.looks] == [*range(every, per_epoch + 1, every), per_epoch + 1]
 
 
+def test_looks_are_at_the_steps_that_are_given(pretrained, toy):
+    trial = trial_of(pretrained, toy, settings=SHORT, num_steps=8, look_every=3)
+    assert [look["step"] for look in trial.looks] == [3, 6, 8]
+    assert trial.look_every == trial.to_row()["look_every"] == 3
+
+
+def test_patience_counts_the_looks_that_are_given(pretrained, toy):
+    still = replace(HYPERPARAMETERS, learning_rate=1e-12)
+    trial = trial_of(pretrained, toy, still, replace(SETTINGS, patience=2), num_steps=20, look_every=4)
+    assert [look["step"] for look in trial.looks] == [4, 8, 12]
+    assert trial.num_steps_done == 12
+
+
+def test_steps_between_looks_are_part_of_the_identity_where_they_are_not_the_trials_own(pretrained, toy, identity):
+    own = toy.splits["train"].steps_per_epoch(batch_tokens=256, seed=0)
+    assert identity_of(pretrained, toy, look_every=own) == identity
+    assert identity_of(pretrained, toy, look_every=own + 1) == identity | {"look_every": own + 1}
+
+
 def test_patience_ends_a_trial_early(pretrained, toy):
     # A rate this low changes no answer, so that no look is better than the first.
     still = replace(HYPERPARAMETERS, learning_rate=1e-12)
@@ -414,10 +433,24 @@ def test_a_loss_that_is_no_number_counts_as_the_worst_and_is_told(pretrained, to
         **asdict(HYPERPARAMETERS),
         "num_steps": trial.num_steps,
         "num_steps_done": 0,
+        # Two looks an epoch.
+        "look_every": toy.splits["train"].steps_per_epoch(batch_tokens=256, seed=0) // 2,
         "dev_score": -1.0,
         "has_diverged": True,
         "seconds": 0.0,
     }
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
+def test_a_dev_score_that_is_no_finite_number_counts_as_the_worst_and_is_told(
+    pretrained, toy, monkeypatch, caplog, score
+):
+    monkeypatch.setattr(type(toy), "score", lambda self, split, outputs: score)
+    with caplog.at_level(logging.WARNING):
+        trial = trial_of(pretrained, toy, settings=SHORT, num_steps=2, look_every=2, description="toy: setting 1")
+    assert is_diverged(trial, toy)
+    assert (trial.num_steps, trial.look_every) == (2, 2)
+    assert caplog.messages == ["toy: setting 1: no look at dev gave a number. It counts as the worst of its round."]
 
 
 def test_a_learning_rate_that_is_far_too_high_does_not_stop_the_others(pretrained):

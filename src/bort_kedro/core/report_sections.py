@@ -137,7 +137,7 @@ def _what_test_is(tasks: Sequence[Row]) -> str:
     lines = []
     for row in tasks:
         said = [f"test is {row['test_split']}"]
-        if row["other_scores"]:
+        if row["other_scores"] and isinstance(row["other_scores"], str):  # of a saved table NaN where there are none
             said.append(f"further scores there: {row['other_scores']}")
         if row["is_teacher_over"] is not None and not is_missing(row["teacher_score"]):
             weak = "" if row["is_teacher_over"] else ", so the task was fine-tuned plainly, without Agora"

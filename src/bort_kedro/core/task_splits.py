@@ -175,7 +175,7 @@ def _unlabelled_dev(count: int, task: str) -> TaskError:
 
 
 def _too_small(divided: pd.DataFrame, is_test: pd.Series, task: str) -> TaskError:
-    rows = divided.loc[is_test.index]
+    rows = divided.loc[is_test.index[~divided.loc[is_test.index, "part"].isin(ONLY_SCORED_PARTS)]]
     num_units = _clusters(rows).groupby([rows["part"], _clusters(rows)]).ngroups
     return TaskError(
         f"{_subject(task)} {num_units} unit(s) in dev and no labelled test, and one half of dev would be empty: two "
