@@ -229,7 +229,7 @@ def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_to
     check = {"score": 0.8, "bar": 0.75, "is_over": True}
     table = summarise_tasks(
         **{
-            # Right and wrong by turns: a is found once of twice, and so is b.
+            # Both right in the first part, both wrong in the second.
             "library.metrics": scored(predictions(test="abba"), rivals),
             "library.finetuning_report": COST,
             "library.examples_report": EXAMPLES,
