@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetune_builtin import PROJECT, SEEDS, base_finetuning, encoders, outcomes
+from finetune_builtin import BUILTIN, PROJECT, SEEDS, encoders, outcomes
 from finetune_page import builtin_section, figures_of, real_section, throughput_section
 from finetune_real import REAL_TASKS, real_outcomes
 from finetune_throughput import FIXED_BATCH, measure
@@ -27,8 +27,7 @@ def main() -> None:
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench/finetune")
     arguments.add_argument("--docs", type=Path, default=FOLDER, help="where the page is written")
     given = arguments.parse_args()
-    finetune = base_finetuning()
-    found = outcomes(finetune.tasks, SEEDS, given.states / "builtin")
+    found = outcomes(BUILTIN, SEEDS, given.states / "builtin")
     sections = {"Agora against its rivals": builtin_section(found, len(SEEDS))}
     real, measured = [], None
     if given.tasks:
