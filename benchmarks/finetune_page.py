@@ -46,7 +46,6 @@ def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
         "Teacher",
         "Agora",
         *RIVAL_NAMES.values(),
-        "Plain, weak teacher",
     ]
     ahead = [
         [f"`{task}`", *(signed_points(each.value, each.error) for each in of.values())]
@@ -68,9 +67,12 @@ def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
         f"Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of student and "
         f"points:\n\n{table(header, rows)}\n\nPoints that Agora is ahead, paired by seed and by test example; the "
         "standard error joins that over the seeds and that over the examples:\n\n"
-        f"{table(['Task', *RIVAL_NAMES.values()], ahead)}\n\nAhead of plain fine-tuning by more than two standard errors on "
-        f"{len(won)} of the three built-in tasks{': ' + ', '.join(f'`{task}`' for task in won) if won else ''}. The third, "
-        "`adjacent`, is left out: a teacher of this size stays at chance on it, is not over its bar and labels nothing, so "
+        f"{table(['Task', *RIVAL_NAMES.values()], ahead)}\n\nAhead of plain fine-tuning by more than two standard "
+        f"errors on "
+        f"{len(won)} of the three built-in tasks{': ' + ', '.join(f'`{task}`' for task in won) if won else ''}. The "
+        f"third, "
+        "`adjacent`, is left out: a teacher of this size stays at chance on it, is not over its bar and labels "
+        "nothing, so "
         "there is no Agora to compare. What every method was allowed and took, mean of the seeds; the teacher's own "
         "training is not in it, nor is making the points:\n\n"
         f"{table(['Task', 'Method', 'Steps allowed', 'Steps done', 'Seconds'], costs)}\n\n{_points_sentence(found)}"
