@@ -114,7 +114,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
         rivals=list(RIVALS),
     )
     documents = pd.read_parquet(latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))
-    examples, _ = builder_of(task)(documents, finetune.builtin_tasks)
+    examples, _ = builder_of(task)(documents, finetune)
     teacher, student = encoders()
     kept = TrainingStates(states, keep=1)
     classifier, _, taught, report = teacher_tuner_of(task)(examples, teacher, kept, finetune)

@@ -104,7 +104,6 @@ def test_each_task_has_the_whole_stage_in_its_namespace():
         "teacher_encoder",
         "training_states",
         "params:finetune",
-        "params:finetune.builtin_tasks",
     }
     made = ["examples", "examples_report", "finetuned_model", "history", "predictions", "finetuning_report"]
     made += ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"]
@@ -215,7 +214,7 @@ def test_examples_of_a_built_in_task_come_from_its_documents_alone():
         lines = [f"Sentence d{number}s{line} {' '.join(generator.permutation(NOISE)[:5])}." for line in range(4)]
         documents.append((f"d{number}", "numpy", "\n".join(lines), "tasks" if number % 2 else "train"))
     table = pd.DataFrame(documents, columns=["document_id", "source", "text", "split"])
-    examples, report = builder_of("order")(table, parameters().builtin_tasks)
+    examples, report = builder_of("order")(table, parameters())
     assert list(dict.fromkeys(examples["split"])) == ["train", "dev", "test"]
     assert set(examples["label"]) == {"intact", "shuffled"}
     assert examples["group"].is_unique

@@ -12,7 +12,7 @@ from bort_kedro.core.builtin_tasks import Document, TaskExample, TaskSettings
 from bort_kedro.core.builtin_tasks import build_examples as build
 from bort_kedro.core.task_splits import divide_splits
 from bort_kedro.core.tasks import Task, find_task, own_task
-from bort_kedro.params import BuiltinTasksParams, FinetuneParams, FinetuneTeacherParams, TrialParams
+from bort_kedro.params import FinetuneParams, TrialParams
 from bort_kedro.params.finetune import AgoraParams
 from bort_kedro.progress import TrialEnded, tell_trial
 
@@ -30,11 +30,12 @@ def task_of(name: str, finetune: FinetuneParams) -> Task:
     return own_task(name, **own.model_dump()) if own else find_task(name)
 
 
-def builder_of(name: str) -> Callable[[pd.DataFrame, BuiltinTasksParams], Examples]:
+def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
     """The node function that builds the examples of one built-in task."""
 
-    def build_examples(corpus_documents: pd.DataFrame, builtin_tasks: BuiltinTasksParams) -> Examples:
+    def build_examples(corpus_documents: pd.DataFrame, finetune: FinetuneParams) -> Examples:
         """Label sentences of documents that no training of the encoder has seen."""
+        builtin_tasks = finetune.builtin_tasks
         kept = corpus_documents[corpus_documents["split"] == "tasks"]
         documents = [Document(*row) for row in zip(kept.document_id, kept.source, kept.text, strict=True)]
         built = build(name, documents, TaskSettings(**builtin_tasks.model_dump()))
@@ -73,10 +74,11 @@ def read_task(task: Task, task_files: Any, finetune: FinetuneParams) -> Any:
     return task_files.read(task, files=finetune.files.get(task.name), skip_bad_rows=finetune.skip_bad_rows)
 
 
-def open_finetuning_teacher(teacher: FinetuneTeacherParams) -> Any:
+def open_finetuning_teacher(finetune: FinetuneParams) -> Any:
     """Open the larger encoder that is fine-tuned to label new points."""
     from bort_kedro.models.teachers import TeacherPlace, open_teacher
 
+    teacher = finetune.teacher
     place = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
     return open_teacher(str(teacher.pretrained), sequence_length=teacher.training.max_tokens, place=place)
 

@@ -17,8 +17,8 @@ from bort_kedro.pipelines.finetune.nodes import (
     teacher_tuner_of,
 )
 
+# The whole block everywhere: Kedro cannot build a block and a part of it in one run.
 FINETUNE = "params:finetune"
-BUILTIN = "params:finetune.builtin_tasks"
 OWN_TEACHER = "finetuning_teacher"
 LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
 
@@ -40,7 +40,7 @@ def create_pipeline(
         warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
         stages = [_task_pipeline(task, tasks, method, has_rivals, teacher) for task in tasks]
     if has_own_teacher and method == "agora":
-        opened = Node(open_finetuning_teacher, f"{FINETUNE}.teacher", OWN_TEACHER, name="open_finetuning_teacher_node")
+        opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
         stages.append(Pipeline([opened], tags="finetune"))
     return sum(stages, Pipeline([]))
 
@@ -55,7 +55,7 @@ def _task_pipeline(task: str, tasks: Sequence[str], method: str, has_rivals: boo
     if task in BUILTIN_TASKS:
         examples = Node(
             builder_of(task),
-            ["corpus_documents", BUILTIN],
+            ["corpus_documents", FINETUNE],
             ["examples", "examples_report"],
             name="build_examples_node",
         )
