@@ -108,7 +108,7 @@ def test_no_run_asks_for_a_typed_block_of_parameters_and_for_a_typed_part_of_it(
             for name, hint in zip(node.inputs, hints, strict=False)
             if name.startswith("params:") and isinstance(hint, type) and issubclass(hint, BaseModel)
         }
-    assert len(typed) >= 4
+    assert typed
     assert not [(whole, part) for whole in typed for part in typed if part.startswith(f"{whole}.")]
 
 
