@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
-run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about eight minutes)
+run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twenty minutes)
 	@$(BIN)/kedro run
 
 test: install    ## Run all tests
