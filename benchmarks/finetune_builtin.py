@@ -31,8 +31,7 @@ from bort_kedro.training.rivals import RIVALS
 
 PROJECT = Path(__file__).parent.parent
 SEEDS = (0, 1, 2, 3, 4)
-# The third, `adjacent`, has no Agora to be held against anything: its teacher is at chance, as every default run says.
-BUILTIN = ("order", "library")
+BUILTIN = ("order", "library", "adjacent")
 AGORA = "agora"
 # The teacher is trained once a task, so it may try one rate more than conf/base does.
 TEACHER_RATES = (2e-4, 4e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kedro.config import OmegaConfigLoader
@@ -123,10 +124,24 @@ def test_a_broken_row_of_a_users_task_is_found_before_the_first_node(tmp_path):
     )
 
 
+class Told(TaskFilesDataset):
+    """Keeps what was read of it."""
+
+    def __init__(self, folder):
+        super().__init__(folder=folder)
+        self.read = []
+
+    def load(self):
+        files = super().load()
+        return SimpleNamespace(read=lambda task, **options: self.read.append(files.read(task, **options)))
+
+
 def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):
-    catalog = with_own_task(tmp_path, skip_bad_rows=True)
+    with_own_task(tmp_path, skip_bad_rows=True)
+    told = Told(str(tmp_path / "none"))
     pipeline = finetune.create_pipeline(["mine"]).only_nodes("mine.read_examples_node")
-    preflight(tmp_path, pipeline, catalog)
+    preflight(tmp_path, pipeline, DataCatalog({"task_files": told}))
+    assert [(reading.num_rows, reading.num_skipped) for reading in told.read] == [(4, 1)]
 
 
 def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(tmp_path):
@@ -139,8 +154,10 @@ def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(t
 
 
 def test_a_run_that_makes_no_examples_reads_no_files_of_tasks(tmp_path):
-    catalog = with_own_task(tmp_path)
-    preflight(tmp_path, pipeline_reading("task_files"), catalog)
+    with_own_task(tmp_path)
+    told = Told(str(tmp_path / "none"))
+    preflight(tmp_path, pipeline_reading("task_files"), DataCatalog({"task_files": told}))
+    assert told.read == []
 
 
 def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):

@@ -23,23 +23,11 @@ from bort_kedro.training.agora import StudentTask, run_agora
 from bort_kedro.training.finetuning import conclude
 from bort_kedro.training.points import Draw
 from bort_kedro.training.task_encoding import EncodedExamples
-from bort_kedro.training.trials import DIVERGED, Trial, TrialSettings
+from bort_kedro.training.trials import DIVERGED, Trial
+from toy_tasks import SETTINGS as TOY_SETTINGS
 from toy_tasks import data_of, encoder_of
 
-SETTINGS = TrialSettings(
-    max_tokens=48,
-    num_epochs=2,
-    looks_per_epoch=1,
-    patience=None,
-    class_weights="none",
-    adam_beta2=0.98,
-    adam_epsilon=1e-6,
-    max_gradient_norm=1.0,
-    dropout=0.1,
-    mixed_precision="no",
-    checkpoint_every_steps=2,
-    num_threads=1,
-)
+SETTINGS = replace(TOY_SETTINGS, num_epochs=2, dropout=0.1, checkpoint_every_steps=2)
 
 
 def theta_of(size):

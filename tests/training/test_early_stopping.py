@@ -1,7 +1,6 @@
 """Trainings that are looked at on their way, through the loop that trains everything."""
 
 import dataclasses
-import json
 from itertools import pairwise
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import OptimizationSettings, train
-from bort_kedro.training.state import SavedState
+from memory_states import DictStore
 
 SETTINGS = OptimizationSettings(
     num_steps=20,
@@ -23,24 +22,6 @@ SETTINGS = OptimizationSettings(
     mixed_precision="no",
     checkpoint_every_steps=3,
 )
-
-
-class DictStore:
-    """A store in memory; what goes in is copied, as a disk would."""
-
-    def __init__(self):
-        self.states = {}
-
-    def latest(self):
-        return self._copy(self.states[max(self.states)]) if self.states else None
-
-    def put(self, state):
-        self.states[state.step] = self._copy(state)
-
-    @staticmethod
-    def _copy(state):
-        tensors = {name: value.clone() for name, value in state.tensors.items()}
-        return SavedState(state.step, tensors, json.loads(json.dumps(state.record)))
 
 
 class Interrupted(Exception):

@@ -37,24 +37,9 @@ from bort_kedro.training.finetuning import (
 from bort_kedro.training.points import PointSettings
 from bort_kedro.training.task_data import COLUMNS, check_examples
 from bort_kedro.training.transformation import TransformationSettings
-from bort_kedro.training.trials import TrialSettings
-from toy_tasks import NOISE, WORDS, data_of, encoder_of, sentence
+from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
-SETTINGS = TrialSettings(
-    max_tokens=48,
-    num_epochs=1,
-    looks_per_epoch=1,
-    patience=None,
-    class_weights="none",
-    adam_beta2=0.98,
-    adam_epsilon=1e-6,
-    max_gradient_norm=1.0,
-    dropout=0.0,
-    mixed_precision="no",
-    checkpoint_every_steps=100,
-    num_threads=1,
-)
 TEACHER_SETTINGS = replace(SETTINGS, num_epochs=8)
 THETA = tuple(HyperparameterSet(rate, 0.01, 0.1, 512, 0) for rate in (1e-3, 3e-3))
 TEACHER_THETA = (HyperparameterSet(1e-2, 0.01, 0.1, 512, 0),)
@@ -111,7 +96,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     )
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
     task = task_for(encoder_of(tiny_tokenizer), data, states, told=told)
-    result = fine_tune_by_agora(task, teacher, AGORA)
+    result = fine_tune_by_agora(task, teacher)
     found = conclude(task, result)
     report = found.report
     assert (report["task"], report["form"], report["method"]) == ("toy", form.value, "agora")
@@ -134,7 +119,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
         assert (chosen == 1).all()
     assert set(check) == {"score", "bar", "chance", "majority", "is_over"}
     assert len(told) == report["num_trials"]
-    rivals = fine_tune_rivals(RIVALS, task, report, teacher, AGORA)
+    rivals = fine_tune_rivals(RIVALS, task, report, teacher)
     assert [rival.method for rival in rivals] == list(RIVALS)
     for rival in rivals:
         its = rival.to_report()
@@ -198,7 +183,7 @@ def test_a_teacher_of_another_family_is_fine_tuned_checked_and_teaches(tiny_toke
     said = teacher.says(data.units["dev"])
     assert said == pytest.approx(dev[["probability_array", "probability_row"]].to_numpy(), abs=1e-6)
     student = task_for(encoder_of(tiny_tokenizer), data, states)
-    result = fine_tune_by_agora(student, teacher, AGORA)
+    result = fine_tune_by_agora(student, teacher)
     points = result.rounds[1].draw
     assert points.units
     # What the teacher calls likeliest is what the points are labelled as.
@@ -255,8 +240,10 @@ def test_a_weak_teacher_is_refused_with_what_it_lacks_and_the_ways_out():
     )
 
 
-def test_a_strong_teacher_passes():
-    require_strong_teacher({**WEAK, "score": 0.7, "is_over": True}, "toy")
+def test_only_a_teacher_that_is_not_over_its_bar_stops_the_run():
+    assert require_strong_teacher({**WEAK, "score": 0.7, "is_over": True}, "toy") is None
+    with pytest.raises(TeacherError, match=r"reaches 66.7% on dev and must be over 66.7%"):
+        require_strong_teacher({**WEAK, "score": 2 / 3, "is_over": False}, "toy")
 
 
 def test_a_teacher_above_the_bar_that_is_below_the_majority_is_told_both():

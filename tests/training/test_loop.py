@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 
 import pytest
@@ -10,8 +9,8 @@ from bort_kedro.models.encoder import bert_config, build_masked_lm
 from bort_kedro.training.loop import OptimizationSettings, build_optimizer, train
 from bort_kedro.training.masked_blocks import MaskedBlocks
 from bort_kedro.training.masked_lm import masked_lm_objective
-from bort_kedro.training.state import SavedState
 from bort_kedro.training.throughput import ThroughputMeter
+from memory_states import DictStore
 
 SETTINGS = OptimizationSettings(
     num_steps=8,
@@ -25,27 +24,6 @@ SETTINGS = OptimizationSettings(
     mixed_precision="no",
     checkpoint_every_steps=4,
 )
-
-
-class DictStore:
-    """A store in memory; what goes in is copied, as a disk would."""
-
-    def __init__(self):
-        self.states = {}
-
-    def latest(self):
-        if not self.states:
-            return None
-        state = self.states[max(self.states)]
-        return self._copy(state)
-
-    def put(self, state):
-        self.states[state.step] = self._copy(state)
-
-    @staticmethod
-    def _copy(state):
-        tensors = {name: value.clone() for name, value in state.tensors.items()}
-        return SavedState(state.step, tensors, json.loads(json.dumps(state.record)))
 
 
 class Interrupted(Exception):

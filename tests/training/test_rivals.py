@@ -20,23 +20,11 @@ from bort_kedro.training import trials
 from bort_kedro.training.agora import StudentTask, run_agora
 from bort_kedro.training.points import Draw
 from bort_kedro.training.rivals import RIVALS, ROUND_SEED_STRIDE, Material, ScheduledRound, run_rival
-from bort_kedro.training.trials import DIVERGED, Trial, TrialSettings
+from bort_kedro.training.trials import DIVERGED, Trial
+from toy_tasks import SETTINGS as TOY_SETTINGS
 from toy_tasks import data_of, encoder_of
 
-SETTINGS = TrialSettings(
-    max_tokens=48,
-    num_epochs=2,
-    looks_per_epoch=1,
-    patience=None,
-    class_weights="none",
-    adam_beta2=0.98,
-    adam_epsilon=1e-6,
-    max_gradient_norm=1.0,
-    dropout=0.0,
-    mixed_precision="no",
-    checkpoint_every_steps=100,
-    num_threads=1,
-)
+SETTINGS = replace(TOY_SETTINGS, num_epochs=2)
 THETA = [HyperparameterSet(1e-3, 0.01, 0.1, 256, 0), HyperparameterSet(3e-3, 0.01, 0.1, 256, 5)]
 # Round 1 threw its points away; of round 2, its replay, one setting is left in round 3.
 REPORT = {

@@ -13,26 +13,14 @@ from bort_kedro.core.tasks import RIGHT, WRONG, own_task
 from bort_kedro.core.theta import HyperparameterSet
 from bort_kedro.models.encoder import bert_config, build_masked_lm
 from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.training.state import SavedState
 from bort_kedro.training.task_data import COLUMNS, check_examples
 from bort_kedro.training.task_objectives import predict
-from bort_kedro.training.trials import DIVERGED, TrialSettings, output_names, train_trial
+from bort_kedro.training.trials import DIVERGED, output_names, train_trial
+from memory_states import DictStates
+from toy_tasks import SETTINGS as TOY_SETTINGS
 
 HYPERPARAMETERS = HyperparameterSet(learning_rate=5e-3, weight_decay=0.01, warmup_share=0.1, batch_tokens=256, seed=0)
-SETTINGS = TrialSettings(
-    max_tokens=24,
-    num_epochs=8,
-    looks_per_epoch=2,
-    patience=None,
-    class_weights="none",
-    adam_beta2=0.98,
-    adam_epsilon=1e-6,
-    max_gradient_norm=1.0,
-    dropout=0.1,
-    mixed_precision="no",
-    checkpoint_every_steps=1000,
-    num_threads=1,
-)
+SETTINGS = replace(TOY_SETTINGS, max_tokens=24, num_epochs=8, looks_per_epoch=2, dropout=0.1)
 # For what needs no learning.
 SHORT = replace(SETTINGS, num_epochs=1, looks_per_epoch=1)
 FILES = {split: f"{split}.csv" for split in ("train", "dev", "test")}
@@ -45,38 +33,6 @@ CHOICE = own_task(
     columns={"text": "text", "label": "label", "options": ["a", "b", "c"]},
     form="multiple_choice",
 )
-
-
-class DictStore:
-    """A store in memory; what goes in is copied, as a disk would."""
-
-    def __init__(self):
-        self.states = {}
-
-    def latest(self):
-        return self._copy(self.states[max(self.states)]) if self.states else None
-
-    def put(self, state):
-        self.states[state.step] = self._copy(state)
-
-    @staticmethod
-    def _copy(state):
-        tensors = {name: value.clone() for name, value in state.tensors.items()}
-        return SavedState(state.step, tensors, json.loads(json.dumps(state.record)))
-
-
-class DictStates:
-    """States of many trainings, each under its name and the text of its identity."""
-
-    def __init__(self):
-        self.stores = {}
-
-    def of(self, name, identity):
-        return self.stores.setdefault((name, json.dumps(identity, sort_keys=True)), DictStore())
-
-    @property
-    def identities(self):
-        return [json.loads(identity) for _, identity in self.stores]
 
 
 class Interrupted(Exception):

@@ -121,6 +121,7 @@ def predicted_logits(
     predicted: Tensor,
     document_ids: Tensor | None = None,
     queries: tuple[Tensor, Tensor] | None = None,
+    token_type_ids: Tensor | None = None,
 ) -> Tensor:
     """Logits at the predicted positions only, of any masked-LM encoder.
 
@@ -136,6 +137,8 @@ def predicted_logits(
         document_ids: (B, L), 0 for padding and 1, 2, .. for the documents of a row, each in one run. Attention then
             stays inside each and its positions start anew.
         queries: `core.batching.query_slots` of the batch; None computes them, which waits for the device.
+        token_type_ids: (B, L) which text of a pair a token is of. An encoder that does not tell them apart is not
+            told.
 
     Returns:
         (N, V) logits, V the model's word embeddings.
@@ -144,15 +147,18 @@ def predicted_logits(
         ConfigurationError: If there are document ids and the family cannot keep documents apart.
     """
     family = FAMILIES.get(model.config.model_type)
-    if family is not None and document_ids is None and can_spare_last_layer(model):
+    told = {}
+    if token_type_ids is not None and getattr(model.config, "type_vocab_size", 1) > 1:
+        told = {"token_type_ids": token_type_ids}
+    if family is not None and document_ids is None and not told and can_spare_last_layer(model):
         return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted, queries))
     inputs = {"attention_mask": attention_mask}
     if document_ids is not None:
         inputs = _packed_inputs(model.config, document_ids)
     if family is None:
-        logits: Tensor = model(input_ids=input_ids, **inputs).logits
+        logits: Tensor = model(input_ids=input_ids, **inputs, **told).logits
         return logits.flatten(0, 1).index_select(0, predicted)
-    hidden = model.base_model(input_ids=input_ids, **inputs).last_hidden_state
+    hidden = model.base_model(input_ids=input_ids, **inputs, **told).last_hidden_state
     return family.head(model, hidden.flatten(0, 1).index_select(0, predicted))
 
 

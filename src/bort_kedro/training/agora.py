@@ -162,6 +162,42 @@ class MethodResult:
         ]
 
 
+class MethodRecord:
+    """The rounds of a method as they end, with the best trial of them all.
+
+    Of all models only the best is kept.
+
+    Args:
+        method: Its name.
+        task: Name of the task.
+    """
+
+    def __init__(self, method: str, task: str) -> None:
+        self._method, self._task = method, task
+        self.rounds: list[RoundResult] = []
+        self._best: Trial | None = None
+
+    def add(self, plan: Round, draw: Draw | None, trials: Sequence[Trial], examples: EncodedExamples) -> None:
+        """Keep a round.
+
+        Raises:
+            TrainingError: If every trial up to here diverged.
+        """
+        self._best = best_of([*([self._best] if self._best else []), *trials])
+        if self._best.model is None:
+            raise TrainingError(
+                f"Task `{self._task}`: every training diverged. Lower learning_rates or max_gradient_norm, or set "
+                "mixed_precision to `no`, in params:finetune.training."
+            )
+        kept = [replace(trial, model=None) for trial in trials]
+        self.rounds.append(RoundResult(plan, draw, kept, examples.num_units))
+
+    def result(self) -> MethodResult:
+        """What was found in the rounds, of which there is at least one."""
+        assert self._best is not None  # noqa: S101 - Theta is never empty, so every method has a round
+        return MethodResult(self._method, self._best, self.rounds)
+
+
 def run_agora(
     task: StudentTask, points: PointMaker, *, max_replays: int, max_points_share: float, seed: int
 ) -> MethodResult:
@@ -182,47 +218,28 @@ def run_agora(
         TrainingError: If every trial of the first round diverges.
     """
     run = AgoraRun(len(task.theta), max_replays)
-    rounds: list[RoundResult] = []
-    best: Trial | None = None
+    record = MethodRecord("agora", task.data.task.name)
     draws: dict[int, Draw] = {}
     train_units = task.encoded.splits["train"].num_units
     max_points = max(1, round(max_points_share * train_units))
     while (plan := run.next_round()) is not None:
         if plan.mistakes_of is not None:
-            sources = _mistaken_units(task, rounds[plan.mistakes_of])
+            sources = _mistaken_units(task, record.rounds[plan.mistakes_of])
             draws[plan.number] = points.make(sources, seed=seed + plan.number, max_points=max_points)
         examples = task.with_points([draws[number] for number in plan.draws])
         trials = [task.train(examples, place, method="agora", number=plan.number) for place in plan.settings]
-        best = better([*([best] if best else []), *trials])
-        rounds.append(RoundResult(plan, draws.get(plan.number), without_models(trials), examples.num_units))
-        if best.model is None:
-            raise all_diverged(task.data.task.name)
+        record.add(plan, draws.get(plan.number), trials, examples)
         run = run.record([trial.score for trial in trials])
-    if best is None or best.model is None:
-        raise all_diverged(task.data.task.name)
-    return MethodResult("agora", best, rounds)
+    return record.result()
 
 
-def better(trials: Sequence[Trial]) -> Trial:
+def best_of(trials: Sequence[Trial]) -> Trial:
     """The best on dev, the first among equals."""
     return max(trials, key=lambda trial: trial.score)
 
 
-def all_diverged(task: str) -> TrainingError:
-    """Nothing is left to choose from."""
-    return TrainingError(
-        f"Task `{task}`: every training diverged. Lower learning_rates or max_gradient_norm, or set mixed_precision to "
-        "`no`, in params:finetune.training."
-    )
-
-
 def _mistaken_units(task: StudentTask, of: RoundResult) -> list[Unit]:
     """Dev units that the best trial of a round gets wrong."""
-    outputs = better(of.trials).dev_outputs
+    outputs = best_of(of.trials).dev_outputs
     wrong = mistakes_of(task.data.task.form, outputs, task.encoded.splits["dev"])
     return [task.data.units["dev"][place] for place in wrong]
-
-
-def without_models(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials as a record; of all models only the best is kept beside it."""
-    return [replace(trial, model=None) for trial in trials]

@@ -18,15 +18,7 @@ from bort_kedro.core.teacher_bar import check_teacher
 from bort_kedro.core.theta import HyperparameterSet, build_theta
 from bort_kedro.errors import TaskError, TeacherError
 from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.training.agora import (
-    MethodResult,
-    RoundResult,
-    StudentTask,
-    all_diverged,
-    better,
-    run_agora,
-    without_models,
-)
+from bort_kedro.training.agora import MethodRecord, MethodResult, StudentTask, run_agora
 from bort_kedro.training.points import PointMaker, PointSettings
 from bort_kedro.training.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.training.task_data import check_examples
@@ -103,12 +95,11 @@ def train_plainly(task: StudentTask, *, method: str = "plain") -> MethodResult:
     """
     examples = task.encoded.splits["train"]
     trials = [task.train(examples, place, method=method, number=0) for place in range(len(task.theta))]
-    best = better(trials)
-    if best.model is None:
-        raise all_diverged(task.data.task.name)
     plan = AgoraRun(len(task.theta), 0).next_round()
     assert plan is not None  # noqa: S101 - Theta is never empty
-    return MethodResult(method, best, [RoundResult(plan, None, without_models(trials), examples.num_units)])
+    record = MethodRecord(method, task.data.task.name)
+    record.add(plan, None, trials, examples)
+    return record.result()
 
 
 def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
@@ -181,7 +172,7 @@ class TaskTeacher:
     def __init__(
         self, classifier: Pretrained, masked_lm: Pretrained, data: TaskData, settings: AgoraSettings, max_tokens: int
     ) -> None:
-        self._classifier, self._masked_lm, self._data, self._settings = classifier, masked_lm, data, settings
+        self._classifier, self._masked_lm, self._data, self.settings = classifier, masked_lm, data, settings
         self._encoder = TaskEncoder(classifier, data.task, data.labels, max_tokens=max_tokens)
         self._max_tokens = max_tokens
         for model in (classifier.model, masked_lm.model):
@@ -194,7 +185,7 @@ class TaskTeacher:
 
     def points(self, states: Any) -> PointMaker:
         """Makes points that repeat neither dev nor test, labelled by this teacher."""
-        settings, data = self._settings, self._data
+        settings, data = self.settings, self._data
         references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
         texts = json.dumps([unit.rows for unit in references])
         identity = {
@@ -225,8 +216,9 @@ def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, dict[str, Any]]:
     return finetuned, asdict(check)
 
 
-def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher, settings: AgoraSettings) -> MethodResult:
+def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher) -> MethodResult:
     """Agora with a teacher that was checked."""
+    settings = teacher.settings
     return run_agora(
         task,
         teacher.points(task.states),
@@ -241,9 +233,9 @@ def fine_tune_rivals(
     task: StudentTask,
     agora_report: Mapping[str, Any],
     teacher: TaskTeacher,
-    settings: AgoraSettings,
 ) -> list[MethodResult]:
     """The methods that Agora is held against, each with as many trials and steps."""
+    settings = teacher.settings
     schedule = [ScheduledRound.from_row(row) for row in agora_report["rounds"]]
     material = Material(
         teacher.points(task.states),

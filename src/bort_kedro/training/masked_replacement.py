@@ -8,14 +8,13 @@ import numpy as np
 import torch
 
 from bort_kedro.core.batching import plan_epoch
-from bort_kedro.models.families import FAMILIES, longest_sequence, predicted_logits
+from bort_kedro.models.families import longest_sequence, predicted_logits
 from bort_kedro.training.hidden_words import HiddenRow, ReplacementTokens, WordHider
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from bort_kedro.core.units import Row
     from bort_kedro.models.pretrained import Pretrained
@@ -114,8 +113,10 @@ class MaskedReplacement:
         predicted = np.concatenate([place * shape[1] + row.columns for place, row in enumerate(rows)])
         originals = input_ids.ravel()[predicted]
         input_ids.ravel()[predicted] = vocabulary.mask_id
-        arrays = (input_ids, type_ids, is_token, predicted)
-        logits = self._logits(*(torch.from_numpy(array).to(device) for array in arrays))[:, : vocabulary.size].float()
+        arrays = (input_ids, is_token, predicted, type_ids)
+        tokens, mask, places, types = (torch.from_numpy(array).to(device) for array in arrays)
+        logits = predicted_logits(self._model.eval(), tokens, mask, places, token_type_ids=types)
+        logits = logits[:, : vocabulary.size].float()
         original = torch.from_numpy(originals).to(device)
         candidates = torch.from_numpy(self._tokens.candidates).to(device)
         allowed = candidates[torch.from_numpy(self._tokens.begins_word[originals]).to(device)]
@@ -126,15 +127,6 @@ class MaskedReplacement:
         scores = values.gather(1, order) / self._temperature + torch.from_numpy(noise).to(device, values.dtype)
         drawn: NDArray[np.int64] = ids.gather(1, scores.argmax(-1, keepdim=True))[:, 0].cpu().numpy()
         return drawn
-
-    def _logits(self, input_ids: Tensor, type_ids: Tensor, attention_mask: Tensor, predicted: Tensor) -> Tensor:
-        """(N, V) at the hidden positions; an encoder that knows which text a token is of is told."""
-        model = self._model.eval()
-        family = FAMILIES.get(model.config.model_type)
-        if family is None or getattr(model.config, "type_vocab_size", 1) < 2:
-            return predicted_logits(model, input_ids, attention_mask, predicted)
-        states = model.base_model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=type_ids)
-        return family.head(model, states.last_hidden_state.flatten(0, 1).index_select(0, predicted))
 
     def _spelled(self, row: Row, hidden: HiddenRow, drawn: Sequence[int]) -> Row:
         """The row with the drawn tokens spelled in the place of its hidden words."""

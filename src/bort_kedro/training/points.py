@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from bort_kedro import __version__
 from bort_kedro.core.saved_state import SavedState
 from bort_kedro.core.tasks import Form
 from bort_kedro.core.units import Unit
+from bort_kedro.training.task_objectives import likeliest_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,10 +149,7 @@ class PointMaker:
         hard = outputs * 0.0
         if self._task.form == Form.CLASSIFICATION:
             hard[range(len(hard)), outputs.argmax(-1)] = 1.0
-            return hard
-        start = 0
-        for unit in units:
-            stop = start + len(unit.rows)
-            hard[start + int(outputs[start:stop, 0].argmax()), 0] = 1.0
-            start = stop
+        else:
+            starts = list(accumulate((len(unit.rows) for unit in units), initial=0))
+            hard[likeliest_options(outputs, starts), 0] = 1.0
         return hard

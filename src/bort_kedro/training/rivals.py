@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_kedro.core.agora import Round
-from bort_kedro.training.agora import MethodResult, RoundResult, StudentTask, all_diverged, better, without_models
+from bort_kedro.training.agora import MethodRecord, MethodResult, StudentTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from bort_kedro.training.points import Draw, PointMaker
     from bort_kedro.training.task_encoding import EncodedExamples
-    from bort_kedro.training.trials import Trial
 
 # Between the seeds of two rounds of a method that learns from the same examples each time.
 ROUND_SEED_STRIDE = 1000
@@ -93,11 +92,10 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
         material: The teacher and tau.
 
     Raises:
-        TrainingError: If every trial diverges.
+        TrainingError: If every trial of the first round diverges.
     """
     draws: dict[int, Draw] = {}
-    rounds: list[RoundResult] = []
-    best: Trial | None = None
+    record = MethodRecord(method, task.data.task.name)
     examples_of = RIVALS[method]
     for each in schedule:
         examples = examples_of(task, each, draws, material)
@@ -115,11 +113,8 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
             )
             for place, num_steps, look_every in zip(each.plan.settings, each.num_steps, each.look_every, strict=True)
         ]
-        best = better([*([best] if best else []), *trials])
-        rounds.append(RoundResult(each.plan, draws.get(each.plan.number), without_models(trials), examples.num_units))
-    if best is None or best.model is None:
-        raise all_diverged(task.data.task.name)
-    return MethodResult(method, best, rounds)
+        record.add(each.plan, draws.get(each.plan.number), trials, examples)
+    return record.result()
 
 
 def _plain(task: StudentTask, each: ScheduledRound, draws: dict[int, Draw], material: Material) -> EncodedExamples:

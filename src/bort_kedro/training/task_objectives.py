@@ -94,14 +94,24 @@ def predict(model: nn.Module, form: Form, examples: EncodedExamples, *, batch_to
     return outputs
 
 
+def likeliest_options(outputs: NDArray[np.float64], starts: Sequence[int] | NDArray[np.int64]) -> list[int]:
+    """(U,) the row of each question's likeliest option, the first among equals.
+
+    Args:
+        outputs: (N, 1) of the rows.
+        starts: (U + 1,) first rows of the questions, and the number of rows.
+    """
+    return [start + int(outputs[start:stop, 0].argmax()) for start, stop in pairwise(starts)]
+
+
 def answers_of(form: Form, labels: Sequence[str], outputs: NDArray[np.float64], starts: NDArray[np.int64]) -> list[str]:
     """(N,) the answer to every row as text: a label, a number, or `right` for the likeliest option of a question."""
     if form == Form.REGRESSION:
         return [f"{value:.6g}" for value in outputs[:, 0]]
     if form == Form.MULTIPLE_CHOICE:
         answers = [WRONG] * len(outputs)
-        for start, stop in pairwise(starts):
-            answers[start + int(outputs[start:stop, 0].argmax())] = RIGHT
+        for row in likeliest_options(outputs, starts):
+            answers[row] = RIGHT
         return answers
     return [labels[index] for index in outputs.argmax(-1)]
 
@@ -116,8 +126,7 @@ def mistakes_of(form: Form, outputs: NDArray[np.float64], examples: EncodedExamp
     if form == Form.REGRESSION:
         is_wrong = np.abs(outputs - targets)[:, 0] > targets.std() / 2
     elif form == Form.MULTIPLE_CHOICE:
-        chosen = [start + int(outputs[start:stop, 0].argmax()) for start, stop in pairwise(starts)]
-        is_wrong = targets[chosen, 0] == 0
+        is_wrong = targets[likeliest_options(outputs, starts), 0] == 0
     else:
         is_wrong = outputs.argmax(-1) != targets.argmax(-1)
     return np.flatnonzero(is_wrong).tolist()

@@ -131,11 +131,8 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
             if teacher_report is not None and teacher_report["check"]["is_over"]:
-                settings = agora_settings(finetune.agora, task.data.task)
-                teacher = finetuning.TaskTeacher(
-                    teacher_classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens
-                )
-                result = finetuning.fine_tune_by_agora(task, teacher, settings)
+                teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
+                result = finetuning.fine_tune_by_agora(task, teacher)
             else:
                 result = finetuning.train_plainly(task)
             finetuned = finetuning.conclude(task, result)
@@ -165,11 +162,8 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         histories, tables, report = [], [], {}
         with cpu_threads(finetune.training.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
-            settings = agora_settings(finetune.agora, task.data.task)
-            teacher = finetuning.TaskTeacher(
-                teacher_classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens
-            )
-            for result in finetuning.fine_tune_rivals(finetune.rivals, task, finetuning_report, teacher, settings):
+            teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
+            for result in finetuning.fine_tune_rivals(finetune.rivals, task, finetuning_report, teacher):
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
@@ -207,6 +201,14 @@ def agora_settings(agora: AgoraParams, task: Task) -> Any:
         points=PointSettings(**{name: values[name] for name in PointSettings.__dataclass_fields__}),
         transformation=TransformationSettings(**values["transformation"], protects_spans=task.has_marked_spans),
     )
+
+
+def _task_teacher(task: Any, encoder: Any, classifier: Any, finetune: FinetuneParams) -> Any:
+    """The larger encoder, before and after its fine-tuning, as Agora and its rivals use it."""
+    from bort_kedro.training.finetuning import TaskTeacher
+
+    settings = agora_settings(finetune.agora, task.data.task)
+    return TaskTeacher(classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens)
 
 
 def _student_task(
