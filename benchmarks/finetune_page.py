@@ -146,10 +146,10 @@ def real_section(found: Sequence[RealOutcome]) -> str:
         "Seconds",
     ]
     ahead = [each.name for each in found if each.score.advantage.is_above_noise]
-    return f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries with a
-vocabulary of 1,024 tokens. Every task goes its way with one set of settings: the teacher is fine-tuned and held against
-its bar; over it the student learns by Agora, under it plainly. QNLI has no teacher: a hundred thousand examples are too
-many for it on two cores.
+    return f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries
+with a vocabulary of 1,024 tokens. Every task goes its way with one set of settings: the teacher is fine-tuned and held
+against its bar; over it the student learns by Agora, under it plainly. QNLI has no teacher: a hundred thousand examples
+are too many for it on two cores.
 
 {table(header, rows)}
 
@@ -160,12 +160,12 @@ examples, one training each. Above the best constant answer by more than two of 
 
 def throughput_section(measured: Throughput, max_tokens: int, batch_tokens: int, fixed_batch: int) -> str:
     """The two loops side by side."""
-    return f"""Training steps on QNLI's questions and sentences ({number(measured.mean_tokens, 1)} tokens each), one thread.
-Batches of similar length, {number(batch_tokens, 0)} padded tokens each: {number(np.median(measured.bucketed), 0)}
-examples a second, {percent(measured.padding)} of them padding; {fixed_batch} examples padded to {max_tokens} tokens, as
-transformers' run_glue does unless told otherwise: {number(np.median(measured.fixed), 0)},
-{percent(measured.fixed_padding)} padding. Ratio, median of {len(measured.fixed)} paired rounds:
-**{measured.ratio:.2f}x** (target {TARGET_RATIO:g}x)."""
+    bucketed, fixed = (number(np.median(rates), 0) for rates in (measured.bucketed, measured.fixed))
+    return f"""Training steps on QNLI's questions and sentences ({number(measured.mean_tokens, 1)} tokens each), one
+thread. Batches of similar length, {number(batch_tokens, 0)} padded tokens each: {bucketed} examples a second,
+{percent(measured.padding)} of them padding; {fixed_batch} examples padded to {max_tokens} tokens, as transformers'
+run_glue does unless told otherwise: {fixed}, {percent(measured.fixed_padding)} padding. Ratio, median of
+{len(measured.fixed)} paired rounds: **{measured.ratio:.2f}x** (target {TARGET_RATIO:g}x)."""
 
 
 def figures_of(
