@@ -17,7 +17,8 @@ from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import TaskError
 from bort_kedro.params import EvaluateParams
 from bort_kedro.pipelines.evaluate import create_pipeline
-from bort_kedro.pipelines.evaluate.nodes import measure_speed, scorer_of, summarise_tasks
+from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
+from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed
 from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.evaluate.nodes import (
-    measure_speed,
-    plot_speed,
-    scorer_of,
-    summarise_tasks,
-    write_report,
-)
+from bort_kedro.pipelines.evaluate.report_nodes import write_report
+from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
+from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.finetune.pipeline import FINETUNE, scoring_task
 
 

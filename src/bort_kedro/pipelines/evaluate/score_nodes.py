@@ -1,4 +1,4 @@
-"""Nodes of the evaluate stage."""
+"""Nodes that score the tasks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.speed import speed_rows
 from bort_kedro.core.tasks import Task
 from bort_kedro.errors import TaskError
-from bort_kedro.params import FinetuneParams, SpeedParams
+from bort_kedro.params import FinetuneParams
 from bort_kedro.pipelines.finetune.nodes import task_of
 
 PREDICTION_COLUMNS = ("split", "part", "group", "option", "label", "prediction")
@@ -60,8 +59,7 @@ def _require_same_examples(own: pd.DataFrame, rival: pd.DataFrame, task: str) ->
     if not own[columns].fillna("").equals(rival[columns].fillna("")):
         raise TaskError(
             f"Task `{task}`: `{task}.predictions` and `{task}.rival_predictions` answer different test examples, so "
-            f"they "
-            "are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
+            "they are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
         )
 
 
@@ -169,61 +167,3 @@ def _teacher_of(report: dict[str, Any] | None) -> dict[str, Any]:
         "is_teacher_over": check.get("is_over"),
         "teacher_seconds": report["seconds"] if report else 0.0,
     }
-
-
-def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.DataFrame:
-    """Time the chosen shape next to known ones, and count each."""
-    from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
-    from bort_kedro.training.timing import time_shapes
-
-    named = {"chosen": BertShape.from_row(selected_shape)}
-    named |= {key: KNOWN_SHAPES[key].shape for key in speed.compare_with}
-    timings = time_shapes(list(named.values()), **speed.model_dump(exclude={"compare_with", "max_positions"}))
-    medians = {
-        key: (timing.median_ms, timing.lower_quartile_ms, timing.upper_quartile_ms)
-        for key, timing in zip(named, timings, strict=True)
-    }
-    rows = speed_rows(
-        named,
-        medians,
-        vocabulary_size=speed.vocabulary_size,
-        max_positions=speed.max_positions,
-        sequence_length=speed.sequence_length,
-    )
-    conditions = (
-        "batch_size",
-        "sequence_length",
-        "num_threads",
-        "timed_rounds",
-        "vocabulary_size",
-        "max_positions",
-    )
-    return pd.DataFrame(rows).assign(**speed.model_dump(include=set(conditions)))
-
-
-def plot_speed(speed_table: pd.DataFrame) -> Any:
-    """Median latency of each encoder."""
-    from bort_kedro.pipelines.plots import speed_figure
-
-    return speed_figure(speed_table)
-
-
-def write_report(
-    corpus_manifest: dict[str, Any],
-    search_report: dict[str, Any],
-    candidate_table: pd.DataFrame,
-    pretraining_metrics: dict[str, Any],
-    task_scores: pd.DataFrame,
-    speed_table: pd.DataFrame,
-) -> str:
-    """All that was found, for a reader who was not there."""
-    from bort_kedro.core.report import build_report
-
-    return build_report(
-        corpus=corpus_manifest,
-        search=search_report,
-        candidates=candidate_table.to_dict("records"),
-        pretraining=pretraining_metrics,
-        tasks=task_scores.to_dict("records"),
-        speed=speed_table.to_dict("records"),
-    )
