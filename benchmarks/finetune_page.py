@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from finetune_builtin import AGORA, SEEDS, Lead, Outcome, lead_over
 from finetune_real import RealOutcome
-from finetune_throughput import Throughput
+from finetune_throughput import ROUNDS, Throughput
 from page import figure
 
 from bort_kedro.core.markdown import number, percent, signed_points, table
@@ -158,18 +158,34 @@ examples train, 32 choose and the official dev is scored. Standard errors are th
 examples, one training each. Above the best constant answer by more than two of them: {", ".join(ahead) or "none"}."""
 
 
-def throughput_section(measured: Throughput, max_tokens: int, batch_tokens: int, fixed_batch: int) -> str:
+def throughput_section(measured: Sequence[Throughput], max_tokens: int, batch_tokens: int, fixed_batch: int) -> str:
     """The two loops side by side."""
-    bucketed, fixed = (number(np.median(rates), 0) for rates in (measured.bucketed, measured.fixed))
-    return f"""Training steps on QNLI's questions and sentences ({number(measured.mean_tokens, 1)} tokens each), one
-thread. Batches of similar length, {number(batch_tokens, 0)} padded tokens each: {bucketed} examples a second,
-{percent(measured.padding)} of them padding; {fixed_batch} examples padded to {max_tokens} tokens, as transformers'
-run_glue does unless told otherwise: {fixed}, {percent(measured.fixed_padding)} padding. Ratio, median of
-{len(measured.fixed)} paired rounds: **{measured.ratio:.2f}x** (target {TARGET_RATIO:g}x)."""
+    rows = [
+        [
+            number(each.vocabulary_size, 0),
+            number(each.mean_tokens, 1),
+            number(np.median(each.bucketed), 0),
+            percent(each.padding),
+            number(np.median(each.fixed), 0),
+            percent(each.fixed_padding),
+            f"**{each.ratio:.2f}x**",
+        ]
+        for each in measured
+    ]
+    header = ["Vocabulary", "Tokens an example", "Bucketed, examples/s", "Padding", "Fixed length", "Padding", "Ratio"]
+    return f"""Training steps on QNLI's questions and sentences, cut at {max_tokens} tokens, one thread. Bucketed:
+batches of similar length, {number(batch_tokens, 0)} padded tokens each. Fixed length: {fixed_batch} examples padded to
+{max_tokens} tokens, as transformers' run_glue does unless told otherwise. The ratio is the median of {ROUNDS} paired
+rounds.
+
+{table(header, rows)}
+
+The target is {TARGET_RATIO:g}x. The small vocabulary of the default run makes texts so long that the fixed loop pads
+little: no loop can then be faster than it by more than the share of padding lets it."""
 
 
 def figures_of(
-    found: Sequence[Outcome], real: Sequence[RealOutcome], measured: Throughput | None
+    found: Sequence[Outcome], real: Sequence[RealOutcome], measured: Sequence[Throughput]
 ) -> list[dict[str, Any]]:
     """All figures for programs."""
     figures = []
@@ -204,14 +220,14 @@ def figures_of(
             figure(f"{each.name}: its standard error", each.score.score.standard_error, "share"),
             figure(f"{each.name}: of the best constant answer", each.score.majority_score, "share"),
         ]
-    if measured is not None:
-        figures.append(
-            figure(
-                "examples a second on QNLI, bucketed over fixed length",
-                measured.ratio,
-                "x",
-                target=TARGET_RATIO,
-                met=measured.ratio >= TARGET_RATIO,
-            )
+    figures += [
+        figure(
+            f"examples a second on QNLI, bucketed over fixed length, {each.vocabulary_size} tokens in the vocabulary",
+            each.ratio,
+            "x",
+            target=TARGET_RATIO,
+            met=each.ratio >= TARGET_RATIO,
         )
+        for each in measured
+    ]
     return figures

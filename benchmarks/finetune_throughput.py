@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,9 +11,11 @@ import numpy as np
 import torch
 
 from bort_kedro.core.batching import padding_share
+from bort_kedro.core.shapes import BertShape
 from bort_kedro.core.tasks import Form
-from bort_kedro.models.encoder import build_classifier
+from bort_kedro.models.encoder import bert_config, build_classifier, build_masked_lm
 from bort_kedro.models.pretrained import Pretrained
+from bort_kedro.models.tokenizer import train_tokenizer
 from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer
 from bort_kedro.training.task_encoding import EncodedExamples
 from bort_kedro.training.task_objectives import objective_of
@@ -25,11 +28,17 @@ EXAMPLES = 1024
 FIXED_BATCH = 32
 
 
+# As BERT has them.
+COMMON_VOCABULARY = 30_000
+MAX_POSITIONS = 512
+
+
 @dataclass(frozen=True)
 class Throughput:
     """Both loops in the same rounds.
 
     Args:
+        vocabulary_size: Of the encoder.
         bucketed: Examples a second, (R,), batches of similar length with a budget of padded tokens.
         fixed: Likewise, batches of a fixed number of examples, each padded to the longest input allowed.
         padding: Share of padding in the bucketed batches.
@@ -37,6 +46,7 @@ class Throughput:
         mean_tokens: Of an example.
     """
 
+    vocabulary_size: int
     bucketed: list[float]
     fixed: list[float]
     padding: float
@@ -47,6 +57,14 @@ class Throughput:
     def ratio(self) -> float:
         """Median over the rounds."""
         return float(np.median(np.array(self.bucketed) / np.array(self.fixed)))
+
+
+def with_vocabulary(encoder: Pretrained, texts: Sequence[str]) -> Pretrained:
+    """The shape of an encoder, with random weights and a vocabulary of common size that is trained on these texts."""
+    tokenizer = train_tokenizer(texts, vocabulary_size=COMMON_VOCABULARY, max_positions=MAX_POSITIONS)
+    shape = BertShape.from_row(encoder.model.config.to_dict())
+    config = bert_config(shape, vocabulary_size=len(tokenizer), max_positions=MAX_POSITIONS)
+    return Pretrained(build_masked_lm(config, seed=0), tokenizer)
 
 
 def measure(encoder: Pretrained, examples: EncodedExamples, *, max_tokens: int, batch_tokens: int) -> Throughput:
@@ -64,6 +82,7 @@ def measure(encoder: Pretrained, examples: EncodedExamples, *, max_tokens: int, 
                 seconds = _epoch(encoder, examples, order, max_tokens, batch_tokens, is_fixed=is_fixed)
                 (fixed if is_fixed else bucketed).append(len(order) / seconds)
     return Throughput(
+        len(encoder.tokenizer),
         bucketed,
         fixed,
         padding_share(lengths, batch_tokens=batch_tokens, seed=0),

@@ -141,7 +141,7 @@ def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):
     told = Told(str(tmp_path / "none"))
     pipeline = finetune.create_pipeline(["mine"]).only_nodes("mine.read_examples_node")
     preflight(tmp_path, pipeline, DataCatalog({"task_files": told}))
-    assert [(reading.num_rows, reading.num_skipped) for reading in told.read] == [(4, 1)]
+    assert [(sum(reading.num_rows.values()), sum(reading.num_skipped.values())) for reading in told.read] == [(4, 1)]
 
 
 def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(tmp_path):
