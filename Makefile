@@ -8,7 +8,7 @@ NAME ?= other
 TASKS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow bench bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune clean
+.PHONY: help install run test lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -44,7 +44,11 @@ mlflow: install  ## Open the tracked runs, at port 5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port 5000 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
 
-bench: install   ## Time encoders on this machine and refresh docs/benchmarks
+# One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
+bench: install   ## Refresh docs/benchmarks but for corpora, distillation and fine-tuning (40 minutes)
+	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-published-space bench-pretrain
+
+bench-inference: install ## Time encoders and runtimes side by side on this machine (10 minutes)
 	@$(BIN)/python benchmarks/inference.py
 
 bench-search: install ## Train a small space whole and hold every strategy against it (15 minutes)

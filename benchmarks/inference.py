@@ -1,81 +1,131 @@
-"""Time the encoders people know side by side on this machine; writes docs/benchmarks/inference.{md,json}."""
+"""Encoders people know, and Bort's runtimes, side by side; writes docs/benchmarks/inference.{md,json}."""
 
 from __future__ import annotations
 
-from page import figure, write_page
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
 
-from bort_kedro.core.markdown import number, table, times
-from bort_kedro.core.shapes import BORT, KNOWN_SHAPES
-from bort_kedro.core.speed import speed_rows
-from bort_kedro.training.timing import time_shapes
+import inference_runtimes
+from inference_figures import MINUTES_ALLOWED, Found
+from inference_page import write
+from own_process import in_own_process, on_the_cpu
 
-CONDITIONS = {"batch_size": 1, "sequence_length": 128, "vocabulary_size": 50265, "num_threads": 1}
-# Medians of interleaved rounds may stray this far from the ratio of the operation counts.
-TOLERANCE = 0.15
+from bort_kedro.core.shapes import BORT, KNOWN_SHAPES, BertShape
+from bort_kedro.core.speed import CHOSEN, Condition, Latency, speed_table_rows
+
+VOCABULARY_SIZE = 50_265
+MAX_POSITIONS = 512
+ROUNDS = 6
+TURN_MS = 50.0
+# The first is what targets are held against.
+ON_THE_CPU = (
+    Condition(1, 128, 1),
+    Condition(1, 128, 1, has_head=True),
+    Condition(1, 128, 2),
+    Condition(1, 128, 2, has_head=True),
+    Condition(1, 32, 1),
+    Condition(1, 32, 1, has_head=True),
+    Condition(4, 32, 1),
+    Condition(4, 128, 1),
+)
+ON_CUDA = tuple(
+    Condition(batch_size, length, 1, has_head, "cuda")
+    for batch_size, length in ((1, 128), (32, 128), (1, 512))
+    for has_head in (False, True)
+)
 
 
-def measure() -> list[dict]:
-    """Rows of `core.speed.speed_rows`, with Bort in the place of the chosen shape."""
-    shapes = {"chosen": BORT} | {key: known.shape for key, known in KNOWN_SHAPES.items() if known.shape != BORT}
-    timings = time_shapes(list(shapes.values()), warmup_rounds=1, timed_rounds=9, turn_ms=100.0, **CONDITIONS)
-    medians = {
-        key: (timing.median_ms, timing.lower_quartile_ms, timing.upper_quartile_ms)
-        for key, timing in zip(shapes, timings, strict=True)
-    }
-    rows = speed_rows(
-        shapes,
-        medians,
-        vocabulary_size=CONDITIONS["vocabulary_size"],
-        max_positions=512,
-        sequence_length=CONDITIONS["sequence_length"],
+def shapes_to_time() -> dict[str, BertShape]:
+    """Those of `KNOWN_SHAPES`, Bort in the place of the chosen one."""
+    return {CHOSEN: BORT} | {key: known.shape for key, known in KNOWN_SHAPES.items() if known.shape != BORT}
+
+
+def time_encoders(conditions: list[Condition], rounds: int) -> dict[Condition, list[Latency]]:
+    """Latencies in the order of `shapes_to_time`.
+
+    Args:
+        conditions: One after the other.
+        rounds: Timed ones.
+    """
+    from bort_kedro.training.timing import time_conditions
+
+    found = time_conditions(
+        list(shapes_to_time().values()),
+        conditions,
+        vocabulary_size=VOCABULARY_SIZE,
+        warmup_rounds=1,
+        timed_rounds=rounds,
+        turn_ms=TURN_MS,
     )
-    rows[0]["name"] = "Bort, as released"
-    return rows
+    return {condition: list(timings) for condition, timings in found.items()}
 
 
-def figures_of(row: dict) -> list[dict]:
-    """Latency, and how many times faster than BERT-large, held against the ratio of operations."""
-    measured, counted = row["measured_vs_bert_large"], row["operations_vs_bert_large"]
-    return [
-        figure(f"{row['name']}: latency", row["median_ms"], "ms"),
-        figure(
-            f"{row['name']}: times faster than BERT-large",
-            measured,
-            "x",
-            target=counted,
-            met=abs(measured / counted - 1) <= TOLERANCE,
-        ),
-    ]
+def weigh_encoders(conditions: list[Condition]) -> dict[Condition, list[int]]:
+    """Peak memory in bytes in the order of `shapes_to_time`.
+
+    Args:
+        conditions: Of the passes.
+    """
+    from bort_kedro.training.peak_memory import peak_memory
+
+    return peak_memory(list(shapes_to_time().values()), conditions, vocabulary_size=VOCABULARY_SIZE)
+
+
+def measure_encoders(conditions: tuple[Condition, ...], rounds: int) -> list[dict]:
+    """Rows of the speed table.
+
+    Args:
+        conditions: The first is the reference.
+        rounds: Timed ones.
+    """
+    # A process each: what the one leaves in memory is not the other's.
+    device = conditions[0].device
+    environment = on_the_cpu(max(each.num_threads for each in conditions)) if device == "cpu" else {}
+    latencies = in_own_process(environment, time_encoders, list(conditions), rounds)
+    rows = speed_table_rows(
+        shapes_to_time(),
+        latencies,
+        in_own_process(environment, weigh_encoders, list(conditions)),
+        vocabulary_size=VOCABULARY_SIZE,
+        max_positions=MAX_POSITIONS,
+    )
+    return [row | {"name": KNOWN_SHAPES["bort"].title} if row["is_chosen"] else row for row in rows]
 
 
 def main() -> None:
-    """Measure, then write the page and its figures."""
-    rows = measure()
-    body = table(
-        ["encoder, no head", "median ms", "quartiles", "x BERT-large", "by operations", "x BERT-base", "by operations"],
-        [
-            [
-                row["name"],
-                number(row["median_ms"], 1),
-                f"{number(row['lower_quartile_ms'], 1)} to {number(row['upper_quartile_ms'], 1)}",
-                times(row["measured_vs_bert_large"]),
-                times(row["operations_vs_bert_large"]),
-                times(row["measured_vs_bert_base"]),
-                times(row["operations_vs_bert_base"]),
-            ]
-            for row in rows
-        ],
-    )
-    write_page(
-        "inference",
-        "Inference",
-        body,
-        [each for row in rows for each in figures_of(row)],
-        CONDITIONS,
-        command="make bench",
-        setting="fp32, batch 1, 128 tokens, one thread, interleaved rounds. The limit by operations counts every "
-        "scalar operation of the layers",
-    )
+    """Measure part by part, and write the page after each, so that what was measured stays if a later part ends ill."""
+    import torch
+
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds; below 6, no intervals")
+    arguments.add_argument("--parts", nargs="+", choices=["encoders", "runtimes", "cuda"], help="all unless given")
+    arguments.add_argument("--folder", type=Path, help="for the page, docs/benchmarks unless given")
+    given = arguments.parse_args()
+    parts = given.parts or ["encoders", "runtimes", *(["cuda"] if torch.cuda.is_available() else [])]
+    found, began = Found(rounds=given.rounds), time.perf_counter()
+    for part in parts:
+        try:
+            if part == "encoders":
+                found.encoders = measure_encoders(ON_THE_CPU, given.rounds)
+            elif part == "cuda":
+                found.cuda = measure_encoders(ON_CUDA, given.rounds)
+            else:
+                found.setting = inference_runtimes.Setting(VOCABULARY_SIZE, 128, 1, 1, given.rounds, TURN_MS)
+                with tempfile.TemporaryDirectory() as folder:
+                    found.runtimes, reasons = inference_runtimes.measure(
+                        found.setting, Path(folder), os.cpu_count() or 1
+                    )
+                found.failures |= {f"{system[0]} in {system[1]}": reason for system, reason in reasons.items()}
+        # A part that runs out of memory, or lacks a package, takes no other with it.
+        except Exception as error:
+            found.failures[part] = f"{type(error).__name__}: {error}"
+        found.minutes = (time.perf_counter() - began) / 60
+        write(found, is_last=part == parts[-1], folder=given.folder)
+    if found.minutes > MINUTES_ALLOWED:
+        print(f"This took {found.minutes:.1f} minutes, more than the {MINUTES_ALLOWED:.0f} allowed.")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from kedro.io import DatasetError
 from kedro.validation import ParameterValidationError
 
 from bort_kedro.errors import BortKedroError
+from bort_kedro.run_records import compare
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
 
@@ -47,4 +48,5 @@ def run(**options: Any) -> Any:
         raise click.ClickException(f"{message}\n(Set {TRACEBACK_VARIABLE}=1 to see where it was raised.)") from None
 
 
+cli.add_command(compare)
 cli.add_command(click.Command("run", params=kedro_run.params, callback=run, help=kedro_run.help))

@@ -19,6 +19,7 @@ from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
 from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
+from bort_kedro.exports.formats import require_packages
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 from bort_kedro.pipelines.finetune.nodes import read_task, task_of
 
@@ -45,6 +46,8 @@ MANIFEST_PACKAGES = (
 SHARED_STAGE = "pretrain_distill"
 # The catalog's folder of task files.
 TASK_FILES = "task_files"
+# Read by every node that exports.
+EXPORT_PARAMETERS = "params:evaluate.export"
 RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -103,6 +106,7 @@ class PreflightHook:
         _require_readable_examples(pipeline, catalog)
         _require_inputs(pipeline, catalog)
         _require_precision(active_parameters())
+        _require_runtimes(pipeline)
         _require_room(Path(run_params["project_path"]) / "data")
 
 
@@ -152,6 +156,12 @@ def _require_precision(parameters: Parameters) -> None:
                 f"mixed_precision is fp16 for {', '.join(half)}, which needs a CUDA device, and this machine has none. "
                 "Allowed here: `no` and `bf16`."
             )
+
+
+def _require_runtimes(pipeline: Pipeline) -> None:
+    """The exports come last, hours after what is missing for them could have been installed."""
+    if EXPORT_PARAMETERS in pipeline.inputs():
+        require_packages(active_parameters().evaluate.export.formats)
 
 
 def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
@@ -240,6 +250,7 @@ class ManifestHook:
                 "environment": run_params["env"],
                 "git": _git(Path(run_params["project_path"])),
                 "configuration_hash": configuration_hash(parameters),
+                "parameters": parameters.model_dump(mode="json"),
                 "seeds": _find(parameters.model_dump(mode="json"), {"seed", "seeds"}),
                 "python": sys.version.split()[0],
                 "packages": {name: importlib.metadata.version(name) for name in MANIFEST_PACKAGES},

@@ -12,6 +12,9 @@ from kedro.framework.hooks import hook_impl
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
+from bort_kedro.configuration import active_parameters
+from bort_kedro.model_logging import ModelLogging, ServedTask
+from bort_kedro.pipelines.finetune.nodes import task_of
 from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS
 from bort_kedro.trial_tracking import TrialTracking, log_metrics
 
@@ -28,13 +31,16 @@ if TYPE_CHECKING:
 
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
 METADATA_KEY = "mlflow"
+# How the name of a task's examples ends in the catalog.
+EXAMPLES = ".examples"
 
 
 class TrackingHook(MlflowHook):
     """One MLflow run per Kedro run, with runs of tasks and trials below it where it fine-tunes.
 
     A catalog entry with ``metadata: {mlflow: KIND}`` is logged when it is saved; KIND is ``metrics`` (a nested
-    dictionary of numbers), ``history`` (a table with a column ``step``) or ``artifact``.
+    dictionary of numbers), ``history`` (a table with a column ``step``), ``artifact``, or ``model`` (a task's
+    fine-tuned one, registered in MLflow; without this key it is not).
     """
 
     @hook_impl
@@ -74,6 +80,9 @@ class TrackingHook(MlflowHook):
         self._shown: dict[str, set[int]] = {}
         LISTENERS.append(self._log_row)
         self._trials: TrialTracking | None = None
+        self._models = ModelLogging(str(run_params.get("run_id", "")))
+        # Whether the examples of a task are pairs, by its name.
+        self._pairs: dict[str, bool] = {}
         if self._is_mlflow_enabled:
             self._trials = TrialTracking(mlflow.active_run().info)
             TRIAL_LISTENERS.append(self._log_trial)
@@ -102,6 +111,9 @@ class TrackingHook(MlflowHook):
             for name, value in inputs.items()
         }
         super().before_node_run(node, catalog, flat, is_async)
+        for name, value in inputs.items():
+            if name.endswith(EXAMPLES):
+                self._pairs[name.removesuffix(EXAMPLES)] = bool(value["text_pair"].notna().any())
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -111,12 +123,22 @@ class TrackingHook(MlflowHook):
         name = dataset_name.replace(":", ".")
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
+            with _signals_wait():
+                self._models.tell_score(dataset_name.removesuffix(".metrics"), data)
+        elif kind == "model":
+            self._log_model(dataset_name.removesuffix(".finetuned_model"), data)
         elif kind == "history":
             shown = self._shown.get(name, set())
             rows = [row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")]
             self._log_metrics(rows)
         else:
             _log_artifact(name, data)
+
+    def _log_model(self, task: str, model: Any) -> None:
+        finetune = active_parameters().finetune
+        served = ServedTask(task_of(task, finetune), self._pairs[task], finetune.training.max_tokens)
+        with _signals_wait():
+            self._models.log(model, served)
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -212,7 +234,8 @@ def _log_artifact(name: str, data: Any) -> None:
     if isinstance(data, pd.DataFrame):
         mlflow.log_table(data, f"{name}.json")
     elif isinstance(data, str):
-        mlflow.log_text(data, f"{name}.md")
+        suffix = "html" if data.startswith("<!DOCTYPE html>") else "md"
+        mlflow.log_text(data, f"{name}.{suffix}")
     elif isinstance(data, dict):
         mlflow.log_dict(data, f"{name}.json")
     else:

@@ -70,6 +70,11 @@ def test_matthews_equals_hand_value():
     assert classified("matthews", "111100", "111010") == pytest.approx(2 / 8)
 
 
+def test_matthews_of_three_labels_equals_hand_value():
+    # AX: 5 of 6 right; labels 2, 2, 2, predictions 3, 2, 1: (5 * 6 - 12) / sqrt((36 - 12) * (36 - 14)).
+    assert classified("matthews", "aabbcc", "aabbca") == pytest.approx(18 / (24 * 22) ** 0.5)
+
+
 def test_f1_answers_is_over_all_answers_and_exact_match_over_questions():
     # MultiRC: question p all right, question q with one wrong answer.
     labels, predictions = (["true", "false", "true", "true"], ["true", "false", "true", "false"])

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import TaskError
 from bort_kedro.params import EvaluateParams
+from bort_kedro.params.evaluate import BootstrapParams
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed
@@ -24,6 +25,7 @@ from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
 FINETUNE = check_parameters(SMOKE["parameters"]).finetune
+BOOTSTRAP = BootstrapParams(level=0.9, num_resamples=200, seed=0)
 EXAMPLES = {"test": {"source": "official test"}}
 COST = {
     "method": "agora",
@@ -51,12 +53,16 @@ def predictions(test="aabb", dev="ab"):
 
 
 def scored(table, rivals=None, name="library"):
-    return scorer_of(name)(table, COST, FINETUNE, rivals)
+    return scorer_of(name)(table, COST, FINETUNE, BOOTSTRAP, rivals)
 
 
 def parameters(env):
-    text = (CONF / env / "parameters_evaluate.yml").read_text("utf-8")
-    return EvaluateParams(**yaml.safe_load(text)["evaluate"])
+    """Those of an environment over those of base, as a session has them."""
+    values = {}
+    for folder in ("base", env):
+        text = (CONF / folder / "parameters_evaluate.yml").read_text("utf-8")
+        values |= yaml.safe_load(text)["evaluate"]
+    return EvaluateParams(**values)
 
 
 def test_pipeline_scores_each_task_in_its_namespace():
@@ -64,6 +70,12 @@ def test_pipeline_scores_each_task_in_its_namespace():
     assert {node.name for node in pipeline.nodes} == {
         "library.score_task_node",
         "order.score_task_node",
+        "library.write_task_card_node",
+        "order.write_task_card_node",
+        "library.export_model_node",
+        "order.export_model_node",
+        "write_encoder_card_node",
+        "average_tasks_node",
         "summarise_tasks_node",
         "measure_speed_node",
         "plot_speed_node",
@@ -79,6 +91,12 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "library.rival_predictions",
         "order.rival_predictions",
         *(f"{task}.{name}" for task in ("library", "order") for name in ("teacher_report", "rivals_report")),
+        *(f"{task}.{name}" for task in ("library", "order") for name in ("finetuned_model", "examples")),
+        "student_encoder",
+        "corpus_documents",
+        "params:evaluate.card",
+        "params:evaluate.bootstrap",
+        "params:evaluate.export",
         "params:finetune",
         "selected_shape",
         "params:evaluate.speed",
@@ -87,7 +105,9 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "candidate_table",
         "pretraining_metrics",
     }
-    assert pipeline.outputs() == {"report", "speed_plot"}
+    cards = {"library.model_card", "order.model_card", "encoder_card"}
+    exports = {f"{task}.{name}" for task in ("library", "order") for name in ("export", "export_report")}
+    assert pipeline.outputs() == {"report", "speed_plot", "leaderboard", *cards, *exports}
 
 
 def test_rivals_are_scored_only_of_tasks_that_train_some():
@@ -117,6 +137,7 @@ def test_tasks_are_scored_and_summarised_by_a_runner():
             "library.finetuning_report": MemoryDataset(COST),
             "library.examples_report": MemoryDataset(EXAMPLES),
             "params:finetune": MemoryDataset(FINETUNE),
+            "params:evaluate.bootstrap": MemoryDataset(BOOTSTRAP),
         }
     )
     stage = create_pipeline(["library"], has_teacher=False, has_rivals=False)
@@ -136,6 +157,47 @@ def test_score_task_scores_test_and_dev_and_the_parts_of_test():
     assert (dev["score"], dev["num_examples"]) == (1.0, 2)
     assert {part: rows["score"] for part, rows in metrics["parts"].items()} == {"matched": 1.0, "mismatched": 0.0}
     assert metrics["rivals"] == {}
+
+
+def test_scores_have_intervals_and_the_summary_those_of_test():
+    metrics = scored(predictions(test="abba"))
+    test, dev = metrics["test"]["interval"], metrics["dev"]["interval"]
+    # Two of four right: resamples have any number right; dev has nothing wrong.
+    assert 0.0 <= test["low"] < 0.5 < test["high"] <= 1.0
+    assert dev == {"low": 1.0, "high": 1.0, "level": 0.9, "num_resamples": 200}
+    table = summarise_tasks(
+        **{"library.metrics": metrics, "library.finetuning_report": COST, "library.examples_report": EXAMPLES}
+    )
+    assert table[["interval_low", "interval_high"]].to_numpy().tolist() == [[test["low"], test["high"]]]
+    assert "interval" not in table
+
+
+def test_a_split_of_one_example_has_no_interval():
+    metrics = scored(predictions(test="a", dev="ab").assign(part=""))
+    assert "interval" not in metrics["test"]
+    assert "interval" in metrics["dev"]
+    table = summarise_tasks(
+        **{"library.metrics": metrics, "library.finetuning_report": COST, "library.examples_report": EXAMPLES}
+    )
+    assert table[["interval_low", "interval_high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda rows: rows.assign(prediction="c"), "c"),
+        (lambda rows: rows.assign(probability_a=0.5, probability_b=0.3, probability_c=0.2), "a, b, c"),
+        (lambda rows: rows.assign(probability_a=1.0), "a"),
+    ],
+    ids=["another label", "one more", "one fewer"],
+)
+def test_predictions_of_a_model_with_other_labels_are_refused(change, found):
+    with pytest.raises(TaskError) as caught:
+        scored(change(predictions()))
+    assert str(caught.value) == (
+        f"Task `library` has the 2 labels a, b, but `library.predictions` are of a model with {found}. Run `kedro run "
+        "--pipelines finetune` to its end, then this stage."
+    )
 
 
 def test_lead_over_a_rival_is_paired_by_example_of_test():
@@ -251,21 +313,29 @@ def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_to
     assert table.loc[1, list(names[:3])].isna().all()
 
 
-def test_speed_of_the_smoke_configuration_is_measured_for_both_shapes(tiny_shape):
+def test_speed_of_the_smoke_configuration_is_measured_for_both_shapes_with_and_without_a_head(tiny_shape):
     table = measure_speed(tiny_shape.to_row(), parameters("smoke").speed)
-    assert table["name"].tolist() == ["chosen shape", "TinyBERT-4 shape"]
+    assert table["name"].tolist() == ["chosen shape", "TinyBERT-4 shape"] * 2
+    assert table["has_head"].tolist() == [False, False, True, True]
+    assert table["is_reference"].tolist() == [True, True, False, False]
     assert (table["lower_quartile_ms"] <= table["median_ms"]).all()
+    assert (table["interval_low_ms"] <= table["median_ms"]).all()
+    assert (table["interval_high_ms"] >= table["median_ms"]).all()
     assert (table["median_ms"] > 0).all()
-    assert table["median_ms"].is_monotonic_increasing
+    # TinyBERT-4 is hundreds of times the tiny shape in every respect.
+    assert (table["median_ms"].diff()[1::2] > 0).all()
+    assert (table["peak_memory_bytes"].diff()[1::2] > 0).all()
+    assert table["throughput"].tolist() == pytest.approx((1000 / table["median_ms"]).tolist())
     assert table["measured_vs_bert_large"].isna().all()
 
 
 @pytest.mark.parametrize("env", ["base", "smoke"])
 def test_configurations_are_valid_and_the_default_times_the_references(env):
     speed = parameters(env).speed
-    assert speed.sequence_length <= speed.max_positions
+    assert max(speed.sequence_lengths) <= speed.max_positions
     if env == "base":
-        assert {"bert_base", "bert_large", "bort", "bort_exchanged"} <= set(speed.compare_with)
+        assert {"bert_base", "bert_large", "distilbert", "minilm_l6", "tinybert_4"} <= set(speed.compare_with)
+        assert {"bort", "bort_exchanged"} <= set(speed.compare_with)
 
 
 def test_unknown_shape_is_refused_with_the_allowed_ones():
@@ -275,6 +345,12 @@ def test_unknown_shape_is_refused_with_the_allowed_ones():
 
 
 def test_a_sequence_over_the_positions_is_refused():
-    values = parameters("smoke").speed.model_dump() | {"sequence_length": 513}
-    with pytest.raises(ValidationError, match="sequence_length 513 is over max_positions 512"):
+    values = parameters("smoke").speed.model_dump() | {"sequence_lengths": [16, 513]}
+    with pytest.raises(ValidationError, match="sequence_lengths holds 513, which is over max_positions 512; set it"):
+        EvaluateParams(speed=values)
+
+
+def test_a_condition_that_is_listed_twice_is_refused():
+    values = parameters("smoke").speed.model_dump() | {"batch_sizes": [1, 8, 1]}
+    with pytest.raises(ValidationError, match=r"batch_sizes is \[1, 8, 1\], allowed are different numbers"):
         EvaluateParams(speed=values)

@@ -33,20 +33,34 @@ def test_running_mean_of_a_short_curve_is_the_curve():
     assert list(running_mean(pd.Series([3.0, 1.0, 2.0]))) == [3, 1, 2]
 
 
-def speed_table(**medians):
+def speed_table(*, has_head=False, **medians):
     rows = [
         SHAPE | {"name": name, "median_ms": median, "is_chosen": name == "chosen"} for name, median in medians.items()
     ]
-    table = pd.DataFrame(rows).assign(batch_size=1, sequence_length=128, num_threads=1)
-    return table.assign(lower_quartile_ms=table["median_ms"] - 0.5, upper_quartile_ms=table["median_ms"] + 1)
+    conditions = {"batch_size": 1, "sequence_length": 128, "num_threads": 1, "device": "cpu", "has_head": has_head}
+    table = pd.DataFrame(rows).assign(**conditions, is_reference=not has_head)
+    return table.assign(interval_low_ms=table["median_ms"] - 0.5, interval_high_ms=table["median_ms"] + 1)
 
 
 def test_speed_figure_puts_the_fastest_on_top_and_names_the_ratio():
     figure = speed_figure(speed_table(chosen=2.0, other=4.0, slow=50.0))
-    assert list(figure.data[0].x) == [50, 4, 2]
-    assert list(figure.data[0].error_x.array) == [1, 1, 1]
-    assert list(figure.data[0].error_x.arrayminus) == [0.5, 0.5, 0.5]
+    (bars,) = figure.data
+    assert list(bars.x) == [50, 4, 2]
+    assert [label.split()[0] for label in figure.layout.yaxis.categoryarray] == ["slow", "other", "chosen"]
+    assert list(bars.error_x.array) == [1, 1, 1]
+    assert list(bars.error_x.arrayminus) == [0.5, 0.5, 0.5]
     assert figure.layout.title.text.startswith("The chosen shape is 25.0 times faster than slow")
+
+
+def test_speed_figure_shows_the_same_with_a_head_and_leaves_other_conditions_out():
+    plain, head = speed_table(chosen=2.0, slow=50.0), speed_table(has_head=True, chosen=7.0, slow=60.0)
+    longer = head.assign(sequence_length=512)
+    figure = speed_figure(pd.concat([plain, head, longer, longer.assign(has_head=False)]))
+    assert [(bars.name, list(bars.x)) for bars in figure.data] == [
+        ("masked-LM head over all positions", [7, 60]),
+        ("no head", [50, 2]),
+    ]
+    assert figure.layout.title.text.startswith("The chosen shape is 25.0 times faster than slow (1 x 128 tokens")
 
 
 def test_speed_figure_says_so_when_the_chosen_shape_is_slowest():

@@ -5,15 +5,12 @@ import torch
 
 from bort_kedro.core.costs import count_parameters
 from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.speed import Condition
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.training.timing import (
-    build_headless_encoder,
-    measure_latency,
-    resolve_device,
-    time_shapes,
-    time_shapes_once,
-)
+from bort_kedro.training.latency import measure_latency
+from bort_kedro.training.timed_encoders import build_headless_encoder, shared_word_table, with_masked_lm_head
+from bort_kedro.training.timing import resolve_device, time_conditions, time_shapes, time_shapes_once
 
 TINY = BertShape(1, 2, 8, 16)
 SMALL = BertShape(2, 2, 8, 16)
@@ -90,6 +87,63 @@ def test_headless_encoder_has_the_counted_weights_and_gives_finite_states():
     assert torch.isfinite(states).all()
     assert model.pooler is None
     assert not model.training
+
+
+def test_a_head_shares_the_weights_of_its_encoder_and_adds_the_counted_ones():
+    encoder = build_headless_encoder(SMALL, vocabulary_size=50, sequence_length=6)
+    model = with_masked_lm_head(encoder)
+    assert model.bert is encoder
+    assert model.cls.predictions.decoder.weight is encoder.embeddings.word_embeddings.weight
+    count = count_parameters(SMALL, vocabulary_size=50, max_positions=6)
+    assert sum(weights.numel() for weights in model.parameters()) == count.total
+    with torch.inference_mode():
+        logits = model(input_ids=torch.arange(6).unsqueeze(0)).logits
+    assert logits.shape == (1, 6, 50)
+    assert torch.isfinite(logits).all()
+    assert not model.training
+
+
+def test_encoders_over_a_shared_table_give_what_those_with_a_table_of_their_own_give():
+    wide = BertShape(1, 2, 16, 16)
+    table = shared_word_table([SMALL, wide], vocabulary_size=50)
+    assert table.shape == (50 * 16,)
+    ids = torch.arange(6).unsqueeze(0)
+    for shape in (SMALL, wide):
+        shared = build_headless_encoder(shape, vocabulary_size=50, sequence_length=6, word_table=table)
+        own = build_headless_encoder(shape, vocabulary_size=50, sequence_length=6)
+        assert shared.embeddings.word_embeddings.weight.data_ptr() == table.data_ptr()
+        with torch.inference_mode():
+            assert torch.equal(shared(input_ids=ids).last_hidden_state, own(input_ids=ids).last_hidden_state)
+
+
+def test_the_interval_of_a_median_is_that_of_the_rounds_and_needs_six_of_them():
+    time = FakeTime(a=[9.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    found = time.measure(timed_rounds=6)["a"]
+    # Of six values, the smallest and the largest hold the median 97 times in 100.
+    assert (found.interval_low_ms, found.interval_high_ms) == pytest.approx((100, 600))
+    few = FakeTime(a=[9.0, 0.1, 0.2, 0.3, 0.4, 0.5]).measure(timed_rounds=5)["a"]
+    assert (few.interval_low_ms, few.interval_high_ms) == (None, None)
+
+
+def test_the_interval_of_a_median_holds_the_median_of_all_passes():
+    # Eight rounds with one slow pass each, and one with nine fast ones: most passes are fast, most rounds are slow.
+    time = FakeTime(a=[1.0] * 8 + [0.1] * 11)
+    found = time.measure(warmup_rounds=0, timed_rounds=9, turn_ms=1000)["a"]
+    assert found.median_ms == pytest.approx(100)
+    assert found.interval_low_ms == found.median_ms
+    assert found.interval_high_ms == pytest.approx(1000)
+
+
+def test_every_condition_is_timed_with_and_without_a_head():
+    ticks = iter(range(10**6))
+    conditions = [Condition(2, 4, 1), Condition(2, 4, 1, has_head=True), Condition(1, 6, 1)]
+    found = time_conditions(
+        [SMALL, TINY], conditions, vocabulary_size=50, warmup_rounds=1, timed_rounds=3, clock=lambda: next(ticks) / 1000
+    )
+    assert list(found) == conditions
+    assert [[timing.shape for timing in timings] for timings in found.values()] == [[SMALL, TINY]] * 3
+    # Three conditions, two shapes, four rounds, two readings each.
+    assert next(ticks) == 48
 
 
 @pytest.mark.parametrize("max_group_bytes", [1, 10**9], ids=["one shape a group", "all together"])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bort_kedro.core.costs import ParameterCount, count_operations, count_parameters
 from bort_kedro.core.shapes import BERT_BASE, BERT_LARGE, KNOWN_SHAPES, BertShape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 # Of RoBERTa and of the released Bort.
 VOCABULARY_SIZE = 50_265
@@ -61,12 +61,14 @@ class Claim:
         published: As printed, in ``unit``.
         unit: ``M`` (million scalars), ``%`` or ``x``.
         count: The same figure for any shape.
+        reference: Of a speed: key of the shape that is said to be slower; empty for sizes.
     """
 
     statement: str
     published: float
     unit: str
     count: Callable[[BertShape], float]
+    reference: str = ""
 
     def nearest(self) -> str:
         """Key of the Bort shape whose count is nearest to the published figure, by ratio."""
@@ -84,7 +86,40 @@ CLAIMS = (
         "%",
         lambda shape: 100 * other_weights(shape) / other_weights(BERT_LARGE),
     ),
-    Claim("faster than BERT-large", 20, "x", lambda shape: operations_ratio(shape, BERT_LARGE)),
+    Claim("faster than BERT-large", 20, "x", lambda shape: operations_ratio(shape, BERT_LARGE), "bert_large"),
     # The abstract says "7.9x faster on a CPU" and not than what. [our reading] BERT-base.
-    Claim("faster on a CPU (than BERT-base, our reading)", 7.9, "x", lambda s: operations_ratio(s, BERT_BASE)),
+    Claim(
+        "faster on a CPU (than BERT-base, our reading)",
+        7.9,
+        "x",
+        lambda shape: operations_ratio(shape, BERT_BASE),
+        "bert_base",
+    ),
 )
+
+
+def speed_claim_rows(speed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each published speed-up beside the operations and the measured time of each shape called Bort.
+
+    Args:
+        speed: Rows of one condition of the speed table, the references among them.
+
+    Returns:
+        For each claim and each of `BORT_KEYS`: ``statement``, ``published``, the shape's title as ``name``, ``counted``
+        by operations at 128 tokens, ``measured`` (NaN where the shape or the reference was not timed), and
+        ``is_nearest``: whether this is the shape whose count is nearest to the published figure.
+    """
+    measured = {BertShape.from_row(row): row for row in speed}
+    return [
+        {
+            "statement": claim.statement,
+            "published": claim.published,
+            "name": KNOWN_SHAPES[key].title,
+            "counted": claim.count(KNOWN_SHAPES[key].shape),
+            "measured": measured.get(KNOWN_SHAPES[key].shape, {}).get(f"measured_vs_{claim.reference}", math.nan),
+            "is_nearest": key == claim.nearest(),
+        }
+        for claim in CLAIMS
+        if claim.reference
+        for key in BORT_KEYS
+    ]

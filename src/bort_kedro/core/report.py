@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bort_kedro.core.markdown import bullets, duration, is_missing, large, number, table, times
-from bort_kedro.core.report_certainty import effort_words, is_recorded
+from bort_kedro.core.markdown import bullets, is_missing, large, number, times
 from bort_kedro.core.report_choice import ANSWERS, choice_section
+from bort_kedro.core.report_delivery import costs_section, exports_section, leaderboard_text
 from bort_kedro.core.report_sections import (
     STUDENT_RIVALS,
     chosen_row,
@@ -34,6 +34,10 @@ def build_report(
     pretraining: Row,
     tasks: Sequence[Row],
     speed: Sequence[Row],
+    costs: Sequence[Row] = (),
+    device: str = "a machine that was not recorded",
+    leaderboard: Mapping[str, Row] | None = None,
+    exports: Mapping[str, Row] | None = None,
 ) -> str:
     """The whole report.
 
@@ -43,22 +47,27 @@ def build_report(
         candidates: Rows of `candidate_table`.
         pretraining: `pretraining_metrics`.
         tasks: Rows of `task_scores`.
-        speed: Rows of `speed_table`.
+        speed: Rows of `speed_table`, those of one condition.
+        costs: Rows of `stage_costs`.
+        device: In words, of the machine that evaluates.
+        leaderboard: `leaderboard`.
+        exports: `export_report` by task.
     """
     shape = BertShape.from_row(search["selected"])
     sections = {
         "In short": bullets(_summary(shape, search, pretraining, tasks, speed)),
         "What was asked": _question(corpus, search),
         "The shape, and why": choice_section(search, candidates),
-        "What each stage cost": _costs(search, pretraining, tasks),
+        "What each stage cost": costs_section(costs, device),
         "Pretraining": pretraining_section(pretraining),
-        "Tasks": tasks_section(tasks),
+        "Tasks": "\n\n".join(part for part in (tasks_section(tasks), leaderboard_text(leaderboard or {})) if part),
         "Speed": speed_section(speed),
+        "Exports": exports_section(exports or {}),
         "Beside the paper": paper_section(shape),
         "Known limits": bullets(_limits(pretraining, tasks, speed)),
         "Look further": _further(),
     }
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
     return f"# A small BERT for this corpus: {shape}\n\n{body}\n"
 
 
@@ -95,30 +104,6 @@ def _question(corpus: Row, search: Row) -> str:
     )
 
 
-def _costs(search: Row, pretraining: Row, tasks: Sequence[Row]) -> str:
-    what = effort_words(search) if is_recorded(search) else f"{effort_words(search)} and the maximum point's"
-    stages = {
-        f"search: {what}": search["seconds"],
-        "teacher: the maximum point trained further": pretraining["teacher"]["seconds"],
-        "student: pretrained under the teacher": pretraining["student"]["seconds"],
-        "the same shape without a teacher, to compare": pretraining["undistilled"]["seconds"],
-    }
-    for row in tasks:
-        stages |= {
-            f"task `{row['task']}`: its teacher": row["teacher_seconds"],
-            f"task `{row['task']}`: {row['num_trials']} fine-tunings": row["seconds"],
-            f"task `{row['task']}`: other methods, to compare": row["rival_seconds"],
-        }
-    stages = {name: seconds for name, seconds in stages.items() if seconds or not name.startswith("task")}
-    rows = [[stage, duration(seconds)] for stage, seconds in stages.items()]
-    rows.append(["**sum**", f"**{duration(sum(stages.values()))}**"])
-    return (
-        f"{table(['Training', 'Time'], rows)}\n\n"
-        "Time spent training. Trainings that run side by side each count in full, and a training that was "
-        "found finished on the disk counts the time it took then."
-    )
-
-
 def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
     conditions = speed[0]
     largest = max((row["num_examples"] for row in tasks), default=0)
@@ -141,6 +126,8 @@ def _further() -> str:
             "`make mlflow` opens the tracked runs: parameters, metrics by step, artifacts.",
             "`data/06_models` holds the encoders; each opens with `AutoModel.from_pretrained(folder)`.",
             "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables and plots.",
-            "`kedro run --pipelines evaluate` measures again without training.",
+            "`kedro run --pipelines evaluate` measures again without training; `kedro run --tags report` writes this "
+            "report again from what is saved, and `kedro compare` holds it against that of another run.",
+            "`data/08_reporting/report.html` is the same with its plots, in one file.",
         ]
     )

@@ -1,4 +1,4 @@
-"""A versioned Markdown report, saved atomically and shown in Kedro-Viz."""
+"""Versioned reports as text, saved atomically; Markdown is shown in Kedro-Viz."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
 
 
-class MarkdownReportDataset(AbstractVersionedDataset[str, str]):
+class TextReportDataset(AbstractVersionedDataset[str, str]):
     """Saves and loads the text of a report in UTF-8.
 
     Args:
-        filepath: The ``.md`` file on a local disk.
+        filepath: The ``.md`` or ``.html`` file on a local disk.
         version: Given by Kedro for an entry with ``versioned: true``.
         metadata: Free for plugins such as Kedro-Viz.
     """
@@ -50,6 +50,10 @@ class MarkdownReportDataset(AbstractVersionedDataset[str, str]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version}
+
+
+class MarkdownReportDataset(TextReportDataset):
+    """A report in Markdown, which Kedro-Viz shows."""
 
     def preview(self) -> HTMLPreview:
         """The report as HTML, for Kedro-Viz."""

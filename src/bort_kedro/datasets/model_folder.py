@@ -57,9 +57,11 @@ class PretrainedDataset(_FolderDataset):
     MARKER = "config.json"
 
     def save(self, data: Pretrained) -> None:
+        from bort_kedro.models.pretrained import standalone_tokenizer
+
         def write(folder: Path) -> None:
             data.model.save_pretrained(folder)
-            data.tokenizer.save_pretrained(folder)
+            standalone_tokenizer(data).save_pretrained(folder)
 
         self._save_folder(write)
 

@@ -49,6 +49,27 @@ class Pretrained:
         return digest.hexdigest()[:16]
 
 
+def standalone_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
+    """The tokenizer with all that its model demands of it, for a folder that is opened without this project.
+
+    ``transformers.pipeline`` gives a model whatever the tokenizer's ``model_input_names`` say and, where it is asked to
+    truncate, cuts at ``model_max_length``. A published tokenizer that serves a student knows of types of tokens that
+    the student has no embeddings for, and may name no length at all.
+
+    Returns:
+        A copy; what it does to text is the same.
+    """
+    from bort_kedro.models.families import longest_sequence
+
+    config, tokenizer = pretrained.model.config, copy.copy(pretrained.tokenizer)
+    if getattr(config, "type_vocab_size", 1) <= 1:
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    longest = longest_sequence(config)
+    if longest is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    return tokenizer
+
+
 def open_or_refuse(auto_class: Any, name_or_path: str, refusal: Callable[[str], BortKedroError], **options: Any) -> Any:
     """Open a model, configuration or tokenizer of a folder or the hub, never running code that comes with it.
 

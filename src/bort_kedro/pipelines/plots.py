@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR = "#d62728", "#1f77b4", "#9aa0a6", "#2c2c2c"
 CURVE_COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 MAXIMUM_POINT = "maximum point"
+NO_HEAD, WITH_HEAD = "no head", "masked-LM head over all positions"
 # More lines than this are named on hovering only.
 MOST_LEGEND_ENTRIES = 12
 # The unit of the error of a training, and the title of its axis.
@@ -130,30 +131,22 @@ def running_mean(values: pd.Series) -> pd.Series:
 
 
 def speed_figure(speed_table: pd.DataFrame) -> Any:
-    """Median time of a pass of each encoder, quartiles as error bars, the fastest on top."""
+    """Median time of a pass of each encoder, its 95 % interval as error bars, the fastest on top.
+
+    Args:
+        speed_table: Rows of `core.speed.speed_table_rows`; shown are those of the first condition, and beside them the
+            same with a masked-LM head where that was timed.
+    """
     import plotly.graph_objects as go
 
-    rows = speed_table.sort_values("median_ms", ascending=False)
-    labels = [f"{row['name']} {BertShape.from_row(row)}" for row in rows.to_dict("records")]
+    rows = speed_table[speed_table["is_reference"]].sort_values("median_ms", ascending=False)
+    chosen, slowest = rows[rows["is_chosen"]].iloc[0], rows.iloc[0]
+    same = [speed_table[name] == chosen[name] for name in ("batch_size", "sequence_length", "num_threads", "device")]
+    with_head = speed_table[np.logical_and.reduce([*same, speed_table["has_head"]])]
+    # The trace that comes last is drawn on top.
     figure = go.Figure(
-        go.Bar(
-            x=rows["median_ms"],
-            y=labels,
-            orientation="h",
-            marker={"color": [CHOSEN_COLOR if chosen else OTHER_COLOR for chosen in rows["is_chosen"]]},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": rows["upper_quartile_ms"] - rows["median_ms"],
-                "arrayminus": rows["median_ms"] - rows["lower_quartile_ms"],
-            },
-            text=[f"{value:.2f} ms" for value in rows["median_ms"]],
-            textposition="outside",
-            hovertemplate="%{y}: %{x:.2f} ms<extra></extra>",
-        )
+        [_speed_bars(each, name) for each, name in ((with_head, WITH_HEAD), (rows, NO_HEAD)) if len(each)]
     )
-    chosen = rows[rows["is_chosen"]].iloc[0]
-    slowest = rows.iloc[0]
     ratio = slowest["median_ms"] / chosen["median_ms"]
     finding = (
         "The chosen shape is the slowest of those timed"
@@ -161,12 +154,39 @@ def speed_figure(speed_table: pd.DataFrame) -> Any:
         else f"The chosen shape is {ratio:,.1f} times faster than {slowest['name']}"
     )
     tokens = f"{chosen['batch_size']} x {chosen['sequence_length']} tokens"
-    conditions = f"{tokens}, {chosen['num_threads']} thread(s), no head"
+    figure.update_layout(legend={"traceorder": "reversed"})
     return styled(
         figure,
-        title=f"{finding} ({conditions})",
-        x={"title": {"text": "milliseconds a pass, median and quartiles, logarithmic"}, "type": "log"},
-        y={"automargin": True},
+        title=f"{finding} ({tokens}, {chosen['num_threads']} thread(s), no head)",
+        x={"title": {"text": "milliseconds a pass, median and its 95 % interval, logarithmic"}, "type": "log"},
+        # Slowest first, whichever trace has it.
+        y={"automargin": True, "categoryorder": "array", "categoryarray": _speed_labels(rows)},
+    )
+
+
+def _speed_labels(rows: pd.DataFrame) -> list[str]:
+    return [f"{row['name']} {BertShape.from_row(row)}" for row in rows.to_dict("records")]
+
+
+def _speed_bars(rows: pd.DataFrame, name: str) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Bar(
+        name=name,
+        x=rows["median_ms"],
+        y=_speed_labels(rows),
+        orientation="h",
+        marker={"color": [CHOSEN_COLOR if chosen else OTHER_COLOR for chosen in rows["is_chosen"]]},
+        opacity=1.0 if name == NO_HEAD else 0.45,
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["interval_high_ms"] - rows["median_ms"],
+            "arrayminus": rows["median_ms"] - rows["interval_low_ms"],
+        },
+        text=[f"{value:.2f} ms" for value in rows["median_ms"]],
+        textposition="outside",
+        hovertemplate="%{y}: %{x:.2f} ms<extra>" + name + "</extra>",
     )
 
 

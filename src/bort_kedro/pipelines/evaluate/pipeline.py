@@ -5,10 +5,20 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.evaluate.report_nodes import write_report
+from bort_kedro.core.tasks import TASKS
+from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
+from bort_kedro.pipelines.evaluate.export_nodes import exporter_of
+from bort_kedro.pipelines.evaluate.report_nodes import PLOT_SECTIONS, cost_stages, write_report, write_report_page
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
+from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
 from bort_kedro.pipelines.finetune.pipeline import FINETUNE, scoring_task
+
+# What every model card tells of.
+ORIGIN = ("corpus_manifest", "search_report", "pretraining_metrics")
+CARD = "params:evaluate.card"
+BOOTSTRAP = "params:evaluate.bootstrap"
+EXPORT = "params:evaluate.export"
 
 
 def create_pipeline(tasks: Sequence[str], *, has_teacher: bool = True, has_rivals: bool = True) -> Pipeline:
@@ -22,7 +32,16 @@ def create_pipeline(tasks: Sequence[str], *, has_teacher: bool = True, has_rival
     return Pipeline(
         [
             *(_task_pipeline(task, has_rivals=has_rivals and not scoring_task(task, tasks)) for task in tasks),
+            *(_card_pipeline(task, has_teacher=has_teacher) for task in tasks if not scoring_task(task, tasks)),
+            *(_export_pipeline(task) for task in tasks if not scoring_task(task, tasks)),
+            Node(
+                write_encoder_card,
+                ["student_encoder", *ORIGIN, CARD],
+                "encoder_card",
+                name="write_encoder_card_node",
+            ),
             _summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals),
+            *_leaderboard_nodes(tasks),
             Node(
                 measure_speed,
                 ["selected_shape", "params:evaluate.speed"],
@@ -30,28 +49,34 @@ def create_pipeline(tasks: Sequence[str], *, has_teacher: bool = True, has_rival
                 name="measure_speed_node",
             ),
             Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
-            Node(
-                write_report,
-                [
-                    "corpus_manifest",
-                    "search_report",
-                    "candidate_table",
-                    "pretraining_metrics",
-                    "task_scores",
-                    "speed_table",
-                ],
-                "report",
-                name="write_report_node",
-            ),
+            *_report_nodes(tasks),
         ],
         tags="evaluate",
     )
 
 
 def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
-    inputs = ["predictions", "finetuning_report", FINETUNE, *(["rival_predictions"] if has_rivals else [])]
+    rivals = ["rival_predictions"] if has_rivals else []
+    inputs = ["predictions", "finetuning_report", FINETUNE, BOOTSTRAP, *rivals]
     node = Node(scorer_of(task), inputs, "metrics", name="score_task_node")
-    return Pipeline([node], namespace=task, parameters={FINETUNE})
+    return Pipeline([node], namespace=task, parameters={FINETUNE, BOOTSTRAP})
+
+
+def _card_pipeline(task: str, *, has_teacher: bool) -> Pipeline:
+    """The model card of a task that has a model of its own."""
+    own = ["finetuned_model", "examples", "metrics", "finetuning_report", "examples_report"]
+    inputs = {name: name for name in (*own, *ORIGIN)} | {"finetune": FINETUNE, "card": CARD}
+    if has_teacher:
+        inputs["teacher_report"] = "teacher_report"
+    node = Node(task_card_writer_of(task), inputs, "model_card", name="write_task_card_node")
+    return Pipeline([node], namespace=task, inputs=set(ORIGIN), parameters={FINETUNE, CARD})
+
+
+def _export_pipeline(task: str) -> Pipeline:
+    """The model of a task for other runtimes."""
+    inputs = ["finetuned_model", "examples", "corpus_documents", FINETUNE, EXPORT]
+    node = Node(exporter_of(task), inputs, ["export", "export_report"], name="export_model_node")
+    return Pipeline([node], namespace=task, inputs={"corpus_documents"}, parameters={FINETUNE, EXPORT})
 
 
 def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> Node:
@@ -71,3 +96,53 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
         # Kedro warns of every dotted name outside its own namespace; collecting the tasks is meant here.
         warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
         return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
+
+
+def _report_nodes(tasks: Sequence[str]) -> list[Node]:
+    """What is written from saved data alone: ``kedro run --tags report`` writes it again."""
+    histories = [f"{name}_history" for name in ("teacher", "student", "undistilled")]
+    exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
+    parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]
+    with warnings.catch_warnings():
+        # As above: these read across namespaces.
+        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+        report = Node(
+            write_report,
+            {name: name for name in (*ORIGIN, *parts, *exported)},
+            "report",
+            name="write_report_node",
+            tags="report",
+        )
+    return [
+        Node(
+            cost_stages,
+            ["search_report", "pretraining_metrics", *histories, "task_scores"],
+            "stage_costs",
+            name="cost_stages_node",
+            tags="report",
+        ),
+        report,
+        Node(
+            write_report_page,
+            {name: name for name in ("report", *PLOT_SECTIONS)},
+            "report_page",
+            name="write_report_page_node",
+            tags="report",
+        ),
+    ]
+
+
+def _leaderboard_nodes(tasks: Sequence[str]) -> list[Node]:
+    """Averages of all tasks, and archives for the leaderboards where a task is of one."""
+    listed = [task for task in tasks if task in TASKS and TASKS[task].submissions]
+    metrics = [f"{task}.metrics" for task in tasks]
+    answers = [f"{task}.{dataset}" for task in listed for dataset in ("predictions", "examples_report")]
+    with warnings.catch_warnings():
+        # As above: these read across namespaces.
+        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+        nodes = [Node(average_tasks, {name: name for name in metrics}, "leaderboard", name="average_tasks_node")]
+        if listed:
+            inputs = {"task_files": "task_files", "finetune": FINETUNE} | {name: name for name in answers}
+            outputs = ["submission_archives", "submission_report"]
+            nodes.append(Node(write_submissions, inputs, outputs, name="write_submissions_node"))
+    return nodes

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.tasks import Task
+from bort_kedro.core.tasks import Form, Task
 from bort_kedro.errors import TaskError
 from bort_kedro.params import FinetuneParams
+from bort_kedro.params.evaluate import BootstrapParams
 from bort_kedro.pipelines.finetune.nodes import task_of
 
 PREDICTION_COLUMNS = ("split", "part", "group", "option", "label", "prediction")
 SCORED_SPLITS = ("test", "dev")
+PROBABILITY = "probability_"
 
 
 def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
@@ -23,17 +26,24 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
         predictions: pd.DataFrame,
         finetuning_report: dict[str, Any],
         finetune: FinetuneParams,
+        bootstrap: BootstrapParams,
         rival_predictions: pd.DataFrame | None = None,
     ) -> dict[str, Any]:
         """Score the test split, which fine-tuning never saw, and the dev split beside it; hold rivals against it."""
+        from bort_kedro.core.intervals import score_interval
         from bort_kedro.core.scores import lead, score_answers
 
         task = task_of(name, finetune)
         splits = [split for split in SCORED_SPLITS if split == "test" or not task.is_diagnostic]
         tables = {split: _split_of(predictions, split) for split in splits if _has(predictions, split, task)}
+        _require_labels(predictions, task, task.labels or tuple(finetuning_report["labels"]))
         metrics: dict[str, Any] = {"metric": task.metrics[0], "method": finetuning_report["method"]}
         for split, table in tables.items():
-            metrics[split] = _flat(score_answers(task, table, table["prediction"].tolist()))
+            answers = table["prediction"].tolist()
+            metrics[split] = _flat(score_answers(task, table, answers))
+            interval = score_interval(task, table, answers, **bootstrap.model_dump())
+            if interval is not None:
+                metrics[split]["interval"] = asdict(interval)
         metrics["parts"] = {
             part: _flat(score_answers(task, rows, rows["prediction"].tolist()))
             for part, rows in (tables["test"].groupby("part") if "test" in tables else ())
@@ -60,6 +70,21 @@ def _require_same_examples(own: pd.DataFrame, rival: pd.DataFrame, task: str) ->
         raise TaskError(
             f"Task `{task}`: `{task}.predictions` and `{task}.rival_predictions` answer different test examples, so "
             "they are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
+        )
+
+
+def _require_labels(predictions: pd.DataFrame, task: Task, labels: tuple[str, ...]) -> None:
+    """Refuse the answers of a model that was made for other labels."""
+    if task.form == Form.REGRESSION:
+        return
+    said = sorted(predictions["prediction"].astype(str).unique())
+    columns = [str(name).removeprefix(PROBABILITY) for name in predictions if str(name).startswith(PROBABILITY)]
+    has_other_outputs = set(columns or labels) != set(labels)
+    found = columns if has_other_outputs else said
+    if has_other_outputs or not set(said) <= set(labels):
+        raise TaskError(
+            f"Task `{task.name}` has the {len(labels)} labels {', '.join(labels)}, but `{task.name}.predictions` are "
+            f"of a model with {', '.join(found)}. Run `kedro run --pipelines finetune` to its end, then this stage."
         )
 
 
@@ -120,7 +145,12 @@ def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
                 "method": metrics["method"],
                 "metric": metrics["metric"],
                 "num_labels": len(cost["labels"]),
-                **{name: value for name, value in metrics["test"].items() if not name.startswith("metric_")},
+                **{
+                    name: value
+                    for name, value in metrics["test"].items()
+                    if name != "interval" and not name.startswith("metric_")
+                },
+                **{f"interval_{end}": metrics["test"].get("interval", {}).get(end) for end in ("low", "high")},
                 "dev_score": dev.get("score"),
                 "dev_standard_error": dev.get("standard_error"),
                 "other_scores": _other_scores(metrics),

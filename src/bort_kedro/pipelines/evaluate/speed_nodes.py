@@ -6,38 +6,37 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.speed import speed_rows
+from bort_kedro.core.speed import CHOSEN, conditions_of, speed_table_rows
 from bort_kedro.params import SpeedParams
 
 
 def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.DataFrame:
-    """Time the chosen shape next to known ones, and count each."""
-    from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
-    from bort_kedro.training.timing import time_shapes
+    """Time and weigh the chosen shape next to known ones, and count each; on the CPU, and on CUDA where there is some.
 
-    named = {"chosen": BertShape.from_row(selected_shape)}
-    named |= {key: KNOWN_SHAPES[key].shape for key in speed.compare_with}
-    timings = time_shapes(list(named.values()), **speed.model_dump(exclude={"compare_with", "max_positions"}))
-    medians = {
-        key: (timing.median_ms, timing.lower_quartile_ms, timing.upper_quartile_ms)
-        for key, timing in zip(named, timings, strict=True)
-    }
-    rows = speed_rows(
-        named,
-        medians,
-        vocabulary_size=speed.vocabulary_size,
-        max_positions=speed.max_positions,
-        sequence_length=speed.sequence_length,
+    Returns:
+        One row for each shape and condition, as `core.speed.speed_table_rows` says.
+    """
+    import torch
+
+    from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
+    from bort_kedro.training.peak_memory import peak_memory
+    from bort_kedro.training.timing import time_conditions
+
+    named = {CHOSEN: BertShape.from_row(selected_shape)} | {key: KNOWN_SHAPES[key].shape for key in speed.compare_with}
+    shapes = list(named.values())
+    conditions = conditions_of(
+        devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
+        **speed.model_dump(include={"batch_sizes", "sequence_lengths", "num_threads", "with_head"}),
     )
-    conditions = (
-        "batch_size",
-        "sequence_length",
-        "num_threads",
-        "timed_rounds",
-        "vocabulary_size",
-        "max_positions",
+    # Before the weights of all shapes lie in this process.
+    memory = peak_memory(shapes, conditions, vocabulary_size=speed.vocabulary_size)
+    timings = time_conditions(
+        shapes, conditions, **speed.model_dump(include={"vocabulary_size", "warmup_rounds", "timed_rounds", "turn_ms"})
     )
-    return pd.DataFrame(rows).assign(**speed.model_dump(include=set(conditions)))
+    rows = speed_table_rows(
+        named, timings, memory, vocabulary_size=speed.vocabulary_size, max_positions=speed.max_positions
+    )
+    return pd.DataFrame(rows).assign(**speed.model_dump(include={"timed_rounds", "vocabulary_size", "max_positions"}))
 
 
 def plot_speed(speed_table: pd.DataFrame) -> Any:

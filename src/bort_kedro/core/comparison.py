@@ -1,0 +1,188 @@
+"""What changed between runs: settings that differ, and every result side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bort_kedro.core.markdown import MISSING, duration, is_missing, large, number, percent, signed_points, table
+from bort_kedro.core.shapes import BertShape
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run left; a part that it did not make is empty.
+
+    Args:
+        manifest: `run_manifest`.
+        search: `search_report`.
+        pretraining: `pretraining_metrics`.
+        tasks: Rows of `task_scores`.
+        speed: Rows of `speed_table`.
+        costs: Rows of `stage_costs`.
+    """
+
+    manifest: Row
+    search: Row = field(default_factory=dict)
+    pretraining: Row = field(default_factory=dict)
+    tasks: Sequence[Row] = ()
+    speed: Sequence[Row] = ()
+    costs: Sequence[Row] = ()
+
+
+def compare_runs(runs: Mapping[str, RunRecord]) -> str:
+    """A Markdown page about two runs or more.
+
+    With two runs each score has the change from the first to the second; its standard error takes both as independent,
+    which is too large where both answer the same examples.
+
+    Args:
+        runs: By version, in the order of the columns.
+
+    Raises:
+        ValueError: If there are fewer than two.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"{len(runs)} run(s) given: a comparison needs at least two")
+    sections = {
+        "What was set otherwise": _settings(runs),
+        "The shape": _shapes(runs),
+        "Pretraining": _pretraining(runs),
+        "Tasks": _tasks(runs),
+        "Speed": _speed(runs),
+        "Cost": _costs(runs),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
+    return f"# What changed between {' and '.join(runs)}\n\n{body}\n"
+
+
+def flattened(value: Any, path: str = "") -> dict[str, str]:
+    """Nested parameters as text by dotted name; a list is one value."""
+    if isinstance(value, Mapping):
+        flat: dict[str, str] = {}
+        for name, child in value.items():
+            flat |= flattened(child, f"{path}.{name}" if path else str(name))
+        return flat
+    return {path: "null" if value is None else str(value)}
+
+
+def _settings(runs: Mapping[str, RunRecord]) -> str:
+    """Parameters, code, versions and device, as far as they differ."""
+    described = {}
+    for version, run in runs.items():
+        manifest = run.manifest
+        described[version] = flattened(
+            {
+                **manifest.get("parameters", {}),
+                "configuration": manifest.get("configuration_hash"),
+                "commit": manifest.get("git", {}).get("commit"),
+                "changes not committed": manifest.get("git", {}).get("has_changes"),
+                "environment": manifest.get("environment"),
+                "python": manifest.get("python"),
+                "package": manifest.get("packages", {}),
+                "device": manifest.get("device", {}),
+            }
+        )
+    names = list(dict.fromkeys(name for flat in described.values() for name in flat))
+    rows = [
+        [f"`{name}`", *(flat.get(name, MISSING) for flat in described.values())]
+        for name in names
+        if len({flat.get(name) for flat in described.values()}) > 1
+    ]
+    return table(["", *runs], rows) if rows else "Nothing: parameters, code, versions and device are the same."
+
+
+def _shapes(runs: Mapping[str, RunRecord]) -> str:
+    rows: list[tuple[str, Callable[[Row], str]]] = [
+        ("chosen shape", lambda search: str(BertShape.from_row(search["selected"]))),
+        ("parameters", lambda search: large(search["selected"]["parameters"])),
+        ("operations", lambda search: large(search["selected"]["operations"])),
+        ("error", lambda search: number(search["selected"]["error"], 4)),
+        ("W", lambda search: number(search["selected"]["w"], 4)),
+        ("candidates trained", lambda search: f"{search['num_trained']} of {search['num_candidates']}"),
+    ]
+    return _rows_of(runs, lambda run: run.search, rows)
+
+
+def _pretraining(runs: Mapping[str, RunRecord]) -> str:
+    def accuracy_of(key: str) -> Callable[[Row], str]:
+        return lambda metrics: percent(metrics[key]["accuracy"], metrics[key].get("accuracy_standard_error"))
+
+    names = {"student": "student", "undistilled": "no teacher", "teacher": "teacher"}
+    return _rows_of(
+        runs,
+        lambda run: run.pretraining,
+        [(f"masked accuracy, {name}", accuracy_of(key)) for key, name in names.items()],
+    )
+
+
+def _rows_of(
+    runs: Mapping[str, RunRecord], part: Callable[[RunRecord], Row], rows: Sequence[tuple[str, Callable[[Row], str]]]
+) -> str:
+    """A table of one part of the runs; "" where no run has it."""
+    parts = [part(run) for run in runs.values()]
+    if not any(parts):
+        return ""
+    return table(["", *runs], [[name, *(said(each) if each else MISSING for each in parts)] for name, said in rows])
+
+
+def _tasks(runs: Mapping[str, RunRecord]) -> str:
+    """Score of each task, and the change where two runs have it."""
+    by_run = [{row["task"]: row for row in run.tasks} for run in runs.values()]
+    names = list(dict.fromkeys(name for tasks in by_run for name in tasks))
+    if not names:
+        return ""
+    has_change = len(runs) == 2
+    rows = []
+    for name in names:
+        found = [tasks.get(name) for tasks in by_run]
+        cells = [f"{_score(row)} ({row['method']})" if row else MISSING for row in found]
+        rows.append([f"`{name}`", *cells, *([_change(*found)] if has_change else [])])
+    return table(["Task", *runs, *(["Change, points"] if has_change else [])], rows)
+
+
+def _score(row: Row) -> str:
+    low, high = row.get("interval_low"), row.get("interval_high")
+    if is_missing(low) or is_missing(high):
+        return percent(row["score"], row["standard_error"])
+    return f"{percent(row['score'])} [{100 * float(low or 0):.1f}, {100 * float(high or 0):.1f}]"
+
+
+def _change(first: Row | None, second: Row | None) -> str:
+    if first is None or second is None or first["metric"] != second["metric"]:
+        return MISSING
+    error = math.hypot(first["standard_error"], second["standard_error"])
+    return signed_points(second["score"] - first["score"], error)
+
+
+def _speed(runs: Mapping[str, RunRecord]) -> str:
+    """Latency of each encoder; the rows that the report tells of."""
+    by_run = [
+        {row["name"]: row for row in run.speed if row.get("is_reference", True) and not row.get("has_head", False)}
+        for run in runs.values()
+    ]
+    names = list(dict.fromkeys(name for rows in by_run for name in rows))
+    if not names:
+        return ""
+    rows = [
+        [name, *(f"{number(each[name]['median_ms'], 2)} ms" if name in each else MISSING for each in by_run)]
+        for name in names
+    ]
+    return table(["Encoder", *runs], rows)
+
+
+def _costs(runs: Mapping[str, RunRecord]) -> str:
+    """Training time of each stage."""
+    stages = list(dict.fromkeys(row["stage"] for run in runs.values() for row in run.costs))
+    if not stages:
+        return ""
+
+    def spent(run: RunRecord, stage: str) -> str:
+        seconds = [row["seconds"] for row in run.costs if row["stage"] == stage]
+        return duration(sum(seconds)) if seconds else MISSING
+
+    return table(["Stage", *runs], [[stage, *(spent(run, stage) for run in runs.values())] for stage in stages])

@@ -1,0 +1,84 @@
+"""Sections of the report on what is handed over: leaderboard averages, exports, and what it all cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bort_kedro.core.markdown import bullets, duration, is_missing, large, number, percent, table, times
+from bort_kedro.core.stage_costs import sums
+
+Row = Mapping[str, Any]
+
+
+def leaderboard_text(leaderboard: Mapping[str, Row]) -> str:
+    """What GLUE and SuperGLUE rank by, one line each; empty where no task of theirs was run."""
+    lines = []
+    for name, board in leaderboard.items():
+        average = "" if board["average"] is None else f" {percent(board['average'])},"
+        lines.append(f"**{name}**:{average} {board['note']}.")
+    return bullets(lines)
+
+
+def costs_section(costs: Sequence[Row], device: str) -> str:
+    """Time, device hours and tokens of every training.
+
+    Args:
+        costs: Rows of `core.stage_costs.stage_costs`.
+        device: In words, of the machine that evaluates.
+    """
+    rows = [
+        [
+            row["stage"],
+            row["what"],
+            duration(row["seconds"]),
+            number(row["device_hours"], 3),
+            large(row["tokens"]) if not is_missing(row["tokens"]) else "not counted",
+        ]
+        for row in costs
+    ]
+    whole = sums(costs)
+    compared = sums([row for row in costs if row["purpose"] == "compare"])
+    rows.append(["**sum**", "", f"**{duration(whole['seconds'])}**", f"**{number(whole['device_hours'], 3)}**", ""])
+    return (
+        f"{table(['Stage', 'Training', 'Time', 'Device hours', 'Tokens'], rows)}\n\n"
+        f"Of it {duration(compared['seconds'])} went into what the result is only held against. Time spent training: "
+        "trainings that run side by side each count in full, and one that was found finished on the disk counts the "
+        "time it took then. A device is one GPU, or all cores of a machine together; this report was written on "
+        f"{device}. Tokens are counted without padding."
+    )
+
+
+def exports_section(reports: Mapping[str, Row]) -> str:
+    """Every export of every task: size, fidelity, score and speed.
+
+    Args:
+        reports: `export_report` by task.
+    """
+    rows, conditions = [], None
+    for task, report in reports.items():
+        for row in report["formats"].values():
+            conditions = report
+            is_reference = row["max_difference"] == 0 and row["drop"] == 0 and row["speedup"] == 1
+            rows.append(
+                [
+                    f"`{task}`",
+                    row["title"],
+                    f"{row['bytes'] / 1e6:.2f}",
+                    "" if is_reference else f"{row['max_difference']:.1e}",
+                    percent(row["score_after"]),
+                    number(row["median_ms"], 2),
+                    times(row["speedup"]),
+                    "**refused**" if row["is_refused"] else "kept",
+                ]
+            )
+    if conditions is None:
+        return ""
+    header = ["Task", "Format", "MB", "Largest difference of a logit", "Score", "Median, ms", "Faster", "Verdict"]
+    return (
+        f"{table(header, rows)}\n\nScores are of the whole unseen test split, in the task's first metric; a format is "
+        "refused where its score falls by more than the allowed drop, or where fp32 differs from PyTorch by more than "
+        f"rounding. Times are of {conditions['batch_size']} x {conditions['sequence_length']} tokens with "
+        f"{conditions['num_threads']} thread(s), all formats in turns. `data/06_models/exports/<task>` has what was "
+        "kept, each format with its tokenizer."
+    )

@@ -1,0 +1,45 @@
+"""An exported model as a versioned folder: nothing of it is seen before all of it is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bort_kedro.datasets.model_folder import _FolderDataset
+from bort_kedro.errors import ModelFolderError
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+    from kedro_datasets._typing import JSONPreview
+
+# Written last; without it a folder is not whole.
+MANIFEST = "export.json"
+
+
+class ExportFolderDataset(_FolderDataset):
+    """Saves the temporary folder that an export was made in, and clears it away; loads the path of the saved one."""
+
+    MARKER = MANIFEST
+
+    def save(self, data: TemporaryDirectory[str]) -> None:
+        if not (Path(data.name) / MANIFEST).is_file():
+            raise ModelFolderError(
+                f"The export made in {data.name} is not whole: it has no {MANIFEST}. Nothing was saved; run `kedro run "
+                "--pipelines evaluate` again."
+            )
+        self._save_folder(lambda folder: shutil.copytree(data.name, folder, dirs_exist_ok=True))
+        data.cleanup()
+
+    def load(self) -> Path:
+        folder = Path(self._get_load_path())
+        self._read_json(MANIFEST)
+        return folder
+
+    def preview(self) -> JSONPreview:
+        """What is in the folder, for Kedro-Viz."""
+        from kedro_datasets._typing import JSONPreview
+
+        return JSONPreview(json.dumps(self._read_json(MANIFEST), indent=2))

@@ -1,0 +1,76 @@
+"""Submissions to leaderboards as a versioned folder of zip archives."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractVersionedDataset, DatasetError
+
+from bort_kedro.datasets.atomic import pending
+from bort_kedro.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kedro.io.core import Version
+
+SUFFIX = ".zip"
+# The same files give the same archive, byte for byte; zip knows no earlier date.
+_DATE = (1980, 1, 1, 0, 0, 0)
+_READABLE_BY_ALL = 0o644 << 16
+
+
+class SubmissionArchivesDataset(AbstractVersionedDataset):
+    """Saves and loads the text of each file, by the archive's name and the file's: ``GLUE`` becomes ``GLUE.zip``.
+
+    The folder appears when all its archives are complete; it is empty where no archive could be made.
+
+    Args:
+        filepath: Of the folder.
+        version: Of Kedro.
+        metadata: Free for plugins such as Kedro-Viz.
+    """
+
+    def __init__(self, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self.metadata = metadata
+        super().__init__(filepath=PurePosixPath(filepath), version=version)
+
+    def save(self, data: Mapping[str, Mapping[str, str]]) -> None:
+        with pending(Path(self._get_save_path())) as folder:
+            folder.mkdir()
+            for name, files in data.items():
+                _write_archive(folder / f"{name}{SUFFIX}", files)
+
+    def load(self) -> dict[str, dict[str, str]]:
+        folder = Path(self._get_load_path())
+        return {path.stem: _read_archive(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+    def _exists(self) -> bool:
+        try:
+            return Path(self._get_load_path()).is_dir()
+        except DatasetError:
+            return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "version": self._version}
+
+
+def _write_archive(path: Path, files: Mapping[str, str]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, _READABLE_BY_ALL
+            archive.writestr(entry, text)
+
+
+def _read_archive(path: Path) -> dict[str, str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as fault:
+        raise StorageError(
+            f"{path} cannot be read as a zip archive of texts: {fault}. Remove this version's folder to fall back on "
+            "the one before, or run `kedro run --pipelines evaluate` to make it again."
+        ) from fault

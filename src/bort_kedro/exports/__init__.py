@@ -1,0 +1,1 @@
+"""Models for other runtimes: written, verified against PyTorch, and opened again."""

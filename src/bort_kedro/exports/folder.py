@@ -1,0 +1,260 @@
+"""The folder of an exported model: what is in it, and how it is opened to answer texts.
+
+Each format has a subfolder of its own with all that it needs: the graph or the weights, the configuration, the
+tokenizer. ``export.json`` beside them says which files there must be, how long each is, and what the answers mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from bort_kedro.core.tasks import Form, Task, Truncation
+from bort_kedro.core.units import Unit
+from bort_kedro.datasets.export_folder import MANIFEST
+from bort_kedro.errors import ConfigurationError, ModelFolderError
+from bort_kedro.exports.runtimes import RUNTIMES, open_session
+from bort_kedro.models.pretrained import Pretrained, open_or_refuse, standalone_tokenizer, tokenizer_fingerprint
+from bort_kedro.training.task_encoding import EncodedExamples, TaskEncoder
+from bort_kedro.training.task_objectives import answers_of, predict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bort_kedro.exports.runtimes import Session
+
+# The folder of `save_pretrained`, which needs no runtime but PyTorch.
+PYTORCH = "pytorch"
+BATCH_TOKENS = 8192
+ANEW = "Remove this version's folder to fall back on the one before, or run `kedro run --pipelines evaluate` again."
+
+
+@dataclass(frozen=True)
+class ExportedTask:
+    """What the answers of an exported model mean.
+
+    Args:
+        task: Name of the task.
+        form: What is asked.
+        labels: In the order of the model's outputs; () for regression.
+        truncation: Which text loses tokens where both do not fit.
+        max_tokens: Longest input.
+        tokenizer: Fingerprint of the tokenizer that the model was trained with.
+    """
+
+    task: str
+    form: str
+    labels: tuple[str, ...]
+    truncation: str
+    max_tokens: int
+    tokenizer: str
+
+    @property
+    def num_outputs(self) -> int:
+        """C: logits of a row; one for a regression and for an option of multiple choice."""
+        return len(self.labels) if self.form == Form.CLASSIFICATION else 1
+
+    def as_task(self) -> Task:
+        """As much of the row of the table of tasks as encoding and answering need."""
+        return Task(self.task, self.task, "export", Form(self.form), self.labels, (), Truncation(self.truncation))
+
+
+class RuntimeModel(nn.Module):
+    """An exported graph in the place of the PyTorch model that it was made from.
+
+    Args:
+        session: Of `exports.runtimes.open_session`.
+        config: Of the model.
+    """
+
+    def __init__(self, session: Session, config: Any) -> None:
+        super().__init__()
+        self._session, self.config = session, config
+        # Tells where inputs are to be put.
+        self._place = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def forward(self, **inputs: Tensor) -> SequenceClassifierOutput:
+        logits = self._session(**{name: value.numpy() for name, value in inputs.items()})
+        return SequenceClassifierOutput(logits=torch.from_numpy(logits))
+
+
+@dataclass(frozen=True)
+class OpenedExport:
+    """An exported model that answers texts; made by `open_export`.
+
+    Args:
+        model: PyTorch's, or a `RuntimeModel`, with its tokenizer.
+        meaning: Of its answers.
+    """
+
+    model: Pretrained
+    meaning: ExportedTask
+
+    def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[str]:
+        """Answer texts, or pairs of texts.
+
+        Args:
+            texts: N texts.
+            pairs: N second texts, for tasks of pairs. Of multiple choice: one question, N times its text, and its N
+                options.
+
+        Returns:
+            N labels, or numbers of a regression as text; of multiple choice ``right`` once and ``wrong`` else.
+        """
+        examples, outputs = self._run(texts, pairs)
+        return answers_of(Form(self.meaning.form), self.meaning.labels, outputs, examples.starts)
+
+    def outputs(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float64]:
+        """(N, C) probabilities of the labels in their order, a regression's value, or an option's probability."""
+        return self._run(texts, pairs)[1]
+
+    def _run(self, texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[EncodedExamples, NDArray[np.float64]]:
+        meaning = self.meaning
+        encoder = TaskEncoder(self.model, meaning.as_task(), meaning.labels, max_tokens=meaning.max_tokens)
+        rows = list(zip(texts, pairs if pairs is not None else [None] * len(texts), strict=True))
+        is_question = meaning.form == Form.MULTIPLE_CHOICE and rows
+        examples = encoder([Unit(tuple(rows))] if is_question else [Unit((row,)) for row in rows])
+        return examples, predict(self.model.model, Form(meaning.form), examples, batch_tokens=BATCH_TOKENS)
+
+
+def write_pytorch(model: Pretrained, folder: Path) -> None:
+    """Weights as safetensors, configuration and tokenizer, as `from_pretrained` opens them."""
+    model.model.save_pretrained(folder)
+    standalone_tokenizer(model).save_pretrained(folder)
+
+
+def write_companions(model: Pretrained, folder: Path) -> None:
+    """What a graph needs beside it: configuration and tokenizer."""
+    model.model.config.save_pretrained(folder)
+    standalone_tokenizer(model).save_pretrained(folder)
+
+
+def write_manifest(folder: Path, meaning: ExportedTask, formats: Sequence[str]) -> None:
+    """Say what each format's files are; written last, so that a folder without it is half-written."""
+    files = {name: {file.name: file.stat().st_size for file in sorted((folder / name).iterdir())} for name in formats}
+    (folder / MANIFEST).write_text(json.dumps({**asdict(meaning), "formats": files}, indent=2), "utf-8")
+
+
+def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExport:
+    """Open one format of an exported model; nothing is fetched and nothing written.
+
+    Args:
+        folder: A version's folder under ``data/06_models/exports/<task>``, or a copy of it.
+        name: ``pytorch`` or a key of `exports.runtimes.RUNTIMES`.
+        num_threads: CPU threads of a pass of a runtime; PyTorch has its own setting.
+
+    Raises:
+        ModelFolderError: If the folder is no export, is half-written, lacks the format, or its parts do not fit.
+        ConfigurationError: If the runtime is not installed.
+    """
+    meaning = _checked(Path(folder), name)
+    place = str(folder / name)
+    tokenizer = open_or_refuse(*_auto("AutoTokenizer", place, folder), local_files_only=True)
+    if name == PYTORCH:
+        model = open_or_refuse(
+            *_auto("AutoModelForSequenceClassification", place, folder), use_safetensors=True, local_files_only=True
+        ).eval()
+    else:
+        config = open_or_refuse(*_auto("AutoConfig", place, folder), local_files_only=True)
+        try:
+            model = RuntimeModel(open_session(name, folder / name, num_threads=num_threads), config)
+        except ConfigurationError:
+            raise
+        except Exception as fault:  # onnxruntime's and openvino's share no narrower class
+            raise _unreadable(folder, RUNTIMES[name].title, fault) from fault
+    opened = OpenedExport(Pretrained(model, tokenizer), meaning)
+    _require_fit(opened, folder / name)
+    return opened
+
+
+def _checked(folder: Path, name: str) -> ExportedTask:
+    """What the answers mean, where all files of a format are there whole."""
+    if not (folder / MANIFEST).is_file():
+        raise ModelFolderError(
+            f"{folder} is no export folder, or a half-written one: it has no {MANIFEST}. Name a version's folder under "
+            "data/06_models/exports/<task>, or run `kedro run --pipelines evaluate` again."
+        )
+    try:
+        said = json.loads((folder / MANIFEST).read_text("utf-8"))
+        formats = said.pop("formats")
+        meaning = ExportedTask(**(said | {"labels": tuple(said["labels"])}))
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ModelFolderError(f"{folder / MANIFEST} cannot be understood: {fault!r}. {ANEW}") from fault
+    if name not in formats:
+        raise ModelFolderError(
+            f"{folder} has no `{name}`; it has {', '.join(formats)}. A format that is missing was not asked for "
+            "(params:evaluate.export.formats) or was refused, which the export report says."
+        )
+    for file, size in formats[name].items():
+        path = folder / name / file
+        if not path.is_file() or path.stat().st_size != size:
+            seen = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
+            raise ModelFolderError(f"{path} should have {size} bytes and is {seen}: the export is not whole. {ANEW}")
+    return meaning
+
+
+def _auto(class_name: str, place: str, folder: Path) -> tuple[Any, str, Any]:
+    """Arguments of `open_or_refuse`."""
+    import transformers
+
+    return getattr(transformers, class_name), place, lambda reason: _unreadable(folder, class_name, reason)
+
+
+def _unreadable(folder: Path, opener: str, reason: object) -> ModelFolderError:
+    first = next(iter(str(reason).strip().splitlines()), "").rstrip(".")
+    return ModelFolderError(f"{folder} cannot be opened by {opener}: {first}. {ANEW}")
+
+
+def _require_fit(opened: OpenedExport, place: Path) -> None:
+    """Refuse a model with another number of labels than it is said to have, or with another tokenizer."""
+    meaning, tokenizer = opened.meaning, opened.model.tokenizer
+    require_tokenizer(opened.model, str(place))
+    found = tokenizer_fingerprint(tokenizer)
+    if found != meaning.tokenizer:
+        raise ModelFolderError(
+            f"{place} holds another tokenizer ({found}) than the model was trained with ({meaning.tokenizer}). {ANEW}"
+        )
+    ids = torch.tensor([[tokenizer.cls_token_id, tokenizer.sep_token_id]])
+    with torch.inference_mode():
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+        if getattr(opened.model.model.config, "type_vocab_size", 1) <= 1:
+            del inputs["token_type_ids"]
+        num_outputs = opened.model.model(**inputs).logits.shape[-1]
+    require_outputs(num_outputs, meaning, str(place))
+
+
+def require_outputs(num_outputs: int, meaning: ExportedTask, where: str) -> None:
+    """Refuse a model that answers with another number of labels than its task has.
+
+    Raises:
+        ModelFolderError: If it does.
+    """
+    if num_outputs != meaning.num_outputs:
+        labels = f" ({', '.join(meaning.labels)})" if meaning.form == Form.CLASSIFICATION else ""
+        raise ModelFolderError(
+            f"{where} is a model with {num_outputs} outputs, but task `{meaning.task}` needs "
+            f"{meaning.num_outputs}{labels}. Fine-tune it again: `kedro run --pipelines finetune`, then evaluate."
+        )
+
+
+def require_tokenizer(model: Pretrained, where: str) -> None:
+    """Refuse a tokenizer whose ids are not those of the model's embeddings.
+
+    Raises:
+        ModelFolderError: If it has more ids than the model has embeddings, or pads with another one.
+    """
+    config, tokenizer = model.model.config, model.tokenizer
+    if len(tokenizer) > config.vocab_size or tokenizer.pad_token_id != config.pad_token_id:
+        raise ModelFolderError(
+            f"{where}: the tokenizer has {len(tokenizer)} ids and pads with {tokenizer.pad_token_id}, but the model "
+            f"has {config.vocab_size} word embeddings and pads with {config.pad_token_id}; they do not belong "
+            "together. Fine-tune it again: `kedro run --pipelines finetune`, then evaluate."
+        )

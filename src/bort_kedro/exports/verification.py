@@ -1,0 +1,269 @@
+"""Exports that are held against PyTorch on real inputs before they are handed over.
+
+fp32 must say what PyTorch says, within a tolerance; int8 must score as well, within an allowed drop. What does not is
+left out of the folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bort_kedro.core.tasks import Form
+from bort_kedro.core.units import Unit
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.exports.folder import (
+    PYTORCH,
+    ExportedTask,
+    RuntimeModel,
+    require_outputs,
+    require_tokenizer,
+    write_companions,
+    write_manifest,
+    write_pytorch,
+)
+from bort_kedro.exports.formats import require_packages
+from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
+from bort_kedro.models.families import longest_sequence
+from bort_kedro.models.pretrained import Pretrained, standalone_tokenizer, tokenizer_fingerprint
+from bort_kedro.training.latency import measure_latency
+from bort_kedro.training.task_encoding import TaskEncoder
+from bort_kedro.training.task_objectives import logits_of, predict
+from bort_kedro.training.threads import cpu_threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bort_kedro.core.speed import Latency
+    from bort_kedro.exports.runtimes import Inputs, Session
+    from bort_kedro.training.task_data import EncodedTask, TaskData
+
+LOGGER = logging.getLogger(__name__)
+BATCH_TOKENS = 8192
+# Formats that compute as PyTorch does, so that differences are rounding.
+EXACT = frozenset({"onnx"})
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How models are exported. Units and meaning stand in `params.evaluate.ExportParams`."""
+
+    formats: tuple[str, ...]
+    tolerance: float
+    allowed_drop: float
+    refuse: bool
+    num_calibration: int
+    num_checked: int
+    batch_size: int
+    sequence_length: int
+    warmup_rounds: int
+    timed_rounds: int
+    num_threads: int
+    seed: int
+
+
+def export_task(
+    model: Pretrained, data: TaskData, texts: Sequence[str], *, max_tokens: int, settings: ExportSettings, folder: Path
+) -> dict[str, Any]:
+    """Write a fine-tuned model for each runtime, verify each, and leave out what is refused.
+
+    Args:
+        model: Fine-tuned on the task, on the CPU.
+        data: Its examples, checked.
+        texts: Of the corpus, for calibration.
+        max_tokens: Longest input, as in fine-tuning.
+        settings: Of the exports.
+        folder: Empty; written to.
+
+    Returns:
+        JSON-able: ``metric``, ``num_examples`` that were scored, ``num_checked`` whose logits were compared, the
+        conditions of timing, and ``formats``: by name ``bytes``, ``max_difference`` of the logits, scores before and
+        after, ``drop``, ``is_refused`` and milliseconds.
+
+    Raises:
+        ConfigurationError: If a package is missing, or the model takes only shorter inputs.
+        ModelFolderError: If model, tokenizer and task do not belong together.
+    """
+    require_packages(settings.formats)
+    meaning = _meaning(model, data, max_tokens)
+    _require_length(model, settings, data.task.name)
+    write_pytorch(model, folder / PYTORCH)
+    with cpu_threads(settings.num_threads):
+        encoded = data.encoded(model, max_tokens=max_tokens)
+        calibration = calibration_inputs(model, data, texts, max_tokens=max_tokens, settings=settings)
+        sessions = {}
+        for name in settings.formats:
+            convert(name, model.model, calibration, folder / name)
+            write_companions(model, folder / name)
+            sessions[name] = open_session(name, folder / name, num_threads=settings.num_threads)
+        rows = _compare(model, encoded, sessions, settings)
+        times = _time(model, sessions, settings)
+    _add_bytes_and_times(rows, times, folder)
+    kept = _without_refused(rows, data.task.name, settings, folder)
+    write_manifest(folder, meaning, kept)
+    return {
+        "metric": data.task.metrics[0],
+        "num_examples": encoded.splits[SPLIT].num_units,
+        "num_checked": min(settings.num_checked, encoded.splits[SPLIT].num_units),
+        "num_calibration": len(calibration),
+        **{name: getattr(settings, name) for name in ("batch_size", "sequence_length", "num_threads", "timed_rounds")},
+        "formats": rows,
+    }
+
+
+def calibration_inputs(
+    model: Pretrained, data: TaskData, texts: Sequence[str], *, max_tokens: int, settings: ExportSettings
+) -> list[Inputs]:
+    """Texts of the corpus as the task's inputs are: one at a time, or in pairs where the task's examples are pairs.
+
+    Args:
+        model: Whose inputs they are.
+        data: Says whether examples are pairs.
+        texts: Of the corpus; ``settings.num_calibration`` of them are drawn by ``settings.seed``.
+        max_tokens: Longest input.
+        settings: Of the exports.
+
+    Returns:
+        Of each text (1, L), L its own length.
+    """
+    generator = np.random.default_rng(settings.seed)
+    drawn = generator.permutation(len(texts))[: settings.num_calibration]
+    has_pairs = any(pair is not None for units in data.units.values() for unit in units for _, pair in unit.rows)
+    seconds = np.roll(drawn, 1) if has_pairs else [None] * len(drawn)
+    units = [
+        Unit(((texts[first], None if second is None else texts[second]),))
+        for first, second in zip(drawn, seconds, strict=True)
+    ]
+    encoder = TaskEncoder(model, data.task, data.labels, max_tokens=max_tokens)
+    examples = encoder(units)
+    names = input_names(model.model)
+    batches = (examples.batch([place]) for place in range(examples.num_units))
+    return [{name: batch[name].numpy() for name in names} for batch in batches]
+
+
+def _meaning(model: Pretrained, data: TaskData, max_tokens: int) -> ExportedTask:
+    task = data.task
+    meaning = ExportedTask(
+        task.name,
+        str(task.form),
+        data.labels,
+        str(task.truncation),
+        max_tokens,
+        tokenizer_fingerprint(standalone_tokenizer(model)),
+    )
+    require_outputs(model.model.config.num_labels, meaning, f"`{task.name}.finetuned_model`")
+    require_tokenizer(model, f"`{task.name}.finetuned_model`")
+    return meaning
+
+
+def _require_length(model: Pretrained, settings: ExportSettings, task: str) -> None:
+    longest = longest_sequence(model.model.config)
+    if longest is not None and settings.sequence_length > longest:
+        raise ConfigurationError(
+            f"The exports of task `{task}` are to be timed on {settings.sequence_length} tokens, but the model has "
+            f"{longest} positions. Set params:evaluate.export.sequence_length to at most {longest}."
+        )
+
+
+def _compare(
+    model: Pretrained, encoded: EncodedTask, sessions: dict[str, Session], settings: ExportSettings
+) -> dict[str, dict[str, Any]]:
+    """What each format says of the test split, beside what PyTorch says."""
+    form, examples = Form(encoded.task.form), encoded.splits[SPLIT]
+    count = min(settings.num_checked, examples.num_units)
+    checked = np.random.default_rng(settings.seed).permutation(examples.num_units)[:count].tolist()
+
+    def logits(network: Any) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            said = [logits_of(network, examples.batch(checked[place : place + 8])) for place in range(0, count, 8)]
+        return torch.cat(said).double().numpy()
+
+    def score(network: Any) -> float:
+        return float(encoded.score(SPLIT, predict(network, form, examples, batch_tokens=BATCH_TOKENS)))
+
+    before, expected = score(model.model), logits(model.model)
+    networks = {PYTORCH: model.model}
+    networks |= {name: RuntimeModel(session, model.model.config) for name, session in sessions.items()}
+    rows = {}
+    for name, network in networks.items():
+        after = before if name == PYTORCH else score(network)
+        rows[name] = {
+            "title": "PyTorch fp32" if name == PYTORCH else RUNTIMES[name].title,
+            "max_difference": float(np.abs(logits(network) - expected).max()),
+            "tolerance": settings.tolerance if name in EXACT else None,
+            "score_before": before,
+            "score_after": after,
+            "drop": before - after,
+            "allowed_drop": settings.allowed_drop,
+        }
+    return rows
+
+
+def _time(model: Pretrained, sessions: dict[str, Session], settings: ExportSettings) -> dict[str, Latency]:
+    """All formats in turns, on ids that stand for text without padding."""
+    size = (settings.batch_size, settings.sequence_length)
+    ids = np.random.default_rng(settings.seed).integers(model.model.config.vocab_size, size=size)
+    values = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    inputs = {name: values[name] for name in input_names(model.model)}
+
+    def pytorch(**arrays: NDArray[np.int64]) -> Any:
+        return model.model(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    models: dict[str, Callable[..., Any]] = {PYTORCH: pytorch, **sessions}
+    return measure_latency(
+        models,
+        inputs,
+        warmup_rounds=settings.warmup_rounds,
+        timed_rounds=settings.timed_rounds,
+        num_threads=settings.num_threads,
+        description="timing exports",
+    )
+
+
+def _add_bytes_and_times(rows: dict[str, dict[str, Any]], times: dict[str, Latency], folder: Path) -> None:
+    for name, row in rows.items():
+        weights = ("model.safetensors",) if name == PYTORCH else RUNTIMES[name].files
+        row["bytes"] = sum((folder / name / file).stat().st_size for file in weights)
+        timing = asdict(times[name])
+        row |= {key: timing[key] for key in ("median_ms", "lower_quartile_ms", "upper_quartile_ms")}
+        row["speedup"] = times[PYTORCH].median_ms / times[name].median_ms
+
+
+def _without_refused(rows: dict[str, dict[str, Any]], task: str, settings: ExportSettings, folder: Path) -> list[str]:
+    """Names of the formats that stay; the folders of others are removed, and the log says why."""
+    kept = []
+    for name, row in rows.items():
+        # Written so that what is no number is refused.
+        is_exact = row["tolerance"] is None or row["max_difference"] <= row["tolerance"]
+        is_good = row["drop"] <= row["allowed_drop"]
+        row["is_refused"] = name != PYTORCH and not (is_exact and (is_good or not settings.refuse))
+        if not is_exact:
+            reason = (
+                f"its logits differ by {row['max_difference']:.2g} from PyTorch's, allowed are {row['tolerance']:.2g}"
+            )
+        else:
+            reason = (
+                f"its score falls from {row['score_before']:.4f} to {row['score_after']:.4f}, allowed is a drop of "
+                f"{row['allowed_drop']:g}"
+            )
+        if row["is_refused"]:
+            shutil.rmtree(folder / name)
+            LOGGER.warning("Task `%s`: the export to %s is refused: %s.", task, row["title"], reason)
+        else:
+            kept.append(name)
+            if name != PYTORCH and not is_good:
+                LOGGER.warning(
+                    "Task `%s`: the export to %s is kept (params:evaluate.export.refuse), but %s.",
+                    task,
+                    row["title"],
+                    reason,
+                )
+    return kept

@@ -1,0 +1,81 @@
+"""Nodes that write the model cards: one for each fine-tuned task, one for the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from bort_kedro.params import FinetuneParams
+from bort_kedro.params.evaluate import CardParams
+from bort_kedro.pipelines.finetune.nodes import task_of
+
+
+def task_card_writer_of(name: str) -> Callable[..., str]:
+    """The node function that writes the card of one fine-tuned task."""
+
+    def write_task_card(
+        finetuned_model: Any,
+        examples: pd.DataFrame,
+        metrics: dict[str, Any],
+        finetuning_report: dict[str, Any],
+        examples_report: dict[str, Any],
+        corpus_manifest: dict[str, Any],
+        search_report: dict[str, Any],
+        pretraining_metrics: dict[str, Any],
+        finetune: FinetuneParams,
+        card: CardParams,
+        teacher_report: dict[str, Any] | None = None,
+        export_report: dict[str, Any] | None = None,
+    ) -> str:
+        """What a person who is handed the model must know."""
+        from bort_kedro.core.model_card import CardSettings, TaskResults, task_card
+
+        results = TaskResults(
+            task_of(name, finetune),
+            bool(examples["text_pair"].notna().any()),
+            metrics,
+            finetuning_report,
+            examples_report,
+            teacher_report,
+            export_report,
+        )
+        size = _size_of(finetuned_model, finetune.training.max_tokens)
+        origin = _origin(corpus_manifest, search_report, pretraining_metrics)
+        return task_card(results, size, origin, CardSettings(**card.model_dump()))
+
+    return write_task_card
+
+
+def write_encoder_card(
+    student_encoder: Any,
+    corpus_manifest: dict[str, Any],
+    search_report: dict[str, Any],
+    pretraining_metrics: dict[str, Any],
+    card: CardParams,
+) -> str:
+    """The same of the pretrained encoder."""
+    from bort_kedro.core.model_card import CardSettings, encoder_card
+    from bort_kedro.models.families import longest_sequence
+
+    size = _size_of(student_encoder, longest_sequence(student_encoder.model.config))
+    origin = _origin(corpus_manifest, search_report, pretraining_metrics)
+    return encoder_card(size, student_encoder.tokenizer.mask_token, origin, CardSettings(**card.model_dump()))
+
+
+def _size_of(pretrained: Any, max_tokens: int) -> Any:
+    from bort_kedro.core.model_card import ModelSize
+
+    return ModelSize(
+        sum(weights.numel() for weights in pretrained.model.parameters()),
+        pretrained.model.config.vocab_size,
+        max_tokens,
+    )
+
+
+def _origin(corpus: dict[str, Any], search: dict[str, Any], pretraining: dict[str, Any]) -> Any:
+    from bort_kedro.core.model_card import Origin
+    from bort_kedro.device import describe_device
+
+    return Origin(corpus, search, pretraining, describe_device())

@@ -1,0 +1,49 @@
+"""Nodes that write the fine-tuned models for other runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from bort_kedro.params import FinetuneParams
+from bort_kedro.params.evaluate import ExportParams
+from bort_kedro.pipelines.finetune.nodes import task_of
+
+
+def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[str, Any]]]:
+    """The node function that exports the model of one task."""
+
+    def export_model(
+        finetuned_model: Any,
+        examples: pd.DataFrame,
+        corpus_documents: pd.DataFrame,
+        finetune: FinetuneParams,
+        export: ExportParams,
+    ) -> tuple[TemporaryDirectory[str], dict[str, Any]]:
+        """Convert the model, hold each format against PyTorch on the test split, and keep those that hold."""
+        from bort_kedro.exports.verification import ExportSettings, export_task
+        from bort_kedro.training.task_data import check_examples
+
+        data = check_examples(examples, task_of(name, finetune))
+        texts = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()
+        settings = ExportSettings(**export.model_dump())
+        folder = TemporaryDirectory(prefix="bort_kedro_export_")
+        try:
+            report = export_task(
+                finetuned_model,
+                data,
+                texts,
+                max_tokens=finetune.training.max_tokens,
+                settings=settings,
+                folder=Path(folder.name),
+            )
+        except BaseException:
+            folder.cleanup()
+            raise
+        return folder, report
+
+    return export_model

@@ -1,0 +1,116 @@
+"""Nodes that average the scores as leaderboards do and make the archives to send to them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from bort_kedro.core.leaderboards import leaderboards
+from bort_kedro.core.submission_checks import validate_submission
+from bort_kedro.core.submissions import (
+    BENCHMARKS,
+    SubmissionFile,
+    answers_in,
+    constant_answers,
+    file_text,
+    official_test_rows,
+    submission_files,
+)
+from bort_kedro.core.tasks import TASKS
+from bort_kedro.errors import TaskError
+from bort_kedro.params import FinetuneParams
+from bort_kedro.pipelines.finetune.nodes import read_task
+
+LOGGER = logging.getLogger(__name__)
+COLUMNS = ("split", "part", "index", "option", "prediction")
+NO_ROWS = "no task of it was run on the official test files, so there is nothing to submit"
+
+
+def average_tasks(**of_tasks: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What GLUE and SuperGLUE rank by, from each task's ``metrics``; nothing where none of their tasks was run."""
+    return leaderboards({name.removesuffix(".metrics"): metrics for name, metrics in of_tasks.items()})
+
+
+def write_submissions(
+    task_files: Any, finetune: FinetuneParams, **of_tasks: Any
+) -> tuple[dict[str, dict[str, str]], dict[str, Any]]:
+    """Archives for the leaderboards of which a task was run, from each task's ``predictions`` and
+    ``examples_report``; and of each leaderboard what its archive holds, or why there is none."""
+    tasks = [name.removesuffix(".predictions") for name in of_tasks if name.endswith(".predictions")]
+    archives, report = {}, {}
+    for benchmark in BENCHMARKS:
+        if not any(TASKS[task].benchmark == benchmark for task in tasks):
+            continue
+        files, told = _submission(benchmark, of_tasks, task_files, finetune)
+        report[benchmark] = told
+        if told["is_written"]:
+            archives[benchmark] = files
+        elif told["faults"]:
+            LOGGER.warning("No %s archive was written: %s", benchmark, " ".join(told["faults"]))
+    return archives, report
+
+
+def _submission(
+    benchmark: str, of_tasks: Mapping[str, Any], task_files: Any, finetune: FinetuneParams
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The text of each file, and what is to be said of all."""
+    wanted = submission_files(benchmark)
+    answered = {name: rows for name, file in wanted.items() if len(rows := _own_rows(file, of_tasks))}
+    if not answered:
+        return {}, {"is_written": False, "why": NO_ROWS, "files": {}, "filled": [], "left_out": {}, "faults": []}
+    files, left_out = {}, {}
+    for name, file in wanted.items():
+        if name in answered:
+            files[name] = file_text(file, answers_in(file.task, answered[name]))
+            continue
+        try:
+            official_rows = _official_rows(file, task_files, finetune) if file.needs_official_test else None
+        except TaskError as fault:
+            left_out[name] = f"its task was not run, and a constant answer needs the official test file: {fault}"
+            continue
+        files[name] = file_text(file, constant_answers(file, official_rows))
+    faults = validate_submission(benchmark, files)
+    filled = [name for name in files if name not in answered]
+    return files, {
+        "is_written": not faults,
+        "why": "it is not what the leaderboard asks for, see faults" if faults else "",
+        "files": {name: {"task": wanted[name].task.name, "is_filled": name in filled} for name in files},
+        "filled": filled,
+        "left_out": left_out,
+        "faults": faults,
+    }
+
+
+def _own_rows(file: SubmissionFile, of_tasks: Mapping[str, Any]) -> pd.DataFrame:
+    """The predictions of this run that belong into a file.
+
+    Raises:
+        TaskError: If the predictions lack a column.
+    """
+    name = file.task.name
+    predictions = of_tasks.get(f"{name}.predictions")
+    if predictions is None:
+        return pd.DataFrame()
+    missing = [column for column in COLUMNS if column not in predictions.columns]
+    if missing:
+        raise TaskError(
+            f"`{name}.predictions` has columns {', '.join(map(str, predictions.columns))} and lacks "
+            f"{', '.join(missing)}. `kedro run --pipelines finetune` writes them."
+        )
+    source = of_tasks[f"{name}.examples_report"].get("test", {}).get("source")
+    return official_test_rows(predictions, source, file.part)
+
+
+def _official_rows(file: SubmissionFile, task_files: Any, finetune: FinetuneParams) -> pd.DataFrame:
+    """The official test examples of a task that was not run.
+
+    Raises:
+        TaskError: If its files are not there.
+    """
+    sources = tuple(source for source in file.task.sources if source.split == "test")
+    rows = read_task(replace(file.task, sources=sources, required=("test",)), task_files, finetune).examples
+    return pd.DataFrame(rows[["index", "option"]])

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
+from pydantic import ValidationError
+
+from bort_kedro import hooks
+from bort_kedro.configuration import check_parameters
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.exports import formats
+from bort_kedro.params.evaluate import ExportParams
+from bort_kedro.pipelines.evaluate import create_pipeline
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def parameters(env):
+    loader = OmegaConfigLoader(str(CONF), env=env, base_env="base", merge_strategy={"parameters": "soft"})
+    return check_parameters(loader["parameters"])
+
+
+def test_the_default_exports_to_every_format():
+    assert set(parameters("base").evaluate.export.formats) == set(formats.PACKAGES)
+
+
+@pytest.mark.parametrize("names", [("onnx", "onnx"), ("tflite",)], ids=["twice", "unknown"])
+def test_unknown_formats_and_repeated_ones_are_refused(names):
+    values = parameters("smoke").evaluate.export.model_dump() | {"formats": names}
+    with pytest.raises(ValidationError) as caught:
+        ExportParams(**values)
+    assert f"formats is {list(names)}, allowed are different keys out of onnx, onnx_int8, openvino_int8" in str(
+        caught.value
+    )
+
+
+def test_a_missing_package_stops_a_run_that_exports_before_its_first_node(monkeypatch):
+    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(hooks, "active_parameters", lambda: parameters("smoke"))
+    hooks._require_runtimes(Pipeline([]))
+    with pytest.raises(ConfigurationError, match=r"Exports to onnx need the packages onnx, onnxruntime, which are not"):
+        hooks._require_runtimes(create_pipeline(["library"]))
+
+
+def test_diagnostics_have_no_model_of_their_own_to_export():
+    names = {node.name for node in create_pipeline(["mnli", "ax"]).nodes}
+    assert "mnli.export_model_node" in names
+    assert "ax.export_model_node" not in names

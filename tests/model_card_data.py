@@ -1,0 +1,43 @@
+"""A made run of which model cards tell."""
+
+from bort_kedro.core.model_card import CardSettings, ModelSize, Origin, TaskResults
+from bort_kedro.core.tasks import find_task
+
+NOTHING_STATED = CardSettings((), None, None)
+STATED = CardSettings(("en", "de"), "apache-2.0", "someone/small-encoder")
+SIZE = ModelSize(num_parameters=246_600, vocabulary_size=1024, max_tokens=96)
+SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 96, "intermediate_size": 128}
+ORIGIN = Origin(
+    corpus={"documents": 10_502, "words": 800_510, "versions": {"numpy": "2.4.6", "pandas": "3.1.1"}, "sha256": "565d"},
+    search={"selected": SHAPE, "num_candidates": 24, "seconds": 1800.0},
+    pretraining={
+        "student": {"accuracy": 0.267, "accuracy_standard_error": 0.004, "perplexity": 47.1, "seconds": 360.0},
+        "undistilled": {"accuracy": 0.23, "accuracy_standard_error": 0.004, "perplexity": 68.5, "seconds": 100.0},
+        "teacher": {"accuracy": 0.332, "accuracy_standard_error": 0.004, "perplexity": 34.3, "seconds": 720.0},
+        "unigram": {"accuracy": 0.0386},
+        "bigram": {"accuracy": 0.161},
+        "num_predicted": 12_779,
+        "num_steps": 1000,
+    },
+    device={"processor": "AMD EPYC", "cpu_count": 2, "cuda_devices": []},
+)
+SCORES = {
+    "score": 0.84,
+    "standard_error": 0.01,
+    "majority_score": 0.68,
+    "num_examples": 1725,
+    "metric_f1": 0.84,
+    "metric_accuracy": 0.79,
+}
+RESULTS = TaskResults(
+    task=find_task("mrpc"),
+    has_pairs=True,
+    metrics={"metric": "f1", "method": "agora", "test": SCORES, "dev": SCORES | {"score": 0.86, "num_examples": 204}},
+    finetuning={"labels": ["0", "1"], "method": "agora", "num_trials": 3, "seconds": 90.0},
+    examples={
+        "train": {"num_units": 3668, "source": "official train"},
+        "dev": {"num_units": 204, "source": "half of the official dev"},
+        "test": {"num_units": 1725, "source": "official test"},
+    },
+    teacher={"seconds": 180.0},
+)

@@ -1,0 +1,71 @@
+"""The nodes that write model cards, and which cards a run has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from kedro.config import OmegaConfigLoader
+from pydantic import ValidationError
+
+from bort_kedro.configuration import check_parameters
+from bort_kedro.params.evaluate import CardParams
+from bort_kedro.pipelines.evaluate import create_pipeline
+from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
+from model_card_data import ORIGIN, RESULTS
+from toy_tasks import MAX_TOKENS, encoder_of, examples_of
+from toy_training import train_classifier
+
+CONF = Path(__file__).parent.parent.parent / "conf"
+CARD = CardParams(language=["en"], license="mit", encoder_repository=None)
+OF_THE_RUN = (ORIGIN.corpus, ORIGIN.search, ORIGIN.pretraining)
+
+
+@pytest.fixture(scope="module")
+def finetune():
+    loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
+    return check_parameters(loader["parameters"]).finetune
+
+
+def test_a_task_card_counts_its_model_and_names_what_was_stated(tiny_tokenizer, finetune):
+    model = train_classifier(tiny_tokenizer, num_steps=1)
+    count = sum(weights.numel() for weights in model.model.parameters())
+    reports = (RESULTS.metrics | {"metric": "accuracy"}, RESULTS.finetuning, RESULTS.examples)
+    text = task_card_writer_of("library")(model, examples_of(), *reports, *OF_THE_RUN, finetune, CARD)
+    read = ModelCard(text)
+    assert read.data.license == "mit"
+    assert [(each.metric_type, each.metric_value) for each in read.data.eval_results] == [("accuracy", 0.79)]
+    assert f"| parameters | {count:,} (" in text
+    assert "| tokens of the vocabulary | 300 |" in text
+    # Of the smoke configuration.
+    assert "| longest input, tokens | 32 |" in text
+    assert "text_pair" not in text
+    assert "teacher of the task" not in text
+
+
+def test_the_encoder_card_has_the_positions_and_the_mask_of_the_encoder(tiny_tokenizer):
+    text = write_encoder_card(encoder_of(tiny_tokenizer), *OF_THE_RUN, CARD)
+    assert f"| longest input, tokens | {MAX_TOKENS} |" in text
+    assert 'fill("The <mask> of a text.")' in text
+
+
+def test_every_task_with_a_model_of_its_own_has_a_card():
+    outputs = create_pipeline(["mnli", "ax", "library"]).outputs()
+    assert {name for name in outputs if name.endswith("card")} == {
+        "mnli.model_card",
+        "library.model_card",
+        "encoder_card",
+    }
+
+
+def test_a_task_without_a_teacher_needs_no_report_of_one():
+    assert "library.teacher_report" not in create_pipeline(["library"], has_teacher=False, has_rivals=False).inputs()
+
+
+def test_a_language_that_is_no_code_is_refused():
+    with pytest.raises(ValidationError) as caught:
+        CardParams(language=["English"], license=None, encoder_repository=None)
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, language holds ['English'], allowed are codes of two or three small letters such as en"
+    )
