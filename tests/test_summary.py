@@ -1,13 +1,16 @@
 """What the terminal says when a search ends."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from kedro.io import DataCatalog
 from rich.console import Console
 
 from bort_kedro.core.shapes import BertShape
-from bort_kedro.summary import SummaryHook, _print_candidates, _search_lines
+from bort_kedro.datasets.markdown_report import TextReportDataset
+from bort_kedro.summary import SummaryHook, _print_candidates, _print_scores, _search_lines
 from search_results import candidate, candidates, recorded, recorded_search, trained_search
 
 
@@ -88,3 +91,52 @@ def test_the_chosen_one_is_shown_however_it_ranks(chosen, which, count):
 def test_nothing_is_said_where_nothing_was_made(capsys):
     SummaryHook().after_pipeline_run(catalog=None)
     assert capsys.readouterr().out == ""
+
+
+def scores(**changes):
+    row = {
+        "task": "superglue_rte",
+        "method": "agora",
+        "metric": "accuracy",
+        "score": 0.572,
+        "standard_error": 0.009,
+        "interval_low": 0.553,
+        "interval_high": 0.591,
+        "majority_score": 0.386,
+        "beats_majority": True,
+        "plain_lead": 0.011,
+        "plain_lead_standard_error": 0.01,
+    }
+    return pd.DataFrame([row | changes])
+
+
+@pytest.mark.parametrize(
+    ("changes", "interval"),
+    [({}, "0.553 to 0.591"), ({"interval_low": None, "interval_high": None}, "± 0.009")],
+)
+def test_scores_are_shown_with_their_interval_in_a_hundred_columns(changes, interval):
+    console = Console(file=io.StringIO(), width=100)
+    _print_scores(console, scores(**changes))
+    row = next(line for line in console.file.getvalue().splitlines() if "superglue_rte" in line)
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["superglue_rte", "agora", "accuracy", "0.572", interval, "0.386", "yes", "+1.1 ± 1.0"]
+
+
+def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "report": "report.md",
+        "report_page": "report.html",
+        "library.export": "exports/library/2026/library",
+        "order.export": "exports/order/2026/order",
+    }
+    hook = SummaryHook()
+    for name in files:
+        hook.after_dataset_saved(name, None)
+    catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
+    hook.after_pipeline_run(catalog=catalog)
+    assert capsys.readouterr().out == (
+        "\nThe report: report.md\nThe same with plots, one file: report.html\n"
+        f"Models for other runtimes: {Path('exports')}\n"
+        "Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n\n"
+    )

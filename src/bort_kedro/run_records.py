@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from kedro.utils import find_kedro_project
 
 from bort_kedro.core.comparison import RunRecord, compare_runs
 from bort_kedro.core.html_page import html_page
@@ -75,7 +76,10 @@ def compare(run_versions: tuple[str, ...], output: Path | None) -> None:
 
     A version is the name of a folder under data/08_reporting/run_manifest.json.
     """
-    known = versions(REPORTING)
+    if output is not None and output.suffix not in (".md", ".html"):
+        raise click.ClickException(f"--output is {output}, allowed are files that end in .md or .html.")
+    folder = (find_kedro_project(Path.cwd()) or Path.cwd()) / REPORTING
+    known = versions(folder)
     chosen = run_versions or tuple(known[-2:])
     if len(set(chosen)) < 2:
         raise click.ClickException(
@@ -83,12 +87,15 @@ def compare(run_versions: tuple[str, ...], output: Path | None) -> None:
             f"{', '.join(known) or 'none; `kedro run` makes the first'}."
         )
     try:
-        page = compare_runs({version: read_run(REPORTING, version) for version in chosen})
+        page = compare_runs({version: read_run(folder, version) for version in chosen})
     except (MissingInputError, StorageError) as fault:
         raise click.ClickException(str(fault)) from None
     if output is None:
         click.echo(page)
         return
     text = html_page(page, {}, script="", footer="") if output.suffix == ".html" else page
-    output.write_text(text, encoding="utf-8")
+    from bort_kedro.datasets.atomic import pending
+
+    with pending(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     click.echo(f"Written to {output}.")

@@ -10,6 +10,8 @@ from kedro.framework.hooks import hook_impl
 from bort_kedro.core.markdown import is_missing, signed_points
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from kedro.io import CatalogProtocol
     from rich.console import Console
@@ -26,10 +28,12 @@ CANDIDATE_COLUMNS = {
 
 # Rows of the table; the rest is in the catalog.
 CANDIDATES_SHOWN = 20
+# How the name of a task's exported models ends in the catalog.
+EXPORT = ".export"
 
 
 class SummaryHook:
-    """Prints the candidates, the choice, the scores and the report's place, as far as this run made them."""
+    """Prints the candidates, the choice, the scores and where the rest is, as far as this run made them."""
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
@@ -38,8 +42,8 @@ class SummaryHook:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         if dataset_name in {"candidate_table", "search_report", "task_scores"}:
             self._made[dataset_name] = data
-        if dataset_name == "report":
-            self._made["report"] = True
+        if dataset_name in {"report", "report_page"} or dataset_name.endswith(EXPORT):
+            self._made[dataset_name] = True
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
@@ -51,11 +55,23 @@ class SummaryHook:
             _print_candidates(console, self._made["candidate_table"], self._made["search_report"])
         if "task_scores" in self._made:
             _print_scores(console, self._made["task_scores"])
+        places = _places(self._made, catalog)
+        for number, (what, path) in enumerate(places.items()):
+            console.print(f"{'' if number else chr(10)}{what}: {_relative(path)}", soft_wrap=True)
         if "report" in self._made:
-            path = Path(catalog.get("report")._get_load_path())
-            console.print(f"\nThe report: {_relative(path)}", soft_wrap=True)
             console.print("Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n")
         self._made.clear()
+
+
+def _places(made: Mapping[str, Any], catalog: CatalogProtocol) -> dict[str, Path]:
+    """Where to find what a person opens next, by what it is."""
+    titles = {"report": "The report", "report_page": "The same with plots, one file"}
+    places = {title: Path(catalog.get(name)._get_load_path()) for name, title in titles.items() if name in made}
+    exports = [Path(catalog.get(name)._get_load_path()) for name in made if name.endswith(EXPORT)]
+    if exports:
+        # Of a task: <folder>/<task>/<version>/<task>.
+        places["Models for other runtimes"] = exports[0].parents[2]
+    return places
 
 
 def _relative(path: Path) -> Path:
@@ -123,8 +139,9 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
 
     shown = Table(title="Tasks, on test examples that fine-tuning never saw", title_justify="left")
     has_rival = "plain_lead" in scores.columns
-    names = ["task", "method", "metric", "score", "std. error", "constant answer", "beats it"]
-    for name in [*names, *(["ahead of plain, points"] if has_rival else [])]:
+    # In two lines, so that all fits into 100 columns.
+    names = ["task", "method", "metric", "score", "interval", "constant\nanswer", "beats\nit"]
+    for name in [*names, *(["ahead of\nplain, points"] if has_rival else [])]:
         shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
     for row in scores.to_dict("records"):
         shown.add_row(
@@ -132,12 +149,20 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
             row["method"],
             row["metric"].replace("_", " "),
             f"{row['score']:.3f}",
-            f"{row['standard_error']:.3f}",
+            _interval(row),
             f"{row['majority_score']:.3f}",
             "yes" if row["beats_majority"] else "no",
             *([_lead(row)] if has_rival else []),
         )
     console.print(shown)
+
+
+def _interval(row: dict[str, Any]) -> str:
+    """Of a score; its standard error where there is none, as of a single example."""
+    low, high = row.get("interval_low"), row.get("interval_high")
+    if low is None or high is None or is_missing(low) or is_missing(high):
+        return f"± {row['standard_error']:.3f}"
+    return f"{low:.3f} to {high:.3f}"
 
 
 def _lead(row: dict[str, Any]) -> str:

@@ -117,6 +117,7 @@ def test_exports_are_shown_with_what_they_lose_and_gain():
         "metric": "f1",
         "num_examples": 1725,
         "sequence_length": 128,
+        "batch_size": 1,
         "num_threads": 1,
     }
     size = section(card(replace(RESULTS, exports=exports)).content, "Size")

@@ -11,91 +11,18 @@ from bort_kedro.core.markdown import duration, large, number, percent, table, ti
 from bort_kedro.core.paper_claims import CLAIMS
 from bort_kedro.core.report import build_report
 from bort_kedro.core.report_choice import ANSWERS
+from bort_kedro.core.report_delivery import exports_section, leaderboard_text
 from bort_kedro.core.report_sections import teacher_costs, verdict
 from bort_kedro.core.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.core.speed import speed_rows
-from search_results import CHOSEN, candidates, recorded_search, trained_search
-
-
-def task(name, **changes):
-    row = {
-        "task": name,
-        "method": "plain",
-        "metric": "accuracy",
-        "num_labels": 2,
-        "num_examples": 400,
-        "score": 0.7,
-        "standard_error": 0.023,
-        "majority_score": 0.5,
-        "advantage": 0.2,
-        "advantage_standard_error": 0.045,
-        "beats_majority": True,
-        "dev_score": 0.72,
-        "dev_standard_error": 0.022,
-        "num_trials": 3,
-        "seconds": 20.0,
-        "truncated_share": 0.05,
-        "test_split": "official test",
-        "num_rows_skipped": 0,
-        "num_made": 0,
-        "num_kept": 0,
-        "num_copies": 0,
-        "other_scores": "",
-        "teacher_score": None,
-        "teacher_bar": None,
-        "is_teacher_over": None,
-        "teacher_seconds": 0.0,
-        "rival_seconds": 0.0,
-    }
-    return row | changes
+from bort_kedro.core.stage_costs import stage_costs
+from report_data import report_inputs, task
+from search_results import CHOSEN, recorded_search, trained_search
 
 
 @pytest.fixture
 def inputs():
-    model = {
-        "accuracy": 0.40,
-        "accuracy_standard_error": 0.003,
-        "loss": 2.9,
-        "perplexity": math.exp(2.9),
-        "seconds": 60.0,
-    }
-    conditions = {
-        "batch_size": 1,
-        "sequence_length": 128,
-        "num_threads": 1,
-        "vocabulary_size": 50_265,
-        "max_positions": 512,
-    }
-    speed = speed_rows(
-        {"chosen": CHOSEN, "bert_base": BertShape(12, 12, 768, 3072)},
-        {"chosen": (2.0, 1.9, 2.2), "bert_base": (150.0, 148.0, 155.0)},
-        vocabulary_size=50_265,
-        max_positions=512,
-        sequence_length=128,
-    )
-    return {
-        "corpus": {
-            "versions": {"numpy": "2.3.0"},
-            "documents": 9237,
-            "words": 1_250_000,
-            "documents_by_split": {"train": 8000, "test": 1237},
-        },
-        "search": trained_search(),
-        "candidates": candidates(),
-        "pretraining": {
-            "student": model,
-            "undistilled": model | {"accuracy": 0.385},
-            "teacher": model | {"accuracy": 0.45, "seconds": 100.0},
-            "unigram": {"accuracy": 0.05},
-            "bigram": {"accuracy": 0.31},
-            "student_minus_bigram": {"difference": 0.09, "standard_error": 0.004},
-            "student_minus_undistilled": {"difference": 0.015, "standard_error": 0.005},
-            "num_steps": 1500,
-            "num_predicted": 12_345,
-        },
-        "tasks": [task("library"), task("order")],
-        "speed": [row | conditions for row in speed],
-    }
+    return report_inputs()
 
 
 def test_report_names_the_shape_its_advantages_and_the_corpus(inputs):
@@ -174,32 +101,120 @@ def test_speed_is_measured_against_what_was_timed_and_counted_against_both(input
     assert "Not timed in this configuration: BERT-large." in text
 
 
+def with_costs(inputs):
+    """The report with what its own inputs say of costs."""
+    costs = stage_costs(inputs["search"], inputs["pretraining"], {}, inputs["tasks"])
+    return build_report(**inputs, costs=costs, device="an abacus")
+
+
 def test_costs_add_up(inputs):
-    text = build_report(**inputs)
-    assert "| search: 2 short trainings and the maximum point's | 2 min 5 s |" in text
+    text = with_costs(inputs)
+    assert "| search | 2 candidates and the maximum point | 2 min 5 s | 0.035 | not counted |" in text
     # 125 + 100 + 60 + 60 + 2 * 20
-    assert "| **sum** | **6 min 25 s** |" in text
+    assert "| **sum** | – | **6 min 25 s** | **0.107** | – |" in text
+    assert "this report was written on an abacus." in text
     assert "its teacher" not in text
     assert "other methods, to compare" not in text
 
 
 def test_teachers_and_rivals_of_a_task_stand_among_the_costs(inputs):
     inputs["tasks"] = [task("library", teacher_seconds=30.0, rival_seconds=70.0), task("order")]
+    text = with_costs(inputs)
+    assert (
+        "| finetune | task `library`: its teacher | 30 s | 0.008 | not counted |\n"
+        "| finetune | task `library`: 3 trials | 20 s | 0.006 | not counted |\n"
+        "| finetune | task `library`: other methods | 1 min 10 s | 0.019 | not counted |\n"
+        "| finetune | task `order`: 3 trials | 20 s | 0.006 | not counted |\n"
+        # 125 + 100 + 60 + 60 + 30 + 20 + 70 + 20
+        "| **sum** | – | **8 min 5 s** |"
+    ) in text
+    # 60 without a teacher, 70 of the rivals.
+    assert "Of it 2 min 10 s went into what the result is only held against." in text
+
+
+def test_a_search_of_a_table_took_no_time_and_is_no_cost(inputs):
+    text = with_costs(inputs | {"search": recorded_search(num_tried=12, num_trained=3, trainings_spent=4.0)})
+    assert "| search |" not in text
+    assert "short trainings" not in text
+
+
+def test_what_was_not_made_has_no_section(inputs):
+    text = build_report(**inputs)
+    assert "## What each stage cost" not in text
+    assert "## Exports" not in text
+    assert "GLUE" not in text
+
+
+def test_averages_of_leaderboards_stand_below_the_tasks(inputs):
+    boards = {
+        "GLUE": {"average": 0.7125, "note": "average of 2 of 9 tasks"},
+        "SuperGLUE": {"average": None, "note": "no average: none of the 8 tasks was run, only diagnostics"},
+    }
+    said = (
+        "- **GLUE**: 71.2 %, average of 2 of 9 tasks.\n"
+        "- **SuperGLUE**: no average: none of the 8 tasks was run, only diagnostics."
+    )
+    assert leaderboard_text(boards) == said
+    assert f"\n\n{said}\n\n## Speed\n" in build_report(**inputs, leaderboard=boards)
+
+
+def test_every_export_is_held_against_pytorch(inputs):
+    exact = {"max_difference": 0.0, "drop": 0.0, "speedup": 1.0, "is_refused": False, "score_after": 0.7}
+    reports = {
+        "library": {
+            "batch_size": 1,
+            "sequence_length": 128,
+            "num_threads": 1,
+            "formats": {
+                "pytorch": exact | {"title": "PyTorch", "bytes": 1_000_000, "median_ms": 2.0},
+                "onnx_int8": {
+                    "title": "ONNX int8",
+                    "bytes": 260_000,
+                    "max_difference": 0.0123,
+                    "score_after": 0.69,
+                    "drop": 0.01,
+                    "median_ms": 0.5,
+                    "speedup": 4.0,
+                    "is_refused": True,
+                },
+            },
+        }
+    }
+    section = exports_section(reports)
+    assert (
+        "| `library` | PyTorch | 1.00 | – | 70.0 % | 2.00 | 1.0x | kept |\n"
+        "| `library` | ONNX int8 | 0.26 | 1.2e-02 | 69.0 % | 0.50 | 4.0x | **refused** |\n"
+    ) in section
+    assert "Times are of 1 x 128 tokens with 1 thread(s)" in section
+    assert f"## Exports\n\n{section}\n\n## Beside the paper" in build_report(**inputs, exports=reports)
+
+
+def test_scores_and_times_have_their_intervals_in_brackets_where_there_are_some(inputs):
+    inputs["tasks"][0] |= {"interval_low": 0.655, "interval_high": 0.7449}
+    inputs["tasks"][1] |= {"interval_low": math.nan, "interval_high": math.nan}
+    inputs["speed"][0] |= {"interval_low_ms": 1.95, "interval_high_ms": 2.05}
+    text = build_report(**inputs)
+    assert "| `library` | plain | accuracy | 400 | 70.0 ± 2.3 % (65.5 to 74.5) | 50.0 % |" in text
+    assert "| `order` | plain | accuracy | 400 | 70.0 ± 2.3 % | 50.0 % |" in text
+    assert "| 2.00 (1.95 to 2.05) | 1.90 to 2.20 | 75.0x |" in text
+
+
+def test_published_speeds_stand_beside_those_measured_here(inputs):
+    assert "measured here" not in build_report(**inputs)
+    conditions = {name: inputs["speed"][0][name] for name in ("batch_size", "sequence_length", "num_threads")}
+    rows = speed_rows(
+        {"chosen": CHOSEN, "bort": BORT, "bert_base": BertShape(12, 12, 768, 3072)},
+        {"chosen": (2.0, 1.9, 2.2), "bort": (40.0, 39.0, 41.0), "bert_base": (150.0, 148.0, 155.0)},
+        vocabulary_size=50_265,
+        max_positions=512,
+        sequence_length=128,
+    )
+    inputs["speed"] = [row | conditions | {"vocabulary_size": 50_265} for row in rows]
     text = build_report(**inputs)
     assert (
-        "| task `library`: its teacher | 30 s |\n"
-        "| task `library`: 3 fine-tunings | 20 s |\n"
-        "| task `library`: other methods, to compare | 1 min 10 s |\n"
-        "| task `order`: 3 fine-tunings | 20 s |\n"
-        # 125 + 100 + 60 + 60 + 30 + 20 + 70 + 20
-        "| **sum** | **8 min 5 s** |"
+        "| Bort is | Shape | Paper | by operations | measured here |\n| :--- | ---: | ---: | ---: | ---: |\n"
+        "| faster on a CPU (than BERT-base, our reading) | Bort as released | 7.9x | 3.6x | 3.8x |\n\n"
     ) in text
-
-
-def test_a_search_of_a_table_costs_look_ups_and_no_time(inputs):
-    text = build_report(**inputs | {"search": recorded_search(num_tried=12, num_trained=3, trainings_spent=4.0)})
-    assert "| search: 12 rows looked up | 0 s |" in text
-    assert "short trainings" not in text
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -228,7 +243,7 @@ def test_report_tells_how_to_look_further(inputs):
 
 
 def test_no_cell_is_empty_and_every_row_has_as_many_as_its_header(inputs):
-    for block in re.findall(r"(?:^\|.*\n)+", build_report(**inputs), flags=re.MULTILINE):
+    for block in re.findall(r"(?:^\|.*\n)+", with_costs(inputs), flags=re.MULTILINE):
         widths = {line.count("|") for line in block.splitlines()}
         assert len(widths) == 1
         assert "|  |" not in block

@@ -79,7 +79,9 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "summarise_tasks_node",
         "measure_speed_node",
         "plot_speed_node",
+        "cost_stages_node",
         "write_report_node",
+        "write_report_page_node",
     }
     assert pipeline.inputs() == {
         "library.predictions",
@@ -104,10 +106,27 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "search_report",
         "candidate_table",
         "pretraining_metrics",
+        *(f"{name}_history" for name in ("teacher", "student", "undistilled")),
+        "pareto_plot",
+        "pretraining_plot",
     }
     cards = {"library.model_card", "order.model_card", "encoder_card"}
-    exports = {f"{task}.{name}" for task in ("library", "order") for name in ("export", "export_report")}
-    assert pipeline.outputs() == {"report", "speed_plot", "leaderboard", *cards, *exports}
+    assert pipeline.outputs() == {"report_page", *cards, "library.export", "order.export"}
+
+
+def test_the_report_is_written_again_from_saved_data_alone():
+    """No model, no text of the corpus and no training state is among what ``--tags report`` reads."""
+    slice_ = create_pipeline(["library"]).only_nodes_with_tags("report")
+    assert {node.name for node in slice_.nodes} == {
+        "cost_stages_node",
+        "write_report_node",
+        "write_report_page_node",
+    }
+    assert slice_.inputs() == {
+        *("corpus_manifest", "search_report", "candidate_table", "pretraining_metrics", "task_scores", "speed_table"),
+        *("teacher_history", "student_history", "undistilled_history", "leaderboard", "library.export_report"),
+        *("pareto_plot", "pretraining_plot", "speed_plot"),
+    }
 
 
 def test_rivals_are_scored_only_of_tasks_that_train_some():
@@ -119,9 +138,9 @@ def test_rivals_are_scored_only_of_tasks_that_train_some():
 
 def test_teachers_are_summarised_only_where_there_are_some():
     inputs = create_pipeline(["mnli", "ax"], has_rivals=False).inputs()
-    assert {name for name in inputs if "teacher" in name} == {"mnli.teacher_report"}
+    assert {name for name in inputs if "teacher" in name} == {"mnli.teacher_report", "teacher_history"}
     without = create_pipeline(["mnli", "ax"], has_teacher=False, has_rivals=False).inputs()
-    assert not any("teacher" in name for name in without)
+    assert {name for name in without if "teacher" in name} == {"teacher_history"}
 
 
 def test_building_the_pipeline_in_a_new_process_warns_of_nothing():

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bort_kedro.core.markdown import MISSING, duration, is_missing, large, number, percent, signed_points, table
+from bort_kedro.core.markdown import MISSING, duration, is_missing, large, number, percent, signed_points, table, times
+from bort_kedro.core.report_certainty import error_text, with_noise
 from bort_kedro.core.shapes import BertShape
 
 Row = Mapping[str, Any]
@@ -72,12 +73,14 @@ def flattened(value: Any, path: str = "") -> dict[str, str]:
 
 def _settings(runs: Mapping[str, RunRecord]) -> str:
     """Parameters, code, versions and device, as far as they differ."""
+    # A run from before parameters were written down has only its seeds and a fingerprint of the others.
+    name_of_set = "parameters" if all("parameters" in run.manifest for run in runs.values()) else "seeds"
     described = {}
     for version, run in runs.items():
         manifest = run.manifest
         described[version] = flattened(
             {
-                **manifest.get("parameters", {}),
+                **manifest.get(name_of_set, {}),
                 "configuration": manifest.get("configuration_hash"),
                 "commit": manifest.get("git", {}).get("commit"),
                 "changes not committed": manifest.get("git", {}).get("has_changes"),
@@ -101,11 +104,17 @@ def _shapes(runs: Mapping[str, RunRecord]) -> str:
         ("chosen shape", lambda search: str(BertShape.from_row(search["selected"]))),
         ("parameters", lambda search: large(search["selected"]["parameters"])),
         ("operations", lambda search: large(search["selected"]["operations"])),
-        ("error", lambda search: number(search["selected"]["error"], 4)),
-        ("W", lambda search: number(search["selected"]["w"], 4)),
+        ("error", lambda search: error_text(search["selected"], search)),
+        ("loss, nats", lambda search: _noisy(search["selected"], "loss")),
+        ("W", lambda search: _noisy(search["selected"], "w")),
         ("candidates trained", lambda search: f"{search['num_trained']} of {search['num_candidates']}"),
     ]
     return _rows_of(runs, lambda run: run.search, rows)
+
+
+def _noisy(row: Row, name: str) -> str:
+    """A measure with its standard error; a recorded table has no loss."""
+    return with_noise(row.get(name), row.get(f"{name}_standard_error"))
 
 
 def _pretraining(runs: Mapping[str, RunRecord]) -> str:
@@ -142,7 +151,31 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
         found = [tasks.get(name) for tasks in by_run]
         cells = [f"{_score(row)} ({row['method']})" if row else MISSING for row in found]
         rows.append([f"`{name}`", *cells, *([_change(*found)] if has_change else [])])
+        rows += [
+            [f"`{name}`: points ahead of {rival}", *leads, *([MISSING] if has_change else [])]
+            for rival, leads in _leads(found).items()
+        ]
     return table(["Task", *runs, *(["Change, points"] if has_change else [])], rows)
+
+
+def _leads(found: Sequence[Row | None]) -> dict[str, list[str]]:
+    """How far a task is ahead of the constant answer and of each rival that any of the runs trained."""
+    columns = {"advantage": "a constant answer"} | {
+        column: column.removesuffix("_lead").replace("_", " ")
+        for row in found
+        for column in row or {}
+        if column.endswith("_lead")
+    }
+    return {
+        rival: [
+            MISSING
+            if row is None or is_missing(row.get(column))
+            else signed_points(row[column], row[f"{column}_standard_error"])
+            for row in found
+        ]
+        for column, rival in columns.items()
+        if any(row is not None and not is_missing(row.get(column)) for row in found)
+    }
 
 
 def _score(row: Row) -> str:
@@ -169,10 +202,20 @@ def _speed(runs: Mapping[str, RunRecord]) -> str:
     if not names:
         return ""
     rows = [
-        [name, *(f"{number(each[name]['median_ms'], 2)} ms" if name in each else MISSING for each in by_run)]
-        for name in names
+        [f"{name}, ms", *(_milliseconds(each[name]) if name in each else MISSING for each in by_run)] for name in names
     ]
+    chosen = [next((row for row in each.values() if row["is_chosen"]), None) for each in by_run]
+    for reference, title in (("bert_base", "BERT-base"), ("bert_large", "BERT-large")):
+        ratios = [times(row[f"measured_vs_{reference}"]) if row else MISSING for row in chosen]
+        rows.append([f"{title} takes, against the chosen shape", *ratios])
     return table(["Encoder", *runs], rows)
+
+
+def _milliseconds(row: Row) -> str:
+    low, high = row.get("interval_low_ms"), row.get("interval_high_ms")
+    if low is None or high is None or is_missing(low) or is_missing(high):
+        return number(row["median_ms"], 2)
+    return f"{number(row['median_ms'], 2)} [{number(low, 2)}, {number(high, 2)}]"
 
 
 def _costs(runs: Mapping[str, RunRecord]) -> str:

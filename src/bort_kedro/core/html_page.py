@@ -24,6 +24,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { background: var(--shade); font-weight: 600; }
 code { background: var(--shade); padding: .1em .3em; border-radius: 4px; font-size: .9em; }
+td[style*="right"] { white-space: nowrap; }
 .plot { margin: 1.2rem 0; overflow-x: auto; }
 footer { margin-top: 3rem; color: var(--faint); font-size: .85rem; }
 """

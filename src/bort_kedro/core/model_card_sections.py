@@ -157,7 +157,7 @@ def export_section(exports: Row) -> str:
     header = ["Format", "MB", exports["metric"].replace("_", " "), "ms", "Faster", ""]
     return (
         f"{table(header, rows)}\n\nScores of {exports['num_examples']:,} examples of the test split; times at batch "
-        f"size 1, {exports['sequence_length']} tokens, {exports['num_threads']} thread(s)."
+        f"size {exports['batch_size']}, {exports['sequence_length']} tokens, {exports['num_threads']} thread(s)."
     )
 
 

@@ -63,7 +63,7 @@ def build_report(
         "Tasks": "\n\n".join(part for part in (tasks_section(tasks), leaderboard_text(leaderboard or {})) if part),
         "Speed": speed_section(speed),
         "Exports": exports_section(exports or {}),
-        "Beside the paper": paper_section(shape),
+        "Beside the paper": paper_section(shape, speed),
         "Known limits": bullets(_limits(pretraining, tasks, speed)),
         "Look further": _further(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bort_kedro.core.markdown import bullets, duration, is_missing, large, number, percent, table, times
+from bort_kedro.core.markdown import MISSING, bullets, duration, is_missing, large, number, percent, table, times
 from bort_kedro.core.stage_costs import sums
 
 Row = Mapping[str, Any]
@@ -21,31 +21,34 @@ def leaderboard_text(leaderboard: Mapping[str, Row]) -> str:
 
 
 def costs_section(costs: Sequence[Row], device: str) -> str:
-    """Time, device hours and tokens of every training.
+    """Time, device hours and tokens of every training; empty where none was recorded.
 
     Args:
         costs: Rows of `core.stage_costs.stage_costs`.
         device: In words, of the machine that evaluates.
     """
+    if not costs:
+        return ""
     rows = [
         [
             row["stage"],
             row["what"],
             duration(row["seconds"]),
             number(row["device_hours"], 3),
-            large(row["tokens"]) if not is_missing(row["tokens"]) else "not counted",
+            "not counted" if is_missing(row["tokens"]) else large(row["tokens"]),
         ]
         for row in costs
     ]
     whole = sums(costs)
     compared = sums([row for row in costs if row["purpose"] == "compare"])
-    rows.append(["**sum**", "", f"**{duration(whole['seconds'])}**", f"**{number(whole['device_hours'], 3)}**", ""])
+    time, hours = f"**{duration(whole['seconds'])}**", f"**{number(whole['device_hours'], 3)}**"
+    rows.append(["**sum**", MISSING, time, hours, f"{large(whole['tokens'])} counted" if whole["tokens"] else MISSING])
     return (
         f"{table(['Stage', 'Training', 'Time', 'Device hours', 'Tokens'], rows)}\n\n"
         f"Of it {duration(compared['seconds'])} went into what the result is only held against. Time spent training: "
-        "trainings that run side by side each count in full, and one that was found finished on the disk counts the "
-        "time it took then. A device is one GPU, or all cores of a machine together; this report was written on "
-        f"{device}. Tokens are counted without padding."
+        "trainings that run side by side each count in full, in device hours too, and one that was found finished on "
+        "the disk counts the time it took then. A device is one GPU, or all cores of a machine together; this report "
+        f"was written on {device}. Tokens are counted without padding."
     )
 
 
@@ -65,7 +68,7 @@ def exports_section(reports: Mapping[str, Row]) -> str:
                     f"`{task}`",
                     row["title"],
                     f"{row['bytes'] / 1e6:.2f}",
-                    "" if is_reference else f"{row['max_difference']:.1e}",
+                    MISSING if is_reference else f"{row['max_difference']:.1e}",
                     percent(row["score_after"]),
                     number(row["median_ms"], 2),
                     times(row["speedup"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from bort_kedro.core.costs import count_head_operations
 from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, points, signed_points, table, times
-from bort_kedro.core.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE
+from bort_kedro.core.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE, speed_claim_rows
 from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.core.statistics import is_above_noise
 
@@ -101,7 +101,7 @@ def tasks_section(tasks: Sequence[Row]) -> str:
             row["method"],
             row["metric"].replace("_", " "),
             number(row["num_examples"], 0),
-            percent(row["score"], row["standard_error"]),
+            _with_interval(percent(row["score"], row["standard_error"]), row, "interval_{}", scale=100, digits=1),
             percent(row["majority_score"]),
             signed_points(row["advantage"], row["advantage_standard_error"]),
             "" if is_missing(row["dev_score"]) else percent(row["dev_score"], row["dev_standard_error"]),
@@ -121,8 +121,25 @@ def tasks_section(tasks: Sequence[Row]) -> str:
         "score flatters. The constant answer is the best there is on this test split: its most frequent label, or the "
         "place where most right options stand, the mean of a regression. The advantage over it is paired by example, "
         "and so is its standard "
-        f"error (a jackknife).\n\n{_what_test_is(tasks)}{_rivals(tasks)}"
+        "error (a jackknife). In brackets is the bootstrap interval of a score (`evaluate.bootstrap`)."
+        f"\n\n{_what_test_is(tasks)}{_rivals(tasks)}"
     )
+
+
+def _with_interval(text: str, row: Row, ends: str, *, scale: float, digits: int) -> str:
+    """A cell such as ``57.2 ± 0.9 % (55.4 to 59.0)``; without the brackets where there is no interval.
+
+    Args:
+        text: Of the value.
+        row: May have the interval's ends.
+        ends: Names of the ends, with ``{}`` for ``low`` and ``high``.
+        scale: What they are multiplied by.
+        digits: Decimals.
+    """
+    low, high = (row.get(ends.format(end)) for end in ("low", "high"))
+    if low is None or high is None or is_missing(low) or is_missing(high):
+        return text
+    return f"{text} ({number(scale * low, digits)} to {number(scale * high, digits)})"
 
 
 RIVAL_NAMES = {
@@ -204,7 +221,7 @@ def speed_section(speed: Sequence[Row]) -> str:
             large(row["parameters"]),
             large(row["parameters_without_embeddings"]),
             large(row["operations"]),
-            number(row["median_ms"], 2),
+            _with_interval(number(row["median_ms"], 2), row, "interval_{}_ms", scale=1, digits=2),
             f"{number(row['lower_quartile_ms'], 2)} to {number(row['upper_quartile_ms'], 2)}",
             times(row["measured_vs_bert_base"]),
             times(row["operations_vs_bert_base"]),
@@ -229,14 +246,20 @@ def _speed_conditions(speed: Sequence[Row]) -> str:
         f"{chosen['num_threads']} thread(s), fp32, random weights, **no head**: a masked-LM head over all "
         f"positions would add {times(head.total / chosen['operations'])} the operations of the chosen "
         "shape's layers. Rounds are interleaved, so that a slow spell of the machine falls on all; the "
-        f"interval holds the middle half of the passes.{note} Every row is counted and timed with a "
+        "quartiles hold the middle half of the passes, and an interval in brackets the median with 95 % certainty."
+        f"{note} Every row is counted and timed with a "
         f"vocabulary of {number(vocabulary_size, 0)} tokens; the table of candidates counts this corpus' "
         "own."
     )
 
 
-def paper_section(shape: BertShape) -> str:
-    """What the paper says, counted for each shape called Bort."""
+def paper_section(shape: BertShape, speed: Sequence[Row] = ()) -> str:
+    """What the paper says, counted for each shape called Bort, and its speeds as measured here where they were.
+
+    Args:
+        shape: The chosen one.
+        speed: Rows of `speed_table`, those of one condition.
+    """
     header = [
         "Bort is",
         "Paper",
@@ -262,5 +285,27 @@ def paper_section(shape: BertShape) -> str:
         f"of {SEQUENCE_LENGTH}; pooler and masked-LM head are in the parameters, speed is by operations of "
         f"the layers. Bold is nearest to the paper: {count} of {len(CLAIMS)} figures fit "
         f"{KNOWN_SHAPES[best].title} {KNOWN_SHAPES[best].shape} best; the released checkpoint has "
-        f"{KNOWN_SHAPES['bort'].shape}. {relation}"
+        f"{KNOWN_SHAPES['bort'].shape}. {relation}{_measured_claims(speed)}"
+    )
+
+
+def _measured_claims(speed: Sequence[Row]) -> str:
+    """The published speed-ups beside the times of this run; empty where no shape called Bort was timed."""
+    claims = [row for row in speed_claim_rows(speed) if not is_missing(row["measured"])]
+    if not claims:
+        return ""
+    rows = [
+        [
+            row["statement"],
+            f"**{row['name']}**" if row["is_nearest"] else row["name"],
+            f"{row['published']:g}x",
+            times(row["counted"]),
+            times(row["measured"]),
+        ]
+        for row in claims
+    ]
+    header = ["Bort is", "Shape", "Paper", "by operations", "measured here"]
+    return (
+        f"\n\n{table(header, rows)}\n\nThe published speeds beside what was measured on this machine, in the same "
+        "rounds as the table of speeds above. Bold is the shape whose operations are nearest to the paper."
     )

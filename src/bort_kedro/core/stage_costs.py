@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bort_kedro.core.markdown import is_missing
+
 SECONDS_PER_HOUR = 3600.0
 
 Row = Mapping[str, Any]
@@ -84,5 +86,6 @@ def tokens_of(history: Sequence[Row]) -> float:
 
 
 def sums(rows: Sequence[Row]) -> dict[str, float]:
-    """``seconds``, ``device_hours`` and ``tokens`` of all rows together, as far as they are recorded."""
-    return {key: sum(row[key] for row in rows if row[key] is not None) for key in ("seconds", "device_hours", "tokens")}
+    """``seconds``, ``device_hours`` and ``tokens`` of all rows together; what was not recorded counts as nothing."""
+    keys = ("seconds", "device_hours", "tokens")
+    return {key: float(sum(row[key] for row in rows if not is_missing(row[key]))) for key in keys}

@@ -21,13 +21,20 @@ BOOTSTRAP = "params:evaluate.bootstrap"
 EXPORT = "params:evaluate.export"
 
 
-def create_pipeline(tasks: Sequence[str], *, has_teacher: bool = True, has_rivals: bool = True) -> Pipeline:
+def create_pipeline(
+    tasks: Sequence[str],
+    *,
+    has_teacher: bool = True,
+    has_rivals: bool = True,
+    has_pretrained_teacher: bool = False,
+) -> Pipeline:
     """From predictions and the selected shape to scores, speed and the report.
 
     Args:
         tasks: Names of the fine-tuned tasks; each scores in a namespace of its own.
         has_teacher: Whether each task has a teacher of its own, as Agora needs.
         has_rivals: Whether other methods were trained beside Agora.
+        has_pretrained_teacher: Whether the teacher of the pretraining was opened, so that it has no history.
     """
     return Pipeline(
         [
@@ -49,7 +56,7 @@ def create_pipeline(tasks: Sequence[str], *, has_teacher: bool = True, has_rival
                 name="measure_speed_node",
             ),
             Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
-            *_report_nodes(tasks),
+            *_report_nodes(tasks, has_pretrained_teacher=has_pretrained_teacher),
         ],
         tags="evaluate",
     )
@@ -64,7 +71,7 @@ def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
 
 def _card_pipeline(task: str, *, has_teacher: bool) -> Pipeline:
     """The model card of a task that has a model of its own."""
-    own = ["finetuned_model", "examples", "metrics", "finetuning_report", "examples_report"]
+    own = ["finetuned_model", "examples", "metrics", "finetuning_report", "examples_report", "export_report"]
     inputs = {name: name for name in (*own, *ORIGIN)} | {"finetune": FINETUNE, "card": CARD}
     if has_teacher:
         inputs["teacher_report"] = "teacher_report"
@@ -98,9 +105,10 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
         return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
 
 
-def _report_nodes(tasks: Sequence[str]) -> list[Node]:
+def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list[Node]:
     """What is written from saved data alone: ``kedro run --tags report`` writes it again."""
-    histories = [f"{name}_history" for name in ("teacher", "student", "undistilled")]
+    trained = ("student", "undistilled") if has_pretrained_teacher else ("student", "undistilled", "teacher")
+    spent = ["search_report", "pretraining_metrics", "task_scores", *(f"{name}_history" for name in trained)]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
     parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]
     with warnings.catch_warnings():
@@ -116,7 +124,7 @@ def _report_nodes(tasks: Sequence[str]) -> list[Node]:
     return [
         Node(
             cost_stages,
-            ["search_report", "pretraining_metrics", *histories, "task_scores"],
+            {name: name for name in spent},
             "stage_costs",
             name="cost_stages_node",
             tags="report",

@@ -18,19 +18,19 @@ PLOT_SECTIONS = {
 def cost_stages(
     search_report: dict[str, Any],
     pretraining_metrics: dict[str, Any],
-    teacher_history: pd.DataFrame,
     student_history: pd.DataFrame,
     undistilled_history: pd.DataFrame,
     task_scores: pd.DataFrame,
+    teacher_history: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Time, device hours and tokens of every training."""
+    """Time, device hours and tokens of every training; a teacher that was opened rather than trained cost none."""
     from bort_kedro.core.stage_costs import stage_costs
 
     histories = {"teacher": teacher_history, "student": student_history, "undistilled": undistilled_history}
     rows = stage_costs(
         search_report,
         pretraining_metrics,
-        {name: history.to_dict("records") for name, history in histories.items()},
+        {name: history.to_dict("records") for name, history in histories.items() if history is not None},
         task_scores.to_dict("records"),
     )
     return pd.DataFrame(rows)

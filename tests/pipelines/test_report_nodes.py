@@ -1,0 +1,72 @@
+"""The report, written again from what is saved."""
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+
+from bort_kedro.datasets.atomic import AtomicCSVDataset
+from bort_kedro.datasets.markdown_report import TextReportDataset
+from bort_kedro.pipelines.evaluate import create_pipeline
+from bort_kedro.pipelines.evaluate.report_nodes import PLOT_SECTIONS
+from report_data import report_inputs, task
+
+HISTORY = pd.DataFrame({"tokens_per_second": [100.0], "device_hours": [0.01], "seconds": [36.0]})
+
+
+@pytest.fixture
+def saved():
+    """All that the slice `report` reads, of one task."""
+    inputs = report_inputs()
+    figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))
+    return {
+        "corpus_manifest": inputs["corpus"],
+        "search_report": inputs["search"],
+        "candidate_table": pd.DataFrame(inputs["candidates"]),
+        "pretraining_metrics": inputs["pretraining"],
+        "task_scores": pd.DataFrame([task("library")]),
+        "speed_table": pd.DataFrame(inputs["speed"]).assign(is_reference=True),
+        "leaderboard": {},
+        "library.export_report": {"formats": {}},
+        **{f"{name}_history": HISTORY for name in ("teacher", "student", "undistilled")},
+        **dict.fromkeys(PLOT_SECTIONS, figure),
+    }
+
+
+def written(saved, folder, **changes):
+    """What the slice writes, by way of files as in a session."""
+    pipeline = create_pipeline(["library"], **changes).only_nodes_with_tags("report")
+    catalog = DataCatalog({name: MemoryDataset(saved[name]) for name in pipeline.inputs()})
+    catalog["stage_costs"] = AtomicCSVDataset(filepath=str(folder / "stage_costs.csv"), save_args={"index": False})
+    for name in ("report", "report_page"):
+        catalog[name] = TextReportDataset(filepath=str(folder / name))
+    SequentialRunner().run(pipeline, catalog)
+    return {name: catalog.load(name) for name in ("stage_costs", "report", "report_page")}
+
+
+def test_the_same_data_gives_the_same_report_and_page(saved, tmp_path):
+    first, second = written(saved, tmp_path / "first"), written(saved, tmp_path / "second")
+    assert first["report"] == second["report"]
+    assert first["report_page"] == second["report_page"]
+    assert first["stage_costs"].equals(second["stage_costs"])
+
+
+def test_the_page_has_every_plot_and_the_costs_of_the_report(saved, tmp_path):
+    made = written(saved, tmp_path)
+    row = "| pretrain_distill | the student under the teacher | 1 min 0 s | 0.010 | 3.60 k |"
+    assert row in made["report"]
+    assert "<td>pretrain_distill</td>" in made["report_page"].replace(' style="text-align:left"', "")
+    assert [name for name in PLOT_SECTIONS if f'id="{name}"' not in made["report_page"]] == []
+
+
+def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):
+    del saved["teacher_history"]
+    saved["pretraining_metrics"]["teacher"] |= {"seconds": 0.0}
+    made = written(saved, tmp_path, has_pretrained_teacher=True)
+    assert made["stage_costs"]["what"].tolist() == [
+        "2 candidates and the maximum point",
+        "the student under the teacher",
+        "the same shape without a teacher",
+        "task `library`: 3 trials",
+    ]

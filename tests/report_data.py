@@ -1,0 +1,91 @@
+"""What small stages left behind, for tests of the report."""
+
+from __future__ import annotations
+
+import math
+
+from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.speed import speed_rows
+from search_results import CHOSEN, candidates, trained_search
+
+
+def task(name, **changes):
+    """A row of the table of scores."""
+    row = {
+        "task": name,
+        "method": "plain",
+        "metric": "accuracy",
+        "num_labels": 2,
+        "num_examples": 400,
+        "score": 0.7,
+        "standard_error": 0.023,
+        "majority_score": 0.5,
+        "advantage": 0.2,
+        "advantage_standard_error": 0.045,
+        "beats_majority": True,
+        "dev_score": 0.72,
+        "dev_standard_error": 0.022,
+        "num_trials": 3,
+        "seconds": 20.0,
+        "truncated_share": 0.05,
+        "test_split": "official test",
+        "num_rows_skipped": 0,
+        "num_made": 0,
+        "num_kept": 0,
+        "num_copies": 0,
+        "other_scores": "",
+        "teacher_score": None,
+        "teacher_bar": None,
+        "is_teacher_over": None,
+        "teacher_seconds": 0.0,
+        "rival_seconds": 0.0,
+    }
+    return row | changes
+
+
+def report_inputs():
+    """Arguments of `build_report`: two tasks, and the chosen shape timed beside BERT-base."""
+    model = {
+        "accuracy": 0.40,
+        "accuracy_standard_error": 0.003,
+        "loss": 2.9,
+        "perplexity": math.exp(2.9),
+        "seconds": 60.0,
+    }
+    conditions = {
+        "batch_size": 1,
+        "sequence_length": 128,
+        "num_threads": 1,
+        "vocabulary_size": 50_265,
+        "max_positions": 512,
+    }
+    speed = speed_rows(
+        {"chosen": CHOSEN, "bert_base": BertShape(12, 12, 768, 3072)},
+        {"chosen": (2.0, 1.9, 2.2), "bert_base": (150.0, 148.0, 155.0)},
+        vocabulary_size=50_265,
+        max_positions=512,
+        sequence_length=128,
+    )
+    return {
+        "corpus": {
+            "versions": {"numpy": "2.3.0"},
+            "documents": 9237,
+            "words": 1_250_000,
+            "documents_by_split": {"train": 8000, "test": 1237},
+        },
+        "search": trained_search(),
+        "candidates": candidates(),
+        "pretraining": {
+            "student": model,
+            "undistilled": model | {"accuracy": 0.385},
+            "teacher": model | {"accuracy": 0.45, "seconds": 100.0},
+            "unigram": {"accuracy": 0.05},
+            "bigram": {"accuracy": 0.31},
+            "student_minus_bigram": {"difference": 0.09, "standard_error": 0.004},
+            "student_minus_undistilled": {"difference": 0.015, "standard_error": 0.005},
+            "num_steps": 1500,
+            "num_predicted": 12_345,
+        },
+        "tasks": [task("library"), task("order")],
+        "speed": [row | conditions for row in speed],
+    }
