@@ -8,7 +8,7 @@ NAME ?= other
 TASKS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune clean
+.PHONY: help install run test lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -45,8 +45,9 @@ mlflow: install  ## Open the tracked runs, at port 5000
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
-bench: install   ## Refresh docs/benchmarks but for corpora, distillation and fine-tuning (40 minutes)
-	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-published-space bench-pretrain
+bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (under 45 minutes)
+	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-published-space \
+		bench-pretrain bench-finetune-short
 
 bench-inference: install ## Time encoders and runtimes side by side on this machine (10 minutes)
 	@$(BIN)/python benchmarks/inference.py
@@ -68,6 +69,9 @@ bench-pretrain: install ## Time pretraining against the plain ways of doing it (
 
 bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
 	@$(BIN)/python benchmarks/finetune.py $(if $(TASKS),--tasks "$(TASKS)")
+
+bench-finetune-short: install ## The same of one task and two seeds (8 minutes)
+	@$(BIN)/python benchmarks/finetune.py --builtin order --num-seeds 2 --name finetune-short
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

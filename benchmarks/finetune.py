@@ -43,10 +43,13 @@ def main() -> None:
     arguments.add_argument("--tasks", type=Path, help="folder of GLUE's and SuperGLUE's files")
     arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench/finetune")
     arguments.add_argument("--docs", type=Path, default=FOLDER, help="where the page is written")
-    arguments.add_argument("--real-only", action="store_true", help="leave the built-in tasks out, which take an hour")
+    arguments.add_argument("--builtin", nargs="*", choices=BUILTIN, default=BUILTIN, help="built-in tasks, or none")
+    arguments.add_argument("--num-seeds", type=int, default=len(SEEDS), help="of student and points; five take an hour")
+    arguments.add_argument("--name", default="finetune", help="of the page")
     given = arguments.parse_args()
-    found = [] if given.real_only else outcomes(BUILTIN, SEEDS, given.states / "builtin")
-    sections = {"Agora against its rivals": builtin_section(found, len(SEEDS))} if found else {}
+    seeds = SEEDS[: given.num_seeds]
+    found = outcomes(given.builtin, seeds, given.states / "builtin") if given.builtin else []
+    sections = {"Agora against its rivals": builtin_section(found, len(seeds))} if found else {}
     real, measured = [], []
     if given.tasks:
         real = real_outcomes(given.tasks, given.states / "real")
@@ -54,12 +57,17 @@ def main() -> None:
         measured = throughputs(given.tasks)
         sections["Throughput"] = throughput_section(measured, MAX_TOKENS, BATCH_TOKENS, FIXED_BATCH)
     write_page(
-        "finetune",
+        given.name,
         "Fine-tuning",
         "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()),
         figures_of(found, real, measured),
-        {"parameters": "conf/base", "seeds": list(SEEDS), "real_tasks": list(REAL_TASKS if given.tasks else ())},
-        command="make bench-finetune TASKS=...",
+        {
+            "parameters": "conf/base",
+            "seeds": list(seeds),
+            "builtin_tasks": list(given.builtin),
+            "real_tasks": list(REAL_TASKS if given.tasks else ()),
+        },
+        command="make bench-finetune TASKS=..." if given.name == "finetune" else f"make bench-{given.name}",
         setting="one thread a training",
         packages=("torch", "transformers", "tokenizers", "scikit-learn"),
         folder=given.docs,
