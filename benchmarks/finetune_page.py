@@ -76,7 +76,8 @@ over the examples:
 {table(["Task", *RIVAL_NAMES.values()], ahead)}
 
 Ahead of plain fine-tuning by more than two standard errors on {len(won)} of {len(tasks)} built-in tasks{names}.{unable}
-What every method was allowed and took, mean of the seeds; the teacher's own training is not in it, nor is making the points:
+What every method was allowed and took, mean of the seeds; the teacher's own training is not in it, nor is making
+the points:
 
 {table(["Task", "Method", "Steps allowed", "Steps done", "Seconds"], costs)}
 
