@@ -67,6 +67,16 @@ def test_registry_has_the_five_stages_and_a_default_with_all_their_nodes(pipelin
     assert names == {node.name for stage in STAGES for node in pipelines[stage].nodes}
 
 
+@pytest.mark.parametrize("has_pretrained_teacher", [False, True])
+def test_all_stages_together_ask_only_for_what_a_user_brings(monkeypatch, has_pretrained_teacher):
+    """A teacher that was opened has no history, and no node may wait for one."""
+    monkeypatch.setattr(configuration, "_active", [])
+    chosen = {"has_pretrained_teacher": has_pretrained_teacher, "training_data": "tokens"}
+    monkeypatch.setattr(pipeline_registry, "active_pretraining", lambda: chosen)
+    asked = {name for name in register_pipelines()["__default__"].inputs() if not name.startswith("params:")}
+    assert asked <= NOT_VERSIONED
+
+
 def test_search_brings_its_corpus_along(pipelines):
     assert {node.name for node in pipelines["corpus"].nodes} <= {node.name for node in pipelines["search"].nodes}
     assert pipelines["search"].inputs() - {"raw_corpus", "training_states"} == {

@@ -16,14 +16,18 @@ def register_pipelines() -> dict[str, Pipeline]:
     A search over a recorded table needs no corpus, and has none along.
     """
     tasks, finetuning, error_source = active_tasks(), active_finetuning(), active_error_source()
+    pretraining = active_pretraining()
     is_agora = finetuning["method"] == "agora"
     stages = {
         "corpus": corpus.create_pipeline(),
         "search": search.create_pipeline(error_source),
-        "pretrain_distill": pretrain_distill.create_pipeline(**active_pretraining()),
+        "pretrain_distill": pretrain_distill.create_pipeline(**pretraining),
         "finetune": finetune.create_pipeline(tasks, **finetuning),
         "evaluate": evaluate.create_pipeline(
-            tasks, has_teacher=is_agora, has_rivals=is_agora and finetuning["has_rivals"]
+            tasks,
+            has_teacher=is_agora,
+            has_rivals=is_agora and finetuning["has_rivals"],
+            has_pretrained_teacher=pretraining["has_pretrained_teacher"],
         ),
     }
     return {
