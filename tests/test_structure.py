@@ -136,6 +136,25 @@ def test_layers_follow_one_another_without_a_circle(nodes):
     assert list(TopologicalSorter(before).static_order())[-1] == "reporting"
 
 
+@pytest.mark.parametrize("stage", ["finetune", "evaluate", "__default__"])
+def test_a_tasks_namespace_drawn_as_one_node_keeps_the_layers_apart(pipelines, stage):
+    """Kedro-Viz draws it so at first, and shows no layers at all where one would come before and after another."""
+    edges: dict[str, tuple[set[str], set[str]]] = {}
+    for node in pipelines[stage].nodes:
+        sources, targets = edges.setdefault(node.namespace or node.name, (set(), set()))
+        sources.update(name for name in node.inputs if not name.startswith("params:"))
+        targets.update(node.outputs)
+    before: dict[str, set[str]] = {}
+    for drawn, (sources, targets) in edges.items():
+        elsewhere = {name for other, (asked, _) in edges.items() if other != drawn for name in asked}
+        # What is made and used inside alone is not drawn.
+        for target in map(layer_of, targets - (sources - elsewhere)):
+            before.setdefault(target, set()).update(map(layer_of, sources - targets))
+            before[target].discard(target)
+    # A circle raises CycleError.
+    assert set(TopologicalSorter(before).static_order()) == {*before, *set().union(*before.values())}
+
+
 def test_everything_a_stage_makes_is_versioned():
     for name, entry in catalog_entries().items():
         assert entry.get("versioned", False) is (name not in NOT_VERSIONED), name

@@ -14,11 +14,20 @@ from bort_kedro.params.evaluate import CardParams
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from model_card_data import ORIGIN, RESULTS
-from toy_tasks import MAX_TOKENS, encoder_of, examples_of
+from toy_tasks import MAX_TOKENS, encoder_of
 from toy_training import train_classifier
 
 CONF = Path(__file__).parent.parent.parent / "conf"
 CARD = CardParams(language=["en"], license="mit", encoder_repository=None)
+EXPORTS = {
+    "has_pairs": False,
+    "formats": {},
+    "metric": "accuracy",
+    "num_examples": 24,
+    "batch_size": 1,
+    "sequence_length": 16,
+    "num_threads": 1,
+}
 OF_THE_RUN = (ORIGIN.corpus, ORIGIN.search, ORIGIN.pretraining)
 
 
@@ -32,7 +41,7 @@ def test_a_task_card_counts_its_model_and_names_what_was_stated(tiny_tokenizer, 
     model = train_classifier(tiny_tokenizer, num_steps=1)
     count = sum(weights.numel() for weights in model.model.parameters())
     reports = (RESULTS.metrics | {"metric": "accuracy"}, RESULTS.finetuning, RESULTS.examples)
-    text = task_card_writer_of("library")(model, examples_of(), *reports, *OF_THE_RUN, finetune, CARD)
+    text = task_card_writer_of("library")(model, *reports, EXPORTS, *OF_THE_RUN, finetune, CARD)
     read = ModelCard(text)
     assert read.data.license == "mit"
     assert [(each.metric_type, each.metric_value) for each in read.data.eval_results] == [("accuracy", 0.79)]

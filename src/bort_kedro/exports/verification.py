@@ -85,8 +85,8 @@ def export_task(
 
     Returns:
         JSON-able: ``metric``, ``num_examples`` that were scored, ``num_checked`` whose logits were compared, the
-        conditions of timing, and ``formats``: by name ``bytes``, ``max_difference`` of the logits, scores before and
-        after, ``drop``, ``is_refused`` and milliseconds.
+        conditions of timing, whether examples are pairs (``has_pairs``), and ``formats``: by name ``bytes``,
+        ``max_difference`` of the logits, scores before and after, ``drop``, ``is_refused`` and milliseconds.
 
     Raises:
         ConfigurationError: If a package is missing, or the model takes only shorter inputs.
@@ -114,6 +114,7 @@ def export_task(
         "num_examples": encoded.splits[SPLIT].num_units,
         "num_checked": min(settings.num_checked, encoded.splits[SPLIT].num_units),
         "num_calibration": len(calibration),
+        "has_pairs": has_pairs(data),
         **{name: getattr(settings, name) for name in ("batch_size", "sequence_length", "num_threads", "timed_rounds")},
         "formats": rows,
     }
@@ -136,8 +137,7 @@ def calibration_inputs(
     """
     generator = np.random.default_rng(settings.seed)
     drawn = generator.permutation(len(texts))[: settings.num_calibration]
-    has_pairs = any(pair is not None for units in data.units.values() for unit in units for _, pair in unit.rows)
-    seconds = np.roll(drawn, 1) if has_pairs else [None] * len(drawn)
+    seconds = np.roll(drawn, 1) if has_pairs(data) else [None] * len(drawn)
     units = [
         Unit(((texts[first], None if second is None else texts[second]),))
         for first, second in zip(drawn, seconds, strict=True)
@@ -147,6 +147,11 @@ def calibration_inputs(
     names = input_names(model.model)
     batches = (examples.batch([place]) for place in range(examples.num_units))
     return [{name: batch[name].numpy() for name in names} for batch in batches]
+
+
+def has_pairs(data: TaskData) -> bool:
+    """Whether an example of a task is two texts."""
+    return any(pair is not None for units in data.units.values() for unit in units for _, pair in unit.rows)
 
 
 def _meaning(model: Pretrained, data: TaskData, max_tokens: int) -> ExportedTask:

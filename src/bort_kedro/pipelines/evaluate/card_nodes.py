@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
-
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.evaluate import CardParams
 from bort_kedro.pipelines.finetune.nodes import task_of
@@ -17,24 +15,23 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
 
     def write_task_card(
         finetuned_model: Any,
-        examples: pd.DataFrame,
         metrics: dict[str, Any],
         finetuning_report: dict[str, Any],
         examples_report: dict[str, Any],
+        export_report: dict[str, Any],
         corpus_manifest: dict[str, Any],
         search_report: dict[str, Any],
         pretraining_metrics: dict[str, Any],
         finetune: FinetuneParams,
         card: CardParams,
         teacher_report: dict[str, Any] | None = None,
-        export_report: dict[str, Any] | None = None,
     ) -> str:
         """What a person who is handed the model must know."""
         from bort_kedro.core.model_card import CardSettings, TaskResults, task_card
 
         results = TaskResults(
             task_of(name, finetune),
-            bool(examples["text_pair"].notna().any()),
+            export_report["has_pairs"],
             metrics,
             finetuning_report,
             examples_report,

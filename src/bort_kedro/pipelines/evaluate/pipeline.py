@@ -39,7 +39,7 @@ def create_pipeline(
     return Pipeline(
         [
             *(_task_pipeline(task, has_rivals=has_rivals and not scoring_task(task, tasks)) for task in tasks),
-            *(_card_pipeline(task, has_teacher=has_teacher) for task in tasks if not scoring_task(task, tasks)),
+            *(_card_node(task, has_teacher=has_teacher) for task in tasks if not scoring_task(task, tasks)),
             *(_export_pipeline(task) for task in tasks if not scoring_task(task, tasks)),
             Node(
                 write_encoder_card,
@@ -69,14 +69,24 @@ def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
     return Pipeline([node], namespace=task, parameters={FINETUNE, BOOTSTRAP})
 
 
-def _card_pipeline(task: str, *, has_teacher: bool) -> Pipeline:
-    """The model card of a task that has a model of its own."""
-    own = ["finetuned_model", "examples", "metrics", "finetuning_report", "examples_report", "export_report"]
-    inputs = {name: name for name in (*own, *ORIGIN)} | {"finetune": FINETUNE, "card": CARD}
-    if has_teacher:
-        inputs["teacher_report"] = "teacher_report"
-    node = Node(task_card_writer_of(task), inputs, "model_card", name="write_task_card_node")
-    return Pipeline([node], namespace=task, inputs=set(ORIGIN), parameters={FINETUNE, CARD})
+def _card_node(task: str, *, has_teacher: bool) -> Node:
+    """The model card of a task that has a model of its own.
+
+    Outside its namespace: it reads reports of earlier stages, and Kedro-Viz could not put the whole namespace into one
+    layer before and after them.
+    """
+    own = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report"]
+    learnt = ["teacher_report"] if has_teacher else []
+    inputs = {name: f"{task}.{name}" for name in (*own, *learnt)} | {name: name for name in ORIGIN}
+    with warnings.catch_warnings():
+        # Kedro warns of every dotted name outside its own namespace; reading a task's results is meant here.
+        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+        return Node(
+            task_card_writer_of(task),
+            inputs | {"finetune": FINETUNE, "card": CARD},
+            f"{task}.model_card",
+            name=f"{task}.write_task_card_node",
+        )
 
 
 def _export_pipeline(task: str) -> Pipeline:
