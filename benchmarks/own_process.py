@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -41,19 +38,6 @@ def in_own_process(
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         return pool.submit(function, *arguments, **keywords).result()
-
-
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far.
-
-    Linux carries ``ru_maxrss`` over from the process that started this one, so the status file is asked first.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return 1024 * int(line.split()[1])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from own_process import peak_bytes
 from pretrain_material import (
     HISTORY_NAME,
     LEARNING_RATE,
@@ -20,6 +19,8 @@ from pretrain_material import (
     settings_of,
     told,
 )
+
+from bort_kedro.training.peak_memory import peak_resident_bytes
 
 # As published with Bort; the square of the temperature is inside the loss.
 TEMPERATURE, MASKED_LM_WEIGHT, DISTILLATION_WEIGHT = 2.0, 0.1, 0.5
@@ -118,7 +119,7 @@ def _distillation(setting: Setting, *, cache: Any) -> Any:
 def _pretrain(setting: Setting, distillation: Any) -> Taken:
     from bort_kedro.training.pretraining import pretrain
 
-    before = peak_bytes()
+    before = peak_resident_bytes()
     with told(time.perf_counter) as times:
         pretrain(
             encoder(setting.shape, setting),
@@ -129,7 +130,7 @@ def _pretrain(setting: Setting, distillation: Any) -> Taken:
             distillation=distillation,
             history_name=HISTORY_NAME,
         )
-    return Taken(seconds_between(times, setting), peak_bytes(), before)
+    return Taken(seconds_between(times, setting), peak_resident_bytes(), before)
 
 
 def _run_trainer(setting: Setting, teacher: Any) -> Taken:
@@ -142,7 +143,7 @@ def _run_trainer(setting: Setting, teacher: Any) -> Taken:
         TrainingArguments,
     )
 
-    before = peak_bytes()
+    before = peak_resident_bytes()
     times: list[float] = []
 
     class Clock(TrainerCallback):
@@ -177,7 +178,9 @@ def _run_trainer(setting: Setting, teacher: Any) -> Taken:
         )
         training.remove_callback(PrinterCallback)
         training.train()
-    return Taken(seconds_between(times, setting), peak_bytes(), before, {"optimizer": str(arguments.optim.value)})
+    return Taken(
+        seconds_between(times, setting), peak_resident_bytes(), before, {"optimizer": str(arguments.optim.value)}
+    )
 
 
 def _rows(setting: Setting) -> list[dict[str, list[int]]]:

@@ -153,8 +153,9 @@ def test_a_process_of_its_own_has_its_environment_and_leaves_ours_alone():
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_grows_by_what_is_held():
     import numpy as np
-    from own_process import peak_bytes
 
-    before = peak_bytes()
+    from bort_kedro.training.peak_memory import peak_resident_bytes
+
+    before = peak_resident_bytes()
     held = np.ones(50_000_000)
-    assert peak_bytes() - before > 0.5 * held.nbytes
+    assert peak_resident_bytes() - before > 0.5 * held.nbytes

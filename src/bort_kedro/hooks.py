@@ -242,6 +242,7 @@ class ManifestHook:
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
         parameters = active_parameters()
+        values = parameters.model_dump(mode="json")
         catalog.save(
             "run_manifest",
             {
@@ -250,8 +251,8 @@ class ManifestHook:
                 "environment": run_params["env"],
                 "git": _git(Path(run_params["project_path"])),
                 "configuration_hash": configuration_hash(parameters),
-                "parameters": parameters.model_dump(mode="json"),
-                "seeds": _find(parameters.model_dump(mode="json"), {"seed", "seeds"}),
+                "parameters": values,
+                "seeds": _find(values, {"seed", "seeds"}),
                 "python": sys.version.split()[0],
                 "packages": {name: importlib.metadata.version(name) for name in MANIFEST_PACKAGES},
                 "device": describe_device(),

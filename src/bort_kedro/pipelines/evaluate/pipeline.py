@@ -1,6 +1,5 @@
 """The evaluate stage as a table of nodes."""
 
-import warnings
 from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
@@ -13,6 +12,7 @@ from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
 from bort_kedro.pipelines.finetune.pipeline import FINETUNE, scoring_task
+from bort_kedro.pipelines.namespaces import across_namespaces
 
 # What every model card tells of.
 ORIGIN = ("corpus_manifest", "search_report", "pretraining_metrics")
@@ -78,9 +78,7 @@ def _card_node(task: str, *, has_teacher: bool) -> Node:
     own = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report"]
     learnt = ["teacher_report"] if has_teacher else []
     inputs = {name: f"{task}.{name}" for name in (*own, *learnt)} | {name: name for name in ORIGIN}
-    with warnings.catch_warnings():
-        # Kedro warns of every dotted name outside its own namespace; reading a task's results is meant here.
-        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+    with across_namespaces():
         return Node(
             task_card_writer_of(task),
             inputs | {"finetune": FINETUNE, "card": CARD},
@@ -109,9 +107,7 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
             *([] if scoring_task(task, tasks) else learnt),
         )
     ]
-    with warnings.catch_warnings():
-        # Kedro warns of every dotted name outside its own namespace; collecting the tasks is meant here.
-        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+    with across_namespaces():
         return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
 
 
@@ -121,9 +117,7 @@ def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list
     spent = ["search_report", "pretraining_metrics", "task_scores", *(f"{name}_history" for name in trained)]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
     parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]
-    with warnings.catch_warnings():
-        # As above: these read across namespaces.
-        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+    with across_namespaces():
         report = Node(
             write_report,
             {name: name for name in (*ORIGIN, *parts, *exported)},
@@ -155,9 +149,7 @@ def _leaderboard_nodes(tasks: Sequence[str]) -> list[Node]:
     listed = [task for task in tasks if task in TASKS and TASKS[task].submissions]
     metrics = [f"{task}.metrics" for task in tasks]
     answers = [f"{task}.{dataset}" for task in listed for dataset in ("predictions", "examples_report")]
-    with warnings.catch_warnings():
-        # As above: these read across namespaces.
-        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+    with across_namespaces():
         nodes = [Node(average_tasks, {name: name for name in metrics}, "leaderboard", name="average_tasks_node")]
         if listed:
             inputs = {"task_files": "task_files", "finetune": FINETUNE} | {name: name for name in answers}

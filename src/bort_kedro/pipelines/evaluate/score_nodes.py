@@ -128,8 +128,8 @@ def _flat(score: Any) -> dict[str, Any]:
 
 
 def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
-    """One row a task with labels on its test split, from its ``metrics``, ``finetuning_report`` and "
-    "``examples_report``."""
+    """One row a task with labels on its test split, from its ``metrics``, ``finetuning_report`` and
+    ``examples_report``."""
     tasks = [name.removesuffix(".metrics") for name in of_tasks if name.endswith(".metrics")]
     rows = []
     for task in tasks:

@@ -1,6 +1,5 @@
 """The finetune stage as a table of nodes: one small pipeline, wrapped once for each task."""
 
-import warnings
 from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
@@ -16,6 +15,7 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
+from bort_kedro.pipelines.namespaces import across_namespaces
 
 # The whole block everywhere: Kedro cannot build a block and a part of it in one run.
 FINETUNE = "params:finetune"
@@ -35,9 +35,7 @@ def create_pipeline(
         has_own_teacher: Whether the teacher is opened rather than that of the pretraining.
     """
     teacher = OWN_TEACHER if has_own_teacher else "teacher_encoder"
-    with warnings.catch_warnings():
-        # Kedro warns of a dotted name outside its own namespace; that a diagnostic has another task's model is meant.
-        warnings.filterwarnings("ignore", message="[\\s\\S]*dataset names contain '.' characters")
+    with across_namespaces():
         stages = [_task_pipeline(task, tasks, method, has_rivals, teacher) for task in tasks]
     if has_own_teacher and method == "agora":
         opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
