@@ -45,11 +45,11 @@ mlflow: install  ## Open the tracked runs, at port 5000
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
-bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (under 45 minutes)
+bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run`
 	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-published-space \
 		bench-pretrain bench-finetune-short
 
-bench-inference: install ## Time encoders and runtimes side by side on this machine (10 minutes)
+bench-inference: install ## Time encoders and runtimes side by side on this machine (12 minutes)
 	@$(BIN)/python benchmarks/inference.py
 
 bench-search: install ## Train a small space whole and hold every strategy against it (15 minutes)
@@ -70,7 +70,7 @@ bench-pretrain: install ## Time pretraining against the plain ways of doing it (
 bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
 	@$(BIN)/python benchmarks/finetune.py $(if $(TASKS),--tasks "$(TASKS)")
 
-bench-finetune-short: install ## The same of one task and two seeds (8 minutes)
+bench-finetune-short: install ## The same of one task and two seeds
 	@$(BIN)/python benchmarks/finetune.py --builtin order --num-seeds 2 --name finetune-short
 
 clean:           ## Remove every result and tracked run; keep .venv
