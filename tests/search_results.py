@@ -84,6 +84,7 @@ def trained_search(**changes):
         "error_model": {"num_candidates": 2, "rank_correlation": None},
         "notes": [],
         "seconds": 125.0,
+        "num_tokens": 4000,
         "sizes": {"vocabulary_size": 600, "max_positions": 64, "sequence_length": 16},
     }
     return report | changes

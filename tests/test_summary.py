@@ -136,7 +136,7 @@ def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_pa
     catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
     hook.after_pipeline_run(catalog=catalog)
     assert capsys.readouterr().out == (
-        "\nThe report: report.md\nThe same with plots, one file: report.html\n"
+        "\nThe report: report.md\nThe same as one file, for a browser: report.html\n"
         f"Models for other runtimes: {Path('exports')}\n"
         "Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n\n"
     )

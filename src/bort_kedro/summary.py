@@ -65,7 +65,7 @@ class SummaryHook:
 
 def _places(made: Mapping[str, Any], catalog: CatalogProtocol) -> dict[str, Path]:
     """Where to find what a person opens next, by what it is."""
-    titles = {"report": "The report", "report_page": "The same with plots, one file"}
+    titles = {"report": "The report", "report_page": "The same as one file, for a browser"}
     places = {title: Path(catalog.get(name)._get_load_path()) for name, title in titles.items() if name in made}
     exports = [Path(catalog.get(name)._get_load_path()) for name in made if name.endswith(EXPORT)]
     if exports:

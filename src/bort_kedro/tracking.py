@@ -13,6 +13,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
 from bort_kedro.configuration import active_parameters
+from bort_kedro.core.markdown import IllustratedText
 from bort_kedro.model_logging import ModelLogging, ServedTask
 from bort_kedro.pipelines.finetune.nodes import task_of
 from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS
@@ -233,6 +234,10 @@ def _log_artifact(name: str, data: Any) -> None:
 
     if isinstance(data, pd.DataFrame):
         mlflow.log_table(data, f"{name}.json")
+    elif isinstance(data, IllustratedText):
+        mlflow.log_text(data.text, f"{name}.md")
+        for image, svg in data.images.items():
+            mlflow.log_text(svg, image)
     elif isinstance(data, str):
         suffix = "html" if data.startswith("<!DOCTYPE html>") else "md"
         mlflow.log_text(data, f"{name}.{suffix}")

@@ -12,15 +12,15 @@ REPORT = (
 )
 
 
-def test_sections_are_linked_and_plots_stand_at_the_end_of_theirs():
-    page = html_page(
-        REPORT, {"The shape, and why": ["<i>plot 1</i>", "<i>plot 2</i>"]}, script="", footer="Done & said."
-    )
+def test_sections_are_linked_and_plots_come_in_the_place_of_images():
+    text = REPORT.replace("Because <b>.", "Because <b>.\n\n![Why (1, 2)](why.svg)")
+    page = html_page(text, {"why.svg": "<i>plot</i>"}, script="", footer="Done & said.")
     assert '<nav><a href="#the-shape-and-why">The shape, and why</a><a href="#speed">Speed</a></nav>' in page
     assert '<h2 id="the-shape-and-why">The shape, and why</h2>' in page
     shape, speed = page.split('<h2 id="speed">')
-    assert shape.rstrip().endswith('<div class="plot"><i>plot 1</i></div><div class="plot"><i>plot 2</i></div>')
+    assert shape.rstrip().endswith('<div class="plot"><i>plot</i></div>')
     assert "plot" not in speed
+    assert "<img" not in page
     assert "<footer>Done &amp; said.</footer>" in speed
 
 
@@ -41,10 +41,14 @@ def test_the_page_asks_nobody_for_anything():
     assert html_page(REPORT, {}, script="let a = 1", footer="").count("<script>let a = 1</script>") == 1
 
 
-def test_a_plot_for_a_section_that_is_not_there_is_refused():
+@pytest.mark.parametrize(
+    ("text", "plots", "said"),
+    [
+        (REPORT, {"cost.svg": "plot"}, "plots are given for the images ['cost.svg'], the report has []"),
+        (REPORT + "\n![Why](why.svg)\n", {}, "plots are given for the images [], the report has ['why.svg']"),
+    ],
+)
+def test_images_and_plots_that_do_not_match_are_refused(text, plots, said):
     with pytest.raises(ValueError, match="plots are given") as caught:
-        html_page(REPORT, {"Costs": ["plot"]}, script="", footer="")
-    assert (
-        str(caught.value)
-        == "plots are given for the sections ['Costs'], the report has ['The shape, and why', 'Speed']"
-    )
+        html_page(text, plots, script="", footer="")
+    assert str(caught.value) == said

@@ -109,9 +109,9 @@ def with_costs(inputs):
 
 def test_costs_add_up(inputs):
     text = with_costs(inputs)
-    assert "| search | 2 candidates and the maximum point | 2 min 5 s | 0.035 | not counted |" in text
+    assert "| search | 2 candidates and the maximum point | 2 min 5 s | 0.035 | 4.00 k |" in text
     # 125 + 100 + 60 + 60 + 2 * 20
-    assert "| **sum** | – | **6 min 25 s** | **0.107** | – |" in text
+    assert "| **sum** | – | **6 min 25 s** | **0.107** | **4.00 k** counted |" in text
     assert "this report was written on an abacus." in text
     assert "its teacher" not in text
     assert "other methods, to compare" not in text

@@ -40,6 +40,7 @@ MAXIMUM_POINT = {
     "loss": 2.0,
     "loss_standard_error": 0.02,
     "seconds": 7.5,
+    "num_tokens": 1000,
 }
 # Six nested candidates of 10, 20, ... 60 parameters and ten times the cost. W is a * 0.3 / e with the size factors a:
 # 0.81, 0.64, 0.49, 0.36, 0.25, 0.16.
@@ -68,6 +69,7 @@ def trials(candidates, errors, shares=1.0):
             "loss": [6 * error for error in errors],
             "loss_standard_error": 0.01,
             "seconds": 2.0,
+            "num_tokens": 300,
         }
     )
 
@@ -100,8 +102,9 @@ def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
     assert (report["num_candidates"], report["num_trained"], report["num_tried"]) == (6, 3, 4)
     assert report["trainings_spent"] == pytest.approx(3.333)
     assert report["num_on_plateau"] == 0
-    # Five trials of two seconds, and T's.
-    assert report["seconds"] == 17.5
+    # Four candidates of two seconds, the third of a training that the first began with included, and T's.
+    assert report["seconds"] == 15.5
+    assert report["num_tokens"] == 2200
     assert report["notes"] == []
     assert report["maximum_point"] == MAXIMUM_POINT
     repeated = ("strategy", "budget", "cost", "answer", "caps", "error_measure", "error_source")
@@ -165,9 +168,11 @@ def test_every_answer_ends_the_toy_search_as_it_should():
 
 def test_a_recorded_table_without_baselines_and_losses_is_concluded_likewise():
     recorded = toy_space().assign(error=[0.99, 0.98, 0.97, 0.96, 0.96, 0.96], error_standard_error=np.nan)
-    columns = ["candidate", *SHAPE_COLUMNS, "share", "error", "error_standard_error", "seconds"]
+    columns = ["candidate", *SHAPE_COLUMNS, "share", "error", "error_standard_error", "seconds", "num_tokens"]
     found = trials([0, 3], [0.99, 0.96])[columns].assign(error_standard_error=0.0)
-    point = {name: value for name, value in MAXIMUM_POINT.items() if not name.startswith(("loss", "seconds"))}
+    point = {
+        name: value for name, value in MAXIMUM_POINT.items() if not name.startswith(("loss", "seconds", "num_tokens"))
+    }
     point |= {"error_standard_error": float("nan"), "is_network": False}
     table, shape, report = conclusion(found, space=recorded, maximum_point=point, baselines={}, error_source="table")
     assert shape == SHAPES[0]
@@ -279,9 +284,8 @@ def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
     )
     trained = np.sort(generator.choice(30_000, 60, replace=False))
     errors = 0.9 * (size[order][trained] / size.min()) ** -0.04 * np.exp(0.01 * generator.standard_normal(60))
-    found = pd.DataFrame(
-        {"candidate": trained, "share": 1.0, "error": errors, "error_standard_error": 0.001, "seconds": 1.0}
-    )
+    found = pd.DataFrame({"candidate": trained, "share": 1.0, "error": errors, "error_standard_error": 0.001})
+    found = found.assign(seconds=1.0, num_tokens=1)
     largest = float(4 * size.max())
     point = MAXIMUM_POINT | {"parameters": largest, "cost": largest, "error": 0.2}
     started = time.process_time()

@@ -6,7 +6,8 @@ import re
 import pytest
 from kedro.io.core import DatasetError, Version
 
-from bort_kedro.datasets.markdown_report import MarkdownReportDataset, to_preview_html
+from bort_kedro.core.markdown import IllustratedText, image
+from bort_kedro.datasets.markdown_report import IllustratedReportDataset, TextReportDataset, to_preview_html
 from bort_kedro.errors import StorageError
 
 REPORT = """# Title
@@ -30,7 +31,31 @@ second_line
 
 
 def report(path, **arguments):
-    return MarkdownReportDataset(filepath=path.as_posix(), **arguments)
+    return TextReportDataset(filepath=path.as_posix(), **arguments)
+
+
+def illustrated(path, **arguments):
+    return IllustratedReportDataset(filepath=path.as_posix(), **arguments)
+
+
+def test_images_lie_beside_the_text_and_come_back_with_it(tmp_path):
+    path = tmp_path / "report.md"
+    drawn = IllustratedText(f"# Title\n\n{image('a_plot.svg', 'What (1, 2) shows')}\n", {"a_plot.svg": "<svg>é</svg>"})
+    dataset = illustrated(path, version=Version(None, "2026-01-01T00.00.00.000Z"))
+    dataset.save(drawn)
+    folder = path / "2026-01-01T00.00.00.000Z"
+    assert sorted(file.name for file in folder.iterdir()) == ["a_plot.svg", "report.md"]
+    assert (folder / "report.md").read_text() == "# Title\n\n![What (1, 2) shows](a_plot.svg)\n"
+    assert dataset.load() == drawn
+    assert '<img src="data:image/svg+xml;base64,PHN2Zz7DqTwvc3ZnPg=="' in dataset.preview()
+
+
+def test_an_image_that_is_gone_is_named_with_the_way_out(tmp_path):
+    dataset = illustrated(tmp_path / "report.md")
+    dataset.save(IllustratedText(image("a.svg", "A"), {"a.svg": "<svg/>"}))
+    (tmp_path / "a.svg").unlink()
+    with pytest.raises((StorageError, DatasetError), match=r"a\.svg is missing.*run `kedro run --tags report`"):
+        dataset.load()
 
 
 def test_text_survives_the_round_trip(tmp_path):
@@ -66,8 +91,8 @@ def test_a_file_that_is_not_utf8_is_named_with_the_way_out(tmp_path):
 
 
 def test_preview_is_typed_as_kedro_viz_expects(tmp_path):
-    dataset = report(tmp_path / "report.md", metadata={"kedro-viz": {"layer": "reporting"}})
-    dataset.save(REPORT)
+    dataset = illustrated(tmp_path / "report.md", metadata={"kedro-viz": {"layer": "reporting"}})
+    dataset.save(IllustratedText(REPORT, {}))
     annotation = inspect.signature(dataset.preview).return_annotation
     assert getattr(annotation, "__name__", str(annotation)) == "HTMLPreview"
     assert dataset.preview() == to_preview_html(REPORT)

@@ -6,20 +6,20 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+from bort_kedro.core.report import PLOTS
 from bort_kedro.datasets.atomic import AtomicCSVDataset
-from bort_kedro.datasets.markdown_report import TextReportDataset
+from bort_kedro.datasets.markdown_report import IllustratedReportDataset, TextReportDataset
 from bort_kedro.pipelines.evaluate import create_pipeline
-from bort_kedro.pipelines.evaluate.report_nodes import PLOT_SECTIONS
 from report_data import report_inputs, task
 
-HISTORY = pd.DataFrame({"tokens_per_second": [100.0], "device_hours": [0.01], "seconds": [36.0]})
+HISTORY = pd.DataFrame({"device_hours": [0.01], "seconds": [36.0], "num_tokens": [3600]})
 
 
 @pytest.fixture
 def saved():
     """All that the slice `report` reads, of one task."""
     inputs = report_inputs()
-    figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))
+    figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), {"title": {"text": "Four at <b>2</b>"}})
     return {
         "corpus_manifest": inputs["corpus"],
         "search_report": inputs["search"],
@@ -30,7 +30,7 @@ def saved():
         "leaderboard": {},
         "library.export_report": {"formats": {}},
         **{f"{name}_history": HISTORY for name in ("teacher", "student", "undistilled")},
-        **dict.fromkeys(PLOT_SECTIONS, figure),
+        **dict.fromkeys(PLOTS.values(), figure),
     }
 
 
@@ -39,8 +39,8 @@ def written(saved, folder, **changes):
     pipeline = create_pipeline(["library"], **changes).only_nodes_with_tags("report")
     catalog = DataCatalog({name: MemoryDataset(saved[name]) for name in pipeline.inputs()})
     catalog["stage_costs"] = AtomicCSVDataset(filepath=str(folder / "stage_costs.csv"), save_args={"index": False})
-    for name in ("report", "report_page"):
-        catalog[name] = TextReportDataset(filepath=str(folder / name))
+    catalog["report"] = IllustratedReportDataset(filepath=str(folder / "report.md"))
+    catalog["report_page"] = TextReportDataset(filepath=str(folder / "report.html"))
     SequentialRunner().run(pipeline, catalog)
     return {name: catalog.load(name) for name in ("stage_costs", "report", "report_page")}
 
@@ -55,9 +55,16 @@ def test_the_same_data_gives_the_same_report_and_page(saved, tmp_path):
 def test_the_page_has_every_plot_and_the_costs_of_the_report(saved, tmp_path):
     made = written(saved, tmp_path)
     row = "| pretrain_distill | the student under the teacher | 1 min 0 s | 0.010 | 3.60 k |"
-    assert row in made["report"]
+    assert row in made["report"].text
     assert "<td>pretrain_distill</td>" in made["report_page"].replace(' style="text-align:left"', "")
-    assert [name for name in PLOT_SECTIONS if f'id="{name}"' not in made["report_page"]] == []
+    assert [name for name in PLOTS.values() if f'id="{name}"' not in made["report_page"]] == []
+
+
+def test_the_report_has_every_plot_as_an_image_at_the_end_of_its_section(saved, tmp_path):
+    report = written(saved, tmp_path)["report"]
+    assert sorted(report.images) == ["pareto_plot.svg", "pretraining_plot.svg", "speed_plot.svg"]
+    assert "![Four at 2](pareto_plot.svg)\n\n## What each stage cost\n" in report.text
+    assert "![Four at 2](speed_plot.svg)\n\n## Beside the paper\n" in report.text
 
 
 def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):

@@ -307,7 +307,8 @@ def test_a_diagnostic_is_answered_with_the_model_of_another_task(mnli_model):
     assert predictions["label"].tolist() == examples["label"].tolist()
     assert report["num_examples"] == report["num_units"] == {"test": 9}
     assert {
-        name: report[name] for name in ("task", "form", "metrics", "labels", "method", "num_trials", "seconds")
+        name: report[name]
+        for name in ("task", "form", "metrics", "labels", "method", "num_trials", "seconds", "num_tokens")
     } == {
         "task": "ax",
         "form": "classification",
@@ -316,6 +317,7 @@ def test_a_diagnostic_is_answered_with_the_model_of_another_task(mnli_model):
         "method": "diagnostic",
         "num_trials": 0,
         "seconds": 0.0,
+        "num_tokens": 0,
     }
 
 

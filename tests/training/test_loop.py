@@ -82,6 +82,8 @@ def test_resumed_training_matches_uninterrupted_training_bit_for_bit(new_model, 
 
     assert largest_difference(weights(resumed), weights(whole)) == 0.0
     assert without_seconds(resumed_result) == without_seconds(whole_result)
+    shown = sum(int(batch_at(step)["attention_mask"].sum()) for step in range(SETTINGS.num_steps))
+    assert (resumed_result.num_tokens, whole_result.num_tokens) == (shown, shown)
 
 
 def test_resuming_takes_the_steps_that_are_left_and_no_other(new_model, batch_at):

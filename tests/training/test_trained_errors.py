@@ -111,7 +111,8 @@ class Dictated:
         error, noise, seconds = self.records[changes.get("learning_rate"), seed]
         losses = {"loss": 10 * (1 - error), "loss_standard_error": 10 * noise}
         history = [{"step": num_steps, "masked_lm_error": error}]
-        return {"error": error, "error_standard_error": noise, "seconds": seconds, "history": history} | losses
+        spent = {"seconds": seconds, "num_tokens": 100 * seed}
+        return {"error": error, "error_standard_error": noise, "history": history} | spent | losses
 
 
 def test_one_seed_has_the_noise_of_the_validation_split_alone():
@@ -147,7 +148,7 @@ def test_two_seeds_count_from_the_first_and_are_combined():
     (row,) = source.rows
     expected = SHAPES[1].to_row() | {"candidate": 1, "share": 1.0, "hyperparameter_set": 0, "num_seeds": 2}
     assert {name: row[name] for name in expected} == expected
-    assert (row["loss"], row["seconds"]) == (pytest.approx(4.0), 5.0)
+    assert (row["loss"], row["seconds"], row["num_tokens"]) == (pytest.approx(4.0), 5.0, 700)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,8 @@ def test_the_better_hyperparameter_set_counts_and_both_are_paid_for(measure, bes
     ((_, outcome),) = source([Trial(0)])
     (row,) = source.rows
     assert outcome == Outcome(row[measure], 1.0, row[f"{measure}_standard_error"])
-    assert (row["hyperparameter_set"], row["error"], row["seconds"]) == (best, error, 5.0)
+    assert (row["hyperparameter_set"], row["error"]) == (best, error)
+    assert (row["seconds"], row["num_tokens"]) == (5.0, 600)
     assert source.history == [{"shape": "D1-A2-H8-I8", "share": 1.0, "step": 9, "masked_lm_error": error}]
 
 
@@ -330,5 +332,6 @@ def test_a_score_depends_on_the_stop_and_on_how_it_is_evaluated(training, tokens
         "loss",
         "loss_standard_error",
         "seconds",
+        "num_tokens",
         "history",
     }

@@ -113,6 +113,10 @@ def test_a_separable_task_is_learned(pretrained):
     assert set(trial.history[0]) == {"step", "loss", "accuracy", "learning_rate", "gradient_norm"}
     assert trial.num_steps == trial.num_steps_done == trial.history[-1]["step"]
     assert trial.seconds > 0
+    batches = task.splits["train"].training_batches(
+        batch_tokens=HYPERPARAMETERS.batch_tokens, seed=HYPERPARAMETERS.seed
+    )
+    assert trial.num_tokens == sum(int(batches(step)["attention_mask"].sum()) for step in range(trial.num_steps))
 
 
 def test_a_regression_is_learned(pretrained):
@@ -394,6 +398,7 @@ def test_a_loss_that_is_no_number_counts_as_the_worst_and_is_told(pretrained, to
         "dev_score": -1.0,
         "has_diverged": True,
         "seconds": 0.0,
+        "num_tokens": 0,
     }
 
 

@@ -68,7 +68,7 @@ def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> p
         candidate_errors: One row a trial, with ``candidate`` (its place in the space), ``share``, and errors.
     """
     finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index("candidate")
-    new = [name for name in finished if name not in {*SHAPE_COLUMNS, "share", "seconds"}]
+    new = [name for name in finished if name not in {*SHAPE_COLUMNS, "share", "seconds", "num_tokens"}]
     table = search_space.drop(columns=[name for name in new if name in search_space]).join(finished[new])
     tried = candidate_errors.groupby("candidate")["share"].max()
     return table.assign(is_trained=table["error"].notna(), trained_share=tried.reindex(table.index).fillna(0.0))

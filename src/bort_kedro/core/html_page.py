@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 STYLE = """
@@ -30,30 +30,27 @@ footer { margin-top: 3rem; color: var(--faint); font-size: .85rem; }
 """
 
 
-def html_page(markdown: str, plots: Mapping[str, Sequence[str]], *, script: str, footer: str) -> str:
+def html_page(markdown: str, plots: Mapping[str, str], *, script: str, footer: str) -> str:
     """One HTML file of a Markdown report.
 
     Args:
         markdown: Starts with a heading of the first rank; its sections have headings of the second.
-        plots: HTML of plots by the title of the section at whose end they stand.
+        plots: HTML of plots by the address of the image in whose place they come.
         script: JavaScript that the plots need, put in once; "" where there are none.
         footer: Text of the last line.
 
     Raises:
-        ValueError: If plots are given for a section that the report does not have.
+        ValueError: If a plot is given for an image that the report does not have, or an image has no plot.
     """
     from markdown_it import MarkdownIt
 
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    body = _with_plots(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown), plots)
     pieces = re.split(r"(?=<h2>)", body)
     titles = [_title(piece) for piece in pieces[1:]]
-    if unknown := [title for title in plots if title not in titles]:
-        raise ValueError(f"plots are given for the sections {unknown}, the report has {titles}")
     links = "".join(f'<a href="#{_anchor(title)}">{escape(title, quote=False)}</a>' for title in titles)
     sections = [pieces[0], f"<nav>{links}</nav>"]
     for title, piece in zip(titles, pieces[1:], strict=True):
-        anchored = piece.replace("<h2>", f'<h2 id="{_anchor(title)}">', 1)
-        sections.append(anchored + "".join(f'<div class="plot">{plot}</div>' for plot in plots.get(title, ())))
+        sections.append(piece.replace("<h2>", f'<h2 id="{_anchor(title)}">', 1))
     text = "\n".join(sections).replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     heading = re.search(r"<h1>(.*?)</h1>", body, re.DOTALL)
     name = re.sub(r"<[^>]+>", "", heading.group(1)) if heading else "Report"
@@ -63,6 +60,16 @@ def html_page(markdown: str, plots: Mapping[str, Sequence[str]], *, script: str,
         f"<title>{name}</title>\n<style>{STYLE}</style>\n"
         + (f"<script>{script}</script>\n" if script else "")
         + f"</head>\n<body>\n<main>\n{text}\n<footer>{escape(footer)}</footer>\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _with_plots(body: str, plots: Mapping[str, str]) -> str:
+    """Plots in the place of the images, each of which is a paragraph of its own."""
+    images = re.findall(r'<p><img src="([^"]*)"[^>]*></p>', body)
+    if set(images) != set(plots):
+        raise ValueError(f"plots are given for the images {sorted(plots)}, the report has {sorted(images)}")
+    return re.sub(
+        r'<p><img src="([^"]*)"[^>]*></p>', lambda image: f'<div class="plot">{plots[image.group(1)]}</div>', body
     )
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MISSING = "–"
+
+
+class IllustratedText(NamedTuple):
+    """A Markdown text and the files of its images.
+
+    Attributes:
+        text: Refers to its images by bare file name.
+        images: SVG by file name.
+    """
+
+    text: str
+    images: Mapping[str, str]
 
 
 def is_missing(value: float | None) -> bool:
@@ -67,6 +79,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = [":---", *["---:"] * (len(header) - 1)]
     lines = [list(header), rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def image(name: str, description: str) -> str:
+    """An image beside the text.
+
+    Args:
+        name: Name of the file.
+        description: What is read where the image is not shown.
+    """
+    return f"![{description}]({name})"
 
 
 def bullets(sentences: Iterable[str]) -> str:

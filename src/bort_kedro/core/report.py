@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bort_kedro.core.markdown import bullets, is_missing, large, number, times
+from bort_kedro.core.markdown import bullets, image, is_missing, large, number, times
 from bort_kedro.core.report_choice import ANSWERS, choice_section
 from bort_kedro.core.report_delivery import costs_section, exports_section, leaderboard_text
 from bort_kedro.core.report_sections import (
@@ -24,6 +24,12 @@ from bort_kedro.core.report_sections import (
 from bort_kedro.core.shapes import BertShape
 
 Row = Mapping[str, Any]
+# Which plot stands at the end of which section.
+PLOTS = {
+    "The shape, and why": "pareto_plot",
+    "Pretraining": "pretraining_plot",
+    "Speed": "speed_plot",
+}
 
 
 def build_report(
@@ -38,6 +44,7 @@ def build_report(
     device: str = "a machine that was not recorded",
     leaderboard: Mapping[str, Row] | None = None,
     exports: Mapping[str, Row] | None = None,
+    plots: Mapping[str, str] | None = None,
 ) -> str:
     """The whole report.
 
@@ -52,11 +59,12 @@ def build_report(
         device: In words, of the machine that evaluates.
         leaderboard: `leaderboard`.
         exports: `export_report` by task.
+        plots: What each of `PLOTS` that was drawn shows, by its name; ``<name>.svg`` lies beside the report.
     """
     shape = BertShape.from_row(search["selected"])
     sections = {
         "In short": bullets(_summary(shape, search, pretraining, tasks, speed)),
-        "What was asked": _question(corpus, search),
+        "What was asked": _question(corpus, search, tasks),
         "The shape, and why": choice_section(search, candidates),
         "What each stage cost": costs_section(costs, device),
         "Pretraining": pretraining_section(pretraining),
@@ -67,6 +75,9 @@ def build_report(
         "Known limits": bullets(_limits(pretraining, tasks, speed)),
         "Look further": _further(),
     }
+    for title, name in PLOTS.items():
+        if plots and name in plots:
+            sections[title] += "\n\n" + image(f"{name}.svg", plots[name])
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
     return f"# A small BERT for this corpus: {shape}\n\n{body}\n"
 
@@ -91,16 +102,18 @@ def _slowdown(chosen: Row, reference: str) -> str:
     return counted if is_missing(measured) else f"{times(measured)} the time and {counted}"
 
 
-def _question(corpus: Row, search: Row) -> str:
+def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
     splits = ", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items())
+    named = ", ".join(f"`{row['task']}`" for row in tasks) or "none"
     return (
         "Of all BERT encoders with a given choice of depth D, heads A, hidden size H and intermediate "
         "size I, which one is small, fast and good at once? The search ranks by W, the W-coefficient of de Wynter "
         f"and Perry (2020), and was asked for {ANSWERS[search['answer']]}. The chosen shape is then pretrained under "
         f"a larger teacher, fine-tuned on tasks and measured.\n\nText: {number(corpus['documents'], 0)} documents, "
         f"{number(corpus['words'], 0)} words, from {versions}. Documents by split: {splits}. Nothing is "
-        "trained on the test split; built-in tasks are made from the split of their name."
+        "trained on the test split; built-in tasks are made from the split of their name.\n\n"
+        f"Tasks: {named}."
     )
 
 
@@ -128,6 +141,6 @@ def _further() -> str:
             "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables and plots.",
             "`kedro run --pipelines evaluate` measures again without training; `kedro run --tags report` writes this "
             "report again from what is saved, and `kedro compare` holds it against that of another run.",
-            "`data/08_reporting/report.html` is the same with its plots, in one file.",
+            "`data/08_reporting/report.html` is the same in one file, with plots that answer the pointer.",
         ]
     )

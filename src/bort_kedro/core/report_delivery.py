@@ -44,7 +44,9 @@ def costs_section(costs: Sequence[Row], device: str) -> str:
     whole = sums(costs)
     compared = sums([row for row in costs if row["purpose"] == "compare"])
     time, hours = f"**{duration(whole['seconds'])}**", f"**{number(whole['device_hours'], 3)}**"
-    rows.append(["**sum**", MISSING, time, hours, f"{large(whole['tokens'])} counted" if whole["tokens"] else MISSING])
+    counted = " counted" if any(is_missing(row["tokens"]) for row in costs) else ""
+    tokens = f"**{large(whole['tokens'])}**{counted}" if whole["tokens"] else MISSING
+    rows.append(["**sum**", MISSING, time, hours, tokens])
     return (
         f"{table(['Stage', 'Training', 'Time', 'Device hours', 'Tokens'], rows)}\n\n"
         f"Of it {duration(compared['seconds'])} went into what the result is only held against. Time spent training: "

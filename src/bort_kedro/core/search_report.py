@@ -80,7 +80,8 @@ def conclude(
         "pareto_front": [_shape(table, index) for index in table.index[table["is_pareto"]]],
         # JSON has no NaN: a recorded table may lack T's standard error.
         "maximum_point": {name: None if pd.isna(value) else value for name, value in maximum_point.items()},
-        "seconds": round(float(candidate_errors["seconds"].sum()) + maximum_point.get("seconds", 0.0), 1),
+        "seconds": round(_sum_of("seconds", candidate_errors, maximum_point), 1),
+        "num_tokens": int(_sum_of("num_tokens", candidate_errors, maximum_point)),
         "error_model": error_model,
         "guarantee": vars(bound)
         | {"bound_shape": None if bound.bound_index is None else _shape(table, bound.bound_index)},
@@ -116,6 +117,12 @@ def _spent(candidate_errors: pd.DataFrame, settings: Mapping[str, Any]) -> float
     is_recorded = settings["error_source"] == "table"
     repeats = 1 if is_recorded else settings["num_seeds"] * len(settings["hyperparameter_sets"])
     return round(repeats * candidates, 3)
+
+
+def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: Mapping[str, Any]) -> float:
+    """What the last rung of each candidate took, which counts those before it, and the maximum point."""
+    last = candidate_errors.sort_values("share").groupby("candidate")[name].last()
+    return float(last.sum()) + float(maximum_point.get(name, 0.0))
 
 
 def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, settings: Mapping[str, Any]) -> list[str]:

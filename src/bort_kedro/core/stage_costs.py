@@ -26,63 +26,44 @@ def stage_costs(
     Returns:
         ``stage``, ``what``, ``purpose`` (``model`` for what the result needs, ``compare`` for what it is held
         against), ``seconds`` of training, ``device_hours`` (a device is one GPU, or all cores of a machine together)
-        and ``tokens`` trained on. What was not recorded is None: a search and a fine-tuning do not count their tokens.
+        and ``tokens`` trained on, padding left out, None where none were counted.
     """
-    rows = [_row("search", f"{search['num_trained']} candidates and the maximum point", search["seconds"])]
+    rows = [_row("search", f"{search['num_trained']} candidates and the maximum point", search)]
     names = {
         "teacher": ("the teacher", "model"),
         "student": ("the student under the teacher", "model"),
         "undistilled": ("the same shape without a teacher", "compare"),
     }
     for key, (what, purpose) in names.items():
-        rows.append(_pretraining_row(what, purpose, pretraining[key]["seconds"], histories.get(key, ())))
+        spent = {"seconds": pretraining[key]["seconds"]}
+        if history := histories.get(key):
+            spent |= {name: history[-1][name] for name in ("num_tokens", "device_hours") if name in history[-1]}
+        rows.append(_row("pretrain_distill", what, spent, purpose=purpose))
     for row in tasks:
         task = f"task `{row['task']}`"
         rows += [
-            _row("finetune", f"{task}: its teacher", row["teacher_seconds"]),
-            _row("finetune", f"{task}: {row['num_trials']} trials", row["seconds"]),
-            _row("finetune", f"{task}: other methods", row["rival_seconds"], purpose="compare"),
+            _row("finetune", f"{task}: its teacher", _of("teacher_", row)),
+            _row("finetune", f"{task}: {row['num_trials']} trials", _of("", row)),
+            _row("finetune", f"{task}: other methods", _of("rival_", row), purpose="compare"),
         ]
     return [row for row in rows if row["seconds"]]
 
 
-def _row(stage: str, what: str, seconds: float, *, purpose: str = "model") -> dict[str, Any]:
+def _row(stage: str, what: str, spent: Row, *, purpose: str = "model") -> dict[str, Any]:
+    """A row of ``seconds``, and of ``num_tokens`` and ``device_hours`` where they were recorded."""
+    seconds = float(spent["seconds"])
     return {
         "stage": stage,
         "what": what,
         "purpose": purpose,
-        "seconds": float(seconds),
-        "device_hours": float(seconds) / SECONDS_PER_HOUR,
-        "tokens": None,
+        "seconds": seconds,
+        "device_hours": float(spent.get("device_hours", seconds / SECONDS_PER_HOUR)),
+        "tokens": spent.get("num_tokens") or None,
     }
 
 
-def _pretraining_row(what: str, purpose: str, seconds: float, history: Sequence[Row]) -> dict[str, Any]:
-    row = _row("pretrain_distill", what, seconds, purpose=purpose)
-    if history and "device_hours" in history[-1]:
-        row["device_hours"] = float(history[-1]["device_hours"])
-    if history and "tokens_per_second" in history[-1]:
-        row["tokens"] = tokens_of(history)
-    return row
-
-
-def tokens_of(history: Sequence[Row]) -> float:
-    """Tokens of a training, from the rate of each piece of it and the device hours between the pieces.
-
-    A row's rate is that of the steps since the row before, on all devices together; its device hours count every
-    device. So the tokens of a piece are its rate times its hours, by the number of devices.
-
-    Args:
-        history: Rows with ``tokens_per_second``, ``device_hours`` and ``seconds``, the training's whole time.
-    """
-    hours = float(history[-1]["device_hours"])
-    seconds = float(history[-1].get("seconds", hours * SECONDS_PER_HOUR))
-    num_devices = hours * SECONDS_PER_HOUR / seconds if seconds else 1.0
-    total, before = 0.0, 0.0
-    for row in history:
-        piece = (float(row["device_hours"]) - before) * SECONDS_PER_HOUR / num_devices
-        total, before = total + piece * float(row["tokens_per_second"]), float(row["device_hours"])
-    return total
+def _of(whose: str, row: Row) -> dict[str, Any]:
+    return {"seconds": row[f"{whose}seconds"], "num_tokens": row.get(f"{whose}num_tokens")}
 
 
 def sums(rows: Sequence[Row]) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""Versioned reports as text, saved atomically; Markdown is shown in Kedro-Viz."""
+"""Versioned reports as text, saved atomically; Markdown is shown in Kedro-Viz, its images too."""
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from kedro.io.core import AbstractVersionedDataset, Version, VersionNotFoundError
 from kedro_datasets._typing import HTMLPreview
 
+from bort_kedro.core.markdown import IllustratedText
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
+
+IMAGE = re.compile(r"!\[[^\]]*\]\(([\w.-]+\.svg)\)")
 
 
 class TextReportDataset(AbstractVersionedDataset[str, str]):
@@ -29,18 +33,10 @@ class TextReportDataset(AbstractVersionedDataset[str, str]):
         self.metadata = metadata
 
     def load(self) -> str:
-        path = Path(self._get_load_path())
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as fault:
-            raise StorageError(
-                f"{path} is not UTF-8 text: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
-                "Delete it and run `kedro run --pipelines evaluate` to write the report again."
-            ) from fault
+        return read_text(Path(self._get_load_path()))
 
     def save(self, data: str) -> None:
-        with pending(Path(self._get_save_path())) as temporary:
-            temporary.write_text(data, encoding="utf-8")
+        write_text(Path(self._get_save_path()), data)
 
     def _exists(self) -> bool:
         try:
@@ -52,12 +48,53 @@ class TextReportDataset(AbstractVersionedDataset[str, str]):
         return {"filepath": self._filepath, "version": self._version}
 
 
-class MarkdownReportDataset(TextReportDataset):
-    """A report in Markdown, which Kedro-Viz shows."""
+class IllustratedReportDataset(TextReportDataset):
+    """A report in Markdown with its images as files beside it, which Kedro-Viz shows together."""
+
+    def load(self) -> IllustratedText:  # type: ignore[override]
+        path = Path(self._get_load_path())
+        text = read_text(path)
+        return IllustratedText(text, {name: read_text(path.parent / name) for name in IMAGE.findall(text)})
+
+    def save(self, data: IllustratedText) -> None:  # type: ignore[override]
+        path = Path(self._get_save_path())
+        # The text comes last: with it the report is there.
+        for name, svg in data.images.items():
+            write_text(path.parent / name, svg)
+        write_text(path, data.text)
 
     def preview(self) -> HTMLPreview:
-        """The report as HTML, for Kedro-Viz."""
-        return HTMLPreview(to_preview_html(self.load()))
+        """Text and images as HTML, for Kedro-Viz."""
+        text, images = self.load()
+        html = to_preview_html(text)
+        for name, svg in images.items():
+            inside = base64.b64encode(svg.encode()).decode()
+            html = html.replace(f'<img src="{name}"', f'<img src="data:image/svg+xml;base64,{inside}"')
+        return HTMLPreview(html)
+
+
+def read_text(path: Path) -> str:
+    """Text of a file of a report.
+
+    Raises:
+        StorageError: If it is missing or not UTF-8.
+    """
+    again = "run `kedro run --tags report` to write the report again."
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as fault:
+        raise StorageError(f"{path} is missing, which belongs to a report; {again}") from fault
+    except UnicodeDecodeError as fault:
+        raise StorageError(
+            f"{path} is not UTF-8 text: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
+            f"Delete it and {again}"
+        ) from fault
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of a report whole or not at all."""
+    with pending(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def to_preview_html(markdown: str) -> str:

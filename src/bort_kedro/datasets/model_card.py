@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kedro_datasets._typing import HTMLPreview
 
-from bort_kedro.datasets.markdown_report import MarkdownReportDataset, to_preview_html
+from bort_kedro.datasets.markdown_report import TextReportDataset, to_preview_html
 
 
-class ModelCardDataset(MarkdownReportDataset):
+class ModelCardDataset(TextReportDataset):
     """Saves and loads a card in the hub's format: YAML between two lines of dashes, then Markdown."""
 
     def preview(self) -> HTMLPreview:

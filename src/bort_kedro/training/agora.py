@@ -150,6 +150,7 @@ class MethodResult:
             "num_steps": sum(trial.num_steps for trial in trials),
             "num_steps_done": sum(trial.num_steps_done for trial in trials),
             "seconds": sum(trial.seconds for trial in trials),
+            "num_tokens": sum(trial.num_tokens for trial in trials),
         }
 
     def history(self) -> list[dict[str, Any]]:

@@ -57,7 +57,8 @@ class ShortTraining:
             num_steps: Where to stop; the schedule is always that of the full training.
 
         Returns:
-            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` of training; ``history``.
+            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` and
+            ``num_tokens`` of training; ``history``.
         """
         settings = with_changes(self.settings, changes | {"seed": seed})
         model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
@@ -73,6 +74,7 @@ class ShortTraining:
         record = {
             **quality.errors(),
             "seconds": round(result.seconds, 1),
+            "num_tokens": result.num_tokens,
             "history": result.history,
         }
         kept.put(SavedState(num_steps, {}, record))
@@ -189,10 +191,12 @@ class TrainedErrors:
                 values, noise = ([record[key] for record in records] for key in (name, f"{name}_standard_error"))
                 row[name], row[f"{name}_standard_error"] = combine_seeds(values, noise)
             row["seconds"] = round(sum(record["seconds"] for record in records), 1)
+            row["num_tokens"] = sum(record.get("num_tokens", 0) for record in records)
             rows.append(row)
         best = min(rows, key=lambda row: row[self.measure])
         # What the other sets cost was spent on this candidate, too.
         best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
+        best["num_tokens"] = sum(row["num_tokens"] for row in rows)
         steps = found[trial.index, best["hyperparameter_set"], first_seed]["history"]
         self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
         return best

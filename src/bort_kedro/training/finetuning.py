@@ -291,5 +291,6 @@ def answer_diagnostic(
         "method": "diagnostic",
         "num_trials": 0,
         "seconds": 0.0,
+        "num_tokens": 0,
     }
     return encoded.predictions(outputs_of(model, encoded)), report

@@ -42,11 +42,13 @@ class TrainingResult:
             meter ``tokens_per_second``, ``model_flop_utilization``, ``device_hours`` and their forecast.
         seconds: Wall time of all steps, those before a resume included.
         num_steps: Steps that were done: all, those up to ``stop_at``, or fewer where early stopping ended it.
+        num_tokens: Of these steps' batches, padding left out, of all processes; of batches with an attention mask.
     """
 
     history: list[Row]
     seconds: float
     num_steps: int
+    num_tokens: int = 0
 
 
 class StateBeyondStopError(CheckpointError):
@@ -152,7 +154,8 @@ def train(
             early_stopping.go_on_from(saved)
         # Where training would have left it, so that scores do not depend on whether it was repeated.
         model.to(accelerator.device).eval()
-        return TrainingResult(saved.record["history"], saved.record["seconds"], saved.step)
+        record = saved.record
+        return TrainingResult(record["history"], record["seconds"], saved.step, record.get("num_tokens", 0))
     # Generators of the caller are left as they were: dropout draws from a fork. Devices are named because
     # torch warns of several otherwise.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -191,6 +194,8 @@ class _Run:
         self.num_skipped = self.skipped_in_a_row = 0
         self.history: list[Row] = []
         self.seconds_before, self.began = 0.0, time.perf_counter()
+        # Of all processes before a resume, and of this one since.
+        self.tokens_before = self.tokens_here = 0
 
     def until(
         self,
@@ -233,7 +238,7 @@ class _Run:
             if states is not None and is_saved:
                 self._save(states, done, self._seconds(), is_whole=True)
         self.model.eval()
-        result = TrainingResult(self.history, self._seconds(), done)
+        result = TrainingResult(self.history, self._seconds(), done, self._num_tokens())
         if has_ended and self.early_stopping is not None:
             self.early_stopping.put_best(self.model)
         if states is not None:
@@ -244,6 +249,7 @@ class _Run:
     def _go_on_from(self, saved: SavedState) -> int:
         restore(self.model, self.optimizer, self.accelerator, saved.tensors)
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
+        self.tokens_before = saved.record.get("num_tokens", 0)
         self.watch = DivergenceWatch(**saved.record.get("watch", {}))
         self.num_skipped = saved.record.get("num_skipped", 0)
         if self.early_stopping is not None:
@@ -258,6 +264,7 @@ class _Run:
         record: dict[str, Any] = {
             "history": self.history,
             "seconds": seconds,
+            "num_tokens": self._num_tokens(),
             "watch": asdict(self.watch),
             "num_skipped": self.num_skipped,
             "has_ended": not is_whole,
@@ -275,6 +282,11 @@ class _Run:
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.began
 
+    def _num_tokens(self) -> int:
+        """Every process takes part."""
+        here = torch.tensor(self.tokens_here, device=self.accelerator.device)
+        return self.tokens_before + int(self.accelerator.reduce(here, reduction="sum"))
+
     def _with_batches(self, steps: range, meter: ThroughputMeter | None) -> Any:
         """``(step, this process's parts of its batch)``; beside a device the next step's are made meanwhile."""
 
@@ -285,8 +297,10 @@ class _Run:
             return [self.batch_at(step, part, self.num_parts) for part in range(first, self.num_parts, stride)]
 
         def counted(step: int, parts: list[Batch]) -> tuple[int, list[Batch]]:
-            if meter is not None:
-                for part in parts:
+            for part in parts:
+                if "attention_mask" in part:
+                    self.tokens_here += int(part["attention_mask"].sum())
+                if meter is not None:
                     meter.saw(part)
             return step, parts
 

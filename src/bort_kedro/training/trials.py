@@ -68,6 +68,7 @@ class Trial:
         num_steps_done: Steps until early stopping ended it; 0 of one that diverged.
         look_every: Steps between two looks at dev, on which patience counts.
         seconds: Training time, looks at dev included.
+        num_tokens: Trained on, padding left out; 0 of one that diverged.
         history: Rows of the training.
         looks: ``step`` and ``score`` of each look at dev.
         has_diverged: Whether it ended because its loss did.
@@ -84,6 +85,7 @@ class Trial:
     history: list[dict[str, float]] = field(default_factory=list)
     looks: list[dict[str, float]] = field(default_factory=list)
     has_diverged: bool = False
+    num_tokens: int = 0
 
     def to_row(self) -> dict[str, Any]:
         """For a report."""
@@ -95,6 +97,7 @@ class Trial:
             "dev_score": self.score,
             "has_diverged": self.has_diverged,
             "seconds": self.seconds,
+            "num_tokens": self.num_tokens,
         }
 
 
@@ -178,6 +181,7 @@ def train_trial(
         result.seconds,
         result.history,
         early_stopping.scores,
+        num_tokens=result.num_tokens,
     )
 
 

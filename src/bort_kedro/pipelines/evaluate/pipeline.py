@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from bort_kedro.core.report import PLOTS
 from bort_kedro.core.tasks import TASKS
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from bort_kedro.pipelines.evaluate.export_nodes import exporter_of
-from bort_kedro.pipelines.evaluate.report_nodes import PLOT_SECTIONS, cost_stages, write_report, write_report_page
+from bort_kedro.pipelines.evaluate.report_nodes import cost_stages, write_report, write_report_page
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
@@ -120,7 +121,7 @@ def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list
     with across_namespaces():
         report = Node(
             write_report,
-            {name: name for name in (*ORIGIN, *parts, *exported)},
+            {name: name for name in (*ORIGIN, *parts, *PLOTS.values(), *exported)},
             "report",
             name="write_report_node",
             tags="report",
@@ -136,7 +137,7 @@ def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list
         report,
         Node(
             write_report_page,
-            {name: name for name in ("report", *PLOT_SECTIONS)},
+            {name: name for name in ("report", *PLOTS.values())},
             "report_page",
             name="write_report_page_node",
             tags="report",

@@ -6,13 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from bort_kedro.core.markdown import IllustratedText
+from bort_kedro.core.report import PLOTS
+
 EXPORT_REPORT = ".export_report"
-# Where in the report each plot stands.
-PLOT_SECTIONS = {
-    "pareto_plot": "The shape, and why",
-    "pretraining_plot": "Pretraining",
-    "speed_plot": "Speed",
-}
 
 
 def cost_stages(
@@ -45,15 +42,22 @@ def write_report(
     speed_table: pd.DataFrame,
     stage_costs: pd.DataFrame,
     leaderboard: dict[str, Any],
-    **export_reports: dict[str, Any],
-) -> str:
+    **plots_and_exports: Any,
+) -> IllustratedText:
     """All that was found, for a reader who was not there."""
     from bort_kedro.core.report import build_report
     from bort_kedro.device import describe_device
+    from bort_kedro.pipelines.drawings import draw_svg, plain
 
     device = describe_device()
     names = [*device["cuda_devices"], f"{device['processor']}, {device['cpu_count']} cores"]
-    return build_report(
+    plots = {name: plots_and_exports[name] for name in PLOTS.values() if name in plots_and_exports}
+    exports = {
+        name.removesuffix(EXPORT_REPORT): report
+        for name, report in plots_and_exports.items()
+        if name.endswith(EXPORT_REPORT)
+    }
+    text = build_report(
         corpus=corpus_manifest,
         search=search_report,
         candidates=candidate_table.to_dict("records"),
@@ -63,20 +67,21 @@ def write_report(
         costs=stage_costs.to_dict("records"),
         device=" and ".join(names),
         leaderboard=leaderboard,
-        exports={name.removesuffix(EXPORT_REPORT): report for name, report in export_reports.items()},
+        exports=exports,
+        plots={name: plain(figure.layout.title.text) for name, figure in plots.items()},
     )
+    return IllustratedText(text, {f"{name}.svg": draw_svg(figure) for name, figure in plots.items()})
 
 
-def write_report_page(report: str, **plots: Any) -> str:
-    """The report and its plots as one HTML file."""
+def write_report_page(report: IllustratedText, **plots: Any) -> str:
+    """The report as one HTML file, with plots that answer the pointer."""
     from plotly.offline import get_plotlyjs
 
     from bort_kedro import __version__
     from bort_kedro.core.html_page import html_page
 
-    drawn: dict[str, list[str]] = {}
-    for name, section in PLOT_SECTIONS.items():
-        if name in plots:
-            html = plots[name].to_html(full_html=False, include_plotlyjs=False, div_id=name)
-            drawn.setdefault(section, []).append(html)
-    return html_page(report, drawn, script=get_plotlyjs(), footer=f"Written by bort_kedro {__version__}.")
+    drawn = {
+        f"{name}.svg": figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)
+        for name, figure in plots.items()
+    }
+    return html_page(report.text, drawn, script=get_plotlyjs(), footer=f"Written by bort_kedro {__version__}.")

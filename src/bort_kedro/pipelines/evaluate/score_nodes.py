@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -155,13 +155,13 @@ def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
                 "dev_standard_error": dev.get("standard_error"),
                 "other_scores": _other_scores(metrics),
                 "num_trials": cost["num_trials"],
-                "seconds": cost["seconds"],
+                **_spent("", [cost]),
                 "truncated_share": cost["truncated_share"],
                 "test_split": examples["test"]["source"],
                 "num_rows_skipped": sum(examples.get("num_rows_skipped", {}).values()),
                 **_points_of(cost),
                 **_teacher_of(of_tasks.get(f"{task}.teacher_report")),
-                "rival_seconds": sum(each["seconds"] for each in of_tasks.get(f"{task}.rivals_report", {}).values()),
+                **_spent("rival_", of_tasks.get(f"{task}.rivals_report", {}).values()),
                 **{
                     f"{method}_{name}": rival[name]
                     for method, rival in metrics["rivals"].items()
@@ -195,5 +195,11 @@ def _teacher_of(report: dict[str, Any] | None) -> dict[str, Any]:
         "teacher_score": check.get("score"),
         "teacher_bar": check.get("bar"),
         "is_teacher_over": check.get("is_over"),
-        "teacher_seconds": report["seconds"] if report else 0.0,
+        **_spent("teacher_", [report] if report else []),
     }
+
+
+def _spent(whose: str, reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Seconds and tokens of fine-tunings, under names that begin with ``whose``."""
+    reports = list(reports)
+    return {f"{whose}{name}": sum(report.get(name, 0) for report in reports) for name in ("seconds", "num_tokens")}

@@ -73,7 +73,7 @@ def _train(
         history_name=history_name,
     )
     result = run_job(job, **pretrain_distill.launch.model_dump())
-    return pd.DataFrame(result.history).assign(seconds=round(result.seconds, 1))
+    return pd.DataFrame(result.history).assign(seconds=round(result.seconds, 1), num_tokens=result.num_tokens)
 
 
 def distill_student(

@@ -139,7 +139,8 @@ def train_maximum_point(
     quality = score(
         model, tokens, split="validation", num_threads=settings.num_threads, description="scoring the maximum point"
     )
-    row = maximum_point_size | quality.errors() | {"seconds": round(result.seconds, 1)}
+    spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
+    row = maximum_point_size | quality.errors() | spent
     return Pretrained(model, tokenizer), row, pd.DataFrame(result.history)
 
 

@@ -74,6 +74,7 @@ def replay_errors(search_space: pd.DataFrame, maximum_point: dict[str, Any], sea
             # As the table has it: strategies take a noise that is not known for none.
             "error_standard_error": float(search_space.at[index, "error_standard_error"]),
             "seconds": 0.0,
+            "num_tokens": 0,
         }
         for index, outcome in trace.outcomes.items()
     ]
