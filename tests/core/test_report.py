@@ -326,8 +326,8 @@ def test_the_report_says_what_test_is_which_rows_were_skipped_and_which_points_w
     inputs["tasks"] = [task("rte", test_split=half, num_rows_skipped=2, **points), task("library")]
     text = build_report(**inputs)
     assert (
-        f"- `rte`: test is {half}; 2 malformed rows were skipped; Agora learned from 1,000 of the 1,200 points it made;"
-        " 150 were thrown away as near-duplicates of dev or test.\n- `library`: test is official test."
+        f"- `rte`: scored on {half}; 2 malformed rows were skipped; Agora learned from 1,000 of the 1,200 points "
+        "it made; 150 were thrown away as near-duplicates of dev or test.\n- `library`: scored on the official test."
     ) in text
 
 
@@ -339,11 +339,11 @@ def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inpu
         task("ax"),
     ]
     expected = (
-        "- `mrpc`: test is official test; further scores there: accuracy 0.750; the teacher scored 81.0 % on dev and "
-        "had to be over 66.7 %.\n"
-        "- `rte`: test is official test; the teacher scored 55.0 % on dev and had to be over 66.7 %, so the task was "
-        "fine-tuned plainly, without Agora.\n"
-        "- `ax`: test is official test.\n"
+        "- `mrpc`: scored on the official test; further scores there: accuracy 0.750; the teacher scored 81.0 % on "
+        "dev and had to be over 66.7 %.\n"
+        "- `rte`: scored on the official test; the teacher scored 55.0 % on dev and had to be over 66.7 %, so the task "
+        "was fine-tuned plainly, without Agora.\n"
+        "- `ax`: scored on the official test.\n"
     )
     assert expected in build_report(**inputs)
     saved = pd.DataFrame(inputs["tasks"]).to_csv(index=False)

@@ -194,7 +194,7 @@ def test_examples_are_read_with_what_each_split_is_and_what_was_left_out(tmp_pat
     examples, report = reader_of("toy")(handle, finetune)
     assert examples["split"].value_counts().to_dict() == {"train": 6, "dev": 4, "test": 4}
     assert {split: report[split]["source"] for split in ("train", "dev", "test")} == {
-        split: f"official {split}" for split in ("train", "dev", "test")
+        split: f"own {split}" for split in ("train", "dev", "test")
     }
     train = str(tmp_path / "train.csv")
     assert report["files"]["train"] == train
@@ -218,7 +218,7 @@ def test_examples_of_a_built_in_task_come_from_its_documents_alone():
     assert list(dict.fromkeys(examples["split"])) == ["train", "dev", "test"]
     assert set(examples["label"]) == {"intact", "shuffled"}
     assert examples["group"].is_unique
-    assert report["train"]["source"] == "official train"
+    assert report["train"]["source"] == "built-in train"
     assert sum(report[split]["num_rows"] for split in ("train", "dev", "test")) == len(examples)
     given = {sentence for text in table.query("split == 'tasks'")["text"] for sentence in sentences(text)}
     assert set(examples.query("label == 'intact'")["text"]) <= given

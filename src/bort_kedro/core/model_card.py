@@ -36,6 +36,8 @@ HUB_METRICS = {
     "f1_answers": "f1",
     "f1_tokens": "f1",
 }
+# How the source of a test split begins that is no half of dev.
+HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "own"))
 TAGS = ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation"]
 
 
@@ -247,7 +249,7 @@ def _task_evaluations(results: TaskResults) -> list[dict[str, Any]]:
         "dataset_type": task.hub[0] or task.benchmark,
         "dataset_name": f"{task.title} ({source})",
         "dataset_config": task.hub[1] or None,
-        "dataset_split": "test" if source.startswith("official test") else "validation",
+        "dataset_split": "test" if source.startswith(HELD_OUT) else "validation",
     }
     found = []
     for metric in task.metrics:

@@ -112,8 +112,7 @@ def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
         f"and Perry (2020), and was asked for {ANSWERS[search['answer']]}. The chosen shape is then pretrained under "
         f"a larger teacher, fine-tuned on tasks and measured.\n\nText: {number(corpus['documents'], 0)} documents, "
         f"{number(corpus['words'], 0)} words, from {versions}. Documents by split: {splits}. Nothing is "
-        "trained on the test split; built-in tasks are made from the split of their name.\n\n"
-        f"Tasks: {named}."
+        f"trained on the test split. Built-in tasks are made of the documents of the split `tasks`.\n\nTasks: {named}."
     )
 
 

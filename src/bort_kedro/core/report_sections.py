@@ -153,7 +153,7 @@ def _what_test_is(tasks: Sequence[Row]) -> str:
     """Where the test examples of each task come from, rows that could not be read, and points thrown away."""
     lines = []
     for row in tasks:
-        said = [f"test is {row['test_split']}"]
+        said = [f"scored on the {row['test_split'].removeprefix('the ')}"]
         if row["other_scores"] and isinstance(row["other_scores"], str):  # of a saved table NaN where there are none
             said.append(f"further scores there: {row['other_scores']}")
         if row["is_teacher_over"] is not None and not is_missing(row["teacher_score"]):

@@ -34,7 +34,7 @@ _STRATIFIED_BY = {
 
 
 def divide_splits(
-    examples: pd.DataFrame, *, form: Form, seed: int, task: str = ""
+    examples: pd.DataFrame, *, form: Form, seed: int, task: str = "", whose: str = "official"
 ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     """Give every example the split it is used in.
 
@@ -49,10 +49,11 @@ def divide_splits(
         form: Of the task.
         seed: Of the halving.
         task: Name for error texts.
+        whose: Splits these are, in the texts of the report: ``official`` ones, ``built-in`` or ``own`` ones.
 
     Returns:
         The examples in their order with the ``split`` they are used in; and JSON-able, for each split that has any:
-        ``source`` (the official split), ``num_rows``, ``num_units`` (rows, or questions of multiple choice),
+        ``source`` (the split it comes from), ``num_rows``, ``num_units`` (rows, or questions of multiple choice),
         ``labels`` (rows of each; for regression ``minimum``, ``mean`` and ``maximum``), ``texts_also_in_train`` of dev
         and test (units that have an equal one in train) and ``texts_also_in_dev`` of test.
 
@@ -62,8 +63,8 @@ def divide_splits(
     divided = examples.copy()
     divided.loc[(divided["split"] == TEST) & divided["label"].isna(), "split"] = SUBMISSION
     found = set(divided["split"])
-    sources = {split: f"official {split}" for split in (TRAIN, DEV, TEST)}
-    sources[SUBMISSION] = "official test, whose labels are hidden"
+    sources = {split: f"{whose} {split}" for split in (TRAIN, DEV, TEST)}
+    sources[SUBMISSION] = f"{whose} test, whose labels are hidden"
     # Diagnostics have a test split alone, labelled or not; nothing is chosen on them.
     if TRAIN in found and DEV not in found:
         raise _no_dev(divided, task)
@@ -71,7 +72,7 @@ def divide_splits(
     if is_unlabelled.any():
         raise _unlabelled_dev(int(is_unlabelled.sum()), task)
     if DEV in found and TEST not in found:
-        is_test, halved = _test_half(divided[divided["split"] == DEV], form=form, seed=seed)
+        is_test, halved = _test_half(divided[divided["split"] == DEV], form=form, seed=seed, whose=whose)
         if is_test.all() or not is_test.any():
             raise _too_small(divided, is_test, task)
         divided.loc[is_test.index[is_test], "split"] = TEST
@@ -79,7 +80,7 @@ def divide_splits(
     return divided, _report(divided, form, sources)
 
 
-def _test_half(dev: pd.DataFrame, *, form: Form, seed: int) -> tuple[pd.Series, dict[str, str]]:
+def _test_half(dev: pd.DataFrame, *, form: Form, seed: int, whose: str) -> tuple[pd.Series, dict[str, str]]:
     """Which rows of the official dev go to test, and what is to be said of both halves."""
     is_only_scored = dev["part"].isin(ONLY_SCORED_PARTS)
     rows = dev[~is_only_scored].assign(cluster=_clusters(dev[~is_only_scored]))
@@ -90,9 +91,9 @@ def _test_half(dev: pd.DataFrame, *, form: Form, seed: int) -> tuple[pd.Series, 
     is_test[~is_only_scored] = pd.MultiIndex.from_frame(rows[["part", "cluster"]]).isin(strata.index[order[1::2]])
     parts = [part for part in dict.fromkeys(rows["part"]) if part]
     by = f"{_STRATIFIED_BY[form]} and part" if len(parts) > 1 else _STRATIFIED_BY[form]
-    how = f"the official dev{_named(parts)}, stratified by {by}, seed {seed}"
+    how = f"the {whose} dev{_named(parts)}, stratified by {by}, seed {seed}"
     others = dict.fromkeys(dev.loc[is_only_scored, "part"])
-    whole = f"; and all of the official dev{_named(list(others))}" if others else ""
+    whole = f"; and all of the {whose} dev{_named(list(others))}" if others else ""
     return is_test, {DEV: f"half of {how}", TEST: f"the other half of {how}{whole}"}
 
 

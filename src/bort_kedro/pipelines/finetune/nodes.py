@@ -42,7 +42,8 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
         examples = pd.DataFrame(built, columns=list(TaskExample.__dataclass_fields__))
         numbers = [str(row) for row in range(len(examples))]
         examples = examples.assign(part="", group=numbers, index=numbers, option=None)
-        return divide_splits(examples, form=find_task(name).form, seed=builtin_tasks.seed, task=name)
+        form = find_task(name).form
+        return divide_splits(examples, form=form, seed=builtin_tasks.seed, task=name, whose="built-in")
 
     return build_examples
 
@@ -54,7 +55,10 @@ def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
         """Read the official files, or the hub's, and keep a labelled split that no method sees."""
         task = task_of(name, finetune)
         reading = read_task(task, task_files, finetune)
-        examples, report = divide_splits(reading.examples, form=task.form, seed=finetune.split_seed, task=name)
+        whose = "own" if task.benchmark == "own" else "official"
+        examples, report = divide_splits(
+            reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=whose
+        )
         return examples, report | {
             "files": {split: str(path) for split, path in reading.files.items()},
             "num_rows_read": reading.num_rows,
