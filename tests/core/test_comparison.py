@@ -77,7 +77,7 @@ def test_scores_have_intervals_and_the_change_from_the_first_to_the_second():
     # 0.612 - 0.572, and the root of 0.9^2 + 1.2^2 points.
     assert (
         "| Task | one | two | Change, points |\n| :--- | ---: | ---: | ---: |\n"
-        "| `library` | 57.2 % [55.3, 59.1] (agora) | 61.2 ± 1.2 % (agora) | +4.0 ± 1.5 |\n"
+        "| `library` | 57.2 ± 0.9 % (55.3 to 59.1), agora | 61.2 ± 1.2 %, agora | +4.0 ± 1.5 |\n"
         "| `library`: points ahead of a constant answer | +18.6 ± 1.2 | +18.6 ± 1.2 | – |\n"
         "| `library`: points ahead of plain | +1.1 ± 1.0 | – | – |\n"
     ) in text
@@ -86,13 +86,13 @@ def test_scores_have_intervals_and_the_change_from_the_first_to_the_second():
 def test_three_runs_have_no_change_and_a_task_of_one_alone_has_dashes():
     runs = {"a": RunRecord(MANIFEST, tasks=[TASK]), "b": RunRecord(MANIFEST), "c": RunRecord(MANIFEST)}
     text = compare_runs(runs)
-    assert "| `library` | 57.2 % [55.3, 59.1] (agora) | – | – |\n" in text
+    assert "| `library` | 57.2 ± 0.9 % (55.3 to 59.1), agora | – | – |\n" in text
     assert "Change" not in text
 
 
 def test_scores_in_different_metrics_have_no_change():
     runs = {"a": RunRecord(MANIFEST, tasks=[TASK]), "b": RunRecord(MANIFEST, tasks=[TASK | {"metric": "f1"}])}
-    assert "(agora) | – |\n" in compare_runs(runs)
+    assert ", agora | – |\n" in compare_runs(runs)
 
 
 def test_shapes_stand_side_by_side_with_their_noise():
@@ -115,7 +115,7 @@ def test_pretraining_speed_and_cost_stand_side_by_side():
     )
     assert "| masked accuracy, student | 26.7 ± 0.4 % | – |\n" in text
     assert "| masked accuracy, teacher | 40.0 % | – |\n" in text
-    assert "| chosen shape, ms | 2.50 [2.40, 2.60] | 2.00 |\n" in text
+    assert "| chosen shape, ms | 2.50 (2.40 to 2.60) | 2.00 |\n" in text
     assert "| BERT-base takes, against the chosen shape | 75.0x | 75.0x |\n" in text
     assert "| BERT-large takes, against the chosen shape | – | – |\n" in text
     assert "| search | 2 min 5 s | – |\n" in text

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bort_kedro.core.markdown import MISSING, duration, is_missing, large, number, percent, signed_points, table, times
+from bort_kedro.core.markdown import MISSING, duration, is_missing, large, percent, signed_points, table, times
 from bort_kedro.core.report_certainty import error_text, with_noise
+from bort_kedro.core.report_sections import median_with_interval, score_with_interval
 from bort_kedro.core.shapes import BertShape
 
 Row = Mapping[str, Any]
@@ -149,7 +150,7 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
     rows = []
     for name in names:
         found = [tasks.get(name) for tasks in by_run]
-        cells = [f"{_score(row)} ({row['method']})" if row else MISSING for row in found]
+        cells = [f"{score_with_interval(row)}, {row['method']}" if row else MISSING for row in found]
         rows.append([f"`{name}`", *cells, *([_change(*found)] if has_change else [])])
         rows += [
             [f"`{name}`: points ahead of {rival}", *leads, *([MISSING] if has_change else [])]
@@ -178,13 +179,6 @@ def _leads(found: Sequence[Row | None]) -> dict[str, list[str]]:
     }
 
 
-def _score(row: Row) -> str:
-    low, high = row.get("interval_low"), row.get("interval_high")
-    if is_missing(low) or is_missing(high):
-        return percent(row["score"], row["standard_error"])
-    return f"{percent(row['score'])} [{100 * float(low or 0):.1f}, {100 * float(high or 0):.1f}]"
-
-
 def _change(first: Row | None, second: Row | None) -> str:
     if first is None or second is None or first["metric"] != second["metric"]:
         return MISSING
@@ -202,20 +196,14 @@ def _speed(runs: Mapping[str, RunRecord]) -> str:
     if not names:
         return ""
     rows = [
-        [f"{name}, ms", *(_milliseconds(each[name]) if name in each else MISSING for each in by_run)] for name in names
+        [f"{name}, ms", *(median_with_interval(each[name]) if name in each else MISSING for each in by_run)]
+        for name in names
     ]
     chosen = [next((row for row in each.values() if row["is_chosen"]), None) for each in by_run]
     for reference, title in (("bert_base", "BERT-base"), ("bert_large", "BERT-large")):
         ratios = [times(row[f"measured_vs_{reference}"]) if row else MISSING for row in chosen]
         rows.append([f"{title} takes, against the chosen shape", *ratios])
     return table(["Encoder", *runs], rows)
-
-
-def _milliseconds(row: Row) -> str:
-    low, high = row.get("interval_low_ms"), row.get("interval_high_ms")
-    if low is None or high is None or is_missing(low) or is_missing(high):
-        return number(row["median_ms"], 2)
-    return f"{number(row['median_ms'], 2)} [{number(low, 2)}, {number(high, 2)}]"
 
 
 def _costs(runs: Mapping[str, RunRecord]) -> str:

@@ -42,6 +42,13 @@ def percent(value: float | None, standard_error: float | None = None) -> str:
     return f"{100 * value:.1f} ± {100 * standard_error:.1f} %"
 
 
+def with_interval(text: str, low: float | None, high: float | None, *, digits: int) -> str:
+    """A cell such as ``57.2 ± 0.9 % (55.4 to 59.0)``; without the brackets where there is no interval."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} ({number(low, digits)} to {number(high, digits)})"
+
+
 def signed_points(difference: float, standard_error: float) -> str:
     """A difference of shares in percentage points, for a table, with its standard error."""
     return f"{100 * difference:+.1f} ± {100 * standard_error:.1f}"

@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.core.costs import count_head_operations
-from bort_kedro.core.markdown import bullets, is_missing, large, number, percent, points, signed_points, table, times
+from bort_kedro.core.markdown import (
+    bullets,
+    is_missing,
+    large,
+    number,
+    percent,
+    points,
+    signed_points,
+    table,
+    times,
+    with_interval,
+)
 from bort_kedro.core.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE, speed_claim_rows
 from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.core.statistics import is_above_noise
@@ -101,7 +112,7 @@ def tasks_section(tasks: Sequence[Row]) -> str:
             row["method"],
             row["metric"].replace("_", " "),
             number(row["num_examples"], 0),
-            _with_interval(percent(row["score"], row["standard_error"]), row, "interval_{}", scale=100, digits=1),
+            score_with_interval(row),
             percent(row["majority_score"]),
             signed_points(row["advantage"], row["advantage_standard_error"]),
             "" if is_missing(row["dev_score"]) else percent(row["dev_score"], row["dev_standard_error"]),
@@ -126,20 +137,18 @@ def tasks_section(tasks: Sequence[Row]) -> str:
     )
 
 
-def _with_interval(text: str, row: Row, ends: str, *, scale: float, digits: int) -> str:
-    """A cell such as ``57.2 ± 0.9 % (55.4 to 59.0)``; without the brackets where there is no interval.
+def score_with_interval(row: Row) -> str:
+    """A row of `task_scores` as ``57.2 ± 0.9 % (55.2 to 59.2)``."""
+    low, high = (
+        None if is_missing(row.get(end)) else 100 * float(row[end]) for end in ("interval_low", "interval_high")
+    )
+    return with_interval(percent(row["score"], row["standard_error"]), low, high, digits=1)
 
-    Args:
-        text: Of the value.
-        row: May have the interval's ends.
-        ends: Names of the ends, with ``{}`` for ``low`` and ``high``.
-        scale: What they are multiplied by.
-        digits: Decimals.
-    """
-    low, high = (row.get(ends.format(end)) for end in ("low", "high"))
-    if low is None or high is None or is_missing(low) or is_missing(high):
-        return text
-    return f"{text} ({number(scale * low, digits)} to {number(scale * high, digits)})"
+
+def median_with_interval(row: Row) -> str:
+    """A row of `speed_table` as ``2.00 (1.86 to 4.30)``, in milliseconds."""
+    low, high = row.get("interval_low_ms"), row.get("interval_high_ms")
+    return with_interval(number(row["median_ms"], 2), low, high, digits=2)
 
 
 RIVAL_NAMES = {
@@ -221,7 +230,7 @@ def speed_section(speed: Sequence[Row]) -> str:
             large(row["parameters"]),
             large(row["parameters_without_embeddings"]),
             large(row["operations"]),
-            _with_interval(number(row["median_ms"], 2), row, "interval_{}_ms", scale=1, digits=2),
+            median_with_interval(row),
             f"{number(row['lower_quartile_ms'], 2)} to {number(row['upper_quartile_ms'], 2)}",
             times(row["measured_vs_bert_base"]),
             times(row["operations_vs_bert_base"]),
