@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from own_process import in_own_process, on_the_cpu
+import psutil
+from own_process import environment_variables, in_own_process, on_the_cpu
 
 from bort_kedro.core.shapes import KNOWN_SHAPES
 from bort_kedro.core.speed import Latency
@@ -30,6 +32,8 @@ SYSTEMS = (
 )
 MAX_POSITIONS = 512
 NUM_CALIBRATION_INPUTS = 4
+# What a conversion takes at most: that of BERT-large, about five times its weights.
+CONVERSION_BYTES = 8_000_000_000
 
 System = tuple[str, str]
 
@@ -69,28 +73,36 @@ class TimedRuntime:
 
 
 def measure(setting: Setting, folder: Path, num_cores: int) -> tuple[dict[System, TimedRuntime], dict[System, str]]:
-    """Convert every system in a process of its own, then time them all in one process, interleaved.
+    """Convert every system in a process of its own, side by side as far as memory goes, then time them all in one
+    process, interleaved.
 
     Args:
         setting: Of the passes.
         folder: Where the converted models go.
-        num_cores: Threads of the conversions.
+        num_cores: Of the machine, for the conversions.
 
     Returns:
         What was timed, and why the others could not be converted.
     """
     reasons: dict[System, str] = {}
     folders: dict[System, Path] = {}
-    exported = [system for system in SYSTEMS if system[1] != PYTORCH]
-    for system in track(exported, "converting", total=len(exported)):
+    side_by_side = max(1, min(num_cores, psutil.virtual_memory().available // CONVERSION_BYTES))
+    shared = on_the_cpu(max(1, num_cores // side_by_side))
+
+    def converted(system: System) -> Path:
         place = folder / "-".join(system)
         place.mkdir()
-        try:
-            in_own_process(on_the_cpu(num_cores), convert_system, system, setting, place)
-            folders[system] = place
-        # One that needs more memory than there is dies, and the others go on.
-        except Exception as error:
-            reasons[system] = f"{type(error).__name__}: {error}"
+        in_own_process({}, convert_system, system, setting, place)
+        return place
+
+    with environment_variables(shared), ThreadPoolExecutor(side_by_side) as pool:
+        coming = {pool.submit(converted, system): system for system in SYSTEMS if system[1] != PYTORCH}
+        for done in track(as_completed(coming), "converting", total=len(coming)):
+            try:
+                folders[coming[done]] = done.result()
+            # One that needs more memory than there is dies, and the others go on.
+            except Exception as error:
+                reasons[coming[done]] = f"{type(error).__name__}: {error}"
     return in_own_process(on_the_cpu(setting.num_threads), time_systems, setting, folders), reasons
 
 

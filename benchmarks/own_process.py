@@ -34,14 +34,15 @@ def in_own_process(
         keywords: Likewise.
     """
     with (
-        _environment(environment),
+        environment_variables(environment),
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         return pool.submit(function, *arguments, **keywords).result()
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes started in the block; not for two threads at once."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -86,6 +86,21 @@ def test_examples_of_a_teacher_longer_than_the_positions_are_refused_unless_it_i
     assert check_parameters(raw).finetune.teacher.training.max_tokens == 65
 
 
+def test_exports_timed_on_more_tokens_than_there_are_positions_are_refused(raw):
+    raw["evaluate"]["export"]["sequence_length"] = 65
+    assert (
+        "evaluate.export.sequence_length 65 is over corpus.max_positions 64: exports are timed on inputs of that "
+        "length. Set it to at most 64, or raise max_positions"
+    ) in fault(raw)
+    raw["evaluate"]["export"]["formats"] = []
+    assert check_parameters(raw).evaluate.export.sequence_length == 65
+
+
+def test_files_of_a_task_that_is_read_from_the_hub_are_refused(raw):
+    raw["finetune"] |= {"tasks": ["cola"], "files": {"cola": {"dev": "a.tsv"}}, "read_from": "hub"}
+    assert "files names ['cola'], and read_from is hub, which reads no file; set it to files" in fault(raw)
+
+
 def test_files_of_a_task_that_is_not_run_are_refused(raw):
     raw["finetune"] |= {"tasks": ["cola", "rte"], "files": {"cola": {"dev": "a.tsv"}, "rta": {"dev": "b.tsv"}}}
     assert "files names ['rta'], which tasks does not hold (cola, rte)" in fault(raw)

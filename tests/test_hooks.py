@@ -18,7 +18,7 @@ from bort_kedro.configuration import activate, check_parameters
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
-from bort_kedro.pipelines import finetune
+from bort_kedro.pipelines import evaluate, finetune
 
 SMOKE = OmegaConfigLoader(
     str(Path(__file__).parent.parent / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
@@ -157,6 +157,19 @@ def test_a_run_that_makes_no_examples_reads_no_files_of_tasks(tmp_path):
     with_own_task(tmp_path)
     told = Told(str(tmp_path / "none"))
     preflight(tmp_path, pipeline_reading("task_files"), DataCatalog({"task_files": told}))
+    assert told.read == []
+
+
+def test_scoring_again_reads_no_files_of_tasks(tmp_path):
+    raw = dict(SMOKE["parameters"])
+    raw["finetune"] |= {"tasks": ["cola"]}
+    activate(check_parameters(raw))
+    told = Told(str(tmp_path / "none"))
+    names = ("task_files", "cola.examples")
+    pipeline = evaluate.create_pipeline(["cola"])
+    assert set(names) <= pipeline.inputs()
+    catalog = DataCatalog({name: MemoryDataset(0) for name in pipeline.inputs()} | {"task_files": told})
+    preflight(tmp_path, pipeline, catalog)
     assert told.read == []
 
 

@@ -170,6 +170,17 @@ def test_a_store_without_a_registry_is_a_warning_and_no_fault(run, classifier, c
     assert caplog.messages[-1] == "The model of task `refused` is not registered in MLflow: no registry here"
 
 
+def test_a_version_that_takes_no_tags_is_a_warning_and_no_fault(run, classifier, caplog, monkeypatch):
+    def refuse(*words, **options):
+        raise MlflowException("it is gone")
+
+    models = ModelLogging("run")
+    models.log(classifier, served("vanished"))
+    monkeypatch.setattr(mlflow.MlflowClient, "set_model_version_tag", refuse)
+    models.tell_score("vanished", {"metric": "accuracy", "test": {"score": 0.5}})
+    assert caplog.messages[-1] == ("Version 1 of bort_kedro-vanished in MLflow has no tag of its score: it is gone")
+
+
 def test_nothing_is_printed(run, classifier, capfd):
     ModelLogging("run").log(classifier, served("quiet"))
     assert capfd.readouterr() == ("", "")

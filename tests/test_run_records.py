@@ -112,3 +112,12 @@ def test_another_ending_is_refused(project, tmp_path):
         "Error: --output is changes.txt, allowed are files that end in .md or .html.\n"
     )
     assert not (tmp_path / "changes.txt").exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(project, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    done = called("--output", "taken/changes.md")
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: taken/changes.md cannot be written: ")
+    assert done.output.endswith(". Give --output another place.\n")
+    assert done.output.count("\n") == 1

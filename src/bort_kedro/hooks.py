@@ -140,7 +140,7 @@ def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol) -> 
         return
     finetune, task_files = active_parameters().finetune, catalog.load(TASK_FILES)
     for name in finetune.tasks:
-        if name not in BUILTIN_TASKS and f"{name}.examples" in pipeline.datasets():
+        if name not in BUILTIN_TASKS and f"{name}.examples" in _made_by(pipeline):
             read_task(task_of(name, finetune), task_files, finetune)
 
 

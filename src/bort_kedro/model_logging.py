@@ -91,6 +91,7 @@ class ModelLogging:
     def tell_score(self, task: str, metrics: Mapping[str, Any]) -> None:
         """Tag the version that this run registered with its score on the test split."""
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         if task not in self._versions or "test" not in metrics:
             return
@@ -101,9 +102,12 @@ class ModelLogging:
             "test_score": metrics["test"]["score"],
             **{f"test_{side}": interval[side] for side in ("low", "high") if side in interval},
         }
-        for key, value in tags.items():
-            text = value if isinstance(value, str) else f"{value:.6g}"
-            MlflowClient().set_model_version_tag(name, version, key, text)
+        try:
+            for key, value in tags.items():
+                text = value if isinstance(value, str) else f"{value:.6g}"
+                MlflowClient().set_model_version_tag(name, version, key, text)
+        except MlflowException as fault:
+            LOGGER.warning("Version %s of %s in MLflow has no tag of its score: %s", version, name, fault)
 
     def _tags(self, model: Pretrained, task: Task) -> dict[str, str]:
         config = model.model.config.to_dict()

@@ -88,14 +88,21 @@ def compare(run_versions: tuple[str, ...], output: Path | None) -> None:
         )
     try:
         page = compare_runs({version: read_run(folder, version) for version in chosen})
+        if output is None:
+            click.echo(page)
+        else:
+            _write(output, page)
     except (MissingInputError, StorageError) as fault:
         raise click.ClickException(str(fault)) from None
-    if output is None:
-        click.echo(page)
-        return
-    text = html_page(page, {}, script="", footer="") if output.suffix == ".html" else page
+
+
+def _write(output: Path, page: str) -> None:
     from bort_kedro.datasets.atomic import pending
 
-    with pending(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    text = html_page(page, {}, script="", footer="") if output.suffix == ".html" else page
+    try:
+        with pending(output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise StorageError(f"{output} cannot be written: {fault.strerror}. Give --output another place.") from fault
     click.echo(f"Written to {output}.")

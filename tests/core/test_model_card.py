@@ -146,6 +146,37 @@ def test_multiple_choice_claims_no_pipeline_and_shows_how_options_are_compared()
     assert card(results).data.pipeline_tag is None
     assert card(results).data.eval_results[0].task_type == "multiple-choice"
     assert "best = options[int(model(**inputs).logits[:, 0].argmax())]" in card(results).text
+    assert 'text, options = "The premise.", ["What was the cause? One choice.", "..."]' in card(results).text
+
+
+@pytest.mark.parametrize(
+    ("task", "has_pairs", "example"),
+    [
+        ("boolq", True, '{"text": "The passage.", "text_pair": "The question."}'),
+        ("qnli", True, '{"text": "The question.", "text_pair": "The sentence."}'),
+        ("multirc", True, '{"text": "The passage.", "text_pair": "The question? One answer."}'),
+        ("cola", False, '"The sentence."'),
+        ("order", False, '"The text."'),
+    ],
+)
+def test_the_example_of_use_says_which_text_goes_where_and_cuts_as_training_did(task, has_pairs, example):
+    results = replace(RESULTS, task=find_task(task), has_pairs=has_pairs, metrics={"metric": "accuracy"})
+    said = f"classify({example}, truncation=True, max_length={SIZE.max_tokens})"
+    assert said in section(card(results).content, "How to use")
+
+
+def test_a_test_split_of_the_users_own_is_not_claimed_to_be_that_of_the_hub():
+    examples = RESULTS.examples | {"test": {"num_units": 9, "source": "user's test"}}
+    (result, _) = card(replace(RESULTS, examples=examples)).data.eval_results
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("GLUE", None, "test")
+
+
+def test_a_teacher_that_was_opened_has_no_row_of_cost():
+    teacher = {"teacher": ORIGIN.pretraining["teacher"] | {"seconds": 0.0}}
+    origin = replace(ORIGIN, pretraining=ORIGIN.pretraining | teacher)
+    text = encoder_card(SIZE, "<mask>", origin, STATED)
+    assert "teacher of the pretraining" not in text
+    assert "teacher of the pretraining | 12 min 0 s" in encoder_card(SIZE, "<mask>", ORIGIN, STATED)
 
 
 def test_a_task_without_labels_on_test_has_no_evaluation_results():

@@ -159,7 +159,14 @@ def test_averages_of_leaderboards_stand_below_the_tasks(inputs):
 
 
 def test_every_export_is_held_against_pytorch(inputs):
-    exact = {"max_difference": 0.0, "drop": 0.0, "speedup": 1.0, "is_refused": False, "score_after": 0.7}
+    exact = {
+        "max_difference": 0.0,
+        "drop": 0.0,
+        "allowed_drop": 0.005,
+        "speedup": 1.0,
+        "is_refused": False,
+        "score_after": 0.7,
+    }
     reports = {
         "library": {
             "batch_size": 1,
@@ -173,6 +180,7 @@ def test_every_export_is_held_against_pytorch(inputs):
                     "max_difference": 0.0123,
                     "score_after": 0.69,
                     "drop": 0.01,
+                    "allowed_drop": 0.005,
                     "median_ms": 0.5,
                     "speedup": 4.0,
                     "is_refused": True,
@@ -186,17 +194,28 @@ def test_every_export_is_held_against_pytorch(inputs):
         "| `library` | ONNX int8 | 0.26 | 1.2e-02 | 69.0 % | 0.50 | 4.0x | **refused** |\n"
     ) in section
     assert "Times are of 1 x 128 tokens with 1 thread(s)" in section
+    assert "it is refused, too, where its score falls by more than the allowed drop." in section
     assert f"## Exports\n\n{section}\n\n## Beside the paper" in build_report(**inputs, exports=reports)
 
 
+def test_an_export_that_drops_too_far_and_is_kept_says_so():
+    row = {"title": "ONNX int8", "bytes": 260_000, "max_difference": 0.01, "score_after": 0.69, "drop": 0.01}
+    row |= {"allowed_drop": 0.005, "median_ms": 0.5, "speedup": 4.0, "is_refused": False}
+    conditions = {"batch_size": 1, "sequence_length": 128, "num_threads": 1, "refuses_drops": False}
+    section = exports_section({"library": conditions | {"formats": {"onnx_int8": row}}})
+    assert "| 4.0x | kept, **drops too far** |\n" in section
+    assert "more than the allowed drop is kept (`evaluate.export.refuse`)." in section
+
+
 def test_scores_and_times_have_their_intervals_in_brackets_where_there_are_some(inputs):
-    inputs["tasks"][0] |= {"interval_low": 0.655, "interval_high": 0.7449}
+    inputs["tasks"][0] |= {"interval_low": 0.655, "interval_high": 0.7449, "interval_level": 0.95}
     inputs["tasks"][1] |= {"interval_low": math.nan, "interval_high": math.nan}
     inputs["speed"][0] |= {"interval_low_ms": 1.95, "interval_high_ms": 2.05}
     text = build_report(**inputs)
     assert "| `library` | plain | accuracy | 400 | 70.0 ± 2.3 % (65.5 to 74.5) | 50.0 % |" in text
     assert "| `order` | plain | accuracy | 400 | 70.0 ± 2.3 % | 50.0 % |" in text
     assert "| 2.00 (1.95 to 2.05) | 1.90 to 2.20 | 75.0x |" in text
+    assert "In brackets is the 95 % bootstrap interval of a score (`evaluate.bootstrap`)." in text
 
 
 def test_published_speeds_stand_beside_those_measured_here(inputs):

@@ -83,6 +83,7 @@ def test_every_format_is_verified_and_reported_beside_pytorch(exported, tiny_tok
         "num_checked": 5,
         "num_calibration": 6,
         "has_pairs": False,
+        "refuses_drops": True,
         "batch_size": 1,
         "sequence_length": 8,
         "num_threads": 1,

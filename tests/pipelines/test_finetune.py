@@ -194,7 +194,7 @@ def test_examples_are_read_with_what_each_split_is_and_what_was_left_out(tmp_pat
     examples, report = reader_of("toy")(handle, finetune)
     assert examples["split"].value_counts().to_dict() == {"train": 6, "dev": 4, "test": 4}
     assert {split: report[split]["source"] for split in ("train", "dev", "test")} == {
-        split: f"own {split}" for split in ("train", "dev", "test")
+        split: f"user's {split}" for split in ("train", "dev", "test")
     }
     train = str(tmp_path / "train.csv")
     assert report["files"]["train"] == train
@@ -205,6 +205,26 @@ def test_examples_are_read_with_what_each_split_is_and_what_was_left_out(tmp_pat
     ]
     with pytest.raises(TaskError, match=f"^{train}, line 8: 1 fields"):
         reader_of("toy")(handle, parameters(folder=tmp_path))
+
+
+def test_a_split_read_from_other_files_than_the_official_ones_is_called_the_users(tmp_path):
+    (tmp_path / "RTE").mkdir()
+    header = "index\tsentence1\tsentence2\tlabel\n"
+    for name in ("train", "dev", "mine"):
+        rows = [f"{row}\tText {name} {row}.\tOther.\t{('entailment', 'not_entailment')[row % 2]}\n" for row in range(8)]
+        (tmp_path / "RTE" / f"{name}.tsv").write_text(header + "".join(rows))
+    handle = TaskFilesDataset(folder=str(tmp_path)).load()
+
+    def sources(files):
+        _, report = reader_of("rte")(handle, parameters(tasks=["rte"], files=files))
+        return {split: report[split]["source"] for split in ("train", "dev", "test")}
+
+    assert sources({"rte": {"test": "mine.tsv"}}) == {
+        "train": "official train",
+        "dev": "official dev",
+        "test": "user's test",
+    }
+    assert sources({"rte": {"dev": "mine.tsv"}})["dev"] == "half of the user's dev, stratified by label, seed 0"
 
 
 def test_examples_of_a_built_in_task_come_from_its_documents_alone():

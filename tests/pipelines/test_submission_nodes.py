@@ -52,7 +52,7 @@ def official_superglue(folder):
     (folder / "ReCoRD" / "test.jsonl").write_text("".join(record % number for number in range(10000)))
 
 
-def test_an_archive_holds_the_answers_of_this_run_and_is_filled_where_there_are_none(tmp_path):
+def test_an_archive_holds_the_answers_of_this_run_and_is_filled_where_there_are_none(tmp_path, caplog):
     labelled = {"ax": {"test": {"source": "official test"}}}
     tables = {"cola": predicted("cola", 1063), "ax": predicted("ax", 1104, split="test")}
     archives, report = submitted(tmp_path, tables, labelled)
@@ -64,8 +64,10 @@ def test_an_archive_holds_the_answers_of_this_run_and_is_filled_where_there_are_
     told = report["GLUE"]
     assert (told["is_written"], told["why"], told["faults"], told["left_out"]) == (True, "", [], {})
     assert set(told["filled"]) == set(NUM_EXAMPLES["GLUE"]) - {"CoLA.tsv", "AX.tsv"}
-    assert told["files"]["CoLA.tsv"] == {"task": "cola", "is_filled": False}
-    assert told["files"]["MNLI-m.tsv"] == {"task": "mnli", "is_filled": True}
+    assert told["files"]["CoLA.tsv"] == "cola"
+    assert told["files"]["MNLI-m.tsv"] == "mnli"
+    said = "The GLUE archive holds the same answer to every example for tasks that were not run: "
+    assert caplog.messages == [said + ", ".join(told["filled"]) + "."]
 
 
 def test_answers_to_a_part_of_the_test_make_no_archive_and_the_report_says_why(tmp_path):

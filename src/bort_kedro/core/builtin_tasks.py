@@ -16,9 +16,9 @@ from itertools import pairwise
 import numpy as np
 
 from bort_kedro.core.prose import sentences
+from bort_kedro.core.task_description import SPLITS
 from bort_kedro.errors import TaskError
 
-SPLITS = ("train", "dev", "test")
 INTACT, SHUFFLED = "intact", "shuffled"
 ADJACENT, NOT_ADJACENT = "adjacent", "not_adjacent"
 

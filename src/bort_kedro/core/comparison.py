@@ -10,7 +10,7 @@ from typing import Any
 from bort_kedro.core.markdown import MISSING, duration, is_missing, large, percent, signed_points, table, times
 from bort_kedro.core.report_certainty import error_text, with_noise
 from bort_kedro.core.report_sections import median_with_interval, score_with_interval
-from bort_kedro.core.shapes import BertShape
+from bort_kedro.core.shapes import shape_text
 
 Row = Mapping[str, Any]
 
@@ -102,7 +102,7 @@ def _settings(runs: Mapping[str, RunRecord]) -> str:
 
 def _shapes(runs: Mapping[str, RunRecord]) -> str:
     rows: list[tuple[str, Callable[[Row], str]]] = [
-        ("chosen shape", lambda search: str(BertShape.from_row(search["selected"]))),
+        ("chosen shape", lambda search: shape_text(search["selected"])),
         ("parameters", lambda search: large(search["selected"]["parameters"])),
         ("operations", lambda search: large(search["selected"]["operations"])),
         ("error", lambda search: error_text(search["selected"], search)),

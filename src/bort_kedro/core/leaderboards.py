@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from bort_kedro.core.submissions import BENCHMARKS
 from bort_kedro.core.tasks import TASKS
 
 SPLIT_NOTE = "of the unseen split, not of the leaderboard's hidden test"
@@ -40,7 +41,7 @@ def leaderboards(metrics_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
     """
     scored = {name: metrics for name, metrics in metrics_of.items() if name in TASKS and "test" in metrics}
     present = {TASKS[name].benchmark for name in scored}
-    return {benchmark: _leaderboard(benchmark, scored) for benchmark in ("GLUE", "SuperGLUE") if benchmark in present}
+    return {benchmark: _leaderboard(benchmark, scored) for benchmark in BENCHMARKS if benchmark in present}
 
 
 def task_score(name: str, metrics: Mapping[str, Any]) -> float:

@@ -37,7 +37,7 @@ HUB_METRICS = {
     "f1_tokens": "f1",
 }
 # How the source of a test split begins that is no half of dev.
-HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "own"))
+HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "user's"))
 TAGS = ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation"]
 
 
@@ -94,9 +94,11 @@ class Origin:
 
     def trainings(self) -> list[tuple[str, float]]:
         """What was run for the encoder, with seconds."""
+        teacher = self.pretraining["teacher"]["seconds"]
         return [
             ("search for the shape", self.search["seconds"]),
-            ("teacher of the pretraining", self.pretraining["teacher"]["seconds"]),
+            # One that was opened rather than trained took none.
+            *([("teacher of the pretraining", teacher)] if teacher else []),
             ("pretraining under the teacher", self.pretraining["student"]["seconds"]),
         ]
 
@@ -154,7 +156,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: C
         (f"fine-tuning, {results.finetuning['num_trials']} trainings", results.finetuning["seconds"]),
     ]
     sections = {
-        "How to use": task_use(task, has_pairs=results.has_pairs),
+        "How to use": task_use(task, has_pairs=results.has_pairs, max_tokens=size.max_tokens),
         "Scores": task_scores(task, results.metrics, results.examples),
         "Training data": f"{text_section(origin.corpus)}\n\n{_examples_sentence(task, results.examples)}",
         "Size": _size_section(size, results.exports),
@@ -244,11 +246,12 @@ def _task_evaluations(results: TaskResults) -> list[dict[str, Any]]:
     if scores is None:
         return []
     source = results.examples["test"]["source"]
+    is_official = "user's" not in source
     common = {
         "task_type": "multiple-choice" if task.form == Form.MULTIPLE_CHOICE else "text-classification",
-        "dataset_type": task.hub[0] or task.benchmark,
+        "dataset_type": task.hub[0] if task.hub[0] and is_official else task.benchmark,
         "dataset_name": f"{task.title} ({source})",
-        "dataset_config": task.hub[1] or None,
+        "dataset_config": task.hub[1] if task.hub[1] and is_official else None,
         "dataset_split": "test" if source.startswith(HELD_OUT) else "validation",
     }
     found = []

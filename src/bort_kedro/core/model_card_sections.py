@@ -10,11 +10,28 @@ from bort_kedro.core.task_description import Form, Task
 
 Row = Mapping[str, Any]
 NAME_PREFIX = "bort_kedro"
+# What an example's two texts are where the files of a task hold something else (`core.task_layouts`).
+TEXTS_OF_LAYOUT = {
+    "copa": ("The premise.", "What was the cause? One choice."),
+    "multirc": ("The passage.", "The question? One answer."),
+    "options": ("The text.", "One option."),
+    "race": ("The article.", "The question? One answer."),
+    "record": ("The passage.", "The statement with [ one entity ] in its blank."),
+    "wic": ("A sentence with the [ word ].", "Another with the [ word ]."),
+    "wsc": ("A sentence with [ a phrase ] and with [ it ].", ""),
+}
 FOLDER = "folder-or-repository-of-this-model"
 
 
-def task_use(task: Task, *, has_pairs: bool) -> str:
-    """Code that answers one example."""
+def task_use(task: Task, *, has_pairs: bool, max_tokens: int) -> str:
+    """Code that answers one example.
+
+    Args:
+        task: Its row of the table.
+        has_pairs: Whether an example is two texts.
+        max_tokens: Longest input.
+    """
+    text, pair = example_texts(task)
     if task.form == Form.MULTIPLE_CHOICE:
         return _python(
             "import torch",
@@ -22,20 +39,31 @@ def task_use(task: Task, *, has_pairs: bool) -> str:
             "",
             f'model = AutoModelForSequenceClassification.from_pretrained("{FOLDER}")',
             f'tokenizer = AutoTokenizer.from_pretrained("{FOLDER}")',
-            'text, options = "The question.", ["one answer", "another"]',
-            "inputs = tokenizer([text] * len(options), options, padding=True, truncation=True, return_tensors='pt')",
+            f'text, options = "{text}", ["{pair}", "..."]',
+            "inputs = tokenizer(",
+            "    [text] * len(options), options, padding=True, truncation=True, "
+            f"max_length={max_tokens}, return_tensors='pt'",
+            ")",
             "with torch.inference_mode():",
             "    best = options[int(model(**inputs).logits[:, 0].argmax())]",
         )
-    text = '{"text": "One text.", "text_pair": "The other."}' if has_pairs else '"A text."'
+    example = f'{{"text": "{text}", "text_pair": "{pair}"}}' if has_pairs else f'"{text}"'
     code = _python(
         "from transformers import pipeline",
         "",
         f'classify = pipeline("text-classification", model="{FOLDER}")',
-        f"classify({text}, truncation=True)",
+        f"classify({example}, truncation=True, max_length={max_tokens})",
     )
     said = "\n\n`score` is the value itself; `label` means nothing." if task.form == Form.REGRESSION else ""
     return code + said
+
+
+def example_texts(task: Task) -> tuple[str, str]:
+    """What stands in the place of the two texts of an example, as its layout or its columns call them."""
+    if task.layout in TEXTS_OF_LAYOUT:
+        return TEXTS_OF_LAYOUT[task.layout]
+    first, second = (task.columns.get(role, (default,))[-1] for role, default in (("text", "text"), ("text_pair", "")))
+    return f"The {first}.", f"The {second or 'other text'}."
 
 
 def encoder_use(mask_token: str) -> str:

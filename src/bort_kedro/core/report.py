@@ -136,7 +136,8 @@ def _further() -> str:
         [
             "`make viz` opens the pipeline with every table, plot and this report.",
             "`make mlflow` opens the tracked runs: parameters, metrics by step, artifacts.",
-            "`data/06_models` holds the encoders; each opens with `AutoModel.from_pretrained(folder)`.",
+            "`data/06_models` holds the encoders and, under `finetuned`, the models of the tasks, which open with "
+            "`from_pretrained(folder)`; under `exports` are those for other runtimes (`exports.folder.open_export`).",
             "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables and plots.",
             "`kedro run --pipelines evaluate` measures again without training; `kedro run --tags report` writes this "
             "report again from what is saved, and `kedro compare` holds it against that of another run.",

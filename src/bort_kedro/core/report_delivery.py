@@ -75,16 +75,27 @@ def exports_section(reports: Mapping[str, Row]) -> str:
                     percent(row["score_after"]),
                     number(row["median_ms"], 2),
                     times(row["speedup"]),
-                    "**refused**" if row["is_refused"] else "kept",
+                    _verdict(row),
                 ]
             )
     if conditions is None:
         return ""
+    drops = (
+        "it is refused, too, where its score falls by more than the allowed drop"
+        if conditions.get("refuses_drops", True)
+        else "one whose score falls by more than the allowed drop is kept (`evaluate.export.refuse`)"
+    )
     header = ["Task", "Format", "MB", "Largest difference of a logit", "Score", "Median, ms", "Faster", "Verdict"]
     return (
-        f"{table(header, rows)}\n\nScores are of the whole unseen test split, in the task's first metric; a format is "
-        "refused where its score falls by more than the allowed drop, or where fp32 differs from PyTorch by more than "
-        f"rounding. Times are of {conditions['batch_size']} x {conditions['sequence_length']} tokens with "
-        f"{conditions['num_threads']} thread(s), all formats in turns. `data/06_models/exports/<task>` has what was "
-        "kept, each format with its tokenizer."
+        f"{table(header, rows)}\n\nScores are of the whole unseen test split, in the task's first metric. A format is "
+        f"refused where fp32 differs from PyTorch by more than rounding; {drops}. Times are of "
+        f"{conditions['batch_size']} x {conditions['sequence_length']} tokens with {conditions['num_threads']} "
+        "thread(s), all formats in turns. `data/06_models/exports/<task>` has what was kept, each format with its "
+        "tokenizer."
     )
+
+
+def _verdict(row: Row) -> str:
+    if row["is_refused"]:
+        return "**refused**"
+    return "kept" if row["drop"] <= row["allowed_drop"] else "kept, **drops too far**"

@@ -132,9 +132,15 @@ def tasks_section(tasks: Sequence[Row]) -> str:
         "score flatters. The constant answer is the best there is on this test split: its most frequent label, or the "
         "place where most right options stand, the mean of a regression. The advantage over it is paired by example, "
         "and so is its standard "
-        "error (a jackknife). In brackets is the bootstrap interval of a score (`evaluate.bootstrap`)."
+        f"error (a jackknife). In brackets is the {_level(tasks)}bootstrap interval of a score (`evaluate.bootstrap`)."
         f"\n\n{_what_test_is(tasks)}{_rivals(tasks)}"
     )
+
+
+def _level(tasks: Sequence[Row]) -> str:
+    """Such as ``95 % ``; "" where no score has an interval."""
+    levels = (row.get("interval_level") for row in tasks)
+    return next((f"{100 * level:g} % " for level in levels if level is not None and not is_missing(level)), "")
 
 
 def score_with_interval(row: Row) -> str:

@@ -17,11 +17,12 @@ from bort_kedro.core.units import units_of
 from bort_kedro.errors import TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
 TRAIN, DEV, TEST, SUBMISSION = "train", "dev", "test", "submission"
+OFFICIAL = dict.fromkeys((TRAIN, DEV, TEST), "official")
 # Parts of dev whose texts are of other sources than those of train: MNLI's. They choose nothing and are only scored.
 ONLY_SCORED_PARTS = ("mismatched",)
 # Regressions are stratified by tenths of their labels.
@@ -34,7 +35,7 @@ _STRATIFIED_BY = {
 
 
 def divide_splits(
-    examples: pd.DataFrame, *, form: Form, seed: int, task: str = "", whose: str = "official"
+    examples: pd.DataFrame, *, form: Form, seed: int, task: str = "", whose: Mapping[str, str] = OFFICIAL
 ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     """Give every example the split it is used in.
 
@@ -49,7 +50,7 @@ def divide_splits(
         form: Of the task.
         seed: Of the halving.
         task: Name for error texts.
-        whose: Splits these are, in the texts of the report: ``official`` ones, ``built-in`` or ``own`` ones.
+        whose: By split, what the report calls it: ``official``, ``built-in`` or ``user's``.
 
     Returns:
         The examples in their order with the ``split`` they are used in; and JSON-able, for each split that has any:
@@ -63,8 +64,8 @@ def divide_splits(
     divided = examples.copy()
     divided.loc[(divided["split"] == TEST) & divided["label"].isna(), "split"] = SUBMISSION
     found = set(divided["split"])
-    sources = {split: f"{whose} {split}" for split in (TRAIN, DEV, TEST)}
-    sources[SUBMISSION] = f"{whose} test, whose labels are hidden"
+    sources = {split: f"{whose[split]} {split}" for split in (TRAIN, DEV, TEST)}
+    sources[SUBMISSION] = f"{whose[TEST]} test, whose labels are hidden"
     # Diagnostics have a test split alone, labelled or not; nothing is chosen on them.
     if TRAIN in found and DEV not in found:
         raise _no_dev(divided, task)
@@ -72,7 +73,7 @@ def divide_splits(
     if is_unlabelled.any():
         raise _unlabelled_dev(int(is_unlabelled.sum()), task)
     if DEV in found and TEST not in found:
-        is_test, halved = _test_half(divided[divided["split"] == DEV], form=form, seed=seed, whose=whose)
+        is_test, halved = _test_half(divided[divided["split"] == DEV], form=form, seed=seed, whose=whose[DEV])
         if is_test.all() or not is_test.any():
             raise _too_small(divided, is_test, task)
         divided.loc[is_test.index[is_test], "split"] = TEST

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bort_kedro.exports.formats import PACKAGES, require_packages
+from bort_kedro.exports.formats import require_packages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,14 +48,12 @@ class Runtime:
 
     Args:
         title: For readers.
-        packages: That must be installed to convert and to open.
         files: That its folder holds.
         write: The folder of a model, given calibration inputs.
         open: From the folder and a number of threads to something that is called with inputs by name.
     """
 
     title: str
-    packages: tuple[str, ...]
     files: tuple[str, ...]
     write: Callable[[PreTrainedModel, Sequence[Inputs], Path], None]
     open: Callable[[Path, int], Session]
@@ -245,11 +243,10 @@ def _quietly() -> Iterator[None]:
 
 
 RUNTIMES = {
-    "onnx": Runtime("ONNX Runtime fp32", PACKAGES["onnx"], (ONNX_GRAPH,), _write_onnx, _open_onnx),
-    "onnx_int8": Runtime("ONNX Runtime int8", PACKAGES["onnx_int8"], (ONNX_GRAPH,), _write_onnx_int8, _open_onnx),
+    "onnx": Runtime("ONNX Runtime fp32", (ONNX_GRAPH,), _write_onnx, _open_onnx),
+    "onnx_int8": Runtime("ONNX Runtime int8", (ONNX_GRAPH,), _write_onnx_int8, _open_onnx),
     "openvino_int8": Runtime(
         "OpenVINO int8",
-        PACKAGES["openvino_int8"],
         (OPENVINO_GRAPH, OPENVINO_WEIGHTS),
         _write_openvino_int8,
         _open_openvino,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from bort_kedro.core.tasks import Form
 from bort_kedro.core.units import Unit
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports.folder import (
+    BATCH_TOKENS,
     PYTORCH,
     ExportedTask,
     RuntimeModel,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from bort_kedro.training.task_data import EncodedTask, TaskData
 
 LOGGER = logging.getLogger(__name__)
-BATCH_TOKENS = 8192
 # Formats that compute as PyTorch does, so that differences are rounding.
 EXACT = frozenset({"onnx"})
 SPLIT = "test"
@@ -85,7 +85,8 @@ def export_task(
 
     Returns:
         JSON-able: ``metric``, ``num_examples`` that were scored, ``num_checked`` whose logits were compared, the
-        conditions of timing, whether examples are pairs (``has_pairs``), and ``formats``: by name ``bytes``,
+        conditions of timing, whether examples are pairs (``has_pairs``), whether a format whose score drops too far is
+        left out (``refuses_drops``), and ``formats``: by name ``bytes``,
         ``max_difference`` of the logits, scores before and after, ``drop``, ``is_refused`` and milliseconds.
 
     Raises:
@@ -97,7 +98,9 @@ def export_task(
     _require_length(model, settings, data.task.name)
     write_pytorch(model, folder / PYTORCH)
     with cpu_threads(settings.num_threads):
-        encoded = data.encoded(model, max_tokens=max_tokens)
+        # QQP has half a million examples that are not scored.
+        scored = replace(data, tables={SPLIT: data.tables[SPLIT]})
+        encoded = scored.encoded(model, max_tokens=max_tokens)
         calibration = calibration_inputs(model, data, texts, max_tokens=max_tokens, settings=settings)
         sessions = {}
         for name in settings.formats:
@@ -114,6 +117,7 @@ def export_task(
         "num_examples": encoded.splits[SPLIT].num_units,
         "num_checked": min(settings.num_checked, encoded.splits[SPLIT].num_units),
         "num_calibration": len(calibration),
+        "refuses_drops": settings.refuse,
         "has_pairs": has_pairs(data),
         **{name: getattr(settings, name) for name in ("batch_size", "sequence_length", "num_threads", "timed_rounds")},
         "formats": rows,

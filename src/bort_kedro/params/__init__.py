@@ -57,8 +57,13 @@ class Parameters(FrozenModel):
             if max_tokens > positions:
                 raise ValueError(
                     f"finetune.{place}.max_tokens {max_tokens} is over corpus.max_positions {positions}: an encoder "
-                    f"has "
-                    f"no embedding for the positions beyond. Set max_tokens to at most {positions}, or raise "
+                    f"has no embedding for the positions beyond. Set max_tokens to at most {positions}, or raise "
                     "max_positions"
                 )
+        export = self.evaluate.export
+        if export.formats and export.sequence_length > positions:
+            raise ValueError(
+                f"evaluate.export.sequence_length {export.sequence_length} is over corpus.max_positions {positions}: "
+                f"exports are timed on inputs of that length. Set it to at most {positions}, or raise max_positions"
+            )
         return self

@@ -193,6 +193,9 @@ class FinetuneParams(FrozenModel):
         strangers = [name for name in self.files if name not in self.tasks]
         if strangers:
             raise ValueError(f"files names {strangers}, which tasks does not hold ({', '.join(self.tasks)})")
+        unread = [name for name in self.files if self.read_from == "hub" and name in TASKS and TASKS[name].hub[0]]
+        if unread:
+            raise ValueError(f"files names {unread}, and read_from is hub, which reads no file; set it to files")
         if len(set(self.rivals)) < len(self.rivals):
             raise ValueError(f"rivals is {list(self.rivals)}; each may stand once")
         taken = [name for name in self.own_tasks if name in TASKS]

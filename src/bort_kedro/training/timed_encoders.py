@@ -60,12 +60,13 @@ def with_masked_lm_head(encoder: BertModel) -> BertForMaskedLM:
         model: BertForMaskedLM = BertForMaskedLM(encoder.config)
     device = encoder.embeddings.word_embeddings.weight.device
     model.bert = encoder
-    # The decoder's own weights are never touched, and let go as soon as it has those of the embeddings.
-    model.cls.to_empty(device=device)
-    model.tie_weights()
-    model.cls.predictions.decoder.weight = encoder.embeddings.word_embeddings.weight
-    model.cls.predictions.decoder.bias = model.cls.predictions.bias
-    _fill_with_noise(each for each in model.cls.parameters() if each is not encoder.embeddings.word_embeddings.weight)
+    head = model.cls.predictions
+    # Nothing is made of the decoder's own weights: a table of words would count in the memory that is measured.
+    head.decoder.weight = encoder.embeddings.word_embeddings.weight
+    head.transform.to_empty(device=device)
+    head.bias = nn.Parameter(torch.empty(encoder.config.vocab_size, device=device))
+    head.decoder.bias = head.bias
+    _fill_with_noise([*head.transform.parameters(), head.bias])
     model.eval()
     return model
 

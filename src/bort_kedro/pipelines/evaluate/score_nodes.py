@@ -150,7 +150,7 @@ def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
                     for name, value in metrics["test"].items()
                     if name != "interval" and not name.startswith("metric_")
                 },
-                **{f"interval_{end}": metrics["test"].get("interval", {}).get(end) for end in ("low", "high")},
+                **{f"interval_{end}": metrics["test"].get("interval", {}).get(end) for end in ("low", "high", "level")},
                 "dev_score": dev.get("score"),
                 "dev_standard_error": dev.get("standard_error"),
                 "other_scores": _other_scores(metrics),

@@ -47,10 +47,16 @@ def write_submissions(
             continue
         files, told = _submission(benchmark, of_tasks, task_files, finetune)
         report[benchmark] = told
-        if told["is_written"]:
-            archives[benchmark] = files
-        elif told["faults"]:
-            LOGGER.warning("No %s archive was written: %s", benchmark, " ".join(told["faults"]))
+        if not told["is_written"]:
+            LOGGER.warning("No %s archive was written: %s", benchmark, " ".join(told["faults"]) or told["why"])
+            continue
+        archives[benchmark] = files
+        if told["filled"]:
+            LOGGER.warning(
+                "The %s archive holds the same answer to every example for tasks that were not run: %s.",
+                benchmark,
+                ", ".join(told["filled"]),
+            )
     return archives, report
 
 
@@ -78,7 +84,7 @@ def _submission(
     return files, {
         "is_written": not faults,
         "why": "it is not what the leaderboard asks for, see faults" if faults else "",
-        "files": {name: {"task": wanted[name].task.name, "is_filled": name in filled} for name in files},
+        "files": {name: wanted[name].task.name for name in files},
         "filled": filled,
         "left_out": left_out,
         "faults": faults,

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bort_kedro.core.builtin_tasks import Document, TaskExample, TaskSettings
 from bort_kedro.core.builtin_tasks import build_examples as build
+from bort_kedro.core.task_description import SPLITS
 from bort_kedro.core.task_splits import divide_splits
 from bort_kedro.core.tasks import Task, find_task, own_task
 from bort_kedro.params import FinetuneParams, TrialParams
@@ -43,7 +44,8 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
         numbers = [str(row) for row in range(len(examples))]
         examples = examples.assign(part="", group=numbers, index=numbers, option=None)
         form = find_task(name).form
-        return divide_splits(examples, form=form, seed=builtin_tasks.seed, task=name, whose="built-in")
+        whose = dict.fromkeys(SPLITS, "built-in")
+        return divide_splits(examples, form=form, seed=builtin_tasks.seed, task=name, whose=whose)
 
     return build_examples
 
@@ -55,9 +57,8 @@ def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
         """Read the official files, or the hub's, and keep a labelled split that no method sees."""
         task = task_of(name, finetune)
         reading = read_task(task, task_files, finetune)
-        whose = "own" if task.benchmark == "own" else "official"
         examples, report = divide_splits(
-            reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=whose
+            reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=_whose(task, finetune)
         )
         return examples, report | {
             "files": {split: str(path) for split, path in reading.files.items()},
@@ -67,6 +68,12 @@ def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
         }
 
     return read_examples
+
+
+def _whose(task: Task, finetune: FinetuneParams) -> dict[str, str]:
+    """By split, whether its files are the official ones; of MNLI's two files of a split both must be."""
+    replaced = {key.partition("_")[0] for key in finetune.files.get(task.name, ())}
+    return {split: "user's" if task.benchmark == "own" or split in replaced else "official" for split in SPLITS}
 
 
 def read_task(task: Task, task_files: Any, finetune: FinetuneParams) -> Any:
