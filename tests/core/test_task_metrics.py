@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bort_kedro.core.task_description import RIGHT, WRONG, Form
 from bort_kedro.core.task_metrics import METRICS, Scored, answer_words, score, score_rows
 from bort_kedro.core.tasks import TASKS
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import ConfigurationError, TaskError
 
 
 def classified(metric, labels, predictions, groups=None, names=()):
@@ -90,7 +90,7 @@ def test_parity_is_the_share_of_pairs_answered_alike_right_or_not():
 
 
 def test_parity_of_a_group_that_is_no_pair_is_refused():
-    with pytest.raises(ValueError, match=r"^parity compares pairs, but the group q has 1 row\(s\)$"):
+    with pytest.raises(TaskError, match=r"^parity compares pairs, but the group q has 1 row\(s\)\. Mend the row"):
         classified("parity", "aaa", "aaa", groups="ppq")
 
 

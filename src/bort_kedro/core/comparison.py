@@ -156,7 +156,11 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
             [f"`{name}`: points ahead of {rival}", *leads, *([MISSING] if has_change else [])]
             for rival, leads in _leads(found).items()
         ]
-    return table(["Task", *runs, *(["Change, points"] if has_change else [])], rows)
+    note = " The error of a change takes the runs as independent of each other." if has_change else ""
+    return (
+        f"{table(['Task', *runs, *(['Change, points'] if has_change else [])], rows)}\n\n± is one standard error, "
+        f"brackets hold a bootstrap interval.{note}"
+    )
 
 
 def _leads(found: Sequence[Row | None]) -> dict[str, list[str]]:

@@ -12,6 +12,9 @@ from bort_kedro.errors import TaskError
 
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 
+# Of a classification they read which rows belong together: answers to one question, or pairs.
+OF_GROUPED_ROWS = ("f1_answers", "exact_match", "parity")
+
 
 def own_task(
     name: str,
@@ -82,6 +85,8 @@ def _faults_of_choices(form: str, truncation: str, labels: tuple[str, ...]) -> l
 
 def _faults_of_metrics(metrics: Sequence[str], form: str, labels: tuple[str, ...]) -> list[str]:
     able = [name for name, forms in METRICS.items() if form in forms]
+    if form == Form.CLASSIFICATION:
+        able = [name for name in able if name not in OF_GROUPED_ROWS]
     faults = [f"`metrics` holds {name!r}, allowed: {', '.join(able)}" for name in metrics if name not in able]
     if "f1" in metrics and len(labels) != 2:
         faults.append(f"`metrics` holds 'f1', that of the second of two labels, and `labels` is {list(labels)}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_kedro.core.task_description import RIGHT, Form, Task
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import ConfigurationError, TaskError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,10 @@ def _parity(scored: Scored) -> float:
     names, group_of, counts = np.unique(scored.groups, return_inverse=True, return_counts=True)
     if (counts != 2).any():
         first = int(np.flatnonzero(counts != 2)[0])
-        raise ValueError(f"parity compares pairs, but the group {names[first]} has {counts[first]} row(s)")
+        raise TaskError(
+            f"parity compares pairs, but the group {names[first]} has {counts[first]} row(s). Mend the row that was "
+            "left out (`skip_bad_rows` in params:finetune), so that both of the pair are there."
+        )
     pairs = scored.predictions[np.argsort(group_of, kind="stable")].reshape(-1, 2)
     return float(np.mean(pairs[:, 0] == pairs[:, 1]))
 
