@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from configured import PROJECT
 from measured_space import (
     EMBEDDED,
     PACKAGES,
-    PROJECT,
     MeasuredSpace,
     bench_parameters,
     mean_space,

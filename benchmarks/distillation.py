@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distillation_corpora import CHARACTERS, MIN_COUNT, PROJECT, VOCABULARY_SIZE, base_parameters, draw_corpus
+from configured import PROJECT
+from distillation_corpora import CHARACTERS, MIN_COUNT, VOCABULARY_SIZE, base_parameters, draw_corpus
 from distillation_findings import SCHEDULES, Findings, accuracy, find_out
 from distillation_page import body_of
 from distillation_trainings import (

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.config import OmegaConfigLoader
+from configured import raw_parameters
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.core.tokens import Tokens
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.corpus.nodes import split_documents, tokenize_documents
 
-PROJECT = Path(__file__).parent.parent
 VOCABULARY_SIZE = 4096
 # Drawn of each corpus, so that a student sees its training split about once and its teacher a little more.
 CHARACTERS = 1_000_000
@@ -25,10 +23,7 @@ MIN_COUNT = 10
 
 def base_parameters() -> Parameters:
     """Those of ``conf/base``; the documents of the built-in tasks, of which none is made, join the test split."""
-    loader = OmegaConfigLoader(
-        str(PROJECT / "conf"), base_env="base", default_run_env="base", merge_strategy={"parameters": "soft"}
-    )
-    raw = loader["parameters"]
+    raw = raw_parameters()
     splits = raw["corpus"]["splits"]
     splits["test"], splits["tasks"] = splits["test"] + splits["tasks"], 0.0
     for training in (raw["pretrain_distill"]["student"], raw["pretrain_distill"]["teacher"]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetune_builtin import BUILTIN, PROJECT, SEEDS, encoders, outcomes
+from configured import PROJECT
+from finetune_builtin import BUILTIN, SEEDS, encoders, outcomes
 from finetune_page import builtin_section, figures_of, real_section, throughput_section
 from finetune_real import REAL_TASKS, real_outcomes
 from finetune_throughput import FIXED_BATCH, Throughput, measure, with_vocabulary

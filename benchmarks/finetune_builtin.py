@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.config import OmegaConfigLoader
+from configured import PROJECT, raw_parameters
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.core.scores import constant_answers
@@ -29,7 +29,6 @@ from bort_kedro.pipelines.finetune.nodes import (
 )
 from bort_kedro.training.rivals import RIVALS
 
-PROJECT = Path(__file__).parent.parent
 SEEDS = (0, 1, 2, 3, 4)
 BUILTIN = ("order", "library", "adjacent")
 AGORA = "agora"
@@ -72,14 +71,7 @@ class Outcome:
 
 def base_finetuning(**changes: Any) -> FinetuneParams:
     """The parameters of ``conf/base`` with some of them changed, by their nesting under `finetune`."""
-    loader = OmegaConfigLoader(
-        str(PROJECT / "conf"),
-        base_env="base",
-        default_run_env="base",
-        merge_strategy={"parameters": "soft"},
-        runtime_params={"finetune": changes},
-    )
-    return check_parameters(loader["parameters"]).finetune
+    return check_parameters(raw_parameters(finetune=changes)).finetune
 
 
 def latest(pattern: str) -> Path:
@@ -96,6 +88,9 @@ def latest(pattern: str) -> Path:
 
 def encoders() -> tuple[Pretrained, Pretrained]:
     """Teacher and student of the last `kedro run`."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     teacher, student = (
         PretrainedDataset(str(latest(f"06_models/{name}/*/{name}"))).load()
         for name in ("teacher_encoder", "student_encoder")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from kedro.config import OmegaConfigLoader
+from configured import raw_parameters
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.core.candidates import order, problem_of
@@ -26,7 +26,6 @@ from bort_kedro.training.candidates import ShortTraining, steps_of
 from bort_kedro.training.engines import Engine, EngineSettings, Job, run_jobs
 from bort_kedro.training.pretraining import PretrainingSettings
 
-PROJECT = Path(__file__).parent.parent
 MEASURES = ("error", "loss")
 # The embedded corpus, as the catalog has it.
 PACKAGES = ["numpy", "scipy", "pandas", "sklearn"]
@@ -35,14 +34,7 @@ EMBEDDED = "embedded"
 
 def bench_parameters() -> Parameters:
     """Those of ``conf/bench``."""
-    loader = OmegaConfigLoader(
-        str(PROJECT / "conf"),
-        base_env="base",
-        default_run_env="bench",
-        env="bench",
-        merge_strategy={"parameters": "soft"},
-    )
-    return check_parameters(loader["parameters"])
+    return check_parameters(raw_parameters("bench"))
 
 
 def tokens_of(raw_corpus: pd.DataFrame, parameters: Parameters) -> Tokens:

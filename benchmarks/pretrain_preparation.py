@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from measured_space import PACKAGES, PROJECT
+from configured import raw_parameters
+from measured_space import PACKAGES
 
 from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
@@ -23,12 +24,9 @@ FILES = 8
 
 def default_corpus() -> CorpusParams:
     """The corpus parameters of ``conf/base``, but that no document is kept for tasks: all of the text is tokenised."""
-    from kedro.config import OmegaConfigLoader
-
     from bort_kedro.configuration import check_parameters
 
-    loader = OmegaConfigLoader(str(PROJECT / "conf"), base_env="base", default_run_env="base")
-    corpus = check_parameters(loader["parameters"]).corpus
+    corpus = check_parameters(raw_parameters()).corpus
     return corpus.model_copy(update={"splits": corpus.splits.model_copy(update={"tasks": 0.0})})
 
 

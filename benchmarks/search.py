@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from configured import PROJECT
 from measured_space import (
     PACKAGES,
-    PROJECT,
     MeasuredSpace,
     bench_parameters,
     mean_space,

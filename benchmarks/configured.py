@@ -1,0 +1,32 @@
+"""The project's parameters, read as `kedro run` reads them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parent.parent
+
+
+def raw_parameters(environment: str = "base", **changes: Any) -> dict[str, Any]:
+    """The parameters of an environment under ``conf``, not yet checked.
+
+    Args:
+        environment: Its folder, laid over ``base``.
+        changes: By stage, values in the place of those of the files.
+    """
+    from kedro.config import OmegaConfigLoader
+
+    with warnings.catch_warnings():
+        # A notice of omegaconf to kedro.
+        warnings.filterwarnings("ignore", message="(?s)register_new_resolver")
+        loader = OmegaConfigLoader(
+            str(PROJECT / "conf"),
+            base_env="base",
+            default_run_env=environment,
+            env=environment,
+            merge_strategy={"parameters": "soft"},
+            runtime_params=changes,
+        )
+        return dict(loader["parameters"])
