@@ -45,14 +45,14 @@ mlflow: install  ## Open the tracked runs, at port 5000
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
-bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run`
+bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (43 minutes)
 	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-published-space \
 		bench-pretrain bench-finetune-short
 
-bench-inference: install ## Time encoders and runtimes side by side on this machine (12 minutes)
+bench-inference: install ## Time encoders and runtimes side by side on this machine (8 minutes)
 	@$(BIN)/python benchmarks/inference.py
 
-bench-search: install ## Train a small space whole and hold every strategy against it (15 minutes)
+bench-search: install ## Train a small space whole and hold every strategy against it (12 minutes)
 	@$(BIN)/python benchmarks/search.py
 
 bench-published-space: install ## Rank the published choice in the published space
@@ -64,13 +64,13 @@ bench-corpora: install ## Search the small space on another corpus too; CORPUS='
 bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* b/*.txt' NAME='Wikipedia and books'
 	@$(BIN)/python benchmarks/distillation.py "$(CORPUS)" --name "$(NAME)"
 
-bench-pretrain: install ## Time pretraining against the plain ways of doing it (10 minutes)
+bench-pretrain: install ## Time pretraining against the plain ways of doing it (14 minutes)
 	@$(BIN)/python benchmarks/pretrain.py
 
 bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
 	@$(BIN)/python benchmarks/finetune.py $(if $(TASKS),--tasks "$(TASKS)")
 
-bench-finetune-short: install ## The same of one task and two seeds
+bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
 	@$(BIN)/python benchmarks/finetune.py --builtin order --num-seeds 2 --name finetune-short
 
 clean:           ## Remove every result and tracked run; keep .venv
