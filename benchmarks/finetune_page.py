@@ -76,6 +76,7 @@ over the examples:
 {table(["Task", *RIVAL_NAMES.values()], ahead)}
 
 Ahead of plain fine-tuning by more than two standard errors on {len(won)} of {len(tasks)} built-in tasks{names}.{unable}
+
 What every method was allowed and took, mean of the seeds; the teacher's own training is not in it, nor is making
 the points:
 
@@ -148,8 +149,8 @@ def real_section(found: Sequence[RealOutcome]) -> str:
     ahead = [each.name for each in found if each.score.advantage.is_above_noise]
     return f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries
 with a vocabulary of 1,024 tokens. Every task goes its way with one set of settings: the teacher is fine-tuned and held
-against its bar; over it the student learns by Agora, under it plainly. QNLI has no teacher: a hundred thousand examples
-are too many for it on two cores.
+against its bar; over it, and over the best constant answer, the student learns by Agora, else plainly.
+QNLI has no teacher: a hundred thousand examples are too many for it on two cores.
 
 {table(header, rows)}
 
@@ -175,8 +176,9 @@ def throughput_section(measured: Sequence[Throughput], max_tokens: int, batch_to
     header = ["Vocabulary", "Tokens an example", "Bucketed, examples/s", "Padding", "Fixed length", "Padding", "Ratio"]
     return f"""Training steps on QNLI's questions and sentences, cut at {max_tokens} tokens, one thread. Bucketed:
 batches of similar length, {number(batch_tokens, 0)} padded tokens each. Fixed length: {fixed_batch} examples padded to
-{max_tokens} tokens, as transformers' run_glue does unless told otherwise. The ratio is the median of {ROUNDS} paired
-rounds.
+{max_tokens} tokens, as transformers' run_glue does unless told otherwise. The ratio is the median of those of
+{ROUNDS} paired rounds, the rates are medians of their own: where the machine was slow for some turns, one does not
+follow from the other.
 
 {table(header, rows)}
 

@@ -208,7 +208,8 @@ def write(found: Found, *, is_last: bool, folder: Path | None) -> None:
         "widened to hold the median of all passes.",
         "Peak memory is the largest resident memory of a process of the encoder's own that builds it and passes it "
         "once, less that of the libraries after a small pass; on CUDA, what torch's allocator handed out at most.",
-        "The limit by operations counts every scalar operation of the layers, and of the head where there is one.",
+        "Ratios by operations count every scalar operation of the layers, and of the head where there is one. They are "
+        "no strict limit: operations of a large model may take longer, each, than those of a small one.",
     ]
     missing = [f"Not measured, {part}: {reason}" for part, reason in found.failures.items()]
     body = "\n\n".join([*sections, "## How it was measured", bullets([*notes, *missing])])

@@ -8,7 +8,13 @@ STATED = CardSettings(("en", "de"), "apache-2.0", "someone/small-encoder")
 SIZE = ModelSize(num_parameters=246_600, vocabulary_size=1024, max_tokens=96)
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 96, "intermediate_size": 128}
 ORIGIN = Origin(
-    corpus={"documents": 10_502, "words": 800_510, "versions": {"numpy": "2.4.6", "pandas": "3.1.1"}, "sha256": "565d"},
+    corpus={
+        "documents": 10_502,
+        "documents_by_split": {"train": 6826, "validation": 525},
+        "words": 800_510,
+        "versions": {"numpy": "2.4.6", "pandas": "3.1.1"},
+        "sha256": "565d",
+    },
     search={"selected": SHAPE, "num_candidates": 24, "seconds": 1800.0},
     pretraining={
         "student": {"accuracy": 0.267, "accuracy_standard_error": 0.004, "perplexity": 47.1, "seconds": 360.0},

@@ -80,7 +80,14 @@ def trained_search(**changes):
         "sensitivity": [
             {"multiple": 4, "by_error": BertShape(2, 4, 96, 256).to_row(), "by_loss": BertShape(3, 4, 96, 256).to_row()}
         ],
-        "guarantee": {"epsilon": 0.25, "bound": 0.72, "bound_shape": MISSED.to_row()},
+        "guarantee": {
+            "noise": None,
+            "epsilon": 0.25,
+            "bound": 0.72,
+            "bound_shape": MISSED.to_row(),
+            "num_comparable": 1,
+            "num_violations": 0,
+        },
         "error_model": {"num_candidates": 2, "rank_correlation": None},
         "notes": [],
         "seconds": 125.0,

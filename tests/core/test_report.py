@@ -172,6 +172,7 @@ def test_every_export_is_held_against_pytorch(inputs):
             "batch_size": 1,
             "sequence_length": 128,
             "num_threads": 1,
+            "num_checked": 64,
             "formats": {
                 "pytorch": exact | {"title": "PyTorch", "bytes": 1_000_000, "median_ms": 2.0},
                 "onnx_int8": {
@@ -191,20 +192,21 @@ def test_every_export_is_held_against_pytorch(inputs):
     section = exports_section(reports)
     assert (
         "| `library` | PyTorch | 1.00 | – | 70.0 % | 2.00 | 1.0x | kept |\n"
-        "| `library` | ONNX int8 | 0.26 | 1.2e-02 | 69.0 % | 0.50 | 4.0x | **refused** |\n"
+        "| `library` | ONNX int8 | 0.26 | 0.012 | 69.0 % | 0.50 | 4.0x | **refused** |\n"
     ) in section
     assert "Times are of 1 x 128 tokens with 1 thread(s)" in section
-    assert "it is refused, too, where its score falls by more than the allowed drop." in section
+    assert "it is refused, too, where its score falls by more than 0.5 points." in section
+    assert "logits of 64 of its examples" in section
     assert f"## Exports\n\n{section}\n\n## Beside the paper" in build_report(**inputs, exports=reports)
 
 
 def test_an_export_that_drops_too_far_and_is_kept_says_so():
     row = {"title": "ONNX int8", "bytes": 260_000, "max_difference": 0.01, "score_after": 0.69, "drop": 0.01}
     row |= {"allowed_drop": 0.005, "median_ms": 0.5, "speedup": 4.0, "is_refused": False}
-    conditions = {"batch_size": 1, "sequence_length": 128, "num_threads": 1, "refuses_drops": False}
+    conditions = {"batch_size": 1, "sequence_length": 128, "num_threads": 1, "num_checked": 64, "refuses_drops": False}
     section = exports_section({"library": conditions | {"formats": {"onnx_int8": row}}})
     assert "| 4.0x | kept, **drops too far** |\n" in section
-    assert "more than the allowed drop is kept (`evaluate.export.refuse`)." in section
+    assert "more than 0.5 points is kept (`evaluate.export.refuse`)." in section
 
 
 def test_scores_and_times_have_their_intervals_in_brackets_where_there_are_some(inputs):
@@ -377,3 +379,25 @@ def test_agora_is_shown_beside_what_others_make_of_the_same_steps(inputs):
     assert "| Task | labelled examples alone |" in text
     assert "| `library` | +3.1 ± 0.9 |" in text
     assert "| `order` | " not in text.split("labelled examples alone")[1].split("##")[0]
+
+
+def test_the_report_says_what_the_teacher_cost_in_time_and_which_leads_are_clear(inputs):
+    inputs["pretraining"]["undistilled"] |= {"seconds": 24.0}
+    leads = {"plain_lead": 0.021, "plain_lead_standard_error": 0.010}
+    unclear = {"plain_lead": 0.011, "plain_lead_standard_error": 0.010}
+    inputs["tasks"] = [task("order", **leads), task("library", **unclear)]
+    text = build_report(**inputs)
+    # 60 s against 24 s.
+    assert "those under the teacher took 2.5x as long." in text
+    assert "Ahead of all of them by more than twice the standard error: `order`. The standard" in text
+
+
+def test_tasks_are_named_and_built_in_ones_explained(inputs):
+    inputs["tasks"] = [task("order"), task("rte")]
+    assert "\n\nTasks: `order` (whether the word order is intact), `rte`.\n" in build_report(**inputs)
+
+
+def test_plots_stand_at_the_end_of_their_sections(inputs):
+    text = build_report(**inputs, plots={"speed_plot": "The chosen shape is fast"})
+    assert "\n\n![The chosen shape is fast](speed_plot.svg)\n\n## Beside the paper" in text
+    assert text.count("![") == 1

@@ -275,7 +275,7 @@ def test_modelled_latencies_are_marked_in_the_table():
     assert "| (2, 2, 64, 64) | 100 k | 2.00 M | ~0.75 |" in text
     assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 |" in text
     assert "| maximum point: (4, 4, 128, 512) | 1.00 M | 40.0 M | 0.75 |" in text
-    assert "in the others. Latencies with ~ are modelled from operations, not measured. Counts are" in text
+    assert "measured in the search. Latencies with ~ are modelled from operations, not measured. Counts are" in text
     assert "~" not in choice()
     # As the cost, that of T is modelled, too.
     text = choice_section(trained_search(cost="modelled_latency"), candidates(latency_source="modelled"))
@@ -299,9 +299,9 @@ def test_candidates_are_ranked_by_w_without_the_untrained():
     assert "(2, 2, 32, 64)" not in text
     assert (
         "The best 2 of 2 ranked candidates, by W; 2 of them all are on the Pareto front: no other ranked candidate is "
-        "better in one of parameters, cost and error and no worse in the others. Counts are for this corpus' "
-        "vocabulary, masked-LM head included in the parameters, layers alone in the operations; `candidate_table` has "
-        "the parts.\n"
+        "better in one of parameters, cost and error and no worse in the others. Latency is that of one sequence of 16 "
+        "tokens, measured in the search. Counts are for this corpus' vocabulary, masked-LM head included in the "
+        "parameters, layers alone in the operations; `candidate_table` has the parts.\n"
     ) in text
 
 
@@ -309,7 +309,7 @@ def test_candidates_over_the_cap_on_the_error_are_counted_and_not_ranked():
     rows = [*candidates(), candidate(MISSED, 0.6, meets_caps=False, is_pareto=False)]
     text = choice_section(trained_search(), rows)
     assert "The best 2 of 2 ranked candidates" in text
-    assert "in the others. Over the cap on the error, hence not ranked: 1 more. Counts are" in text
+    assert "in the others. Over the cap on the error, hence not ranked: 1 more. Latency is" in text
     assert "\n| (3, 4, 96, 256) |" not in text
 
 
@@ -384,3 +384,17 @@ def test_parts_of_the_choice_stand_beside_those_of_the_maximum_point_and_add_up(
 def test_a_recorded_shape_that_cannot_be_built_is_named_all_the_same():
     odd = recorded(second(num_attention_heads=3, error_standard_error=None, w_standard_error=None))
     assert "The second best is (2, 3, 64, 64) with W 0.539" in recorded_choice(runner_up=odd)
+
+
+def test_pairs_against_the_assumed_order_are_counted_with_the_noise_that_they_are_judged_by():
+    bound = trained_search()["guarantee"] | {"noise": 0.0583, "num_comparable": 10, "num_violations": 1}
+    assert (
+        "- Of 10 pairs of which one contains the other, 1 had the larger one err more by more than twice the noise, "
+        "5.8 % of the error: by so much"
+    ) in choice(guarantee=bound)
+    assert "pairs of which" not in choice()
+
+
+def test_a_lower_bound_is_not_rounded_up():
+    bound = trained_search()["guarantee"] | {"epsilon": 0.0902}
+    assert "is at least 90.9 % of the largest" in choice(guarantee=bound)

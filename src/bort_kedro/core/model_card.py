@@ -36,6 +36,14 @@ HUB_METRICS = {
     "f1_answers": "f1",
     "f1_tokens": "f1",
 }
+AGORA = (
+    "Agora trains again on new texts, made of those that were answered wrong on dev by changing words, and labelled by "
+    "the larger teacher."
+)
+SOURCES = (
+    "The search for the shape, the distillation and Agora follow de Wynter and Perry 2020, "
+    "[arXiv 2010.10499](https://arxiv.org/abs/2010.10499), and the papers it builds on."
+)
 # How the source of a test split begins that is no half of dev.
 HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "user's"))
 TAGS = ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation"]
@@ -162,11 +170,13 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: C
         "Size": _size_section(size, results.exports),
         "What it cost": cost_section(trainings, origin.device),
         "Limits": bullets([*task_limits(task, size.max_tokens), *_unstated(settings)]),
+        "Sources": SOURCES,
     }
     lead = (
         f"A BERT encoder of the shape {origin.shape} (layers, heads, hidden size, intermediate size), chosen among "
         f"{origin.search['num_candidates']} shapes, pretrained under a larger teacher and fine-tuned "
         f"{'by Agora' if is_agora else 'plainly'} on {task.title} ({task.benchmark}): {asked}."
+        + (f"\n\n{AGORA}" if is_agora else "")
     )
     return _card(metadata, f"{NAME_PREFIX}-{task.name}", lead, sections)
 
@@ -191,14 +201,14 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
         | {
             "dataset_split": "test",
             "metric_type": "accuracy",
-            "metric_value": student["accuracy"],
+            "metric_value": round(student["accuracy"], 4),
             "metric_name": f"Masked accuracy (standard error {error})",
         },
         common
         | {
             "dataset_split": "test",
             "metric_type": "perplexity",
-            "metric_value": student["perplexity"],
+            "metric_value": round(student["perplexity"], 2),
             "metric_name": "Perplexity of the hidden tokens",
         },
     ]
@@ -211,6 +221,7 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
         "Size": _size_section(size, None),
         "What it cost": cost_section(origin.trainings(), origin.device),
         "Limits": bullets([*encoder_limits(origin.pretraining, size.max_tokens), *_unstated(settings)]),
+        "Sources": SOURCES,
     }
     lead = (
         f"A BERT encoder of the shape {origin.shape} (layers, heads, hidden size, intermediate size), chosen among "
@@ -263,7 +274,7 @@ def _task_evaluations(results: TaskResults) -> list[dict[str, Any]]:
             common
             | {
                 "metric_type": HUB_METRICS.get(metric, metric),
-                "metric_value": scores[f"metric_{metric}"],
+                "metric_value": round(scores[f"metric_{metric}"], 4),
                 "metric_name": _metric_name(metric, scores if is_first else {}),
             }
         )

@@ -146,8 +146,9 @@ def text_section(corpus: Row) -> str:
     """The corpus of the pretraining."""
     sources = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
     return (
-        f"Pretrained on {corpus['documents']:,} documents, {corpus['words']:,} words, from {sources}, divided into "
-        f"train, validation, tasks and test. Fingerprint of the text: `{corpus['sha256']}`."
+        f"Pretrained on the train split, {corpus['documents_by_split']['train']:,} documents, of a corpus of "
+        f"{corpus['documents']:,} documents and {corpus['words']:,} words from {sources}. Fingerprint of the text: "
+        f"`{corpus['sha256']}`."
     )
 
 
@@ -207,6 +208,6 @@ def encoder_limits(pretraining: Row, max_tokens: int) -> list[str]:
     """What a user of the encoder must know."""
     return [
         f"It saw {pretraining['num_steps']:,} steps; published encoders see hundreds of thousands.",
-        f"It knows positions up to {max_tokens} tokens.",
+        f"It was pretrained on inputs of up to {max_tokens} tokens; positions beyond were not trained.",
         "It was not examined for bias.",
     ]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
 from bort_kedro.core.markdown import bullets, image, is_missing, large, number, times
+from bort_kedro.core.report_certainty import done_words
 from bort_kedro.core.report_choice import ANSWERS, choice_section
 from bort_kedro.core.report_delivery import costs_section, exports_section, leaderboard_text
 from bort_kedro.core.report_sections import (
@@ -86,7 +88,8 @@ def _summary(shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[Ro
     chosen = chosen_row(speed)
     won = [row["task"] for row in tasks if row["beats_majority"]]
     return [
-        f"Chosen out of {search['num_candidates']} shapes: **{shape}** (layers, heads, hidden size, "
+        f"Chosen out of {search['num_candidates']} shapes, {search['num_trained']} of them "
+        f"{done_words(search)}: **{shape}** (layers, heads, hidden size, "
         f"intermediate size), {large(search['selected']['parameters'])} parameters.",
         *(verdict(rival, **pretraining[key]) for key, rival in STUDENT_RIVALS.items()),
         f"{len(won)} of {len(tasks)} tasks beat the best constant answer by more than twice the standard error.",
@@ -105,7 +108,7 @@ def _slowdown(chosen: Row, reference: str) -> str:
 def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
     splits = ", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items())
-    named = ", ".join(f"`{row['task']}`" for row in tasks) or "none"
+    named = ", ".join(_task_named(row["task"]) for row in tasks) or "none"
     return (
         "Of all BERT encoders with a given choice of depth D, heads A, hidden size H and intermediate "
         "size I, which one is small, fast and good at once? The search ranks by W, the W-coefficient of de Wynter "
@@ -114,6 +117,12 @@ def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
         f"{number(corpus['words'], 0)} words, from {versions}. Documents by split: {splits}. Nothing is "
         f"trained on the test split. Built-in tasks are made of the documents of the split `tasks`.\n\nTasks: {named}."
     )
+
+
+def _task_named(name: str) -> str:
+    """A task by its name, a built-in one with what is asked."""
+    asked = BUILTIN_TASKS[name].description if name in BUILTIN_TASKS else ""
+    return f"`{name}`" + (f" ({asked})" if asked else "")
 
 
 def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
@@ -125,8 +134,7 @@ def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> lis
         "Standard errors of pretraining and tasks cover the examples drawn, not the seed: each score is that of one "
         "training. They take the examples of a task as independent, though several may come from one document.",
         f"A test split has at most {number(largest, 0)} examples, which bounds how small a difference can be seen.",
-        f"Speed is that of this machine at length {conditions['sequence_length']}. Ratios move little "
-        "between machines, milliseconds move much.",
+        f"Speed is that of this machine at length {conditions['sequence_length']}.",
         "W weighs the error by the size of the maximum point: a larger one lets the error decide more.",
     ]
 

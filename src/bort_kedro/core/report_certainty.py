@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,9 +91,9 @@ def guarantee_sentence(search: Row) -> str:
     if search["num_on_plateau"]:
         space += ", those on the unigram plateau left aside"
     text = (
-        f"The largest W found is at least {percent(1 - bound['epsilon'])} of the largest of {space}, if no network has "
-        f"a higher error than one it contains: of those not {done}, {shape_text(bound['bound_shape'])} could have "
-        f"most, {number(bound['bound'], 3)}."
+        f"The largest W found is at least {percent(_rounded_down(1 - bound['epsilon']))} of the largest of {space}, if "
+        f"no network has a higher error than one it contains: of those not {done}, {shape_text(bound['bound_shape'])} "
+        f"could have most, {number(bound['bound'], 3)}."
     )
     if search["num_better_than_maximum"]:
         text += (
@@ -104,7 +105,12 @@ def guarantee_sentence(search: Row) -> str:
 
 def certainty(search: Row, candidates: Sequence[Row]) -> list[str]:
     """What bounds the choice, what its noise is made of, and whether the theory's condition holds."""
-    sentences = [guarantee_sentence(search), *_regression(search), _noise_sentence(search, candidates)]
+    sentences = [
+        guarantee_sentence(search),
+        *_violations(search),
+        *_regression(search),
+        _noise_sentence(search, candidates),
+    ]
     if "growth_check" in search:
         sentences.append(search["growth_check"]["sentence"])
     if "latency_calibration" in search:
@@ -112,6 +118,23 @@ def certainty(search: Row, candidates: Sequence[Row]) -> list[str]:
     for restart in search.get("worker_restarts", ()):
         sentences.append(f"A worker died ({restart['reason']}); started again: {restart['jobs']}.")
     return sentences
+
+
+def _rounded_down(share: float) -> float:
+    """To a tenth of a percent: what is at least a share is not to be rounded up."""
+    return math.floor(1000 * share) / 1000
+
+
+def _violations(search: Row) -> list[str]:
+    """How often the order that the bound assumes was not found, and what counted as noise."""
+    bound = search["guarantee"]
+    if not bound["num_comparable"] or bound["noise"] is None:
+        return []
+    return [
+        f"Of {bound['num_comparable']} pairs of which one contains the other, {bound['num_violations']} had the larger "
+        f"one err more by more than twice the noise, {percent(bound['noise'])} of the error: by so much a regression "
+        "misses candidates left out of it, which says more of the luck of a seed than the ± of the table does."
+    ]
 
 
 def _regression(search: Row) -> list[str]:

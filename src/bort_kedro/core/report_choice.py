@@ -171,6 +171,10 @@ def _caption(trained: Sequence[Row], ranked: Sequence[Row], shown: Sequence[Row]
     ]
     if len(trained) > len(ranked):
         sentences.append(f"Over the cap on the error, hence not ranked: {len(trained) - len(ranked)} more.")
+    if not is_recorded(search):
+        sentences.append(
+            f"Latency is that of one sequence of {search['sizes']['sequence_length']} tokens, measured in the search."
+        )
     if any(row["latency_source"] == "modelled" for row in shown):
         sentences.append("Latencies with ~ are modelled from operations, not measured.")
     sentences.append(

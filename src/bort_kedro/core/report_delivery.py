@@ -51,8 +51,9 @@ def costs_section(costs: Sequence[Row], device: str) -> str:
         f"{table(['Stage', 'Training', 'Time', 'Device hours', 'Tokens'], rows)}\n\n"
         f"Of it {duration(compared['seconds'])} went into what the result is only held against. Time spent training: "
         "trainings that run side by side each count in full, in device hours too, and one that was found finished on "
-        "the disk counts the time it took then. A device is one GPU, or all cores of a machine together; this report "
-        f"was written on {device}. Tokens are counted without padding."
+        "the disk counts the time it took then. Making the corpus, scoring, timing and exporting are not in it. A "
+        f"device is one GPU, or all cores of a machine together; this report was written on {device}. Tokens are "
+        "counted without padding."
     )
 
 
@@ -71,7 +72,7 @@ def exports_section(reports: Mapping[str, Row]) -> str:
                     f"`{task}`",
                     row["title"],
                     f"{row['bytes'] / 1e6:.2f}",
-                    MISSING if name == REFERENCE_FORMAT else f"{row['max_difference']:.1e}",
+                    MISSING if name == REFERENCE_FORMAT else f"{row['max_difference']:.2g}",
                     percent(row["score_after"]),
                     number(row["median_ms"], 2),
                     times(row["speedup"]),
@@ -80,18 +81,20 @@ def exports_section(reports: Mapping[str, Row]) -> str:
             )
     if conditions is None:
         return ""
+    drop = f"{100 * next(iter(conditions['formats'].values()))['allowed_drop']:g} points"
     drops = (
-        "it is refused, too, where its score falls by more than the allowed drop"
+        f"it is refused, too, where its score falls by more than {drop}"
         if conditions.get("refuses_drops", True)
-        else "one whose score falls by more than the allowed drop is kept (`evaluate.export.refuse`)"
+        else f"one whose score falls by more than {drop} is kept (`evaluate.export.refuse`)"
     )
     header = ["Task", "Format", "MB", "Largest difference of a logit", "Score", "Median, ms", "Faster", "Verdict"]
     return (
-        f"{table(header, rows)}\n\nScores are of the whole unseen test split, in the task's first metric. A format is "
+        f"{table(header, rows)}\n\nScores are of the whole unseen test split, in the task's first metric, logits of "
+        f"{number(conditions['num_checked'], 0)} of its examples. A format is "
         f"refused where fp32 differs from PyTorch by more than rounding; {drops}. Times are of "
         f"{conditions['batch_size']} x {conditions['sequence_length']} tokens with {conditions['num_threads']} "
-        "thread(s), all formats in turns. `data/06_models/exports/<task>` has what was kept, each format with its "
-        "tokenizer."
+        "thread(s), all formats of a task in turns, so compare within a task. `data/06_models/exports/<task>` has what "
+        "was kept, each format with its tokenizer."
     )
 
 

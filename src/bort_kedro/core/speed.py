@@ -117,7 +117,7 @@ def speed_rows(
     """One row for each encoder under one condition.
 
     A ratio says how many times longer the reference takes, or how many times more operations it does, both under the
-    same condition. Ratios of operations are what a time could gain at most if every operation took as long.
+    same condition. Ratios of operations are those that times would have if every operation took as long.
 
     Args:
         shapes: By key: ``chosen``, and keys of `KNOWN_SHAPES`.

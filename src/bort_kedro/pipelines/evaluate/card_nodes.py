@@ -56,7 +56,9 @@ def write_encoder_card(
     from bort_kedro.core.model_card import CardSettings, encoder_card
     from bort_kedro.models.families import longest_sequence
 
-    size = _size_of(student_encoder, longest_sequence(student_encoder.model.config))
+    # A recorded search knows no length; the student then knows no more than its positions.
+    longest = search_report.get("sizes", {}).get("sequence_length") or longest_sequence(student_encoder.model.config)
+    size = _size_of(student_encoder, longest)
     origin = _origin(corpus_manifest, search_report, pretraining_metrics)
     return encoder_card(size, student_encoder.tokenizer.mask_token, origin, CardSettings(**card.model_dump()))
 

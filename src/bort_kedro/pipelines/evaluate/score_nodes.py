@@ -193,7 +193,8 @@ def _teacher_of(report: dict[str, Any] | None) -> dict[str, Any]:
     check = report["check"] if report else {}
     return {
         "teacher_score": check.get("score"),
-        "teacher_bar": check.get("bar"),
+        # It must be over the share of the most frequent label, too.
+        "teacher_bar": max(check["bar"], check["majority"]) if check else None,
         "is_teacher_over": check.get("is_over"),
         **_spent("teacher_", [report] if report else []),
     }
