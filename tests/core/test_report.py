@@ -394,7 +394,7 @@ def test_the_report_says_what_the_teacher_cost_in_time_and_which_leads_are_clear
 
 def test_tasks_are_named_and_built_in_ones_explained(inputs):
     inputs["tasks"] = [task("order"), task("rte")]
-    assert "\n\nTasks: `order` (whether the word order is intact), `rte`.\n" in build_report(**inputs)
+    assert "\n\nTasks: `order`, whether the word order is intact; `rte`.\n" in build_report(**inputs)
 
 
 def test_plots_stand_at_the_end_of_their_sections(inputs):

@@ -108,7 +108,7 @@ def _slowdown(chosen: Row, reference: str) -> str:
 def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
     splits = ", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items())
-    named = ", ".join(_task_named(row["task"]) for row in tasks) or "none"
+    named = "; ".join(_task_named(row["task"]) for row in tasks) or "none"
     return (
         "Of all BERT encoders with a given choice of depth D, heads A, hidden size H and intermediate "
         "size I, which one is small, fast and good at once? The search ranks by W, the W-coefficient of de Wynter "
@@ -122,7 +122,7 @@ def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
 def _task_named(name: str) -> str:
     """A task by its name, a built-in one with what is asked."""
     asked = BUILTIN_TASKS[name].description if name in BUILTIN_TASKS else ""
-    return f"`{name}`" + (f" ({asked})" if asked else "")
+    return f"`{name}`, {asked}" if asked else f"`{name}`"
 
 
 def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
