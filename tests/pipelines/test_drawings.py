@@ -55,6 +55,23 @@ def test_a_second_trace_of_bars_keeps_the_places_of_the_first():
     assert (large / small, beside / small) == (pytest.approx(4, rel=1e-5), pytest.approx(3, rel=1e-5))
 
 
+def test_a_bar_whose_interval_is_unknown_keeps_its_text_and_warns_of_nothing(recwarn):
+    bars = {"type": "data", "symmetric": False, "array": [float("nan"), 0.5], "arrayminus": [float("nan"), 0.5]}
+    bar = go.Bar(x=[1.0, 4.0], y=["small", "large"], orientation="h", text=["1 ms", "4 ms"], error_x=bars)
+    assert {"1 ms", "4 ms"} <= set(texts(draw_svg(go.Figure(bar))))
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_points_have_grid_lines_of_both_axes_also_with_error_bars():
+    bars = {"type": "data", "array": [0.1, 0.2]}
+    plain_, barred = (
+        draw_svg(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], mode="markers", error_y=error))) for error in (None, bars)
+    )
+    lines = [svg.count("stroke-opacity: 0.3") for svg in (plain_, barred)]
+    assert lines[1] > 10
+    assert lines[0] > 10
+
+
 def test_a_trace_of_another_kind_is_refused():
     with pytest.raises(ValueError, match=r"^a trace of kind pie cannot be drawn as SVG, only scatter, bar$"):
         draw_svg(go.Figure(go.Pie(values=[1])))

@@ -47,7 +47,7 @@ def draw_svg(figure: Any) -> str:
             if trace.type not in DRAWN:
                 raise ValueError(f"a trace of kind {trace.type} cannot be drawn as SVG, only {', '.join(DRAWN)}")
             DRAWN[trace.type](axes, trace)
-        _finish(axes, figure.layout)
+        _finish(axes, figure)
         buffer = io.StringIO()
         canvas.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
@@ -85,7 +85,7 @@ def _draw_bars(axes: Axes, trace: Any) -> None:
     axes.barh(places, values, height=height, color=colors, alpha=trace.opacity, label=_label(trace))
     axes.set_yticks(range(len(categories)), categories)
     _draw_error_bars(axes, values, places, trace.error_x, is_vertical=False)
-    ends = values if trace.error_x.array is None else values + _numbers(trace.error_x.array)
+    ends = values if trace.error_x.array is None else values + np.nan_to_num(_numbers(trace.error_x.array))
     for end, place, text in zip(ends, places, trace.text or (), strict=False):
         axes.annotate(plain(text), (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
 
@@ -120,10 +120,11 @@ def _marker(marker: Any) -> dict[str, Any]:
     }
 
 
-def _finish(axes: Axes, layout: Any) -> None:
+def _finish(axes: Axes, figure: Any) -> None:
     """Title, axes, annotations and legend."""
     from matplotlib.ticker import EngFormatter, NullFormatter
 
+    layout, has_bars = figure.layout, any(trace.type == "bar" for trace in figure.data)
     title = textwrap.fill(plain(layout.title.text or ""), LETTERS_A_LINE)
     axes.figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11)
     axes.set_xlabel(plain(layout.xaxis.title.text or ""))
@@ -146,7 +147,7 @@ def _finish(axes: Axes, layout: Any) -> None:
             rotation_mode="anchor",
             fontsize=7,
         )
-    axes.grid(axis="x" if axes.containers else "both", alpha=0.3)
+    axes.grid(axis="x" if has_bars else "both", alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
