@@ -266,7 +266,7 @@ class LooksAlone:
                 self.looks[-1].append(step)
                 if early_stopping.look(model, step):
                     break
-        return SimpleNamespace(num_steps=step, seconds=1.0, history=[])
+        return SimpleNamespace(num_steps=step, seconds=1.0, history=[], num_tokens=10 * step)
 
 
 def test_a_rival_that_gains_nothing_is_ended_after_as_many_steps_as_agora(data, student, tmp_path, monkeypatch):
