@@ -23,9 +23,9 @@ from measured_space import (
 from page import figure, write_page
 from scipy.stats import spearmanr
 
-from bort_kedro.core.markdown import number, table
 from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
 from bort_kedro.params import Parameters
+from bort_kedro.reporting.markdown import number, table
 
 
 def w_of(space: MeasuredSpace) -> np.ndarray:

@@ -10,9 +10,9 @@ import pandas as pd
 from configured import raw_parameters
 
 from bort_kedro.configuration import check_parameters
-from bort_kedro.core.tokens import Tokens
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.corpus.nodes import split_documents, tokenize_documents
+from bort_kedro.text.tokens import Tokens
 
 VOCABULARY_SIZE = 4096
 # Drawn of each corpus, so that a student sees its training split about once and its teacher a little more.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from distillation_trainings import ARMS, CACHED, LIVE, TRIMMED, Arm, Experiment, Outcome, Probe
 
-from bort_kedro.core.statistics import clustered_standard_error, is_above_noise
-from bort_kedro.models.trimming import vocabulary_map
-from bort_kedro.training.pretraining_scores import cache_error, trimming_cost
+from bort_kedro.pretraining.scores import cache_error, trimming_cost
+from bort_kedro.statistics import clustered_standard_error, is_above_noise
+from bort_kedro.text.trimming import vocabulary_map
 
 SAME_STEPS, SAME_TIME = "same steps", "same time"
 SCHEDULES = (SAME_STEPS, SAME_TIME)

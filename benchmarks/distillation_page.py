@@ -22,8 +22,8 @@ from distillation_trainings import (
 )
 from distillation_words import PAIRS, comparison, failures, hundredths, limits, scales
 
-from bort_kedro.core.markdown import MISSING, bullets, large, number, table
-from bort_kedro.core.teacher_targets import bytes_per_position
+from bort_kedro.pretraining.teacher_targets import bytes_per_position
+from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table
 
 
 def body_of(found: Sequence[Findings], *, num_steps: int, teacher_steps: int) -> str:

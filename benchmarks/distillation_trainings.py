@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from distillation_corpora import MIN_COUNT, VOCABULARY_SIZE, Corpus, Text, text_of
 
-from bort_kedro.core.shapes import BertShape
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.datasets.teacher_cache import TeacherCaches
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.device import describe_device
-from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.models.tokenizer import train_tokenizer
-from bort_kedro.models.trimming import count_ids, trim_tokenizer, trimming_report, vocabulary_map
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.params import Parameters
-from bort_kedro.training.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.pretraining.masked_lm import MaskedLmScore
+from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretrain, score
+from bort_kedro.text.tokenizer import train_tokenizer
+from bort_kedro.text.trimming import count_ids, trim_tokenizer, trimming_report, vocabulary_map
 from bort_kedro.training.loop import TrainingResult
-from bort_kedro.training.masked_lm import MaskedLmScore
-from bort_kedro.training.pretraining import PretrainingSettings, new_encoder, pretrain, score
 
 SEEDS = (0, 1, 2)
 SHAPE = BertShape(2, 4, 96, 128)

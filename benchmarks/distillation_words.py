@@ -8,7 +8,7 @@ import numpy as np
 from distillation_findings import SAME_STEPS, SAME_TIME, SCHEDULES, Estimate, Findings
 from distillation_trainings import ARMS, CACHED, LIVE, SEEDS, TRIMMED, UNTAUGHT, Arm
 
-from bort_kedro.core.markdown import percent
+from bort_kedro.reporting.markdown import percent
 
 # Who is held against whom: every taught arm against none, and what stands in for the live teacher against it.
 PAIRS = [

@@ -12,10 +12,10 @@ from finetune_real import REAL_TASKS, real_outcomes
 from finetune_throughput import FIXED_BATCH, Throughput, measure, with_vocabulary
 from page import FOLDER, write_page
 
-from bort_kedro.core.tasks import find_task
-from bort_kedro.core.units import units_of
 from bort_kedro.datasets.task_files import TaskFilesDataset
-from bort_kedro.training.task_encoding import TaskEncoder
+from bort_kedro.finetuning.encoding import TaskEncoder
+from bort_kedro.tasks.table import find_task
+from bort_kedro.tasks.units import units_of
 
 MAX_TOKENS = 128
 BATCH_TOKENS = 4096

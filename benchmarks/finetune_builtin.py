@@ -14,20 +14,15 @@ import numpy as np
 import pandas as pd
 from configured import PROJECT, raw_parameters
 
+from bort_kedro.agora.rivals import RIVALS
 from bort_kedro.configuration import check_parameters
-from bort_kedro.core.scores import constant_answers
 from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.datasets.training_states import TrainingStates
-from bort_kedro.models.pretrained import Pretrained
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.evaluation.scores import constant_answers
 from bort_kedro.params import FinetuneParams
-from bort_kedro.pipelines.finetune.nodes import (
-    builder_of,
-    rival_tuner_of,
-    student_tuner_of,
-    task_of,
-    teacher_tuner_of,
-)
-from bort_kedro.training.rivals import RIVALS
+from bort_kedro.params.finetune import task_of
+from bort_kedro.pipelines.finetune.nodes import builder_of, rival_tuner_of, student_tuner_of, teacher_tuner_of
 
 SEEDS = (0, 1, 2, 3, 4)
 BUILTIN = ("order", "library", "adjacent")

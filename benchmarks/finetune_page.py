@@ -11,8 +11,8 @@ from finetune_real import RealOutcome
 from finetune_throughput import ROUNDS, Throughput
 from page import figure
 
-from bort_kedro.core.markdown import number, percent, signed_points, table
-from bort_kedro.core.report_sections import RIVAL_NAMES
+from bort_kedro.reporting.markdown import number, percent, signed_points, table
+from bort_kedro.reporting.report_sections import RIVAL_NAMES
 
 TARGET_RATIO = 2.0
 TARGET_TASKS = 2

@@ -13,11 +13,12 @@ from typing import Any
 
 from finetune_builtin import NUM_PROCESSES, base_finetuning, encoders
 
-from bort_kedro.core.scores import TaskScore, score_answers
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.evaluation.scores import TaskScore, score_answers
 from bort_kedro.params import FinetuneParams
-from bort_kedro.pipelines.finetune.nodes import reader_of, student_tuner_of, task_of, teacher_tuner_of
+from bort_kedro.params.finetune import task_of
+from bort_kedro.pipelines.finetune.nodes import reader_of, student_tuner_of, teacher_tuner_of
 
 REAL_TASKS = ("qnli", "rte", "cola", "cb", "wsc", "copa", "boolq", "wnli")
 # Where the archive is not whole, the files there are: of BoolQ a few labelled examples and the official dev, which is
@@ -42,7 +43,7 @@ class RealOutcome:
         name: Of the table of tasks.
         examples_report: Files, rows and what each split is.
         report: Of the fine-tuning.
-        check: Of the teacher, see `core.teacher_bar`; None where there was none.
+        check: Of the teacher, see `agora.teacher_bar`; None where there was none.
         score: On the split that no method saw.
         seconds: Everything included.
     """

@@ -10,15 +10,15 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from bort_kedro.core.batching import padding_share
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.tasks import Form
-from bort_kedro.models.encoder import bert_config, build_classifier, build_masked_lm
-from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.models.tokenizer import train_tokenizer
+from bort_kedro.encoders.encoder import bert_config, build_classifier, build_masked_lm
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.finetuning.encoding import EncodedExamples
+from bort_kedro.finetuning.objectives import objective_of
+from bort_kedro.tasks.table import Form
+from bort_kedro.text.batching import padding_share
+from bort_kedro.text.tokenizer import train_tokenizer
 from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer
-from bort_kedro.training.task_encoding import EncodedExamples
-from bort_kedro.training.task_objectives import objective_of
 from bort_kedro.training.threads import cpu_threads
 
 ROUNDS = 5
@@ -108,7 +108,7 @@ def _epoch(
         edges = [*range(0, len(order), FIXED_BATCH), len(order)]
         batches = [order[start:stop].tolist() for start, stop in pairwise(edges)]
     else:
-        from bort_kedro.core.batching import plan_epoch
+        from bort_kedro.text.batching import plan_epoch
 
         plan = plan_epoch(examples.unit_lengths[order], batch_tokens=batch_tokens, seed=0, epoch=0)
         batches = [order[places].tolist() for places in plan]

@@ -13,8 +13,8 @@ from inference_figures import MINUTES_ALLOWED, Found
 from inference_page import write
 from own_process import in_own_process, on_the_cpu
 
-from bort_kedro.core.shapes import BORT, KNOWN_SHAPES, BertShape
-from bort_kedro.core.speed import CHOSEN, Condition, Latency, speed_table_rows
+from bort_kedro.encoders.shapes import BORT, KNOWN_SHAPES, BertShape
+from bort_kedro.latency.conditions import CHOSEN, Condition, Latency, speed_table_rows
 
 VOCABULARY_SIZE = 50_265
 MAX_POSITIONS = 512
@@ -50,7 +50,7 @@ def time_encoders(conditions: list[Condition], rounds: int) -> dict[Condition, l
         conditions: One after the other.
         rounds: Timed ones.
     """
-    from bort_kedro.training.timing import time_conditions
+    from bort_kedro.latency.shapes import time_conditions
 
     found = time_conditions(
         list(shapes_to_time().values()),
@@ -69,7 +69,7 @@ def weigh_encoders(conditions: list[Condition]) -> dict[Condition, list[int]]:
     Args:
         conditions: Of the passes.
     """
-    from bort_kedro.training.peak_memory import peak_memory
+    from bort_kedro.latency.memory import peak_memory
 
     return peak_memory(list(shapes_to_time().values()), conditions, vocabulary_size=VOCABULARY_SIZE)
 

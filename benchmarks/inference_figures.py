@@ -10,8 +10,8 @@ from typing import Any
 from inference_runtimes import PYTORCH, Setting, System, TimedRuntime
 from page import figure
 
-from bort_kedro.core.markdown import is_missing
-from bort_kedro.core.shapes import KNOWN_SHAPES
+from bort_kedro.encoders.shapes import KNOWN_SHAPES
+from bort_kedro.statistics import is_missing
 
 Row = Mapping[str, Any]
 

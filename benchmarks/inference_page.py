@@ -21,9 +21,10 @@ from inference_figures import (
 from inference_runtimes import PYTORCH
 from page import FOLDER, figure, write_page
 
-from bort_kedro.core.markdown import MISSING, bullets, is_missing, large, number, table, times
-from bort_kedro.core.paper_claims import speed_claim_rows
-from bort_kedro.core.shapes import KNOWN_SHAPES
+from bort_kedro.encoders.shapes import KNOWN_SHAPES
+from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table, times
+from bort_kedro.reporting.paper_claims import speed_claim_rows
+from bort_kedro.statistics import is_missing
 
 # Names in torch.cpu.get_capabilities of what int8 gains by, and how people call them.
 INSTRUCTION_SETS = {

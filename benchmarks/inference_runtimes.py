@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 from own_process import environment_variables, in_own_process, on_the_cpu
 
-from bort_kedro.core.shapes import KNOWN_SHAPES
-from bort_kedro.core.speed import Latency
+from bort_kedro.encoders.shapes import KNOWN_SHAPES
+from bort_kedro.latency.conditions import Latency
 from bort_kedro.progress import track
 
 PYTORCH = "pytorch"
@@ -46,7 +46,7 @@ class Setting:
         vocabulary_size: V of all encoders.
         sequence_length: Tokens of the one sequence of a pass.
         num_threads: Of a pass.
-        warmup_rounds: As `training.latency.measure_latency` takes them, with those below.
+        warmup_rounds: As `latency.measure.measure_latency` takes them, with those below.
         timed_rounds: Likewise.
         turn_ms: Likewise.
     """
@@ -130,7 +130,7 @@ def time_systems(setting: Setting, folders: Mapping[System, Path]) -> dict[Syste
     import torch
 
     from bort_kedro.exports.runtimes import open_session
-    from bort_kedro.training.latency import measure_latency
+    from bort_kedro.latency.measure import measure_latency
 
     inputs = _inputs(setting, seed=0)
     tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
@@ -158,8 +158,8 @@ def time_systems(setting: Setting, folders: Mapping[System, Path]) -> dict[Syste
 
 def _encoder(key: str, setting: Setting) -> Any:
     """With weights drawn one by one: a graph keeps what is there twice once, and that would fit into caches."""
-    from bort_kedro.models.encoder import bert_config, build_masked_lm
-    from bort_kedro.models.initialization import PUBLISHED
+    from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+    from bort_kedro.encoders.initialization import PUBLISHED
 
     config = bert_config(
         KNOWN_SHAPES[key].shape,

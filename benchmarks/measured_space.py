@@ -11,20 +11,20 @@ import pandas as pd
 from configured import raw_parameters
 
 from bort_kedro.configuration import check_parameters
-from bort_kedro.core.candidates import order, problem_of
-from bort_kedro.core.costs import candidate_counts
-from bort_kedro.core.replay import Recorded
-from bort_kedro.core.search_space import enumerate_shapes
-from bort_kedro.core.shapes import SHAPE_COLUMNS, BertShape
-from bort_kedro.core.strategies import SearchProblem
-from bort_kedro.core.strategies.halving import RUNG_SHARES
-from bort_kedro.core.tokens import Tokens
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.costs import candidate_counts
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
-from bort_kedro.training.candidates import ShortTraining, steps_of
-from bort_kedro.training.engines import Engine, EngineSettings, Job, run_jobs
-from bort_kedro.training.pretraining import PretrainingSettings
+from bort_kedro.pretraining.pretrain import PretrainingSettings
+from bort_kedro.search.candidates import order, problem_of
+from bort_kedro.search.engines import Engine, EngineSettings, Job, run_jobs
+from bort_kedro.search.replay import Recorded
+from bort_kedro.search.short_training import ShortTraining, steps_of
+from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.strategies import SearchProblem
+from bort_kedro.search.strategies.halving import RUNG_SHARES
+from bort_kedro.text.tokens import Tokens
 
 MEASURES = ("error", "loss")
 # The embedded corpus, as the catalog has it.

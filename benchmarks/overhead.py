@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from measured_space import bench_parameters
 
-from bort_kedro.core.candidates import order, problem_of
-from bort_kedro.core.costs import candidate_counts
-from bort_kedro.core.growth import check_growth
-from bort_kedro.core.replay import Recorded
-from bort_kedro.core.search_loop import run_search
-from bort_kedro.core.search_report import conclude
-from bort_kedro.core.search_space import enumerate_shapes
-from bort_kedro.core.strategies import build_strategy
-from bort_kedro.pipelines.search_plots import pareto_figure, w_figure
+from bort_kedro.encoders.costs import candidate_counts
+from bort_kedro.reporting.search_plots import pareto_figure, w_figure
+from bort_kedro.search.candidates import order, problem_of
+from bort_kedro.search.conclusion import conclude
+from bort_kedro.search.growth import check_growth
+from bort_kedro.search.loop import run_search
+from bort_kedro.search.replay import Recorded
+from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.strategies import build_strategy
 
 LISTS: dict[int, dict[str, Sequence[int]]] = {
     300: {

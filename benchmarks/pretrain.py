@@ -14,7 +14,7 @@ from pretrain_overhead import StepParts, step_parts
 from pretrain_page import Measured, write
 from pretrain_systems import SYSTEMS, Taken
 
-from bort_kedro.core.shapes import BertShape
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.progress import track
 
 # As conf/base trains its students: shape, vocabulary, 512 tokens a step, masks.

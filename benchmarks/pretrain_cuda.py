@@ -21,9 +21,9 @@ from pretrain_material import (
     told,
 )
 
-from bort_kedro.core.markdown import number, percent, table
-from bort_kedro.core.shapes import BERT_BASE, BORT, BertShape
-from bort_kedro.core.training_cost import forward_flops
+from bort_kedro.encoders.shapes import BERT_BASE, BORT, BertShape
+from bort_kedro.encoders.training_cost import forward_flops
+from bort_kedro.reporting.markdown import number, percent, table
 
 NAME = "pretrain-cuda"
 COMMAND = "python benchmarks/pretrain_cuda.py"
@@ -94,8 +94,8 @@ def _speed(setting: Setting, *, compiles: bool) -> Speed | None:
     import torch
 
     from bort_kedro.errors import TrainingError
+    from bort_kedro.pretraining.pretrain import pretrain
     from bort_kedro.training.loop import HISTORY_ROWS
-    from bort_kedro.training.pretraining import pretrain
     from bort_kedro.training.throughput import peak_flops
 
     # A training of so many steps tells a row of them at a time; this one is stopped early.

@@ -13,9 +13,9 @@ from pretrain_material import Setting
 from pretrain_overhead import BATCHES, StepParts
 from pretrain_systems import Taken
 
-from bort_kedro.core.costs import count_parameters
-from bort_kedro.core.markdown import MISSING, number, percent
-from bort_kedro.core.training_cost import forward_flops
+from bort_kedro.encoders.costs import count_parameters
+from bort_kedro.encoders.training_cost import forward_flops
+from bort_kedro.reporting.markdown import MISSING, number, percent
 
 # Keys of the trainings: name of the system, precision.
 TRAINER, OURS = ("trainer", "no"), ("ours", "no")

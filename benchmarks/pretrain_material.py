@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bort_kedro import progress
-from bort_kedro.core.shapes import BERT_BASE, BORT, BertShape
-from bort_kedro.core.tokens import TokenBlocks, Tokens
+from bort_kedro.encoders.shapes import BERT_BASE, BORT, BertShape
+from bort_kedro.text.tokens import TokenBlocks, Tokens
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-    from bort_kedro.training.pretraining import PretrainingSettings
+    from bort_kedro.pretraining.pretrain import PretrainingSettings
 
 Noted = TypeVar("Noted")
 
-# RoBERTa's, with its ids 0 to 4 as `models.tokenizer` gives them.
+# RoBERTa's, with its ids 0 to 4 as `text.tokenizer` gives them.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 # Rows told under this name are those of the training that is timed.
 HISTORY_NAME = "benchmark"
@@ -76,7 +76,7 @@ class Setting:
 
 def random_tokens(setting: Setting, *, num_blocks: int | None = None) -> Tokens:
     """Full blocks of random ordinary ids between ``<s>`` and ``</s>``; by default just what the steps need."""
-    from bort_kedro.models.pretrained import vocabulary_of
+    from bort_kedro.text.tokenizer import vocabulary_of
 
     count = num_blocks or setting.num_steps * setting.batch_size
     generator = np.random.default_rng(0)
@@ -110,8 +110,8 @@ def made_up_tokenizer(setting: Setting) -> PreTrainedTokenizerFast:
 
 def encoder(shape: BertShape, setting: Setting, *, seed: int = 0) -> BertForMaskedLM:
     """An encoder with random weights: the same ones for everything that trains it."""
-    from bort_kedro.models.encoder import bert_config, build_masked_lm
-    from bort_kedro.models.initialization import PUBLISHED
+    from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+    from bort_kedro.encoders.initialization import PUBLISHED
 
     config = bert_config(
         shape,
@@ -126,9 +126,9 @@ def encoder(shape: BertShape, setting: Setting, *, seed: int = 0) -> BertForMask
 
 def settings_of(setting: Setting, **changes: Any) -> PretrainingSettings:
     """The project's settings of such a training; keywords change fields of the optimisation."""
-    from bort_kedro.models.initialization import PUBLISHED
+    from bort_kedro.encoders.initialization import PUBLISHED
+    from bort_kedro.pretraining.pretrain import PretrainingSettings
     from bort_kedro.training.optimizer import OptimizationSettings
-    from bort_kedro.training.pretraining import PretrainingSettings
 
     optimization = OptimizationSettings(
         num_steps=setting.num_steps,

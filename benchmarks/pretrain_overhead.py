@@ -51,7 +51,7 @@ class StepParts:
 def step_parts(setting: Setting) -> StepParts:
     """Train with the project's loop, timers around its parts; stops one step early, so that the last state is whole."""
     from bort_kedro.datasets.training_states import TrainingStates
-    from bort_kedro.training.pretraining import pretrain
+    from bort_kedro.pretraining.pretrain import pretrain
 
     stop = setting.num_steps
     seconds: dict[str, float] = defaultdict(float)
@@ -84,8 +84,8 @@ def _timers(seconds: dict[str, float]) -> Iterator[None]:
     from accelerate import Accelerator
     from accelerate.optimizer import AcceleratedOptimizer
 
+    from bort_kedro.pretraining.masked_blocks import MaskedBlocks
     from bort_kedro.training import loop
-    from bort_kedro.training.masked_blocks import MaskedBlocks
 
     places: list[tuple[Any, str, str]] = [
         (loop.ModelWithLoss, "forward", FORWARD),

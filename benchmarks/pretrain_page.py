@@ -11,7 +11,7 @@ from pretrain_material import DROPOUT
 from pretrain_overhead import BATCHES, WORK
 from pretrain_systems import TOP_K
 
-from bort_kedro.core.markdown import bullets, number, percent, table
+from bort_kedro.reporting.markdown import bullets, number, percent, table
 
 TITLES = {
     "trainer": "Trainer",

@@ -41,7 +41,7 @@ def time_preparation(num_rounds: int, packages: list[str] | None = None) -> dict
         ``rounds``: for each, seconds of each step of the preparation under ``parts``, and of each of `BARE`;
         ``documents`` and ``characters`` of the text, ``tokens`` and ``blocks`` made of it.
     """
-    from bort_kedro.models.tokenizer import train_tokenizer
+    from bort_kedro.text.tokenizer import train_tokenizer
 
     corpus = default_corpus()
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ from pretrain_material import (
     told,
 )
 
-from bort_kedro.training.peak_memory import peak_resident_bytes
+from bort_kedro.latency.memory import peak_resident_bytes
 
 # As published with Bort; the square of the temperature is inside the loss.
 TEMPERATURE, MASKED_LM_WEIGHT, DISTILLATION_WEIGHT = 2.0, 0.1, 0.5
@@ -57,8 +57,8 @@ def ours_live(setting: Setting) -> Taken:
 def ours_cached(setting: Setting) -> Taken:
     """The project's pretraining with a teacher cache, filled first and timed apart from the steps."""
     from bort_kedro.datasets.teacher_cache import TeacherCaches
-    from bort_kedro.training import pretraining
-    from bort_kedro.training.distillation import TeacherCacheSettings
+    from bort_kedro.pretraining import pretrain as pretraining
+    from bort_kedro.pretraining.distillation import TeacherCacheSettings
 
     filled: dict[str, float] = {}
     fill_cache = pretraining.fill_cache
@@ -102,9 +102,9 @@ def _teacher(setting: Setting) -> Any:
 def _distillation(setting: Setting, *, cache: Any) -> Any:
     import torch
 
-    from bort_kedro.core.vocabulary_map import VocabularyMap
-    from bort_kedro.models.pretrained import Pretrained
-    from bort_kedro.training.distillation import Distillation
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.pretraining.distillation import Distillation
+    from bort_kedro.text.vocabulary_map import VocabularyMap
 
     return Distillation(
         teacher=Pretrained(_teacher(setting), made_up_tokenizer(setting)),
@@ -117,7 +117,7 @@ def _distillation(setting: Setting, *, cache: Any) -> Any:
 
 
 def _pretrain(setting: Setting, distillation: Any) -> Taken:
-    from bort_kedro.training.pretraining import pretrain
+    from bort_kedro.pretraining.pretrain import pretrain
 
     before = peak_resident_bytes()
     with told(time.perf_counter) as times:
@@ -193,7 +193,7 @@ def _naive_distillation(base: Any, teacher: Any) -> Any:
     """A Trainer whose loss is the project's, computed the plain way."""
     import torch
 
-    from bort_kedro.core.losses import distillation_loss
+    from bort_kedro.pretraining.losses import distillation_loss
 
     class DistillationTrainer(base):
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:

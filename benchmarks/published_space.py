@@ -9,11 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from page import FOLDER, figure, write_page
-
-from bort_kedro.core.costs import count_parameters
-from bort_kedro.core.markdown import bullets, large, number, table
-from bort_kedro.core.paper_claims import BORT_KEYS, MAX_POSITIONS, SEQUENCE_LENGTH, VOCABULARY_SIZE
-from bort_kedro.core.published_space import (
+from published_space_law import (
     Counted,
     CountedSpace,
     Extrapolation,
@@ -25,9 +21,13 @@ from bort_kedro.core.published_space import (
     steps_from,
     sweep_power_law,
 )
-from bort_kedro.core.scoring import size_factor
-from bort_kedro.core.search_space import enumerate_shapes
-from bort_kedro.core.shapes import BORT, KNOWN_SHAPES, SHAPE_COLUMNS, BertShape
+
+from bort_kedro.encoders.costs import count_parameters
+from bort_kedro.encoders.shapes import BORT, KNOWN_SHAPES, SHAPE_COLUMNS, BertShape
+from bort_kedro.reporting.markdown import bullets, large, number, table
+from bort_kedro.reporting.paper_claims import BORT_KEYS, MAX_POSITIONS, SEQUENCE_LENGTH, VOCABULARY_SIZE
+from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.w_coefficient import size_factor
 
 PAPER = Path(__file__).parent.parent / "conf" / "paper" / "parameters_search.yml"
 MEASURED = FOLDER / "search_errors.csv"
@@ -311,7 +311,7 @@ def extrapolation_words(space: CountedSpace, measured: pd.DataFrame, found: Extr
     own = space.layer_parameters[space.index(BORT)]
     return (
         f"Ridge regression of {len(measured)} measured rows ({len(shapes)} shapes, {measured['seed'].nunique()} seeds) "
-        "on the logarithm of the shape (`core.error_model`), carried over to the published space. This is weak "
+        "on the logarithm of the shape (`search.error_model`), carried over to the published space. This is weak "
         f"evidence: the largest measured shape has {large(largest)} parameters in its layers, the published choice "
         f"{own / largest:,.0f} times as many, and it learned from other text for far fewer steps. Squares and products "
         "of the logarithms, where the regression took them up, run away so far out. Predicted: the range over the "

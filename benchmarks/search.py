@@ -27,14 +27,14 @@ from overhead import overhead_seconds
 from page import figure, write_page
 from scipy.stats import spearmanr
 
-from bort_kedro.core.guarantee import FEWEST_FOR_RESIDUAL
-from bort_kedro.core.markdown import number, percent, table
-from bort_kedro.core.replay import bands, compare, subspaces
-from bort_kedro.core.shapes import SHAPE_COLUMNS
-from bort_kedro.core.strategies import STRATEGIES
-from bort_kedro.core.strategies.halving import RUNG_SHARES
 from bort_kedro.datasets.text_sources import InstalledDocumentationDataset
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.params import Parameters
+from bort_kedro.reporting.markdown import number, percent, table
+from bort_kedro.search.guarantee import FEWEST_FOR_RESIDUAL
+from bort_kedro.search.replay import bands, compare, subspaces
+from bort_kedro.search.strategies import STRATEGIES
+from bort_kedro.search.strategies.halving import RUNG_SHARES
 
 COMPARED = [name for name in STRATEGIES if name != "exhaustive"]
 # Full trainings, and half as many for the strategy that should need only half.
@@ -102,8 +102,8 @@ def guarantee_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
     header = ["strategy", "within its bound", "bounds stated", "mean", "lowest share of the best W", "mean"]
     text = (
         "Each search states, from its own trainings alone, which share of the largest W of the space it has at least "
-        "(`core/guarantee.py`, docs/decisions/0006). Every candidate was trained, so the statement can be checked: on "
-        f"the whole space and its parts, every seed, budgets of {FEWEST_FOR_RESIDUAL} and more. Parts of one space "
+        "(`search/guarantee.py`, docs/decisions/0006). Every candidate was trained, so the statement can be checked: "
+        f"on the whole space and its parts, every seed, budgets of {FEWEST_FOR_RESIDUAL} and more. Parts of one space "
         "share candidates, so these are not as many independent searches.\n\n"
     )
     return text + table(header, rows), figures

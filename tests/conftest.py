@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.tokens import TokenBlocks, Vocabulary
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.text.tokens import TokenBlocks, Vocabulary
 from cutting import cut_document
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -1,7 +1,7 @@
 """A made run of which model cards tell."""
 
-from bort_kedro.core.model_card import CardSettings, ModelSize, Origin, TaskResults
-from bort_kedro.core.tasks import find_task
+from bort_kedro.reporting.model_card import CardSettings, ModelSize, Origin, TaskResults
+from bort_kedro.tasks.table import find_task
 
 NOTHING_STATED = CardSettings((), None, None)
 STATED = CardSettings(("en", "de"), "apache-2.0", "someone/small-encoder")

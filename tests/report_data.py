@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.speed import speed_rows
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.latency.conditions import speed_rows
 from search_results import CHOSEN, candidates, trained_search
 
 

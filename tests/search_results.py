@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bort_kedro.core.shapes import BertShape
+from bort_kedro.encoders.shapes import BertShape
 
 CHOSEN, SECOND, MAXIMUM = BertShape(1, 2, 64, 128), BertShape(2, 2, 64, 64), BertShape(4, 4, 128, 512)
 MISSED = BertShape(3, 4, 96, 256)

@@ -11,8 +11,8 @@ from kedro.config import OmegaConfigLoader
 
 from bort_kedro import configuration
 from bort_kedro.configuration import check_parameters, configuration_hash
-from bort_kedro.core.search_space import enumerate_shapes
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.search.space import enumerate_shapes
 
 CONF = Path(__file__).parent.parent / "conf"
 

@@ -11,11 +11,12 @@ from kedro.io.core import Version
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, pipeline
 
-from bort_kedro.core.tasks import Form
 from bort_kedro.datasets.model_folder import PretrainedDataset
-from bort_kedro.models.encoder import build_classifier
-from bort_kedro.models.pretrained import Pretrained, tokenizer_fingerprint
-from bort_kedro.training.task_objectives import answers_of, predict
+from bort_kedro.encoders.encoder import build_classifier
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.tasks.table import Form
+from bort_kedro.text.tokenizer import tokenizer_fingerprint
 from toy_tasks import MAX_TOKENS, data_of, encoder_of
 from toy_training import train_classifier, train_masked_lm
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.tasks import RIGHT, WRONG, Form, own_task
-from bort_kedro.models.encoder import bert_config, build_masked_lm
-from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.training.task_data import COLUMNS, check_examples
-from bort_kedro.training.trials import TrialSettings
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.finetuning.data import COLUMNS, check_examples
+from bort_kedro.finetuning.trials import TrialSettings
+from bort_kedro.tasks.table import RIGHT, WRONG, Form, own_task
 
 FILES = {split: f"{split}.csv" for split in ("train", "dev", "test")}
 SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=24)

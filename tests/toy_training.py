@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bort_kedro.models.encoder import build_classifier
-from bort_kedro.models.pretrained import Pretrained
+from bort_kedro.encoders.encoder import build_classifier
+from bort_kedro.encoders.pretrained import Pretrained
 from toy_tasks import MAX_TOKENS, WORDS, data_of, encoder_of
 
 

@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 from kedro.validation import ParameterValidationError
 
 from bort_kedro.errors import BortKedroError
-from bort_kedro.run_records import compare
+from bort_kedro.session.runs import compare
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
 

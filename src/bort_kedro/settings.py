@@ -10,11 +10,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # kedro-mlflow, which sets a filter of its own while it warns, so that only recording keeps it off the terminal.
 warnings.filterwarnings("ignore", message="(?s)register_new_resolver")
 with warnings.catch_warnings(record=True):
-    from bort_kedro.tracking import TrackingHook
+    from bort_kedro.session.tracking import TrackingHook
 
-from bort_kedro.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
 from bort_kedro.launcher import is_first  # noqa: E402
-from bort_kedro.summary import SummaryHook  # noqa: E402
+from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.session.summary import SummaryHook  # noqa: E402
 
 HOOKS = (
     LaunchedProcessHook(),

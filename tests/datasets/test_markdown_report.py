@@ -6,9 +6,9 @@ import re
 import pytest
 from kedro.io.core import DatasetError, Version
 
-from bort_kedro.core.markdown import IllustratedText, image
 from bort_kedro.datasets.markdown_report import IllustratedReportDataset, TextReportDataset, to_preview_html
 from bort_kedro.errors import StorageError
+from bort_kedro.reporting.markdown import IllustratedText, image
 
 REPORT = """# Title
 

@@ -14,8 +14,9 @@ from transformers import (
 )
 
 from bort_kedro.datasets.model_folder import PretrainedDataset, TokenizerDataset
-from bort_kedro.models.encoder import bert_config, build_masked_lm
-from bort_kedro.models.pretrained import Pretrained, tokenizer_fingerprint
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.text.tokenizer import tokenizer_fingerprint
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from kedro.io.core import DatasetError
 
-from bort_kedro.core.teacher_targets import TargetChunk
 from bort_kedro.datasets.teacher_cache import TeacherCacheDataset, TeacherCaches
 from bort_kedro.errors import StorageError
+from bort_kedro.pretraining.teacher_targets import TargetChunk
 
 IDENTITY = {
     "teacher": "t0",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from kedro.io.core import DatasetError, Version
 
-from bort_kedro.core.tokens import TokenBlocks, Tokens
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
+from bort_kedro.text.tokens import TokenBlocks, Tokens
 
 
 @pytest.fixture

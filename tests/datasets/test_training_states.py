@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bort_kedro.core.saved_state import SavedState
 from bort_kedro.datasets.training_states import TrainingStates, TrainingStatesDataset
+from bort_kedro.training.saved_state import SavedState
 
 
 def state(step):

@@ -5,12 +5,12 @@ from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
-from bort_kedro import hooks
 from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports import formats
 from bort_kedro.params.evaluate import ExportParams
 from bort_kedro.pipelines.evaluate import create_pipeline
+from bort_kedro.session import hooks
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -11,15 +11,15 @@ import torch
 from kedro.io.core import DatasetError, Version
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from bort_kedro.core.tasks import Form
 from bort_kedro.datasets.export_folder import ExportFolderDataset
+from bort_kedro.encoders.encoder import bert_config
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.exports import verification
 from bort_kedro.exports.folder import open_export
 from bort_kedro.exports.verification import ExportSettings, calibration_inputs, export_task
-from bort_kedro.models.encoder import bert_config
-from bort_kedro.models.pretrained import Pretrained
-from bort_kedro.training.task_objectives import answers_of, predict
+from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.tasks.table import Form
 from conftest import SENTENCES
 from toy_tasks import MAX_TOKENS, SHAPE, data_of
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification
 
-from bort_kedro.core.shapes import BertShape
+from bort_kedro.encoders.encoder import bert_config
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports import formats
 from bort_kedro.exports.formats import PACKAGES, require_packages
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
-from bort_kedro.models.encoder import bert_config
-from bort_kedro.training.timed_encoders import build_headless_encoder
+from bort_kedro.latency.timed_encoders import build_headless_encoder
 
 SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=24)
 VOCABULARY_SIZE, LONGEST = 300, 40

@@ -16,12 +16,11 @@ from kedro.runner import SequentialRunner
 
 from bort_kedro import progress
 from bort_kedro.configuration import check_parameters
-from bort_kedro.core.prose import sentences
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.tasks import RIGHT, TASKS
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import TaskError, TeacherError
+from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.finetune import create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
     agora_settings,
@@ -31,10 +30,10 @@ from bort_kedro.pipelines.finetune.nodes import (
     reader_of,
     rival_tuner_of,
     student_tuner_of,
-    task_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.finetune.pipeline import scoring_task
+from bort_kedro.tasks.table import RIGHT, TASKS, scoring_task
+from bort_kedro.text.prose import sentences
 from toy_tasks import NOISE, encoder_of, examples_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

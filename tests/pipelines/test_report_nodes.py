@@ -6,10 +6,10 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from bort_kedro.core.report import PLOTS
 from bort_kedro.datasets.atomic import AtomicCSVDataset
 from bort_kedro.datasets.markdown_report import IllustratedReportDataset, TextReportDataset
 from bort_kedro.pipelines.evaluate import create_pipeline
+from bort_kedro.reporting.report import PLOTS
 from report_data import report_inputs, task
 
 HISTORY = pd.DataFrame({"device_hours": [0.01], "seconds": [36.0], "num_tokens": [3600]})

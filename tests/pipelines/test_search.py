@@ -8,13 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from bort_kedro.core.costs import count_operations
-from bort_kedro.core.report_choice import choice_section
-from bort_kedro.core.shapes import SHAPE_COLUMNS, BertShape
-from bort_kedro.core.strategies import STRATEGIES
-from bort_kedro.core.tokens import Tokens
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.costs import count_operations
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.params import SearchParams
 from bort_kedro.pipelines.search.nodes import (
@@ -30,6 +27,9 @@ from bort_kedro.pipelines.search.recorded_nodes import (
     replay_errors,
     select_recorded,
 )
+from bort_kedro.reporting.report_choice import choice_section
+from bort_kedro.search.strategies import STRATEGIES
+from bort_kedro.text.tokens import Tokens
 
 PROJECT = Path(__file__).resolve().parents[2]
 MAXIMUM = BertShape(4, 4, 64, 128)

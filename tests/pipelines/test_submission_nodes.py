@@ -7,12 +7,12 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from bort_kedro.configuration import check_parameters
-from bort_kedro.core.submissions import NUM_EXAMPLES
-from bort_kedro.core.tasks import TASKS
-from bort_kedro.datasets.task_files import TaskFolder
 from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.submissions import NUM_EXAMPLES
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.submission_nodes import NO_ROWS, average_tasks, write_submissions
+from bort_kedro.tasks.reading.folder import TaskFolder
+from bort_kedro.tasks.table import TASKS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})

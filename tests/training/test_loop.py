@@ -4,11 +4,11 @@ import math
 import pytest
 import torch
 
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.errors import CheckpointError, StorageError, TrainingError
-from bort_kedro.models.encoder import bert_config, build_masked_lm
+from bort_kedro.pretraining.masked_blocks import MaskedBlocks
+from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.training.loop import OptimizationSettings, build_optimizer, train
-from bort_kedro.training.masked_blocks import MaskedBlocks
-from bort_kedro.training.masked_lm import masked_lm_objective
 from bort_kedro.training.throughput import ThroughputMeter
 from memory_states import DictStore
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.training_cost import forward_flops
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.encoders.training_cost import forward_flops
 from bort_kedro.training import throughput
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from bort_kedro.datasets.model_folder import _FolderDataset
 from bort_kedro.errors import ModelFolderError
+from bort_kedro.exports.formats import MANIFEST
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
     from kedro_datasets._typing import JSONPreview
-
-# Written last; without it a folder is not whole.
-MANIFEST = "export.json"
 
 
 class ExportFolderDataset(_FolderDataset):

@@ -10,9 +10,9 @@ from typing import Any
 from kedro.io.core import AbstractVersionedDataset, Version, VersionNotFoundError
 from kedro_datasets._typing import HTMLPreview
 
-from bort_kedro.core.markdown import IllustratedText
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
+from bort_kedro.reporting.markdown import IllustratedText
 
 IMAGE = re.compile(r"!\[[^\]]*\]\(([\w.-]+\.svg)\)")
 

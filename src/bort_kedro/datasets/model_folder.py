@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kedro.io.core import Version
     from kedro_datasets._typing import JSONPreview
 
-    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.encoders.pretrained import Pretrained
 
 _ANEW = "Remove this version's folder to fall back on the one before, or run the stage that makes it again."
 
@@ -52,12 +52,12 @@ class _FolderDataset(AbstractVersionedDataset):
 
 
 class PretrainedDataset(_FolderDataset):
-    """Saves and loads `models.pretrained.Pretrained`: ``config.json``, ``model.safetensors``, the tokenizer."""
+    """Saves and loads `encoders.pretrained.Pretrained`: ``config.json``, ``model.safetensors``, the tokenizer."""
 
     MARKER = "config.json"
 
     def save(self, data: Pretrained) -> None:
-        from bort_kedro.models.pretrained import standalone_tokenizer
+        from bort_kedro.encoders.pretrained import standalone_tokenizer
 
         def write(folder: Path) -> None:
             data.model.save_pretrained(folder)
@@ -69,7 +69,7 @@ class PretrainedDataset(_FolderDataset):
         import transformers
         from safetensors import SafetensorError
 
-        from bort_kedro.models.pretrained import Pretrained
+        from bort_kedro.encoders.pretrained import Pretrained
 
         folder = Path(self._get_load_path())
         config = self._read_json("config.json")

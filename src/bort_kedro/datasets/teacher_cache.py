@@ -17,7 +17,7 @@ from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
 
 if TYPE_CHECKING:
-    from bort_kedro.core.teacher_targets import TargetChunk
+    from bort_kedro.pretraining.teacher_targets import TargetChunk
 
 LOGGER = logging.getLogger(__name__)
 # Of the free space, left to everything else that a run writes.
@@ -66,7 +66,7 @@ class TeacherCaches:
 
 
 class CacheFolder:
-    """The chunks of one cache; implements `core.teacher_targets.TargetStore`.
+    """The chunks of one cache; implements `pretraining.teacher_targets.TargetStore`.
 
     A chunk is a safetensors file: four arrays in one file that is renamed whole, which .npy has not, and torch maps it
     into memory without copying it or keeping it open, so a cache may have more chunks than a process may open files.
@@ -150,7 +150,7 @@ def _verified(path: Path) -> TargetChunk | None:
     """The chunk of a file, or None if its bytes do not match its name; it is then set aside."""
     from safetensors.torch import load_file
 
-    from bort_kedro.core.teacher_targets import TargetChunk
+    from bort_kedro.pretraining.teacher_targets import TargetChunk
 
     expected = _FILE.fullmatch(path.name)[3]  # type: ignore[index]
     try:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from bort_kedro.core.prose import prose_paragraphs, unseen
 from bort_kedro.datasets.text_readers import HubText, TextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.progress import track
+from bort_kedro.text.prose import prose_paragraphs, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

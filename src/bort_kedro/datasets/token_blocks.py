@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bort_kedro.core.tokens import TokenBlocks, Tokens, Vocabulary
 from bort_kedro.datasets.model_folder import _FolderDataset
 from bort_kedro.errors import StorageError
+from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
 
 if TYPE_CHECKING:
     from kedro_datasets._typing import JSONPreview

@@ -15,7 +15,7 @@ from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from bort_kedro.core.saved_state import SavedState
+    from bort_kedro.training.saved_state import SavedState
 
 LOGGER = logging.getLogger(__name__)
 _FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
@@ -65,7 +65,7 @@ class TrainingStates:
 
 
 class TrainingFolder:
-    """The states of one training; implements `core.saved_state.StateStore`."""
+    """The states of one training; implements `training.saved_state.StateStore`."""
 
     def __init__(self, folder: Path, keep: int, identity: str) -> None:
         self._folder, self._keep, self._identity = folder, keep, identity
@@ -101,7 +101,7 @@ class TrainingFolder:
     def _read(self, path: Path) -> SavedState | None:
         from safetensors.torch import load
 
-        from bort_kedro.core.saved_state import SavedState
+        from bort_kedro.training.saved_state import SavedState
 
         data = path.read_bytes()
         expected = _FILE.fullmatch(path.name).group(2)  # type: ignore[union-attr]

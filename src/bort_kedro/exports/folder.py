@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from bort_kedro.core.tasks import Form, Task, Truncation
-from bort_kedro.core.units import Unit
-from bort_kedro.datasets.export_folder import MANIFEST
+from bort_kedro.encoders.pretrained import Pretrained, open_or_refuse, standalone_tokenizer
 from bort_kedro.errors import ConfigurationError, ModelFolderError
+from bort_kedro.exports.formats import MANIFEST
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
-from bort_kedro.models.pretrained import Pretrained, open_or_refuse, standalone_tokenizer, tokenizer_fingerprint
-from bort_kedro.training.task_encoding import EncodedExamples, TaskEncoder
-from bort_kedro.training.task_objectives import answers_of, predict
+from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
+from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.tasks.table import Form, Task, Truncation
+from bort_kedro.tasks.units import Unit
+from bort_kedro.text.tokenizer import tokenizer_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Names of the export formats and what must be installed for each; light, for what is imported before every command."""
+"""What an export is called and made with; light, for what is imported before every command."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from bort_kedro.errors import ConfigurationError
 
+# Written last; without it the folder of an export is not whole.
+MANIFEST = "export.json"
 # By format: distributions that convert to it and open it.
 PACKAGES = {
     "onnx": ("onnx", "onnxruntime"),

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bort_kedro.core.tasks import Form
-from bort_kedro.core.units import Unit
+from bort_kedro.encoders.families import longest_sequence
+from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports.folder import (
     BATCH_TOKENS,
@@ -32,19 +32,20 @@ from bort_kedro.exports.folder import (
 )
 from bort_kedro.exports.formats import require_packages
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
-from bort_kedro.models.families import longest_sequence
-from bort_kedro.models.pretrained import Pretrained, standalone_tokenizer, tokenizer_fingerprint
-from bort_kedro.training.latency import measure_latency
-from bort_kedro.training.task_encoding import TaskEncoder
-from bort_kedro.training.task_objectives import logits_of, predict
+from bort_kedro.finetuning.encoding import TaskEncoder
+from bort_kedro.finetuning.objectives import logits_of, predict
+from bort_kedro.latency.measure import measure_latency
+from bort_kedro.tasks.table import Form
+from bort_kedro.tasks.units import Unit
+from bort_kedro.text.tokenizer import tokenizer_fingerprint
 from bort_kedro.training.threads import cpu_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bort_kedro.core.speed import Latency
     from bort_kedro.exports.runtimes import Inputs, Session
-    from bort_kedro.training.task_data import EncodedTask, TaskData
+    from bort_kedro.finetuning.data import EncodedTask, TaskData
+    from bort_kedro.latency.conditions import Latency
 
 LOGGER = logging.getLogger(__name__)
 # Formats that compute as PyTorch does, so that differences are rounding.

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from bort_kedro.core.shapes import KNOWN_SHAPES
+from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.exports.formats import PACKAGES
 from bort_kedro.params.base import FrozenModel, LatencyParams
 

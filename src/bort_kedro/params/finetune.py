@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bort_kedro.core.tasks import TASKS
 from bort_kedro.params.base import FrozenModel
+from bort_kedro.tasks.table import TASKS, Task, find_task, own_task
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
@@ -147,7 +147,7 @@ class OwnTaskParams(FrozenModel):
     labels: tuple[str | bool | int, ...] = Field(
         (), description="Allowed labels, in order; left out, those found in train."
     )
-    metrics: tuple[str, ...] = Field((), description="Names of core.task_metrics; the first chooses on dev.")
+    metrics: tuple[str, ...] = Field((), description="Names of tasks.metrics; the first chooses on dev.")
     truncation: Literal["longest_first", "text", "text_pair"] = Field(
         "longest_first", description="Which text of a pair loses tokens first."
     )
@@ -208,3 +208,17 @@ class FinetuneParams(FrozenModel):
                     f"tasks holds {name}, which is scored with the model of {' or '.join(needed)}; add it to tasks"
                 )
         return self
+
+    def reading(self, task: str) -> dict[str, Any]:
+        """Where a task is read from, in the names of `tasks.reading.choose.read_task`."""
+        return {
+            "read_from": self.read_from,
+            "files": self.files.get(task, {}),
+            "skip_bad_rows": self.skip_bad_rows,
+        }
+
+
+def task_of(name: str, finetune: FinetuneParams) -> Task:
+    """The row of the table of tasks, or of the user's own."""
+    own = finetune.own_tasks.get(name)
+    return own_task(name, **own.model_dump()) if own else find_task(name)

@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bort_kedro.core.answers import ANSWERS
-from bort_kedro.core.shapes import BertShape, head_remainder
-from bort_kedro.core.strategies import STRATEGIES
+from bort_kedro.encoders.shapes import BertShape, head_remainder
 from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams
+from bort_kedro.search.answers import ANSWERS
+from bort_kedro.search.strategies import STRATEGIES
 
 
 class ShapeParams(FrozenModel):
@@ -126,7 +126,7 @@ class SearchParams(FrozenModel):
     latency: SearchLatencyParams
 
     def spending(self) -> dict[str, int | bool]:
-        """What strategies are told of the wish, in the names of `core.strategies.SearchProblem`."""
+        """What strategies are told of the wish, in the names of `search.strategies.SearchProblem`."""
         return {
             "budget": self.budget,
             "seed": self.seed,

@@ -1,1 +1,1 @@
-"""Training on accelerate: one loop, used by search, pretraining and fine-tuning alike."""
+"""The engine: one training loop on accelerate, used by search, pretraining and fine-tuning alike."""

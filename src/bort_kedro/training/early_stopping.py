@@ -11,7 +11,7 @@ from bort_kedro.training.state import restore_weights, weights_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bort_kedro.core.saved_state import SavedState
+    from bort_kedro.training.saved_state import SavedState
 
 _PREFIX = "best."
 

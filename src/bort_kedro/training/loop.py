@@ -15,13 +15,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from bort_kedro.core.divergence import DivergenceWatch
 from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
+from bort_kedro.training.loss_watch import DivergenceWatch
 from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer, set_step
-from bort_kedro.training.precision import resolve_precision
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
+from bort_kedro.training.threads import resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter
 
 __all__ = ["Loss", "OptimizationSettings", "StateBeyondStopError", "TrainingResult", "build_optimizer", "train"]
@@ -126,7 +126,7 @@ def train(
             are those that a finished training keeps. None keeps the last.
 
     Raises:
-        TrainingError: If the loss or the gradient is not finite, or the loss climbs (`core.divergence`); the last
+        TrainingError: If the loss or the gradient is not finite, or the loss climbs (`training.loss_watch`); the last
             good state is kept. If ``stop_at`` is out of its range.
         StateBeyondStopError: If the newest state is beyond ``stop_at``: trainings go forward only, so the caller
             keeps what it measured at a stop.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bort_kedro.core.schedules import linear_warmup_then_decay
+from bort_kedro.training.schedules import linear_warmup_then_decay
 
 ADAM_BETA1 = 0.9
 

@@ -10,8 +10,8 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from bort_kedro.core.saved_state import SavedState, StateStore
 from bort_kedro.errors import CheckpointError
+from bort_kedro.training.saved_state import SavedState, StateStore
 
 __all__ = ["SavedState", "StateStore", "capture", "restore", "restore_weights", "weights_of"]
 

@@ -9,8 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.training_cost import forward_flops
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.encoders.training_cost import forward_flops
 
 # Dense matrix products without sparsity, in FLOP/s, from the makers' data sheets: (part of the device's name,
 # bf16 or fp16, fp32 or TF32 where torch uses it by default: it does not).

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.document_splits import assign_splits
-from bort_kedro.core.tokens import Tokens
 from bort_kedro.errors import CorpusError, TokenizerError
 from bort_kedro.params import CorpusParams
 from bort_kedro.progress import track
+from bort_kedro.text.splits import assign_splits
+from bort_kedro.text.tokens import Tokens
 
 PRETRAINING_SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
@@ -41,7 +41,7 @@ def make_tokenizer(
     corpus_documents: pd.DataFrame, corpus: CorpusParams, pretrained_teacher: str | None
 ) -> tuple[Any, dict[str, Any]]:
     """Open the tokenizer named, or the teacher's, or train one; then drop the ids that the corpus does not use."""
-    from bort_kedro.models.trimming import count_ids, size_report, trim_tokenizer, trimming_report
+    from bort_kedro.text.trimming import count_ids, size_report, trim_tokenizer, trimming_report
 
     train = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()
     whole = _whole_tokenizer(train, corpus, pretrained_teacher)
@@ -54,7 +54,7 @@ def make_tokenizer(
 
 
 def _whole_tokenizer(train: list[str], corpus: CorpusParams, pretrained_teacher: str | None) -> Any:
-    from bort_kedro.models.tokenizer import open_tokenizer, train_tokenizer
+    from bort_kedro.text.tokenizer import open_tokenizer, train_tokenizer
 
     if corpus.tokenizer.pretrained is not None:
         return open_tokenizer(corpus.tokenizer.pretrained, max_positions=corpus.max_positions)
@@ -73,7 +73,7 @@ def _whole_tokenizer(train: list[str], corpus: CorpusParams, pretrained_teacher:
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusParams) -> Tokens:
     """Cut the documents of the pretraining splits into blocks; where they are joined, each keeps its special tokens."""
-    from bort_kedro.models.tokenization import DocumentEncoder, tokenize_texts, word_starts
+    from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts, word_starts
 
     encoder = DocumentEncoder(tokenizer, sequence_length=corpus.sequence_length)
     splits = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.evaluate import CardParams
-from bort_kedro.pipelines.finetune.nodes import task_of
+from bort_kedro.params.finetune import task_of
 
 
 def task_card_writer_of(name: str) -> Callable[..., str]:
@@ -27,7 +27,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         teacher_report: dict[str, Any] | None = None,
     ) -> str:
         """What a person who is handed the model must know."""
-        from bort_kedro.core.model_card import CardSettings, TaskResults, task_card
+        from bort_kedro.reporting.model_card import CardSettings, TaskResults, task_card
 
         results = TaskResults(
             task_of(name, finetune),
@@ -53,8 +53,8 @@ def write_encoder_card(
     card: CardParams,
 ) -> str:
     """The same of the pretrained encoder."""
-    from bort_kedro.core.model_card import CardSettings, encoder_card
-    from bort_kedro.models.families import longest_sequence
+    from bort_kedro.encoders.families import longest_sequence
+    from bort_kedro.reporting.model_card import CardSettings, encoder_card
 
     # A recorded search knows no length; the student then knows no more than its positions.
     longest = search_report.get("sizes", {}).get("sequence_length") or longest_sequence(student_encoder.model.config)
@@ -64,7 +64,7 @@ def write_encoder_card(
 
 
 def _size_of(pretrained: Any, max_tokens: int) -> Any:
-    from bort_kedro.core.model_card import ModelSize
+    from bort_kedro.reporting.model_card import ModelSize
 
     return ModelSize(
         sum(weights.numel() for weights in pretrained.model.parameters()),
@@ -74,7 +74,7 @@ def _size_of(pretrained: Any, max_tokens: int) -> Any:
 
 
 def _origin(corpus: dict[str, Any], search: dict[str, Any], pretraining: dict[str, Any]) -> Any:
-    from bort_kedro.core.model_card import Origin
     from bort_kedro.device import describe_device
+    from bort_kedro.reporting.model_card import Origin
 
     return Origin(corpus, search, pretraining, describe_device())

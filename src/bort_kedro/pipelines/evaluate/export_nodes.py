@@ -11,7 +11,7 @@ import pandas as pd
 
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.evaluate import ExportParams
-from bort_kedro.pipelines.finetune.nodes import task_of
+from bort_kedro.params.finetune import task_of
 
 
 def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[str, Any]]]:
@@ -26,7 +26,7 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[
     ) -> tuple[TemporaryDirectory[str], dict[str, Any]]:
         """Convert the model, hold each format against PyTorch on the test split, and keep those that hold."""
         from bort_kedro.exports.verification import ExportSettings, export_task
-        from bort_kedro.training.task_data import check_examples
+        from bort_kedro.finetuning.data import check_examples
 
         data = check_examples(examples, task_of(name, finetune))
         texts = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.core.report import PLOTS
-from bort_kedro.core.tasks import TASKS
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from bort_kedro.pipelines.evaluate.export_nodes import exporter_of
 from bort_kedro.pipelines.evaluate.report_nodes import cost_stages, write_report, write_report_page
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
-from bort_kedro.pipelines.finetune.pipeline import FINETUNE, scoring_task
+from bort_kedro.pipelines.finetune.pipeline import FINETUNE
 from bort_kedro.pipelines.namespaces import across_namespaces
+from bort_kedro.reporting.report import PLOTS
+from bort_kedro.tasks.table import TASKS, scoring_task
 
 # What every model card tells of.
 ORIGIN = ("corpus_manifest", "search_report", "pretraining_metrics")

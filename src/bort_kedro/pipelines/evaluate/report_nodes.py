@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.markdown import IllustratedText
-from bort_kedro.core.report import PLOTS
+from bort_kedro.reporting.markdown import IllustratedText
+from bort_kedro.reporting.report import PLOTS
 
 EXPORT_REPORT = ".export_report"
 
@@ -21,7 +21,7 @@ def cost_stages(
     teacher_history: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Time, device hours and tokens of every training; a teacher that was opened rather than trained cost none."""
-    from bort_kedro.core.stage_costs import stage_costs
+    from bort_kedro.evaluation.stage_costs import stage_costs
 
     histories = {"teacher": teacher_history, "student": student_history, "undistilled": undistilled_history}
     rows = stage_costs(
@@ -45,9 +45,9 @@ def write_report(
     **plots_and_exports: Any,
 ) -> IllustratedText:
     """All that was found, for a reader who was not there."""
-    from bort_kedro.core.report import build_report
     from bort_kedro.device import describe_device
-    from bort_kedro.pipelines.drawings import draw_svg, plain
+    from bort_kedro.reporting.drawings import draw_svg, plain
+    from bort_kedro.reporting.report import build_report
 
     device = describe_device()
     names = [*device["cuda_devices"], f"{device['processor']}, {device['cpu_count']} cores"]
@@ -78,7 +78,7 @@ def write_report_page(report: IllustratedText, **plots: Any) -> str:
     from plotly.offline import get_plotlyjs
 
     from bort_kedro import __version__
-    from bort_kedro.core.html_page import html_page
+    from bort_kedro.reporting.html_page import html_page
 
     drawn = {
         f"{name}.svg": figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)

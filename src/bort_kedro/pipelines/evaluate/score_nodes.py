@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.tasks import Form, Task
 from bort_kedro.errors import TaskError
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.evaluate import BootstrapParams
-from bort_kedro.pipelines.finetune.nodes import task_of
+from bort_kedro.params.finetune import task_of
+from bort_kedro.tasks.table import Form, Task
 
 PREDICTION_COLUMNS = ("split", "part", "group", "option", "label", "prediction")
 SCORED_SPLITS = ("test", "dev")
@@ -30,8 +30,8 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
         rival_predictions: pd.DataFrame | None = None,
     ) -> dict[str, Any]:
         """Score the test split, which fine-tuning never saw, and the dev split beside it; hold rivals against it."""
-        from bort_kedro.core.intervals import score_interval
-        from bort_kedro.core.scores import lead, score_answers
+        from bort_kedro.evaluation.intervals import score_interval
+        from bort_kedro.evaluation.scores import lead, score_answers
 
         task = task_of(name, finetune)
         splits = [split for split in SCORED_SPLITS if split == "test" or not task.is_diagnostic]
@@ -114,7 +114,7 @@ def _split_of(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def _flat(score: Any) -> dict[str, Any]:
-    """A `core.scores.TaskScore` as one level of JSON."""
+    """A `evaluation.scores.TaskScore` as one level of JSON."""
     return {
         "score": score.score.value,
         "standard_error": score.score.standard_error,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.speed import CHOSEN, conditions_of, speed_table_rows
+from bort_kedro.latency.conditions import CHOSEN, conditions_of, speed_table_rows
 from bort_kedro.params import SpeedParams
 
 
@@ -14,13 +14,13 @@ def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.Data
     """Time and weigh the chosen shape next to known ones, and count each; on the CPU, and on CUDA where there is some.
 
     Returns:
-        One row for each shape and condition, as `core.speed.speed_table_rows` says.
+        One row for each shape and condition, as `latency.conditions.speed_table_rows` says.
     """
     import torch
 
-    from bort_kedro.core.shapes import KNOWN_SHAPES, BertShape
-    from bort_kedro.training.peak_memory import peak_memory
-    from bort_kedro.training.timing import time_conditions
+    from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
+    from bort_kedro.latency.memory import peak_memory
+    from bort_kedro.latency.shapes import time_conditions
 
     named = {CHOSEN: BertShape.from_row(selected_shape)} | {key: KNOWN_SHAPES[key].shape for key in speed.compare_with}
     shapes = list(named.values())
@@ -41,6 +41,6 @@ def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.Data
 
 def plot_speed(speed_table: pd.DataFrame) -> Any:
     """Median latency of each encoder."""
-    from bort_kedro.pipelines.plots import speed_figure
+    from bort_kedro.reporting.plots import speed_figure
 
     return speed_figure(speed_table)

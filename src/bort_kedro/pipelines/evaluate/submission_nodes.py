@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.leaderboards import leaderboards
-from bort_kedro.core.submission_checks import validate_submission
-from bort_kedro.core.submissions import (
+from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.leaderboards import leaderboards
+from bort_kedro.evaluation.submission_checks import validate_submission
+from bort_kedro.evaluation.submissions import (
     BENCHMARKS,
     SubmissionFile,
     answers_in,
@@ -20,10 +21,9 @@ from bort_kedro.core.submissions import (
     official_test_rows,
     submission_files,
 )
-from bort_kedro.core.tasks import TASKS
-from bort_kedro.errors import TaskError
 from bort_kedro.params import FinetuneParams
-from bort_kedro.pipelines.finetune.nodes import read_task
+from bort_kedro.tasks.reading.choose import read_task
+from bort_kedro.tasks.table import TASKS
 
 LOGGER = logging.getLogger(__name__)
 COLUMNS = ("split", "part", "index", "option", "prediction")
@@ -118,5 +118,7 @@ def _official_rows(file: SubmissionFile, task_files: Any, finetune: FinetunePara
         TaskError: If its files are not there.
     """
     sources = tuple(source for source in file.task.sources if source.split == "test")
-    rows = read_task(replace(file.task, sources=sources, required=("test",)), task_files, finetune).examples
+    rows = read_task(
+        replace(file.task, sources=sources, required=("test",)), task_files, **finetune.reading(file.task.name)
+    ).examples
     return pd.DataFrame(rows[["index", "option"]])

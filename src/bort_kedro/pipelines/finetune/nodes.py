@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.builtin_tasks import Document, TaskExample, TaskSettings
-from bort_kedro.core.builtin_tasks import build_examples as build
-from bort_kedro.core.task_description import SPLITS
-from bort_kedro.core.task_splits import divide_splits
-from bort_kedro.core.tasks import Task, find_task, own_task
 from bort_kedro.params import FinetuneParams, TrialParams
-from bort_kedro.params.finetune import AgoraParams
+from bort_kedro.params.finetune import AgoraParams, task_of
 from bort_kedro.progress import TrialEnded, tell_trial
+from bort_kedro.tasks.builtin import Document, TaskExample, TaskSettings
+from bort_kedro.tasks.builtin import build_examples as build
+from bort_kedro.tasks.description import SPLITS
+from bort_kedro.tasks.reading.choose import read_task
+from bort_kedro.tasks.splits import divide_splits
+from bort_kedro.tasks.table import Task, find_task
 
 LOGGER = logging.getLogger(__name__)
 Examples = tuple[pd.DataFrame, dict[str, Any]]
@@ -23,12 +24,6 @@ Finetuned = tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
 # What there is of rivals where Agora did not run.
 NO_HISTORY = pd.DataFrame({"method": [], "round": [], "setting": [], "step": []})
 NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "prediction": []}, dtype=object)
-
-
-def task_of(name: str, finetune: FinetuneParams) -> Task:
-    """The row of the table of tasks, or of the user's own."""
-    own = finetune.own_tasks.get(name)
-    return own_task(name, **own.model_dump()) if own else find_task(name)
 
 
 def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
@@ -56,7 +51,7 @@ def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
     def read_examples(task_files: Any, finetune: FinetuneParams) -> Examples:
         """Read the official files, or the hub's, and keep a labelled split that no method sees."""
         task = task_of(name, finetune)
-        reading = read_task(task, task_files, finetune)
+        reading = read_task(task, task_files, **finetune.reading(name))
         examples, report = divide_splits(
             reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=_whose(task, finetune)
         )
@@ -76,18 +71,9 @@ def _whose(task: Task, finetune: FinetuneParams) -> dict[str, str]:
     return {split: "user's" if task.benchmark == "own" or split in replaced else "official" for split in SPLITS}
 
 
-def read_task(task: Task, task_files: Any, finetune: FinetuneParams) -> Any:
-    """The rows of a task as they are in its files or on the hub."""
-    if finetune.read_from == "hub" and task.hub[0]:
-        from bort_kedro.datasets.task_hub import read_from_hub
-
-        return read_from_hub(task, skip_bad_rows=finetune.skip_bad_rows)
-    return task_files.read(task, files=finetune.files.get(task.name), skip_bad_rows=finetune.skip_bad_rows)
-
-
 def open_finetuning_teacher(finetune: FinetuneParams) -> Any:
     """Open the larger encoder that is fine-tuned to label new points."""
-    from bort_kedro.models.teachers import TeacherPlace, open_teacher
+    from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 
     teacher = finetune.teacher
     place = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
@@ -101,20 +87,20 @@ def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Any, Any, FinetunePar
         examples: pd.DataFrame, encoder: Any, training_states: Any, finetune: FinetuneParams
     ) -> Finetuned:
         """Fine-tune the larger encoder plainly and hold it against its bar."""
-        from bort_kedro.training import finetuning
+        from bort_kedro.agora import teacher as agora
         from bort_kedro.training.threads import cpu_threads
 
         params = finetune.teacher.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, encoder, training_states, finetune, params)
-            finetuned, check = finetuning.fine_tune_teacher(task)
+            finetuned, check = agora.fine_tune_teacher(task)
         if finetune.weak_teacher == "stop":
-            finetuning.require_strong_teacher(check, name)
+            agora.require_strong_teacher(check, name)
         elif not check["is_over"]:
             LOGGER.warning(
                 "Task `%s`: %s It is fine-tuned plainly, without Agora (params:finetune.weak_teacher).",
                 name,
-                finetuning.weakness(check),
+                agora.weakness(check),
             )
         history = pd.DataFrame(finetuned.history)
         return finetuned.model, history, finetuned.predictions, finetuned.report | {"check": check}
@@ -135,7 +121,8 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         teacher_report: dict[str, Any] | None = None,
     ) -> Finetuned:
         """Fine-tune by Agora where there is a teacher over its bar, else each set of hyperparameters once."""
-        from bort_kedro.training import finetuning
+        from bort_kedro.agora import teacher as agora
+        from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
 
         params = finetune.training
@@ -143,7 +130,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
             if teacher_report is not None and teacher_report["check"]["is_over"]:
                 teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
-                result = finetuning.fine_tune_by_agora(task, teacher)
+                result = agora.fine_tune_by_agora(task, teacher)
             else:
                 result = finetuning.train_plainly(task)
             finetuned = finetuning.conclude(task, result)
@@ -165,7 +152,8 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         finetuning_report: dict[str, Any],
     ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
-        from bort_kedro.training import finetuning
+        from bort_kedro.agora import teacher as agora
+        from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
 
         if finetuning_report["method"] != "agora":
@@ -174,7 +162,7 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         with cpu_threads(finetune.training.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
             teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
-            for result in finetuning.fine_tune_rivals(finetune.rivals, task, finetuning_report, teacher):
+            for result in agora.fine_tune_rivals(finetune.rivals, task, finetuning_report, teacher):
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
@@ -189,7 +177,7 @@ def diagnostic_predictor_of(name: str) -> Callable[[pd.DataFrame, Any, FinetuneP
 
     def predict_diagnostic(examples: pd.DataFrame, model: Any, finetune: FinetuneParams) -> Examples:
         """Score or answer what nothing may be trained on."""
-        from bort_kedro.training import finetuning
+        from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
 
         with cpu_threads(finetune.training.num_threads):
@@ -202,9 +190,9 @@ def diagnostic_predictor_of(name: str) -> Callable[[pd.DataFrame, Any, FinetuneP
 
 def agora_settings(agora: AgoraParams, task: Task) -> Any:
     """The settings of the training side, from the parameters."""
-    from bort_kedro.training.finetuning import AgoraSettings
-    from bort_kedro.training.points import PointSettings
-    from bort_kedro.training.transformation import TransformationSettings
+    from bort_kedro.agora.points import PointSettings
+    from bort_kedro.agora.teacher import AgoraSettings
+    from bort_kedro.agora.transformation import TransformationSettings
 
     values = agora.model_dump()
     return AgoraSettings(
@@ -216,7 +204,7 @@ def agora_settings(agora: AgoraParams, task: Task) -> Any:
 
 def _task_teacher(task: Any, encoder: Any, classifier: Any, finetune: FinetuneParams) -> Any:
     """The larger encoder, before and after its fine-tuning, as Agora and its rivals use it."""
-    from bort_kedro.training.finetuning import TaskTeacher
+    from bort_kedro.agora.teacher import TaskTeacher
 
     settings = agora_settings(finetune.agora, task.data.task)
     return TaskTeacher(classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens)
@@ -226,9 +214,9 @@ def _student_task(
     name: str, examples: pd.DataFrame, encoder: Any, states: Any, finetune: FinetuneParams, params: TrialParams
 ) -> Any:
     """What any method of fine-tuning needs, with its trials told to whoever listens."""
-    from bort_kedro.training import finetuning
-    from bort_kedro.training.task_data import check_examples
-    from bort_kedro.training.trials import TrialSettings
+    from bort_kedro.finetuning import finetune as finetuning
+    from bort_kedro.finetuning.data import check_examples
+    from bort_kedro.finetuning.trials import TrialSettings
 
     def on_trial(method: str, number: int, place: int, trial: Any) -> None:
         tell_trial(TrialEnded(name, method, number, place, trial.to_row(), trial.history, trial.looks))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.core.builtin_tasks import BUILTIN_TASKS
-from bort_kedro.core.tasks import TASKS
 from bort_kedro.pipelines.finetune.nodes import (
     builder_of,
     diagnostic_predictor_of,
@@ -16,6 +14,8 @@ from bort_kedro.pipelines.finetune.nodes import (
     teacher_tuner_of,
 )
 from bort_kedro.pipelines.namespaces import across_namespaces
+from bort_kedro.tasks.builtin import BUILTIN_TASKS
+from bort_kedro.tasks.table import scoring_task
 
 # The whole block everywhere: Kedro cannot build a block and a part of it in one run.
 FINETUNE = "params:finetune"
@@ -41,12 +41,6 @@ def create_pipeline(
         opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
         stages.append(Pipeline([opened], tags="finetune"))
     return sum(stages, Pipeline([]))
-
-
-def scoring_task(task: str, tasks: Sequence[str]) -> str | None:
-    """The task whose model answers a diagnostic; None for a task that has a model of its own."""
-    able = TASKS[task].scored_with if task in TASKS else ()
-    return next((other for other in able if other in tasks), None)
 
 
 def _task_pipeline(task: str, tasks: Sequence[str], method: str, has_rivals: bool, teacher: str) -> Pipeline:

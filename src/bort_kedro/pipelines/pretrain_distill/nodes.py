@@ -6,16 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.shapes import BertShape
-from bort_kedro.core.tokens import Tokens
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.params import CorpusParams, MaskedLmParams, PretrainDistillParams
+from bort_kedro.text.tokens import Tokens
 
 STAGE = "pretrain_distill"
 
 
 def open_teacher(pretrained_teacher: str, corpus: CorpusParams) -> Any:
     """Open a masked-LM encoder of the hub or of a folder; the copy that is kept makes later stages need neither."""
-    from bort_kedro.models.teachers import open_teacher
+    from bort_kedro.encoders.teachers import open_teacher
 
     return open_teacher(pretrained_teacher, sequence_length=corpus.sequence_length)
 
@@ -24,7 +24,7 @@ def train_teacher(
     maximum_point_encoder: Any, tokens: Tokens, training_states: Any, pretrain_distill: PretrainDistillParams
 ) -> tuple[Any, pd.DataFrame]:
     """Train the search's maximum point further."""
-    from bort_kedro.models.pretrained import Pretrained, require_same_tokenizer
+    from bort_kedro.encoders.pretrained import Pretrained, require_same_tokenizer
 
     require_same_tokenizer(maximum_point_encoder.tokenizer, tokens, model="maximum_point_encoder", stage="search")
     model = maximum_point_encoder.model
@@ -57,8 +57,8 @@ def _train(
     stream: Any = None,
 ) -> pd.DataFrame:
     """Train a model in place; its history."""
-    from bort_kedro.training.launch import PretrainingJob, run_job
-    from bort_kedro.training.pretraining import PretrainingSettings
+    from bort_kedro.pretraining.launch import PretrainingJob, run_job
+    from bort_kedro.pretraining.pretrain import PretrainingSettings
 
     job = PretrainingJob(
         model,
@@ -89,9 +89,9 @@ def distill_student(
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the selected shape under the teacher."""
-    from bort_kedro.models.pretrained import Pretrained
-    from bort_kedro.models.trimming import vocabulary_map
-    from bort_kedro.training.distillation import Distillation, TeacherCacheSettings
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+    from bort_kedro.text.trimming import vocabulary_map
 
     mapping = vocabulary_map(tokenizer, teacher_encoder.tokenizer)
     cache = pretrain_distill.teacher_cache
@@ -129,9 +129,9 @@ def _new_student(
     mapping: Any = None,
 ) -> tuple[Any, str]:
     """A student before its training, and what names its weights."""
-    from bort_kedro.models.pretrained import Pretrained
-    from bort_kedro.models.student_start import StudentStart
-    from bort_kedro.training.pretraining import PretrainingSettings, new_encoder
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.encoders.student_start import StudentStart
+    from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder
 
     settings = PretrainingSettings.from_mapping(pretrain_distill.student.model_dump())
     model = new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=settings)
@@ -153,7 +153,7 @@ def train_without_teacher(
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the same shape for the same steps on the true tokens alone: what distillation must beat."""
-    from bort_kedro.models.pretrained import Pretrained
+    from bort_kedro.encoders.pretrained import Pretrained
 
     shape = BertShape.from_row(selected_shape)
     model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill)
@@ -183,7 +183,7 @@ def _stream(
     """Batches of the streamed text, without the documents that are held out; None where tokens are trained on."""
     if text_stream is None or corpus_documents is None:
         return None
-    from bort_kedro.training.streamed_blocks import StreamedBlocks, text_digests
+    from bort_kedro.pretraining.streamed_blocks import StreamedBlocks, text_digests
 
     held_out = corpus_documents[corpus_documents["split"] != "train"]
     return StreamedBlocks(
@@ -216,7 +216,7 @@ def score_pretraining(
 
     A teacher that was opened rather than trained took no seconds.
     """
-    from bort_kedro.training.pretraining_scores import score_encoders
+    from bort_kedro.pretraining.scores import score_encoders
 
     seconds = {
         name: 0.0 if history is None else float(history["seconds"].iloc[-1])
@@ -240,7 +240,7 @@ def plot_training(
     student_history: pd.DataFrame, undistilled_history: pd.DataFrame, teacher_history: pd.DataFrame | None = None
 ) -> Any:
     """Masked accuracy of the trainings, step by step."""
-    from bort_kedro.pipelines.plots import training_curves_figure
+    from bort_kedro.reporting.plots import training_curves_figure
 
     named = {"student": student_history, "without a teacher": undistilled_history, "teacher": teacher_history}
     return training_curves_figure(

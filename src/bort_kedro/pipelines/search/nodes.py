@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bort_kedro.core.answers import require_within_caps
-from bort_kedro.core.candidates import order, problem_of
-from bort_kedro.core.costs import candidate_counts
-from bort_kedro.core.growth import check_growth
-from bort_kedro.core.search_loop import run_search
-from bort_kedro.core.search_report import conclude
-from bort_kedro.core.search_space import enumerate_shapes
-from bort_kedro.core.shapes import SHAPE_COLUMNS, BertShape
-from bort_kedro.core.strategies import build_strategy
-from bort_kedro.core.strategies.partition import representatives
-from bort_kedro.core.tokens import Tokens
+from bort_kedro.encoders.costs import candidate_counts
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.params import SearchParams
+from bort_kedro.search.answers import require_within_caps
+from bort_kedro.search.candidates import order, problem_of
+from bort_kedro.search.conclusion import conclude
+from bort_kedro.search.growth import check_growth
+from bort_kedro.search.loop import run_search
+from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.strategies import build_strategy
+from bort_kedro.search.strategies.partition import representatives
+from bort_kedro.text.tokens import Tokens
 
 
 def enumerate_candidates(search: SearchParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -52,7 +52,7 @@ def measure_latency(
     candidate_costs: pd.DataFrame, tokens: Tokens, training_states: Any, search: SearchParams
 ) -> pd.DataFrame:
     """Time T and representatives of the ordered candidates, those of the budget among them, or every candidate."""
-    from bort_kedro.training.timing import resolve_device, time_shapes_once
+    from bort_kedro.latency.shapes import resolve_device, time_shapes_once
 
     ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
     counts = [len(ordered)] if search.cost == "measured_latency" else [search.latency.num_measured, search.budget]
@@ -77,7 +77,7 @@ def model_latency(
     candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchParams
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Fit milliseconds to operations; the latency of every candidate, and how well the model does."""
-    from bort_kedro.core.latency_model import LatencyModel, calibrate
+    from bort_kedro.latency.model import LatencyModel, calibrate
 
     length = search.latency.sequence_length
     measured, milliseconds = _shapes(candidate_latency), candidate_latency["latency_ms"].to_numpy(float)
@@ -127,8 +127,8 @@ def train_maximum_point(
     max_positions: int,
 ) -> tuple[Any, dict[str, Any], pd.DataFrame]:
     """Train T as long as a candidate; its error anchors W, and it is the teacher's start."""
-    from bort_kedro.models.pretrained import Pretrained
-    from bort_kedro.training.pretraining import PretrainingSettings, new_encoder, pretrain, score
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretrain, score
 
     values = search.training.model_dump() | {"num_threads": search.maximum_point_threads}
     settings = PretrainingSettings.from_mapping(values, learning_rate=search.maximum_point_learning_rate)
@@ -154,9 +154,9 @@ def measure_errors(
     max_positions: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way."""
-    from bort_kedro.training.candidates import ShortTraining, TrainedErrors
-    from bort_kedro.training.engines import Engine, EngineSettings
-    from bort_kedro.training.pretraining import PretrainingSettings
+    from bort_kedro.pretraining.pretrain import PretrainingSettings
+    from bort_kedro.search.engines import Engine, EngineSettings
+    from bort_kedro.search.short_training import ShortTraining, TrainedErrors
 
     settings = PretrainingSettings.from_mapping(search.training.model_dump())
     problem = problem_of(search_space, maximum_point, measure=search.error_measure, **search.spending())
@@ -182,9 +182,9 @@ def measure_errors(
 
 def score_counting_baselines(tokens: Tokens) -> dict[str, float]:
     """Errors of guessing the most frequent token, and the most frequent follower."""
-    from bort_kedro.core.baselines import CountBaselines
-    from bort_kedro.training.masked_lm import score_baselines
-    from bort_kedro.training.pretraining import EVALUATION_BATCH_TOKENS, evaluation_blocks
+    from bort_kedro.pretraining.baselines import CountBaselines
+    from bort_kedro.pretraining.masked_lm import score_baselines
+    from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks
 
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
     blocks = evaluation_blocks(tokens, "validation")

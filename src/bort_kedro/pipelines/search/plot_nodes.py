@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.core.costs import count_operations, count_parameters
-from bort_kedro.core.shapes import KNOWN_SHAPES
+from bort_kedro.encoders.costs import count_operations, count_parameters
+from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.params import SearchParams
 
 
@@ -18,7 +18,7 @@ def plot_choice(
     search_report: dict[str, Any],
 ) -> tuple[Any, Any]:
     """Error against parameters with the front, the choice and known shapes; W over the space."""
-    from bort_kedro.pipelines.search_plots import pareto_figure, w_figure
+    from bort_kedro.reporting.search_plots import pareto_figure, w_figure
 
     source, sizes = search_report["error_source"], search_report.get("sizes")
     measure = "recorded" if source == "table" else search_report["error_measure"]
@@ -50,7 +50,7 @@ def plot_search_training(
     search: SearchParams,
 ) -> tuple[Any, Any]:
     """Error by step of every training; predicted against measured latency."""
-    from bort_kedro.pipelines.plots import error_by_step_figure, latency_figure
+    from bort_kedro.reporting.plots import error_by_step_figure, latency_figure
 
     finished = candidate_history[
         candidate_history["share"] == candidate_history.groupby("shape")["share"].transform("max")
@@ -62,6 +62,6 @@ def plot_search_training(
 
 def plot_comparison(strategy_comparison: pd.DataFrame) -> Any:
     """What each strategy would have found on a recorded table, by number of trainings."""
-    from bort_kedro.pipelines.comparison_plots import comparison_figure
+    from bort_kedro.reporting.comparison_plots import comparison_figure
 
     return comparison_figure(strategy_comparison, measure="error")

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bort_kedro.core.answers import require_within_caps
-from bort_kedro.core.candidates import order, problem_of
-from bort_kedro.core.costs import recorded_operations
-from bort_kedro.core.replay import Recorded, bands, compare, subspaces
-from bort_kedro.core.search_loop import run_search
-from bort_kedro.core.search_report import conclude
-from bort_kedro.core.shapes import SHAPE_COLUMNS
-from bort_kedro.core.strategies import STRATEGIES, SearchProblem, build_strategy
+from bort_kedro.encoders.costs import recorded_operations
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.params import SearchParams
+from bort_kedro.search.answers import require_within_caps
+from bort_kedro.search.candidates import order, problem_of
+from bort_kedro.search.conclusion import conclude
+from bort_kedro.search.loop import run_search
+from bort_kedro.search.replay import Recorded, bands, compare, subspaces
+from bort_kedro.search.strategies import STRATEGIES, SearchProblem, build_strategy
 
 # A table knows the error alone.
 MEASURE = "error"

@@ -1,0 +1,122 @@
+"""New points for a student: texts similar to given ones, none a copy of what scores it, labelled by the teacher."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bort_kedro import __version__
+from bort_kedro.finetuning.objectives import likeliest_options
+from bort_kedro.finetuning.rounds import Draw
+from bort_kedro.tasks.table import Form
+from bort_kedro.tasks.units import Unit
+from bort_kedro.training.saved_state import SavedState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bort_kedro.agora.near_duplicates import NearDuplicates
+    from bort_kedro.agora.transformation import Transformation
+    from bort_kedro.tasks.table import Task
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """How points are made. Units and meaning stand in `params.AgoraParams`."""
+
+    points_per_mistake: int
+    max_points_share: float
+    max_overlap: float
+    ngram_words: int
+    teacher_labels: str
+
+
+class PointMaker:
+    """Makes points, and finds those again that it made before.
+
+    Args:
+        transformation: tau.
+        references: Of dev and test, which no point may repeat.
+        teacher_says: From units to (N, C) outputs of the teacher for their rows.
+        identity: JSON-able; all of the teacher, tau and the references that points depend on.
+        task: For the form and the names of states.
+        settings: See there.
+        states: Handle with ``of(name, identity)``.
+    """
+
+    def __init__(
+        self,
+        transformation: Transformation,
+        references: NearDuplicates,
+        teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
+        identity: dict[str, Any],
+        task: Task,
+        settings: PointSettings,
+        states: Any,
+    ) -> None:
+        self._transformation, self._references, self._teacher_says = transformation, references, teacher_says
+        self._identity, self._task, self._settings, self._states = identity, task, settings, states
+
+    def make(self, sources: Sequence[Unit], *, seed: int, max_points: int) -> Draw:
+        """So many points of each source, at most ``max_points`` in all, drawn evenly over the sources."""
+        rows = json.dumps([unit.rows for unit in sources])
+        identity = {
+            **self._identity,
+            "sources": hashlib.sha256(rows.encode()).hexdigest(),
+            "settings": asdict(self._settings),
+            "seed": seed,
+            "max_points": max_points,
+            "version": __version__,
+        }
+        store = self._states.of(f"finetune/{self._task.name}-points", identity)
+        saved = store.latest() if store is not None else None
+        if saved is not None:
+            units = [Unit(tuple((text, pair) for text, pair in unit)) for unit in saved.record["units"]]
+            return Draw(units, saved.tensors["targets"].numpy(), **saved.record["counts"])
+        draw = self._draw(sources, seed, max_points)
+        if store is not None:
+            counts = {name: value for name, value in draw.to_row().items() if name != "num_kept"}
+            record = {"units": [unit.rows for unit in draw.units], "counts": counts}
+            store.put(SavedState(0, {"targets": torch.from_numpy(draw.targets).contiguous()}, record))
+        return draw
+
+    def _draw(self, sources: Sequence[Unit], seed: int, max_points: int) -> Draw:
+        copies = self._settings.points_per_mistake
+        made = self._transformation(sources, copies=copies, seed=seed) if sources else []
+        # Copy by copy rather than source by source, so that a full round has points of every source.
+        ordered = [made[place] for copy in range(copies) for place in range(copy, len(made), copies)]
+        # A text that came out as it was is no new point.
+        fresh, seen = [], set(sources)
+        num_copies = num_repeated = 0
+        for unit in ordered:
+            if unit in seen:
+                num_repeated += 1
+            elif self._references.is_copy(unit):
+                num_copies += 1
+            else:
+                fresh.append(unit)
+            seen.add(unit)
+        kept = fresh[:max_points]
+        targets = self._labels(kept)
+        return Draw(kept, targets, len(sources), len(made), num_copies, num_repeated, len(fresh) - len(kept))
+
+    def _labels(self, units: list[Unit]) -> NDArray[np.float64]:
+        """What the teacher says; of classes and options the likeliest alone, unless its beliefs are asked for."""
+        outputs = self._teacher_says(units)
+        if self._settings.teacher_labels == "soft" or self._task.form == Form.REGRESSION or not len(outputs):
+            return outputs
+        hard = outputs * 0.0
+        if self._task.form == Form.CLASSIFICATION:
+            hard[range(len(hard)), outputs.argmax(-1)] = 1.0
+        else:
+            starts = list(accumulate((len(unit.rows) for unit in units), initial=0))
+            hard[likeliest_options(outputs, starts), 0] = 1.0
+        return hard

@@ -1,0 +1,159 @@
+"""A teacher of one task, what it must reach, and fine-tuning with it: by Agora and by its rivals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import PartialState
+
+from bort_kedro.agora.near_duplicates import NearDuplicates
+from bort_kedro.agora.points import PointMaker, PointSettings
+from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
+from bort_kedro.agora.run import run_agora
+from bort_kedro.agora.teacher_bar import check_teacher
+from bort_kedro.agora.transformation import Transformation, TransformationSettings
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.errors import TeacherError
+from bort_kedro.finetuning.encoding import TaskEncoder
+from bort_kedro.finetuning.finetune import PREDICTED_SPLITS, PREDICTION_TOKENS, Finetuned, conclude, train_plainly
+from bort_kedro.finetuning.methods import MethodResult, StudentTask
+from bort_kedro.finetuning.objectives import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bort_kedro.finetuning.data import TaskData
+    from bort_kedro.tasks.units import Unit
+
+
+@dataclass(frozen=True)
+class AgoraSettings:
+    """How Agora goes. Units and meaning stand in `params.AgoraParams`."""
+
+    seed: int
+    max_replays: int
+    distillation_share: float
+    points: PointSettings
+    transformation: TransformationSettings
+
+
+def require_strong_teacher(check: Mapping[str, Any], task: str) -> None:
+    """Stop where the teacher is too weak to label anything.
+
+    Raises:
+        TeacherError: If it is not over its bar.
+    """
+    if not check["is_over"]:
+        raise TeacherError(f"Task `{task}`: {weakness(check)} {CHOICES_OF_A_WEAK_TEACHER}")
+
+
+def weakness(check: Mapping[str, Any]) -> str:
+    """What a teacher that is not over its bar lacks, as a sentence."""
+    return (
+        f"the fine-tuned teacher reaches {check['score']:.1%} on dev and must be over {check['bar']:.1%} to label new "
+        f"points (chance {check['chance']:.1%}, majority {check['majority']:.1%})."
+    )
+
+
+CHOICES_OF_A_WEAK_TEACHER = (
+    "Give it more examples or epochs (params:finetune.teacher.training), name a stronger one "
+    "(params:finetune.teacher.pretrained), or set params:finetune.weak_teacher to `plain`, which fine-tunes such tasks "
+    "without Agora."
+)
+
+
+class TaskTeacher:
+    """A fine-tuned larger encoder as Agora uses it.
+
+    Args:
+        classifier: Fine-tuned on the task.
+        masked_lm: The encoder it comes from, with the head that replaces words.
+        data: Of the task.
+        settings: Of Agora.
+        max_tokens: Longest input of the classifier.
+    """
+
+    def __init__(
+        self, classifier: Pretrained, masked_lm: Pretrained, data: TaskData, settings: AgoraSettings, max_tokens: int
+    ) -> None:
+        self._classifier, self._masked_lm, self._data, self.settings = classifier, masked_lm, data, settings
+        self._encoder = TaskEncoder(classifier, data.task, data.labels, max_tokens=max_tokens)
+        self._max_tokens = max_tokens
+        for model in (classifier.model, masked_lm.model):
+            model.to(PartialState().device)
+
+    def says(self, units: Sequence[Unit]) -> NDArray[np.float64]:
+        """(N, C) of the rows of these units."""
+        examples = self._encoder(units)
+        return predict(self._classifier.model, self._data.task.form, examples, batch_tokens=PREDICTION_TOKENS)
+
+    def points(self, states: Any) -> PointMaker:
+        """Makes points that repeat neither dev nor test, labelled by this teacher."""
+        settings, data = self.settings, self._data
+        references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
+        texts = json.dumps([unit.rows for unit in references])
+        identity = {
+            "teacher": self._classifier.fingerprint,
+            "masked_lm": self._masked_lm.fingerprint,
+            "transformation": asdict(settings.transformation),
+            "references": hashlib.sha256(texts.encode()).hexdigest(),
+            "max_tokens": self._max_tokens,
+            "num_threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        near = NearDuplicates(
+            references, max_overlap=settings.points.max_overlap, ngram_words=settings.points.ngram_words
+        )
+        tau = Transformation(self._masked_lm, settings.transformation)
+        return PointMaker(tau, near, self.says, identity, data.task, settings.points, states)
+
+
+def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, dict[str, Any]]:
+    """Fine-tune a larger encoder plainly, and say whether it is strong enough to teach.
+
+    Returns:
+        The teacher, and JSON-able: ``score`` and ``bar`` and whether it ``is_over``, see `agora.teacher_bar`.
+    """
+    finetuned = conclude(task, train_plainly(task, method="teacher"))
+    predictions = finetuned.predictions
+    check = check_teacher(task.data.task, task.data.labels, predictions[predictions["split"] == "dev"])
+    return finetuned, asdict(check)
+
+
+def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher) -> MethodResult:
+    """Agora with a teacher that was checked."""
+    settings = teacher.settings
+    return run_agora(
+        task,
+        teacher.points(task.states),
+        max_replays=settings.max_replays,
+        max_points_share=settings.points.max_points_share,
+        seed=settings.seed,
+    )
+
+
+def fine_tune_rivals(
+    methods: Sequence[str],
+    task: StudentTask,
+    agora_report: Mapping[str, Any],
+    teacher: TaskTeacher,
+) -> list[MethodResult]:
+    """The methods that Agora is held against, each with as many trials and steps."""
+    settings = teacher.settings
+    schedule = [ScheduledRound.from_row(row) for row in agora_report["rounds"]]
+    material = Material(
+        teacher.points(task.states),
+        cache(lambda: teacher.says(task.data.units["train"])),
+        settings.points.points_per_mistake,
+        settings.distillation_share,
+        settings.seed,
+    )
+    return [run_rival(method, task, schedule, material) for method in methods]

@@ -1,0 +1,88 @@
+"""The last layer of BERT and RoBERTa at the predicted positions alone: nobody reads what it says elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.functional import scaled_dot_product_attention
+
+from bort_kedro.text.batching import query_slots
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+# Families whose layers are built as BERT's are.
+BERT_LIKE = ("bert", "roberta")
+
+
+def can_spare_last_layer(model: PreTrainedModel) -> bool:
+    """Whether `hidden_at_predicted` knows this encoder.
+
+    Attention must be the scaled dot product, and the last layer whole: the shards of FSDP come together only in a
+    layer's own forward pass.
+    """
+    config = model.config
+    if config.model_type not in BERT_LIKE or config._attn_implementation != "sdpa":
+        return False
+    return not config.is_decoder and not isinstance(model.base_model.encoder.layer[-1], FSDPModule)
+
+
+def hidden_at_predicted(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    predicted: Tensor,
+    queries: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Hidden states (N, H) that the head reads, equal to those of the whole encoder there.
+
+    Keys and values of the last layer are needed everywhere, queries and all that follows at the predicted
+    positions only. With 15 % predicted that spares 13 % of the four layers of Bort (our decision; the sources have
+    nothing of it).
+
+    Args:
+        model: For which `can_spare_last_layer` holds.
+        input_ids: (B, L) ids.
+        attention_mask: (B, L), 1 for tokens and 0 for padding.
+        predicted: (N,) flat positions, row * L + column, rising.
+        queries: `text.batching.query_slots` of these, on the device; None computes them.
+    """
+    from transformers.masking_utils import create_bidirectional_mask
+
+    encoder = model.base_model
+    hidden = encoder.embeddings(input_ids=input_ids)
+    mask = create_bidirectional_mask(config=model.config, inputs_embeds=hidden, attention_mask=attention_mask)
+    *before, last = encoder.encoder.layer
+    for layer in before:
+        hidden = layer(hidden, mask)
+    if queries is None:
+        found = query_slots(predicted.cpu().numpy(), *input_ids.shape)
+        queries = torch.from_numpy(found[0]).to(predicted.device), torch.from_numpy(found[1]).to(predicted.device)
+    return _layer_at(last, hidden, mask, predicted, *queries)
+
+
+def _layer_at(
+    layer: Any, hidden: Tensor, mask: Tensor | None, predicted: Tensor, slots: Tensor, positions: Tensor
+) -> Tensor:
+    num_rows = len(hidden)
+    everywhere, attention = hidden.flatten(0, 1), layer.attention.self
+
+    def by_head(values: Tensor) -> Tensor:
+        return values.view(num_rows, -1, attention.num_attention_heads, attention.attention_head_size).transpose(1, 2)
+
+    context = scaled_dot_product_attention(
+        by_head(attention.query(everywhere.index_select(0, positions))),
+        by_head(attention.key(hidden)),
+        by_head(attention.value(hidden)),
+        # Padding is hidden from every query alike.
+        attn_mask=None if mask is None else mask[:, :, :1],
+        dropout_p=attention.dropout.p if layer.training else 0.0,
+        scale=attention.scaling,
+    )
+    context = context.transpose(1, 2).reshape(len(positions), -1).index_select(0, slots)
+    attended = layer.attention.output(context, everywhere.index_select(0, predicted))
+    said: Tensor = layer.output(layer.intermediate(attended), attended)
+    return said

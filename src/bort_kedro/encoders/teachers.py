@@ -1,0 +1,144 @@
+"""Open any masked-LM encoder as a teacher, or say plainly why it is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bort_kedro.encoders.families import longest_sequence
+from bort_kedro.encoders.pretrained import Pretrained, open_or_refuse
+from bort_kedro.errors import TeacherError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+WEIGHTS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class TeacherPlace:
+    """Where a teacher is named, for errors.
+
+    Args:
+        teacher: The parameter that names it.
+        sequence_length: The parameter that says how long its inputs are.
+    """
+
+    teacher: str = "params:pretrain_distill.pretrained_teacher"
+    sequence_length: str = "params:corpus.sequence_length"
+
+
+PRETRAINING = TeacherPlace()
+
+
+def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace = PRETRAINING) -> Pretrained:
+    """A masked-LM encoder and its fast tokenizer from the hub or a folder, frozen, in evaluation mode and float32.
+
+    Weights come from safetensors alone, and code from transformers alone: nothing that is downloaded is run.
+
+    Args:
+        name_or_path: Hub id, or folder with config.json, model.safetensors and tokenizer.json.
+        sequence_length: Longest input, in tokens.
+        place: Where it is named.
+
+    Raises:
+        TeacherError: If it cannot be opened, is no masked-LM encoder, lacks weights, has no tokenizer fit for
+            masked-LM training, has fewer word embeddings than ids, or takes only shorter blocks.
+    """
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+    config = _opened(AutoConfig, name_or_path, place)
+    _require_masked_lm(config, name_or_path, place)
+    with torch.random.fork_rng(devices=[]):  # weights that are missing would be drawn, before they are refused
+        model, loaded = _opened(
+            AutoModelForMaskedLM,
+            name_or_path,
+            place,
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+    _require_all_weights(loaded, name_or_path, place)
+    tokenizer = _opened(AutoTokenizer, name_or_path, place)
+    _require_masking_tokenizer(tokenizer, name_or_path, place)
+    _require_embeddings(model, tokenizer, name_or_path, place)
+    _require_length(config, sequence_length, name_or_path, place)
+    return Pretrained(model.eval().requires_grad_(False), tokenizer)
+
+
+def _opened(auto_class: Any, name_or_path: str, place: TeacherPlace, **options: Any) -> Any:
+    def refusal(reason: str) -> TeacherError:
+        return TeacherError(
+            f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
+            "model.safetensors and tokenizer.json, or a hub id (with a network, or in the hub's local cache). Change "
+            f"`{place.teacher}`."
+        )
+
+    return open_or_refuse(auto_class, name_or_path, refusal, **options)
+
+
+def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: TeacherPlace) -> None:
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING
+
+    is_encoder = not (getattr(config, "is_decoder", False) or config.is_encoder_decoder)
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and is_encoder:
+        return
+    architectures = ", ".join(config.architectures or ["of an unnamed class"])
+    raise TeacherError(
+        f"The teacher `{name_or_path}` is no masked-LM encoder: it is a `{config.model_type}` model ({architectures}). "
+        "Allowed are encoders that transformers opens with AutoModelForMaskedLM, such as BERT, RoBERTa, ModernBERT and "
+        f"DeBERTa-v2. Change `{place.teacher}`."
+    )
+
+
+def _require_all_weights(loaded: dict[str, Any], name_or_path: str, place: TeacherPlace) -> None:
+    """transformers draws missing weights at random, with which an encoder without its head would teach noise."""
+    if missing := sorted(loaded["missing_keys"]):
+        raise TeacherError(
+            f"The teacher `{name_or_path}` lacks {len(missing)} weights of a masked-LM encoder: {_some(missing)}. Its "
+            f"own weights beyond these: {_some(sorted(loaded['unexpected_keys'])) or 'none'}. Choose a checkpoint "
+            f"saved with its masked-LM head as `{place.teacher}`."
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - WEIGHTS_SHOWN} more" if len(names) > WEIGHTS_SHOWN else ""
+    return ", ".join(names[:WEIGHTS_SHOWN]) + more
+
+
+def _require_masking_tokenizer(tokenizer: Any, name_or_path: str, place: TeacherPlace) -> None:
+    faults = {
+        "it has no mask token": tokenizer.mask_token is None,
+        "it has no padding token": tokenizer.pad_token is None,
+        "it is not a fast tokenizer": not tokenizer.is_fast,
+        # What transformers makes where the files of a tokenizer are missing.
+        "it has no tokens but special ones": set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens),
+    }
+    if found := [fault for fault, is_found in faults.items() if is_found]:
+        raise TeacherError(
+            f"The tokenizer of the teacher `{name_or_path}` cannot serve masked-LM training: {' and '.join(found)}. "
+            "Needed is a fast tokenizer (tokenizer.json) with a mask and a padding token. Choose another teacher as "
+            f"`{place.teacher}`."
+        )
+
+
+def _require_embeddings(model: PreTrainedModel, tokenizer: Any, name_or_path: str, place: TeacherPlace) -> None:
+    """More rows than ids are allowed: vocabularies are padded to a round number."""
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise TeacherError(
+            f"The tokenizer of the teacher `{name_or_path}` has {len(tokenizer)} ids but the model only {rows} word "
+            f"embeddings; they do not belong together. Choose another teacher as `{place.teacher}`."
+        )
+
+
+def _require_length(config: PreTrainedConfig, sequence_length: int, name_or_path: str, place: TeacherPlace) -> None:
+    longest = longest_sequence(config)
+    if longest is not None and sequence_length > longest:
+        raise TeacherError(
+            f"The teacher `{name_or_path}` takes at most {longest} tokens, and blocks have up to {sequence_length}. "
+            f"Set `{place.sequence_length}` to at most {longest}, or choose another teacher as "
+            f"`{place.teacher}`."
+        )

@@ -1,0 +1,1 @@
+"""Evaluation: scores with intervals, leaderboards, submissions and what the stages cost."""

@@ -1,0 +1,81 @@
+"""The averages that the leaderboards of GLUE and SuperGLUE rank by.
+
+The scores are of our unseen split, half of the official dev set where the labels of the official test are hidden, so
+they say what the leaderboard would find but are not its own. Ours are from 0 to 1 (-1 to 1 of correlations); the
+leaderboards show them times 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from bort_kedro.evaluation.submissions import BENCHMARKS
+from bort_kedro.tasks.table import TASKS
+
+SPLIT_NOTE = "of the unseen split, not of the leaderboard's hidden test"
+
+
+def averaged_tasks(benchmark: str) -> list[str]:
+    """The tasks that a leaderboard averages: nine of GLUE, eight of SuperGLUE; diagnostics are shown beside them."""
+    return [name for name, task in TASKS.items() if task.benchmark == benchmark and not task.is_diagnostic]
+
+
+def leaderboards(metrics_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each leaderboard's average of averages over the tasks that were run.
+
+    Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts.
+
+    Args:
+        metrics_of: By task, JSON as the scoring writes it: ``test`` with ``metric_<name>``, and ``parts``. Tasks of
+            other benchmarks, and those without labels to score by, are passed over.
+
+    Returns:
+        JSON-able, for ``GLUE`` and ``SuperGLUE`` as far as a task of theirs was scored: ``average`` (None if only
+        diagnostics were), ``tasks`` (the score of each), ``missing`` (names of tasks not run), ``diagnostics`` (by task
+        and metric), and ``note``, how far the average compares with the leaderboard's.
+
+    References:
+        Wang et al. 2018, arXiv 1804.07461, section 4; Wang et al. 2019, arXiv 1905.00537, section 4.
+    """
+    scored = {name: metrics for name, metrics in metrics_of.items() if name in TASKS and "test" in metrics}
+    present = {TASKS[name].benchmark for name in scored}
+    return {benchmark: _leaderboard(benchmark, scored) for benchmark in BENCHMARKS if benchmark in present}
+
+
+def task_score(name: str, metrics: Mapping[str, Any]) -> float:
+    """One task's number on its leaderboard.
+
+    Args:
+        name: A key of `TASKS`.
+        metrics: See `leaderboards`.
+    """
+    # A user's own test file for MNLI may have no parts.
+    parts = list(metrics.get("parts", {}).values()) or [metrics["test"]]
+    return fmean(part[f"metric_{metric}"] for metric in TASKS[name].metrics for part in parts)
+
+
+def _leaderboard(benchmark: str, scored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    counted = averaged_tasks(benchmark)
+    tasks = {name: task_score(name, scored[name]) for name in counted if name in scored}
+    diagnostics = {
+        name: {metric: scored[name]["test"][f"metric_{metric}"] for metric in TASKS[name].metrics}
+        for name in scored
+        if TASKS[name].benchmark == benchmark and TASKS[name].is_diagnostic
+    }
+    return {
+        "average": fmean(tasks.values()) if tasks else None,
+        "tasks": tasks,
+        "missing": [name for name in counted if name not in scored],
+        "diagnostics": diagnostics,
+        "note": _note(len(tasks), len(counted)),
+    }
+
+
+def _note(num_tasks: int, num_counted: int) -> str:
+    if num_tasks == num_counted:
+        return f"average of all {num_counted} tasks, {SPLIT_NOTE}"
+    if not num_tasks:
+        return f"no average: none of the {num_counted} tasks was run, only diagnostics"
+    return f"average of {num_tasks} of {num_counted} tasks; not comparable to the leaderboard; {SPLIT_NOTE}"

@@ -1,0 +1,154 @@
+"""Task scores with their errors, beside the constant answer that every model must beat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bort_kedro.statistics import is_above_noise
+from bort_kedro.tasks.metrics import Scored, score, score_rows, scored_rows
+from bort_kedro.tasks.table import RIGHT, WRONG, Form, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+# Blocks of units that the jackknife leaves out one by one; fewer where there are fewer units.
+JACKKNIFE_BLOCKS = 200
+JACKKNIFE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error over the examples drawn."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def is_above_noise(self) -> bool:
+        """True if it is above zero by more than two of its standard errors."""
+        return is_above_noise(self.value, self.standard_error)
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """Quality of a model on one split.
+
+    Args:
+        metrics: Every metric of the task, by name.
+        score: Its first metric.
+        majority_score: That metric of the best constant answer: the most frequent label of this same split, the same
+            place among the options, or the mean value.
+        advantage: Of the model over that answer, paired: both answer the same examples.
+        num_examples: Units scored.
+    """
+
+    metrics: dict[str, float]
+    score: Estimate
+    majority_score: float
+    advantage: Estimate
+    num_examples: int
+
+
+def score_answers(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> TaskScore:
+    """Score the answers to one labelled split.
+
+    Args:
+        task: Says which metrics.
+        table: Rows with ``group``, ``option`` and ``label``.
+        answers: One for each row, as `finetuning.objectives.answers_of` gives them.
+
+    Raises:
+        ValueError: If there is nothing to score, or the two differ in length.
+    """
+    if not len(table) or len(table) != len(answers):
+        raise ValueError(
+            f"{len(table)} labels and {len(answers)} predictions: expected as many of one as of the other, and at "
+            "least one"
+        )
+    metric, constant = task.metrics[0], constant_answers(task, table)
+    scored = scored_rows(task, table, answers)
+    return TaskScore(
+        metrics={name: score(task.form, name, scored) for name in task.metrics},
+        score=estimate(lambda rows: score(task.form, metric, _take(scored, rows)), table),
+        majority_score=score_rows(task, metric, table, constant),
+        advantage=lead(task, table, answers, constant),
+        num_examples=len(units_in(table)),
+    )
+
+
+def lead(task: Task, table: pd.DataFrame, answers: Sequence[str], others: Sequence[str]) -> Estimate:
+    """How far answers are ahead of others to the same rows, by the task's first metric, paired by unit."""
+    metric, ours, theirs = task.metrics[0], scored_rows(task, table, answers), scored_rows(task, table, others)
+    return estimate(
+        lambda rows: score(task.form, metric, _take(ours, rows)) - score(task.form, metric, _take(theirs, rows)), table
+    )
+
+
+def _take(scored: Scored, rows: NDArray[np.int64]) -> Scored:
+    return replace(
+        scored,
+        labels=scored.labels[rows],
+        predictions=scored.predictions[rows],
+        groups=scored.groups[rows],
+        options=scored.options[rows],
+    )
+
+
+def estimate(statistic: Callable[[NDArray[np.int64]], float], table: pd.DataFrame) -> Estimate:
+    """A statistic of all rows, with its standard error by a jackknife over blocks of units.
+
+    Units, whole questions where several rows are answered together, are dealt to K blocks at random, seeded; the
+    statistic is taken K times without one block: the root of (K - 1) / K times the summed squares of what it moves
+    (Quenouille 1956, Tukey 1958). NaN with a single unit.
+
+    Args:
+        statistic: Of row numbers.
+        table: Rows with ``group``.
+    """
+    units = units_in(table)
+    count = min(JACKKNIFE_BLOCKS, len(units))
+    value = statistic(np.arange(len(table)))
+    if count < 2:
+        return Estimate(value, float("nan"))
+    order = np.random.default_rng(JACKKNIFE_SEED).permutation(len(units))
+    blocks = [np.concatenate([units[unit] for unit in block]) for block in np.array_split(order, count)]
+    left = [statistic(np.setdiff1d(np.arange(len(table)), block)) for block in blocks]
+    moved = np.array(left) - np.mean(left)
+    return Estimate(value, float(np.sqrt((count - 1) / count * np.sum(moved**2))))
+
+
+def units_in(table: pd.DataFrame) -> list[NDArray[np.int64]]:
+    """Row numbers of each group, groups in the order in which they first occur; parts of a split apart."""
+    keys = table["part"].astype(str) + "/" + table["group"].astype(str)
+    codes = keys.factorize()[0]
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def constant_answers(task: Task, table: pd.DataFrame) -> list[str]:
+    """The best answers that ignore the text: one label for all, one place among the options, or the mean value."""
+    labels = table["label"].tolist()
+    if task.form == Form.REGRESSION:
+        return [f"{np.mean([float(label) for label in labels]):.6g}"] * len(labels)
+    if task.form == Form.CLASSIFICATION:
+        counts = Counter(labels)
+        # The more frequent ones first; F1 is won by the label that it is the F1 of, however rare.
+        candidates = sorted(counts, key=lambda label: (-counts[label], label))
+        return [max(candidates, key=lambda label: _constant_score(task, table, label))] * len(labels)
+    units = units_in(table)
+    hits = Counter(place for rows in units for place, row in enumerate(rows) if labels[row] == RIGHT)
+    best = min(hits, key=lambda place: (-hits[place], place), default=0)
+    answers = [WRONG] * len(labels)
+    for rows in units:
+        answers[rows[min(best, len(rows) - 1)]] = RIGHT
+    return answers
+
+
+def _constant_score(task: Task, table: pd.DataFrame, label: str) -> float:
+    return score_rows(task, task.metrics[0], table, [label] * len(table))

@@ -1,0 +1,1 @@
+"""Fine-tuning: from a task and an encoder to a model, for each hyperparameter set."""

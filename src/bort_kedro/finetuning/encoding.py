@@ -1,0 +1,244 @@
+"""The examples of a task as token ids, in batches of similar length."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bort_kedro.encoders.families import longest_sequence
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.finetuning.truncation import cut_lengths, window_start
+from bort_kedro.tasks.spans import CLOSE, OPEN
+from bort_kedro.tasks.table import RIGHT, Form, Truncation
+from bort_kedro.text.batching import BatchPlan, plan_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from tokenizers import Encoding
+
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.tasks.table import Task
+    from bort_kedro.tasks.units import Unit
+
+Batch = dict[str, Tensor]
+# Fills the places of questions that have fewer options than the longest of their batch.
+NO_OPTION = -1
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """Examples as ids, with what each is to be answered.
+
+    Args:
+        input_ids: N arrays of token ids, special tokens included.
+        token_type_ids: N arrays beside them, or None where the encoder knows one type only.
+        targets: (N, C) what the model should say: a distribution over the labels, the value of a regression (C = 1),
+            or a row's share of its question's right options (C = 1); 0 where nothing is known.
+        starts: (U + 1,) first row of each unit, N at the end; a unit is a row, or all options of a question.
+        pad_id: Id that fills a batch.
+        num_truncated: Rows that lost tokens.
+    """
+
+    input_ids: list[NDArray[np.int64]]
+    token_type_ids: list[NDArray[np.int64]] | None
+    targets: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    pad_id: int
+    num_truncated: int
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def num_units(self) -> int:
+        """Rows, or questions of multiple choice."""
+        return len(self.starts) - 1
+
+    @property
+    def unit_lengths(self) -> NDArray[np.int64]:
+        """(U,) padded tokens of each unit alone: those of its longest row, times its rows."""
+        lengths = np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
+        if not len(lengths):
+            return lengths
+        return np.maximum.reduceat(lengths, self.starts[:-1]) * np.diff(self.starts)
+
+    def rows_of(self, units: Sequence[int]) -> NDArray[np.int64]:
+        """Rows of these units, in their order."""
+        return np.concatenate([np.arange(self.starts[unit], self.starts[unit + 1]) for unit in units])
+
+    def batch(self, units: Sequence[int]) -> Batch:
+        """The rows of these units, padded to the longest.
+
+        Returns:
+            ``input_ids``, ``attention_mask`` and, where there are types, ``token_type_ids`` (B, L); ``targets``
+            (B, C); ``option_rows`` (U, O), for each unit the places of its rows in the batch, -1 beyond them.
+        """
+        rows = self.rows_of(units)
+        counts = self.starts[np.asarray(units) + 1] - self.starts[np.asarray(units)]
+        option_rows = np.arange(counts.max())[None, :] + (np.cumsum(counts) - counts)[:, None]
+        option_rows[np.arange(counts.max())[None, :] >= counts[:, None]] = NO_OPTION
+        ids = [self.input_ids[row] for row in rows]
+        batch = {
+            "input_ids": _padded(ids, self.pad_id),
+            "attention_mask": _padded([np.ones_like(row) for row in ids], 0),
+            "targets": self.targets[rows],
+            "option_rows": option_rows,
+        }
+        if self.token_type_ids is not None:
+            batch["token_type_ids"] = _padded([self.token_type_ids[row] for row in rows], 0)
+        return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+    def training_batches(self, *, batch_tokens: int, seed: int) -> Callable[[int], Batch]:
+        """The batch of a step, as a pure function of the step; units of similar length go together."""
+        plan = BatchPlan(self.unit_lengths, batch_tokens=batch_tokens, seed=seed)
+        return lambda step: self.batch(plan.at(step)[1].tolist())
+
+    def steps_per_epoch(self, *, batch_tokens: int, seed: int) -> int:
+        """Optimiser steps that see every unit once."""
+        return BatchPlan(self.unit_lengths, batch_tokens=batch_tokens, seed=seed).first_epoch_steps
+
+    def batches(self, *, batch_tokens: int) -> list[list[int]]:
+        """Units of similar length together, each once, for prediction."""
+        plan = plan_epoch(self.unit_lengths, batch_tokens=batch_tokens, seed=0, epoch=0) if self.num_units else []
+        return [units.tolist() for units in plan]
+
+    def answered(self, targets: NDArray[np.floating]) -> EncodedExamples:
+        """The same texts with other targets, of the same shape."""
+        return replace(self, targets=targets.astype(np.float32).reshape(self.targets.shape))
+
+    def joined(self, other: EncodedExamples) -> EncodedExamples:
+        """These and then those."""
+        types = None
+        if self.token_type_ids is not None and other.token_type_ids is not None:
+            types = [*self.token_type_ids, *other.token_type_ids]
+        return EncodedExamples(
+            [*self.input_ids, *other.input_ids],
+            types,
+            np.concatenate([self.targets, other.targets]),
+            np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]),
+            self.pad_id,
+            self.num_truncated + other.num_truncated,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every id and target: of texts, labels and tokenizer at once."""
+        digest = hashlib.sha256(f"{len(self)} {self.num_units}".encode())
+        digest.update(self.targets.tobytes() + self.starts.tobytes())
+        for ids in self.input_ids:
+            digest.update(len(ids).to_bytes(4, "little") + ids.tobytes())
+        return digest.hexdigest()
+
+
+def _padded(rows: list[NDArray[np.int64]], fill: int) -> NDArray[np.int64]:
+    padded = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return padded
+
+
+class TaskEncoder:
+    """Turns the texts of one task into the ids of one encoder, each text losing what the task can spare.
+
+    Args:
+        pretrained: Encoder and tokenizer.
+        task: A row of the table of tasks; its ``truncation`` says which text loses tokens.
+        labels: In the order of the classifier's outputs; left out for regression and multiple choice.
+        max_tokens: Longest input, special tokens included.
+
+    Raises:
+        ConfigurationError: If the encoder takes only shorter inputs.
+    """
+
+    def __init__(self, pretrained: Pretrained, task: Task, labels: Sequence[str], *, max_tokens: int) -> None:
+        config, tokenizer = pretrained.model.config, pretrained.tokenizer
+        longest = longest_sequence(config)
+        if longest is not None and max_tokens > longest:
+            raise ConfigurationError(
+                f"Task `{task.name}`: max_tokens is {max_tokens}, but the encoder has {longest} positions. Set "
+                f"max_tokens to at most {longest} in params:finetune.training, or for a teacher in "
+                "params:finetune.teacher.training; or pretrain with more (max_positions under params:corpus)."
+            )
+        self._backend = tokenizer.backend_tokenizer
+        self._pad_id = int(tokenizer.pad_token_id)
+        self._has_types = getattr(config, "type_vocab_size", 1) > 1
+        self._task, self._max_tokens = task, max_tokens
+        self._index = {label: index for index, label in enumerate(labels)}
+
+    def __call__(self, units: Sequence[Unit], labels: Sequence[str | None] | None = None) -> EncodedExamples:
+        """Encode units, with their labels where they have any.
+
+        Args:
+            units: Texts.
+            labels: One for each row of each unit, None where unknown; left out, none is known.
+        """
+        rows = [row for unit in units for row in unit.rows]
+        starts = np.cumsum([0, *(len(unit.rows) for unit in units)]).astype(np.int64)
+        input_ids, types, num_truncated = self._encode(rows)
+        known = list(labels) if labels is not None else [None] * len(rows)
+        targets = self._targets(known, starts)
+        return EncodedExamples(
+            input_ids, types if self._has_types else None, targets, starts, self._pad_id, num_truncated
+        )
+
+    def _encode(
+        self, rows: list[tuple[str, str | None]]
+    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], int]:
+        backend = self._backend
+        backend.no_truncation()
+        backend.no_padding()
+        firsts = backend.encode_batch([text for text, _ in rows], add_special_tokens=False)
+        pairs = [pair for _, pair in rows if pair is not None]
+        seconds = iter(backend.encode_batch(pairs, add_special_tokens=False))
+        input_ids, types, num_truncated = [], [], 0
+        for (text, pair), first in zip(rows, firsts, strict=True):
+            second = next(seconds) if pair is not None else None
+            num_truncated += self._cut((text, pair), (first, second))
+            whole = backend.post_process(first, second, add_special_tokens=True)
+            input_ids.append(np.array(whole.ids, dtype=np.int64))
+            types.append(np.array(whole.type_ids, dtype=np.int64))
+        return input_ids, types, num_truncated
+
+    def _cut(self, texts: tuple[str, str | None], encodings: tuple[Encoding, Encoding | None]) -> bool:
+        """Shorten the tokens of a text or a pair in place until they fit; whether anything was lost."""
+        room = self._max_tokens - self._backend.num_special_tokens_to_add(encodings[1] is not None)
+        lengths = [len(tokens) if tokens is not None else 0 for tokens in encodings]
+        if sum(lengths) <= room:
+            return False
+        kept = cut_lengths(*lengths, room=room, truncation=self._task.truncation)
+        for text, tokens, length in zip(texts, encodings, kept, strict=True):
+            if text is not None and tokens is not None and length < len(tokens):
+                marked = self._marked(text, tokens)
+                start = window_start(marked, num_tokens=len(tokens), length=length)
+                # Keep [start, start + length): what lies behind goes first.
+                tokens.truncate(start + length)
+                tokens.truncate(length, direction="left")
+        return True
+
+    def _marked(self, text: str, tokens: Encoding) -> list[int]:
+        """Tokens of the marks around spans; none where the task has no spans."""
+        if self._task.truncation != Truncation.AROUND_SPANS:
+            return []
+        places = (tokens.char_to_token(place) for place, character in enumerate(text) if character in (OPEN, CLOSE))
+        return [place for place in places if place is not None]
+
+    def _targets(self, labels: Sequence[str | None], starts: NDArray[np.int64]) -> NDArray[np.float32]:
+        if self._task.form == Form.REGRESSION:
+            return np.array([0.0 if label is None else float(label) for label in labels], dtype=np.float32)[:, None]
+        if self._task.form == Form.MULTIPLE_CHOICE:
+            is_right = np.array([label == RIGHT for label in labels], dtype=np.float32)
+            sums = np.add.reduceat(is_right, starts[:-1]) if len(is_right) else is_right
+            shares = is_right / np.maximum(np.repeat(sums, np.diff(starts)), 1.0)
+            return np.asarray(shares[:, None], dtype=np.float32)
+        targets = np.zeros((len(labels), len(self._index)), dtype=np.float32)
+        for row, label in enumerate(labels):
+            if label is not None:
+                targets[row, self._index[label]] = 1.0
+        return targets

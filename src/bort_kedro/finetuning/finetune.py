@@ -1,0 +1,159 @@
+"""Fine-tuning of one task from beginning to end: the teacher, the student by Agora or plainly, and the rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from accelerate import PartialState
+
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.errors import TaskError
+from bort_kedro.finetuning.data import check_examples
+from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
+from bort_kedro.finetuning.objectives import predict
+from bort_kedro.finetuning.rounds import Round
+from bort_kedro.finetuning.theta import HyperparameterSet, build_theta
+from bort_kedro.finetuning.trials import TrialSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bort_kedro.finetuning.data import EncodedTask, TaskData
+    from bort_kedro.tasks.table import Task
+
+# Predictions need no gradients, so their batches may be larger than those of a training.
+PREDICTION_TOKENS = 8192
+PREDICTED_SPLITS = ("dev", "test", "submission")
+
+
+@dataclass(frozen=True)
+class ThetaSettings:
+    """What Theta is made of. Units and meaning stand in `params.TrialParams`."""
+
+    learning_rates: tuple[float, ...]
+    weight_decays: tuple[float, ...]
+    warmup_shares: tuple[float, ...]
+    batch_tokens: tuple[int, ...]
+    seeds: tuple[int, ...]
+    max_sets: int | None
+
+    def build(self, seed: int) -> tuple[HyperparameterSet, ...]:
+        """The sets, some of them drawn by ``seed`` where there are too many."""
+        return build_theta(**asdict(self), draw_seed=seed)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A model for a task, and what is known of it.
+
+    Args:
+        model: On the CPU, with its tokenizer.
+        predictions: See `task_data.EncodedTask.predictions`: dev, test and submission, as far as there are such.
+        history: Rows ``method``, ``round``, ``setting``, ``step`` and those of the training.
+        report: JSON-able.
+    """
+
+    model: Pretrained
+    predictions: pd.DataFrame
+    history: list[dict[str, Any]]
+    report: dict[str, Any]
+
+
+def train_plainly(task: StudentTask, *, method: str = "plain") -> MethodResult:
+    """One trial for each hyperparameter set, the best on dev kept.
+
+    Raises:
+        TrainingError: If every trial diverges.
+    """
+    examples = task.encoded.splits["train"]
+    trials = [task.train(examples, place, method=method, number=0) for place in range(len(task.theta))]
+    plan = Round.first(len(task.theta))
+    record = MethodRecord(method, task.data.task.name)
+    record.add(plan, None, trials, examples)
+    return record.result()
+
+
+def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
+    """What a method leaves: its model with what it says of dev, test and the official test."""
+    assert result.best.model is not None  # noqa: S101 - methods raise where every trial diverged
+    model = Pretrained(result.best.model, task.student.tokenizer)
+    outputs = outputs_of(model, task.encoded)
+    encoded = task.encoded
+    report = {
+        "task": task.data.task.name,
+        "form": str(task.data.task.form),
+        "metrics": list(task.data.task.metrics),
+        "labels": list(task.data.labels),
+        "num_examples": {split: len(rows) for split, rows in encoded.splits.items()},
+        "num_units": {split: rows.num_units for split, rows in encoded.splits.items()},
+        "truncated_share": encoded.truncated_share,
+        **result.to_report(),
+    }
+    return Finetuned(model, encoded.predictions(outputs), result.history(), report)
+
+
+def outputs_of(model: Pretrained, encoded: EncodedTask) -> dict[str, NDArray[np.float64]]:
+    """What a model says of every split that is scored or sent in; it is run on the device there is."""
+    model.model.to(PartialState().device)
+    outputs = {
+        split: predict(model.model, encoded.task.form, encoded.splits[split], batch_tokens=PREDICTION_TOKENS)
+        for split in PREDICTED_SPLITS
+        if split in encoded.splits
+    }
+    model.model.cpu()
+    return outputs
+
+
+def student_task(
+    student: Pretrained,
+    data: TaskData,
+    theta: Sequence[HyperparameterSet],
+    settings: TrialSettings,
+    states: Any,
+    on_trial: Callable[..., None],
+) -> StudentTask:
+    """Everything a method needs, the examples encoded."""
+    return StudentTask(
+        student, data, data.encoded(student, max_tokens=settings.max_tokens), theta, settings, states, on_trial
+    )
+
+
+def answer_diagnostic(
+    model: Pretrained, task: Task, examples: pd.DataFrame, *, max_tokens: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Answer a diagnostic with the model of another task.
+
+    Returns:
+        The predictions, and JSON-able what the report of a fine-tuning would say of the examples.
+
+    Raises:
+        TaskError: If the model answers with other labels than the diagnostic has.
+    """
+    labels = [model.model.config.id2label[place] for place in range(model.model.config.num_labels)]
+    if sorted(labels) != sorted(task.labels):
+        raise TaskError(
+            f"Task `{task.name}` has the labels {', '.join(task.labels)}, and the model that is to answer it "
+            f"{', '.join(labels)}. Fine-tune one of {' or '.join(task.scored_with)} in the same run."
+        )
+    data = check_examples(examples, replace(task, labels=tuple(labels)))
+    encoded = data.encoded(model, max_tokens=max_tokens)
+    report = {
+        "task": task.name,
+        "form": str(task.form),
+        "metrics": list(task.metrics),
+        "labels": labels,
+        "num_examples": {split: len(rows) for split, rows in encoded.splits.items()},
+        "num_units": {split: rows.num_units for split, rows in encoded.splits.items()},
+        "truncated_share": encoded.truncated_share,
+        "method": "diagnostic",
+        "num_trials": 0,
+        "seconds": 0.0,
+        "num_tokens": 0,
+    }
+    return encoded.predictions(outputs_of(model, encoded)), report

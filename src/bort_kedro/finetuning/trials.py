@@ -1,0 +1,239 @@
+"""One fine-tuning: a model trained with one set of hyperparameters, and found again where it was trained before."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bort_kedro import __version__
+from bort_kedro.encoders.encoder import build_classifier
+from bort_kedro.errors import TrainingError
+from bort_kedro.finetuning.objectives import balanced_weights, objective_of, predict
+from bort_kedro.tasks.table import Form
+from bort_kedro.training.early_stopping import EarlyStopping
+from bort_kedro.training.loop import train
+from bort_kedro.training.optimizer import OptimizationSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.finetuning.data import EncodedTask
+    from bort_kedro.finetuning.encoding import EncodedExamples
+    from bort_kedro.finetuning.theta import HyperparameterSet
+
+LOGGER = logging.getLogger(__name__)
+# What a training that diverged scores: no metric of `tasks.metrics` goes lower.
+DIVERGED = -1.0
+# Name of the one output of a regression or of an option's score.
+SINGLE_OUTPUT = "score"
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a task share. Units and meaning stand in `params.TrialParams`."""
+
+    max_tokens: int
+    num_epochs: float
+    looks_per_epoch: int
+    patience: int | None
+    class_weights: str
+    adam_beta2: float
+    adam_epsilon: float
+    max_gradient_norm: float
+    dropout: float
+    mixed_precision: str
+    checkpoint_every_steps: int
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished fine-tuning.
+
+    Args:
+        hyperparameters: That it was trained with.
+        score: Of the task's first metric on dev, of the weights that were best there.
+        dev_outputs: (N, C) what it says of dev, see `task_objectives.predict`.
+        model: On the CPU, in evaluation mode; None of one that diverged, and in records.
+        num_steps: Steps that were allowed.
+        num_steps_done: Steps until early stopping ended it; 0 of one that diverged.
+        look_every: Steps between two looks at dev, on which patience counts.
+        seconds: Training time, looks at dev included.
+        num_tokens: Trained on, padding left out; 0 of one that diverged.
+        history: Rows of the training.
+        looks: ``step`` and ``score`` of each look at dev.
+        has_diverged: Whether it ended because its loss did.
+    """
+
+    hyperparameters: HyperparameterSet
+    score: float
+    dev_outputs: NDArray[np.float64]
+    model: PreTrainedModel | None
+    num_steps: int
+    num_steps_done: int
+    look_every: int
+    seconds: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    looks: list[dict[str, float]] = field(default_factory=list)
+    has_diverged: bool = False
+    num_tokens: int = 0
+
+    def to_row(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            **self.hyperparameters.to_row(),
+            "num_steps": self.num_steps,
+            "num_steps_done": self.num_steps_done,
+            "look_every": self.look_every,
+            "dev_score": self.score,
+            "has_diverged": self.has_diverged,
+            "seconds": self.seconds,
+            "num_tokens": self.num_tokens,
+        }
+
+
+def output_names(task: EncodedTask) -> list[str]:
+    """Names of the head's outputs."""
+    return list(task.labels) if task.task.form == Form.CLASSIFICATION else [SINGLE_OUTPUT]
+
+
+def train_trial(
+    encoder: Pretrained,
+    task: EncodedTask,
+    train_examples: EncodedExamples,
+    hyperparameters: HyperparameterSet,
+    settings: TrialSettings,
+    *,
+    states: Any,
+    num_steps: int | None = None,
+    look_every: int | None = None,
+    description: str = "",
+) -> Trial:
+    """Fine-tune a fresh copy of an encoder and keep its best weights on dev.
+
+    Args:
+        encoder: Pretrained; copied, never changed.
+        task: Gives labels, dev and the metric. No other split is touched.
+        train_examples: What is learned, with its targets.
+        hyperparameters: A member of Theta.
+        settings: What all trials share.
+        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`; a trial with
+            the same identity is found there and not trained again.
+        num_steps: Allowed; None is ``num_epochs`` passes over the examples.
+        look_every: Steps between two looks at dev; None is ``looks_per_epoch`` of the examples.
+        description: For the progress bar and errors; empty for silence.
+    """
+    batch_tokens = hyperparameters.batch_tokens
+    per_epoch = train_examples.steps_per_epoch(batch_tokens=batch_tokens, seed=hyperparameters.seed)
+    allowed = num_steps or max(1, round(settings.num_epochs * per_epoch))
+    optimization = _optimization(hyperparameters, settings, allowed)
+    form, dev = task.task.form, task.splits["dev"]
+    weights = balanced_weights(train_examples) if _is_weighted(settings, form) else None
+    model = build_classifier(
+        encoder.model, labels=output_names(task), seed=hyperparameters.seed, dropout=settings.dropout
+    )
+
+    def score_on_dev(candidate: nn.Module) -> float:
+        return task.score("dev", predict(candidate, form, dev, batch_tokens=batch_tokens))
+
+    own_look = max(1, per_epoch // settings.looks_per_epoch)
+    early_stopping = EarlyStopping(score_on_dev, every_steps=look_every or own_look, patience=settings.patience)
+    identity = trial_identity(encoder, task, train_examples, optimization, hyperparameters, settings)
+    if early_stopping.every_steps != own_look:
+        # It follows from the examples and the settings otherwise.
+        identity["look_every"] = early_stopping.every_steps
+    try:
+        result = train(
+            model,
+            objective_of(form, weights),
+            train_examples.training_batches(batch_tokens=batch_tokens, seed=hyperparameters.seed),
+            optimization,
+            states=states.of(f"finetune/{task.task.name}", identity),
+            description=description,
+            early_stopping=early_stopping,
+        )
+    except TrainingError as fault:
+        LOGGER.warning("%s It counts as the worst of its round.", str(fault).split(". ")[0] + ".")
+        return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
+    score = float(early_stopping.best["score"])
+    if not math.isfinite(score):
+        LOGGER.warning("%s: no look at dev gave a number. It counts as the worst of its round.", description)
+        return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
+    # Where it was trained, so that what it says is what was scored.
+    outputs = predict(model, form, dev, batch_tokens=batch_tokens)
+    return Trial(
+        hyperparameters,
+        score,
+        outputs,
+        model.cpu(),
+        allowed,
+        result.num_steps,
+        early_stopping.every_steps,
+        result.seconds,
+        result.history,
+        early_stopping.scores,
+        num_tokens=result.num_tokens,
+    )
+
+
+def _diverged(hyperparameters: HyperparameterSet, dev: EncodedExamples, allowed: int, look_every: int) -> Trial:
+    return Trial(
+        hyperparameters, DIVERGED, np.zeros(dev.targets.shape), None, allowed, 0, look_every, 0.0, has_diverged=True
+    )
+
+
+def _is_weighted(settings: TrialSettings, form: Form) -> bool:
+    return settings.class_weights == "balanced" and form == Form.CLASSIFICATION
+
+
+def _optimization(hyperparameters: HyperparameterSet, settings: TrialSettings, num_steps: int) -> OptimizationSettings:
+    return OptimizationSettings(
+        num_steps=num_steps,
+        learning_rate=hyperparameters.learning_rate,
+        warmup_share=hyperparameters.warmup_share,
+        weight_decay=hyperparameters.weight_decay,
+        adam_beta2=settings.adam_beta2,
+        adam_epsilon=settings.adam_epsilon,
+        max_gradient_norm=settings.max_gradient_norm,
+        seed=hyperparameters.seed,
+        mixed_precision=settings.mixed_precision,
+        checkpoint_every_steps=settings.checkpoint_every_steps,
+    )
+
+
+def trial_identity(
+    encoder: Pretrained,
+    task: EncodedTask,
+    train_examples: EncodedExamples,
+    optimization: OptimizationSettings,
+    hyperparameters: HyperparameterSet,
+    settings: TrialSettings,
+) -> dict[str, Any]:
+    """All that a trial's weights depend on; a change of any part trains anew."""
+    kept = asdict(optimization)
+    # How often states are kept changes nothing in the result.
+    del kept["checkpoint_every_steps"]
+    return {
+        "encoder": encoder.fingerprint,
+        "labels": output_names(task),
+        "metric": task.task.metrics[0],
+        "train": train_examples.fingerprint,
+        "dev": task.splits["dev"].fingerprint,
+        "optimization": kept,
+        "batch_tokens": hyperparameters.batch_tokens,
+        "looks_per_epoch": settings.looks_per_epoch,
+        "patience": settings.patience,
+        "class_weights": settings.class_weights,
+        "dropout": settings.dropout,
+        "num_threads": settings.num_threads,
+        "versions": {"bort_kedro": __version__, "torch": torch.__version__},
+    }

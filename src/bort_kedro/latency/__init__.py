@@ -1,0 +1,1 @@
+"""Latency: timed under stated conditions, and modelled from operations."""

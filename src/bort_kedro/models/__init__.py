@@ -1,1 +1,0 @@
-"""Weights: transformers' own BERT, built from a shape."""

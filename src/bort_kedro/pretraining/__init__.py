@@ -1,0 +1,1 @@
+"""Pretraining: masked-LM training of an encoder, alone or under a teacher."""

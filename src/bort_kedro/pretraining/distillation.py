@@ -1,0 +1,108 @@
+"""The pretraining loss of Bort under a teacher, live or cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bort_kedro.pretraining.losses import distillation_loss, masked_accuracy, masked_lm_loss
+from bort_kedro.pretraining.masked_blocks import Batch
+from bort_kedro.pretraining.masked_lm import batch_logits, student_logits
+from bort_kedro.pretraining.teacher_targets import TeacherTargets, bucketed_divergence
+from bort_kedro.text.vocabulary_map import VocabularyMap
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.training.loop import Loss
+
+# Given the student's logits (N, V) and their batch, the divergence from the teacher.
+Divergence = Callable[[Tensor, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class TeacherCacheSettings:
+    """What is kept of a teacher. Units and meaning stand in `params.TeacherCacheParams`."""
+
+    top_k: int
+    num_epochs: int | None
+    store: Any
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A teacher and how much it counts.
+
+    Args:
+        teacher: Any masked-LM encoder with its tokenizer.
+        vocabulary_map: From its ids to the student's.
+        temperature: Softens both distributions.
+        masked_lm_weight: Of the cross-entropy with the true tokens.
+        distillation_weight: Of the divergence from the teacher.
+        cache: What to keep of the teacher instead of running it beside the student; None runs it.
+    """
+
+    teacher: Pretrained
+    vocabulary_map: VocabularyMap
+    temperature: float
+    masked_lm_weight: float
+    distillation_weight: float
+    cache: TeacherCacheSettings | None = None
+    _maps: dict[torch.device, VocabularyMap] = field(default_factory=dict, repr=False, compare=False)
+
+    def identity(self) -> dict[str, Any]:
+        """What a student's training depends on."""
+        return {
+            "teacher": self.teacher.fingerprint,
+            "temperature": self.temperature,
+            "masked_lm_weight": self.masked_lm_weight,
+            "distillation_weight": self.distillation_weight,
+            "cache": {"top_k": self.cache.top_k, "num_epochs": self.cache.num_epochs} if self.cache else None,
+        }
+
+    def teacher_logits(self, batch: Batch) -> Tensor:
+        """The teacher's logits in the student's vocabulary, (N, V) float32; softened they are what it teaches."""
+        vocabulary_map = self._moved_to(batch["input_ids"].device)
+        with torch.no_grad():
+            logits = whole_teacher_logits(self.teacher.model, vocabulary_map, batch)
+            return vocabulary_map.to_student_logits(logits.float())
+
+    def _moved_to(self, device: torch.device) -> VocabularyMap:
+        """The map on a device; it and the teacher are moved there once."""
+        if device not in self._maps:
+            self.teacher.model.to(device).eval()
+            self._maps[device] = self.vocabulary_map.to(device)
+        return self._maps[device]
+
+    def objective(self) -> Loss:
+        """The loss of a batch; with a cache the batch brings what the teacher said."""
+        divergence = self._cached_divergence if self.cache else self._live_divergence
+
+        def objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+            logits = student_logits(model, batch)
+            masked_lm, kl = masked_lm_loss(logits, batch["targets"]), divergence(logits, batch)
+            return {
+                "loss": self.masked_lm_weight * masked_lm + self.distillation_weight * kl,
+                "masked_lm_loss": masked_lm,
+                "divergence": kl,
+                "masked_accuracy": masked_accuracy(logits, batch["targets"]),
+            }
+
+        return objective
+
+    def _live_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
+        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.temperature)
+
+    def _cached_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
+        targets = TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
+        return bucketed_divergence(logits, targets, temperature=self.temperature)
+
+
+def whole_teacher_logits(model: PreTrainedModel, vocabulary_map: VocabularyMap, batch: Batch) -> Tensor:
+    """A teacher's logits in its own vocabulary, (N, V_teacher), for a batch in the student's; all on one device."""
+    return batch_logits(model, {**batch, "input_ids": vocabulary_map.to_teacher_ids(batch["input_ids"])})

@@ -1,0 +1,185 @@
+"""Share one pretraining among processes of this machine, started from a program that is one process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
+from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
+from bort_kedro.pretraining.pretrain import PretrainingSettings, has_reached, pretrain, pretraining_identity
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+    from bort_kedro.pretraining.distillation import Distillation
+    from bort_kedro.text.tokens import Tokens
+    from bort_kedro.training.loop import TrainingResult
+
+# accelerate reads these, as its own launcher sets them.
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "BertLayer",
+}
+
+
+# Number of the process that started the others; they end when it is gone.
+PARENT = "BORT_KEDRO_PARENT_PROCESS"
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class PretrainingJob:
+    """The arguments of one `pretrain`, as a value that travels to other processes."""
+
+    model: BertForMaskedLM
+    tokens: Tokens
+    settings: PretrainingSettings
+    states: Any
+    name: str
+    start: str
+    distillation: Distillation | None
+    stream: Any | None
+    description: str
+    history_name: str | None
+
+    def run(self) -> TrainingResult:
+        """Train the model in place."""
+        arguments = dict(vars(self))
+        return pretrain(arguments.pop("model"), arguments.pop("tokens"), arguments.pop("settings"), **arguments)
+
+    def is_finished(self) -> bool:
+        """Whether a finished state is kept already."""
+        identity = pretraining_identity(
+            self.model,
+            self.tokens,
+            self.settings,
+            start=self.start,
+            distillation=self.distillation,
+            stream=self.stream.fingerprint if self.stream is not None else None,
+        )
+        return has_reached(self.states.of(self.name, identity), self.settings.optimization.num_steps)
+
+
+def run_job(job: PretrainingJob, *, num_processes: int, sharding: str) -> TrainingResult:
+    """Train the job's model in place, by as many processes as were asked for.
+
+    The processes train to the end and keep the finished state; this one then finds it, as after any interruption, so
+    there is one way by which weights come back. Where a launcher started this very process, its processes count.
+
+    Args:
+        job: What to train; states must be kept.
+        num_processes: On this machine, one for each GPU, or sharing the CPU.
+        sharding: ``none``, or ``full`` to divide weights, gradients and optimiser over the GPUs.
+
+    Raises:
+        ConfigurationError: If sharding is asked for without GPUs, or more processes than GPUs.
+        TrainingError: If a process fails; a user's fault is told in its own words.
+    """
+    if is_launched():
+        _require_whole_models(sharding)
+    elif num_processes > 1 and not job.is_finished():
+        _require_devices(num_processes, sharding)
+        _launch(job, num_processes, SHARDED if sharding == "full" else {})
+    return job.run()
+
+
+def _require_whole_models(sharding: str) -> None:
+    """Under a launcher the trained model is used on, and what FSDP leaves in a process is a part of it."""
+    if sharding == "full" or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise ConfigurationError(
+            "Shards (FSDP) are for the processes that the node itself starts on one machine: set num_processes and "
+            "sharding under params:pretrain_distill.launch and use `kedro run`. Under torchrun or accelerate launch, "
+            "set sharding to none and leave FSDP out of accelerate's configuration."
+        )
+
+
+def _require_devices(num_processes: int, sharding: str) -> None:
+    import torch
+
+    found = torch.cuda.device_count()
+    if sharding == "full" and found < num_processes:
+        raise ConfigurationError(
+            f"sharding is full over {num_processes} processes, and this machine has {found} CUDA device(s). Set "
+            "sharding to none, or num_processes to the number of devices, under params:pretrain_distill.launch."
+        )
+    if found and num_processes > found:
+        raise ConfigurationError(
+            f"num_processes is {num_processes}, and this machine has {found} CUDA device(s); each process takes one. "
+            f"Set num_processes to at most {found} under params:pretrain_distill.launch."
+        )
+
+
+def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="bort_kedro-") as folder:
+        path = Path(folder) / "job.pickle"
+        path.write_bytes(pickle.dumps(job))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(num_processes), "-m", "bort_kedro.pretraining.launch", str(path)]
+        # Said here, since torchrun would say it in many words.
+        settings = {"OMP_NUM_THREADS": str(job.settings.num_threads), PARENT: str(os.getpid())}
+        done = subprocess.run(command, env={**os.environ, **settings, **environment}, check=False)
+        if done.returncode == 0:
+            return
+        fault = _fault_file(path)
+        said = fault.read_text("utf-8") if fault.exists() else ""
+    raise TrainingError(
+        said
+        or f"{job.description or job.name}: one of the {num_processes} processes ended with status {done.returncode}; "
+        "what it said stands above. The last saved state is kept: run the same command again, or set num_processes to "
+        "1 under params:pretrain_distill.launch to see the fault alone."
+    )
+
+
+def _fault_file(job: Path) -> Path:
+    return job.with_suffix(".fault")
+
+
+def end_with(parent: int) -> None:
+    """End this process at once when another is gone, so that a run that was killed leaves no training behind."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # One that was killed stays in the table as a zombie until its own parent asks for it.
+        while psutil.Process(parent).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+
+def main(path: Path) -> None:
+    """One of the processes: load the job and run it."""
+    import logging
+
+    from accelerate import PartialState
+
+    meet_on_cpu()
+    Thread(target=end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
+    logging.basicConfig(level=logging.INFO if is_first() else logging.WARNING, format="%(message)s")
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    # Written by the process that started this one, in a folder of its own.
+    job = pickle.loads(path.read_bytes())  # noqa: S301
+    try:
+        job.run()
+    except BortKedroError as fault:
+        # Whichever process meets a fault first tells; most faults all of them meet.
+        with contextlib.suppress(FileExistsError), _fault_file(path).open("x", encoding="utf-8") as file:
+            file.write(str(fault))
+        raise SystemExit(1) from None
+    finally:
+        PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,143 @@
+"""Masked-LM training and evaluation of one encoder on token blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bort_kedro.encoders.families import predicted_logits
+from bort_kedro.pretraining.baselines import CountBaselines
+from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss
+from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
+from bort_kedro.pretraining.masking import IGNORED
+from bort_kedro.progress import track
+from bort_kedro.statistics import clustered_standard_error
+from bort_kedro.text.batching import plan_epoch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits at the predicted positions of a batch, (N, V), in the precision of the pass."""
+    return predicted_logits(
+        model,
+        batch["input_ids"],
+        batch["attention_mask"],
+        batch["predicted"],
+        batch.get("document_ids"),
+        queries=(batch["query_slots"], batch["query_positions"]),
+    )
+
+
+def student_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """`batch_logits` in float32, as losses take them."""
+    return batch_logits(model, batch).float()
+
+
+def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy of the predicted positions, with the accuracy beside it."""
+    logits, targets = student_logits(model, batch), batch["targets"]
+    return {"loss": masked_lm_loss(logits, targets), "masked_accuracy": masked_accuracy(logits, targets)}
+
+
+@dataclass(frozen=True)
+class MaskedLmScore:
+    """Quality on fixed masks of a held-out split.
+
+    Args:
+        accuracy: Share of predicted positions whose token comes first.
+        accuracy_standard_error: Of that share, blocks taken as the independent unit.
+        loss: Mean cross-entropy, in nats; its exponential is the masked perplexity.
+        loss_standard_error: Of that mean, blocks taken as the independent unit.
+        num_predicted: Positions scored.
+        is_correct: (N,) per position, in a fixed order, for paired comparisons.
+        block_of: (N,) the block each position lies in.
+    """
+
+    accuracy: float
+    accuracy_standard_error: float
+    loss: float
+    loss_standard_error: float
+    num_predicted: int
+    is_correct: np.ndarray
+    block_of: np.ndarray
+
+    def errors(self) -> dict[str, float]:
+        """What the search takes as the error: the share predicted wrongly, and the loss, with standard errors."""
+        return {
+            "error": 1.0 - self.accuracy,
+            "error_standard_error": self.accuracy_standard_error,
+            "loss": self.loss,
+            "loss_standard_error": self.loss_standard_error,
+        }
+
+
+# Masks of an evaluation never meet those of a training: they come from an epoch that no training reaches.
+EVALUATION_EPOCH = 2**31 - 1
+
+
+def evaluation_batches(
+    data: MaskedBlocks, *, batch_tokens: int, description: str = ""
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """``(block indices, batch)`` over a whole split, each block masked once, in a fixed order."""
+    batches = plan_epoch(data.blocks.lengths, batch_tokens=batch_tokens, seed=0, epoch=0)
+    for indices in track(batches, description, total=len(batches)):
+        yield indices, data.batch(indices.tolist(), epoch=EVALUATION_EPOCH)
+
+
+def evaluate_masked_lm(
+    model: PreTrainedModel,
+    data: MaskedBlocks,
+    *,
+    batch_tokens: int,
+    description: str = "",
+    logits_of: Callable[[Batch], Tensor] | None = None,
+) -> MaskedLmScore:
+    """Score a model on every block of a split, each masked once, the same way for every model.
+
+    Args:
+        model: Left in evaluation mode.
+        data: The split and its masks.
+        batch_tokens: Padded tokens of a pass; decides speed and the order of the positions, not the score.
+        description: For the progress bar; empty for silence.
+        logits_of: The model's logits (N, V) for a batch on its device, where they are not simply its own: those of a
+            teacher with another vocabulary.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    correct, losses, block_of = [], [], []
+    for indices, batch in evaluation_batches(data, batch_tokens=batch_tokens, description=description):
+        inputs = {name: value.to(device) for name, value in batch.items()}
+        with torch.inference_mode():
+            logits = logits_of(inputs) if logits_of else student_logits(model, inputs)
+            losses.append(cross_entropy(logits, inputs["targets"], reduction="none").cpu().numpy())
+        correct.append((logits.argmax(-1) == inputs["targets"]).cpu().numpy())
+        block_of.append(np.repeat(indices, (batch["labels"] != IGNORED).sum(dim=1).numpy()))
+    is_correct, blocks, loss = np.concatenate(correct), np.concatenate(block_of), np.concatenate(losses)
+    return MaskedLmScore(
+        accuracy=float(is_correct.mean()),
+        accuracy_standard_error=clustered_standard_error(is_correct, blocks),
+        loss=float(loss.mean()),
+        loss_standard_error=clustered_standard_error(loss, blocks),
+        num_predicted=len(is_correct),
+        is_correct=is_correct,
+        block_of=blocks,
+    )
+
+
+def score_baselines(data: MaskedBlocks, baselines: CountBaselines, *, batch_tokens: int) -> dict[str, np.ndarray]:
+    """Whether each baseline is right at each position, in the order of `evaluate_masked_lm`: (N,) by name."""
+    correct: dict[str, list[np.ndarray]] = {"unigram": [], "bigram": []}
+    for _, batch in evaluation_batches(data, batch_tokens=batch_tokens):
+        input_ids, labels = batch["input_ids"].numpy(), batch["labels"].numpy()
+        targets = labels[labels != IGNORED]
+        for name, predicted in zip(correct, baselines.predict(input_ids, labels), strict=True):
+            correct[name].append(predicted == targets)
+    return {name: np.concatenate(parts) for name, parts in correct.items()}

@@ -1,0 +1,330 @@
+"""Train one masked-LM encoder of a shape, or go on training a given one, and know what the result depends on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bort_kedro import __version__
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm, shape_of
+from bort_kedro.encoders.last_layer import can_spare_last_layer
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.encoders.training_cost import spared_weights
+from bort_kedro.errors import TrainingError
+from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.pretraining.masked_blocks import MaskedBlocks
+from bort_kedro.pretraining.masked_lm import MaskedLmScore, evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
+from bort_kedro.progress import tell
+from bort_kedro.text.batching import BatchPlan
+from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.loop import Batches, Loss, OptimizationSettings, TrainingResult, train
+from bort_kedro.training.saved_state import StateStore
+from bort_kedro.training.threads import cpu_threads, resolve_precision
+from bort_kedro.training.throughput import ThroughputMeter, peak_flops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import BertForMaskedLM, PreTrainedModel
+
+# Padded tokens of a batch while scoring; changes speed, not results.
+EVALUATION_BATCH_TOKENS = 8192
+# Evaluations share one seed, so that every model is asked for the same hidden tokens.
+EVALUATION_SEED = 0
+# The masks of an evaluation follow the published share, whatever share a training predicts.
+EVALUATION_MASKED_SHARE = 0.15
+# Settings that change how a training is carried out and not, but for rounding and dropout's draws, where it ends.
+ONLY_HOW = {"checkpoint_every_steps", "gradient_accumulation_steps", "gradient_checkpointing", "torch_compile"}
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """How one encoder is pretrained. Units and meaning stand in `params.MaskedLmParams`."""
+
+    optimization: OptimizationSettings
+    batch_tokens: int
+    masked_share: float
+    dropout: float
+    initialization: str
+    num_threads: int
+    whole_word_masking: bool = False
+    gradient_checkpointing: bool = False
+    torch_compile: bool = False
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any], **optimization: Any) -> PretrainingSettings:
+        """From dumped parameters; keywords override fields of ``optimization``, and the precision is made definite."""
+        settings = OptimizationSettings(**{**values["optimization"], **optimization})
+        settings = replace(settings, mixed_precision=resolve_precision(settings.mixed_precision))
+        return cls(**{**values, "optimization": settings})
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the settings that a result depends on."""
+        values = asdict(self)
+        optimization = {name: value for name, value in values.pop("optimization").items() if name not in ONLY_HOW}
+        return {name: value for name, value in values.items() if name not in ONLY_HOW} | {"optimization": optimization}
+
+
+def new_encoder(
+    shape: BertShape, tokens: Tokens, *, max_positions: int, settings: PretrainingSettings
+) -> BertForMaskedLM:
+    """An untrained encoder of a shape for a tokenised corpus."""
+    config = bert_config(
+        shape,
+        vocabulary_size=tokens.vocabulary.size,
+        max_positions=max_positions,
+        pad_token_id=tokens.vocabulary.pad_id,
+        dropout=settings.dropout,
+        initialization=settings.initialization,
+    )
+    return build_masked_lm(config, seed=settings.optimization.seed, initialization=settings.initialization)
+
+
+def pretraining_identity(
+    model: BertForMaskedLM,
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    *,
+    start: str,
+    distillation: Distillation | None = None,
+    stream: str | None = None,
+) -> dict[str, Any]:
+    """All that the trained weights depend on; a change of any part trains anew.
+
+    ``start`` names the initial weights: ``random``, or the fingerprint of the encoder trained further; ``stream`` the
+    text that takes the place of the train split. The number of processes is no part of it: a training may go on with
+    another number, and ends equal but for rounding and the draws of dropout.
+    """
+    config = model.config
+    return {
+        "shape": shape_of(config).to_row(),
+        "max_positions": config.max_position_embeddings,
+        "start": start,
+        "tokens": tokens.fingerprint,
+        "vocabulary": tokens.vocabulary.fingerprint,
+        "stream": stream,
+        "settings": settings.identity(),
+        "distillation": distillation.identity() if distillation else None,
+        "versions": {"bort_kedro": __version__, "torch": torch.__version__},
+    }
+
+
+def pretrain(
+    model: BertForMaskedLM,
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    *,
+    states: Any | None,
+    name: str,
+    start: str = "random",
+    distillation: Distillation | None = None,
+    stream: Any | None = None,
+    stop_at: int | None = None,
+    description: str = "",
+    history_name: str | None = None,
+) -> TrainingResult:
+    """Train a masked-LM encoder in place, resuming where an earlier run of the same settings stopped.
+
+    Args:
+        model: Changed in place.
+        tokens: The ``train`` split is used.
+        settings: As in the parameters.
+        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`; None keeps none.
+        name: Of the training, for people.
+        start: What the initial weights are (see `pretraining_identity`).
+        distillation: The teacher; None trains on the true tokens alone.
+        stream: Batches of endless text, `streamed_blocks.StreamedBlocks`, in the place of the train split.
+        stop_at: Steps after which to stop early, see `loop.train`. Not part of the training's identity, so a
+            later call goes on from there.
+        description: For the progress bar; empty for silence.
+        history_name: Under which rows are told while it runs (`progress.tell`), speed among them; None tells nothing.
+
+    Raises:
+        TrainingError: If the training diverges, or the device has too little memory.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = settings.dropout
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    identity = pretraining_identity(
+        model,
+        tokens,
+        settings,
+        start=start,
+        distillation=distillation,
+        stream=stream.fingerprint if stream is not None else None,
+    )
+    objective: Loss = distillation.objective() if distillation else masked_lm_objective
+    kept = states.of(name, identity) if states else None
+    with cpu_threads(settings.num_threads):
+        try:
+            return train(
+                model,
+                objective,
+                _batches(tokens, settings, distillation, stream, kept, stop_at, description),
+                settings.optimization,
+                states=kept,
+                stop_at=stop_at,
+                description=description,
+                meter_for=_meter_for(model, settings, distillation) if history_name else None,
+                on_row=lambda row: tell(history_name, row) if history_name else None,
+                compiles=settings.torch_compile,
+            )
+        except torch.OutOfMemoryError as fault:
+            raise TrainingError(
+                f"{description or name}: the device's memory is too small for a step of {settings.batch_tokens} tokens "
+                f"in {settings.optimization.gradient_accumulation_steps} part(s). Raise gradient_accumulation_steps or "
+                "set gradient_checkpointing to true in the parameters of this stage, then run the same command again: "
+                "the training goes on from its last state."
+            ) from fault
+        finally:
+            if settings.gradient_checkpointing:
+                model.gradient_checkpointing_disable()
+
+
+def _batches(
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    distillation: Distillation | None,
+    stream: Any | None,
+    kept: StateStore | None,
+    stop_at: int | None,
+    description: str,
+) -> Batches:
+    """Where a training's batches come from: a stream, or the train split, with what a cached teacher said of it."""
+    if stream is not None:
+        return stream  # type: ignore[no-any-return]
+    data = MaskedBlocks(
+        tokens.splits["train"],
+        tokens.vocabulary,
+        settings.optimization.seed,
+        settings.masked_share,
+        whole_words=settings.whole_word_masking,
+        word_starts=tokens.word_starts,
+    )
+    if (
+        distillation is None
+        or distillation.cache is None
+        or has_reached(kept, stop_at or settings.optimization.num_steps)
+    ):
+        return data.training_batches(batch_tokens=settings.batch_tokens)
+    plan = BatchPlan(data.blocks.lengths, batch_tokens=settings.batch_tokens, seed=data.seed)
+    needed = plan.at(settings.optimization.num_steps - 1)[0] + 1
+    num_epochs = min(needed, distillation.cache.num_epochs or needed)
+    data = replace(data, mask_epochs=num_epochs)
+    targets = cached_targets(
+        data, tokens, settings, distillation, distillation.cache, num_epochs=num_epochs, description=description
+    )
+    return data.training_batches(batch_tokens=settings.batch_tokens, targets=targets)
+
+
+def has_reached(kept: StateStore | None, step: int) -> bool:
+    """Whether a training stands there already: what a teacher said, if it was deleted since, need not be said again."""
+    saved = kept.latest() if kept else None
+    return saved is not None and saved.step == step
+
+
+def cached_targets(
+    data: MaskedBlocks,
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    distillation: Distillation,
+    cache: TeacherCacheSettings,
+    *,
+    num_epochs: int,
+    description: str,
+) -> CachedTargets:
+    """What the teacher says of every predicted position, computed now as far as it is not on the disk yet."""
+    precision = settings.optimization.mixed_precision
+    identity = {
+        "teacher": distillation.teacher.fingerprint,
+        "vocabulary": tokens.vocabulary.fingerprint,
+        "tokens": tokens.fingerprint,
+        "masks": {
+            "seed": data.seed,
+            "share": data.masked_share,
+            "whole_words": data.whole_words,
+        },
+        "temperature": distillation.temperature,
+        "top_k": cache.top_k,
+        "precision": precision,
+        "versions": {"bort_kedro": __version__, "torch": torch.__version__},
+    }
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+    def teacher_logits(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        moved = {name: value.to(device) for name, value in batch.items()}
+        with torch.autocast(device.type, dtype=dtype, enabled=precision != "no"):
+            return distillation.teacher_logits(moved)
+
+    return fill_cache(
+        cache.store.of(identity),
+        data,
+        teacher_logits,
+        num_epochs=num_epochs,
+        temperature=distillation.temperature,
+        top_k=cache.top_k,
+        vocabulary_size=tokens.vocabulary.size,
+        batch_tokens=EVALUATION_BATCH_TOKENS,
+        description="running the teacher over the corpus" if description else "",
+    )
+
+
+def _meter_for(model: BertForMaskedLM, settings: PretrainingSettings, distillation: Distillation | None) -> Any:
+    """Makes the meter of speed once the loop knows its device."""
+    is_live = distillation is not None and distillation.cache is None
+    teacher = weights_passed(distillation.teacher.model, settings.masked_share) if distillation and is_live else 0.0
+
+    def meter(device: str, num_devices: int) -> ThroughputMeter:
+        peak = peak_flops(device, settings.optimization.mixed_precision, torch.get_num_threads())
+        shape, size = shape_of(model.config), model.config.vocab_size
+        return ThroughputMeter(shape, size, teacher, peak, num_devices, can_spare_last_layer(model))
+
+    return meter
+
+
+def weights_passed(model: PreTrainedModel, masked_share: float) -> float:
+    """Weights that a token passes on its way through an encoder, on average; embeddings are looked up, not passed."""
+    weights = float(model.num_parameters(exclude_embeddings=True))
+    if can_spare_last_layer(model):
+        weights -= spared_weights(shape_of(model.config)) * (1 - masked_share)
+    return weights
+
+
+def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:
+    """A held-out split under the masks that every model is scored on."""
+    return MaskedBlocks(tokens.splits[split], tokens.vocabulary, EVALUATION_SEED, EVALUATION_MASKED_SHARE)
+
+
+def score(
+    model: PreTrainedModel,
+    tokens: Tokens,
+    *,
+    split: str,
+    num_threads: int,
+    description: str = "",
+    logits_of: Callable[[dict[str, torch.Tensor]], torch.Tensor] | None = None,
+) -> MaskedLmScore:
+    """Masked-LM quality on a held-out split.
+
+    Args:
+        model: Any masked-LM encoder.
+        tokens: Whose split is scored.
+        split: ``validation`` or ``test``.
+        num_threads: CPU threads.
+        description: Names the progress bar, empty for silence.
+        logits_of: See `masked_lm.evaluate_masked_lm`.
+    """
+    with cpu_threads(num_threads):
+        return evaluate_masked_lm(
+            model,
+            evaluation_blocks(tokens, split),
+            batch_tokens=EVALUATION_BATCH_TOKENS,
+            description=description,
+            logits_of=logits_of,
+        )

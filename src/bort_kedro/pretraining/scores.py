@@ -1,0 +1,173 @@
+"""What pretraining reached: student, undistilled twin, teacher and counting baselines on the same hidden tokens."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bort_kedro.pretraining.baselines import CountBaselines
+from bort_kedro.pretraining.distillation import whole_teacher_logits
+from bort_kedro.pretraining.masked_lm import evaluation_batches, score_baselines, student_logits
+from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, score
+from bort_kedro.pretraining.teacher_targets import divergence_error
+from bort_kedro.statistics import clustered_standard_error
+from bort_kedro.text.trimming import vocabulary_map
+from bort_kedro.training.threads import cpu_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.pretraining.masked_blocks import Batch
+    from bort_kedro.text.tokens import Tokens
+    from bort_kedro.text.vocabulary_map import VocabularyMap
+
+# Batches of the validation split that the error of a cache is measured on.
+CACHE_ERROR_BATCHES = 8
+
+
+def score_encoders(
+    encoders: Mapping[str, Pretrained],
+    tokens: Tokens,
+    *,
+    seconds: Mapping[str, float],
+    temperature: float,
+    top_k: int | None,
+    num_threads: int,
+) -> dict[str, Any]:
+    """Scores on the test split.
+
+    Args:
+        encoders: ``student``, ``undistilled`` and ``teacher``.
+        tokens: In the student's vocabulary; the teacher is asked through the map between the two.
+        seconds: What each took to train.
+        temperature: Of distillation.
+        top_k: Tokens kept by the teacher cache; None where the teacher ran live.
+        num_threads: CPU threads.
+
+    Returns:
+        By encoder ``accuracy`` and ``loss`` with what belongs to them; accuracies of ``unigram`` and ``bigram``;
+        paired leads of the student; with a cache or a map that drops ids, what each costs.
+    """
+    student, teacher = encoders["student"], encoders["teacher"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for encoder in encoders.values():
+        encoder.model.to(device)
+    mapping = vocabulary_map(student.tokenizer, teacher.tokenizer).to(device)
+
+    def mapped(batch: Batch) -> Tensor:
+        return teacher_logits(teacher, mapping, batch)
+
+    scores = {
+        name: score(
+            encoder.model,
+            tokens,
+            split="test",
+            num_threads=num_threads,
+            description=f"scoring the {name}",
+            logits_of=mapped if encoder is teacher else None,
+        )
+        for name, encoder in encoders.items()
+    }
+    baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
+    correct = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
+    metrics: dict[str, Any] = {
+        name: {
+            "accuracy": quality.accuracy,
+            "accuracy_standard_error": quality.accuracy_standard_error,
+            "loss": quality.loss,
+            "perplexity": math.exp(quality.loss),
+            "seconds": seconds[name],
+        }
+        for name, quality in scores.items()
+    }
+    own = scores["student"]
+
+    def lead(other: np.ndarray) -> dict[str, float]:
+        """Paired difference of the student from another, position by position."""
+        difference = own.is_correct.astype(float) - other.astype(float)
+        return {
+            "difference": float(difference.mean()),
+            "standard_error": clustered_standard_error(difference, own.block_of),
+        }
+
+    metrics |= {name: {"accuracy": float(values.mean())} for name, values in correct.items()}
+    metrics |= {
+        "student_minus_bigram": lead(correct["bigram"]),
+        "student_minus_undistilled": lead(scores["undistilled"].is_correct),
+        "num_predicted": own.num_predicted,
+    }
+    if top_k is not None:
+        with cpu_threads(num_threads):
+            metrics["teacher_cache"] = cache_error(
+                student, teacher, mapping, tokens, temperature=temperature, top_k=top_k
+            )
+    if not mapping.is_identity:
+        metrics["trimming"] = trimming_cost(student, teacher, mapping, tokens)
+    return metrics
+
+
+def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch) -> Tensor:
+    """What a teacher says of a batch in the student's vocabulary, (N, V_student)."""
+    return mapping.to_student_logits(whole_teacher_logits(teacher.model, mapping, batch).float())
+
+
+@torch.inference_mode()
+def cache_error(
+    student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens, *, temperature: float, top_k: int
+) -> dict[str, float]:
+    """The divergence that a student is trained on with a cache, beside that over the whole vocabulary, in nats.
+
+    Both times the square of the temperature, as in the loss, over some batches of the validation split.
+    """
+    device = next(student.model.parameters()).device
+    teacher.model.to(device)
+    mapping = mapping.to(device)
+    sums, count = np.zeros(2), 0
+    for number, (_, batch) in enumerate(_validation_batches(tokens, student)):
+        if number == CACHE_ERROR_BATCHES:
+            break
+        said = teacher_logits(teacher, mapping, batch)
+        pair = divergence_error(student_logits(student.model, batch), said, temperature=temperature, top_k=top_k)
+        sums += len(batch["predicted"]) * np.array(pair)
+        count += len(batch["predicted"])
+    whole, kept = (sums / count).tolist()
+    return {
+        "top_k": top_k,
+        "divergence": whole,
+        "divergence_with_cache": kept,
+        "relative_error": (whole - kept) / whole if whole else 0.0,
+    }
+
+
+@torch.inference_mode()
+def trimming_cost(student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens) -> dict[str, float]:
+    """What a trimmed vocabulary saves in weights, and how much of the teacher's belief falls on the dropped ids."""
+    mapping = mapping.to(next(teacher.model.parameters()).device)
+    rest = []
+    for number, (_, batch) in enumerate(_validation_batches(tokens, teacher)):
+        if number == CACHE_ERROR_BATCHES:
+            break
+        logits = whole_teacher_logits(teacher.model, mapping, batch)
+        rest.append(mapping.rest_mass(logits.float()).cpu())
+    dropped = mapping.num_teacher_ids - len(mapping.kept)
+    return {
+        "ids_kept": len(mapping.kept),
+        "ids_dropped": dropped,
+        # A row of word embeddings, tied to the head, and the head's bias.
+        "parameters_saved": dropped * (student.model.config.hidden_size + 1),
+        "teacher_mass_on_dropped": float(torch.cat(rest).mean()),
+    }
+
+
+def _validation_batches(tokens: Tokens, encoder: Pretrained) -> Any:
+    device = next(encoder.model.parameters()).device
+    for indices, batch in evaluation_batches(
+        evaluation_blocks(tokens, "validation"), batch_tokens=EVALUATION_BATCH_TOKENS
+    ):
+        yield indices, {name: value.to(device) for name, value in batch.items()}

@@ -1,0 +1,98 @@
+"""Numbers and tables as Markdown text."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MISSING = "–"
+
+
+class IllustratedText(NamedTuple):
+    """A Markdown text and the files of its images.
+
+    Attributes:
+        text: Refers to its images by bare file name.
+        images: SVG by file name.
+    """
+
+    text: str
+    images: Mapping[str, str]
+
+
+def number(value: float | None, digits: int) -> str:
+    """Fixed decimals, thousands set apart; a dash where nothing was measured."""
+    return MISSING if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def percent(value: float | None, standard_error: float | None = None) -> str:
+    """A share such as 0.413 as ``41.3 %``, with its standard error as ``41.3 ± 0.4 %`` where there is one."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if standard_error is None or math.isnan(standard_error):
+        return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} ± {100 * standard_error:.1f} %"
+
+
+def with_interval(text: str, low: float | None, high: float | None, *, digits: int) -> str:
+    """A cell such as ``57.2 ± 0.9 % (55.4 to 59.0)``; without the brackets where there is no interval."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} ({number(low, digits)} to {number(high, digits)})"
+
+
+def signed_points(difference: float, standard_error: float) -> str:
+    """A difference of shares in percentage points, for a table, with its standard error."""
+    return f"{100 * difference:+.1f} ± {100 * standard_error:.1f}"
+
+
+def points(difference: float, standard_error: float) -> str:
+    """A difference of shares in percentage points, signless, with its standard error."""
+    return f"{100 * abs(difference):.1f} ± {100 * standard_error:.1f} percentage points"
+
+
+def large(value: float | None) -> str:
+    """A count with three significant digits and its unit, such as ``56.0 M``."""
+    if value is None or math.isnan(value):
+        return MISSING
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            scaled = value / size
+            return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f}{unit}"
+    return f"{value:.0f}"
+
+
+def times(ratio: float | None) -> str:
+    """A ratio such as ``12.8x``."""
+    return MISSING if ratio is None or math.isnan(ratio) else f"{ratio:,.{1 if ratio < 100 else 0}f}x"
+
+
+def duration(seconds: float) -> str:
+    """``42 s`` or ``3 min 20 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: first column to the left, the others to the right; ``|`` inside a cell is escaped."""
+    rule = [":---", *["---:"] * (len(header) - 1)]
+    lines = [list(header), rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def image(name: str, description: str) -> str:
+    """An image beside the text.
+
+    Args:
+        name: Name of the file.
+        description: What is read where the image is not shown.
+    """
+    return f"![{description}]({name})"
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """One list item for each sentence."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)

@@ -1,0 +1,1 @@
+"""Search: optimal subarchitecture extraction over a space of shapes."""

@@ -1,0 +1,119 @@
+"""The candidate table: what is known of each shape before training, and what the search adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.search.error_model import ErrorModel, leave_one_out
+from bort_kedro.search.strategies import Outcome, SearchProblem
+from bort_kedro.search.w_coefficient import MaximumPoint
+
+# The fewest trained candidates whose errors a regression on the shape can say anything of.
+FEWEST_FOR_MODEL = 3
+
+
+def order(candidates: pd.DataFrame) -> pd.DataFrame:
+    """The candidates in the order (p, i) that strategies partition, numbered from 0."""
+    return candidates.sort_values(["parameters", "cost"], kind="stable", ignore_index=True)
+
+
+def problem_of(
+    search_space: pd.DataFrame,
+    maximum_point: Mapping[str, Any],
+    *,
+    measure: str,
+    is_network: bool = True,
+    **settings: Any,
+) -> SearchProblem:
+    """The space as the strategies see it.
+
+    Args:
+        search_space: In order, columns of the shape, ``parameters`` and ``cost``.
+        maximum_point: ``parameters``, ``cost`` and the measure of T.
+        measure: ``error`` or ``loss``.
+        is_network: Whether T was trained; a point made up above a recorded table was not.
+        settings: ``budget``, ``seed``, ``trials_per_round`` and ``seeks_w`` of `SearchProblem`.
+    """
+    return SearchProblem(
+        shapes=search_space[list(SHAPE_COLUMNS)].to_numpy(np.int64),
+        parameters=search_space["parameters"].to_numpy(float),
+        cost=search_space["cost"].to_numpy(float),
+        maximum=maximum_of(maximum_point, measure),
+        maximum_shape=tuple(maximum_point[name] for name in SHAPE_COLUMNS) if is_network else None,
+        **settings,
+    )
+
+
+def maximum_of(maximum_point: Mapping[str, Any], measure: str) -> MaximumPoint:
+    """T in the measure that W takes."""
+    noise = maximum_point.get(f"{measure}_standard_error")
+    return MaximumPoint(
+        maximum_point["parameters"],
+        maximum_point["cost"],
+        maximum_point[measure],
+        standard_error=0.0 if noise is None or np.isnan(noise) else noise,
+    )
+
+
+def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> pd.DataFrame:
+    """The space with the errors of the candidates that were trained to the end; NaN for all others.
+
+    Args:
+        search_space: In order.
+        candidate_errors: One row a trial, with ``candidate`` (its place in the space), ``share``, and errors.
+    """
+    finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index("candidate")
+    new = [name for name in finished if name not in {*SHAPE_COLUMNS, "share", "seconds", "num_tokens"}]
+    table = search_space.drop(columns=[name for name in new if name in search_space]).join(finished[new])
+    tried = candidate_errors.groupby("candidate")["share"].max()
+    return table.assign(is_trained=table["error"].notna(), trained_share=tried.reindex(table.index).fillna(0.0))
+
+
+def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:
+    """The finished trainings of a joined table, plateau included, as strategies know them."""
+    trained = table[table["is_trained"]]
+    noise = trained[f"{measure}_standard_error"].fillna(0.0)
+    return {
+        int(index): Outcome(float(error), 1.0, float(deviation))
+        for index, error, deviation in zip(trained.index, trained[measure], noise, strict=True)
+    }
+
+
+def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Add what a regression on the log-shape says of every candidate, and how well it ranks those known.
+
+    Args:
+        table: From `join_errors`, with ``is_on_plateau``; candidates on the plateau teach the regression nothing.
+        problem: Of the same rows.
+        measure: ``error`` or ``loss``.
+
+    Returns:
+        The table with ``predicted``, ``predicted_standard_deviation`` and ``w_predicted`` (NaN with fewer than
+        `FEWEST_FOR_MODEL` candidates), and a summary: ``num_candidates``, ``rank_correlation`` (Spearman, of
+        predictions that left the candidate out; None where there are too few).
+    """
+    from scipy.stats import spearmanr
+
+    known = table[table["is_trained"] & ~table["is_on_plateau"]]
+    if len(known) < FEWEST_FOR_MODEL:
+        nothing = dict.fromkeys(("predicted", "predicted_standard_deviation", "w_predicted"), np.nan)
+        return table.assign(**nothing), {"num_candidates": len(known), "rank_correlation": None}
+    shapes, errors = problem.shapes[known.index], known[measure].to_numpy(float)
+    mean, deviation = ErrorModel.fit(shapes, errors).predict(problem.shapes)
+    left_out = leave_one_out(shapes, errors)
+    correlation = float(spearmanr(left_out, errors).statistic) if np.ptp(errors) and np.ptp(left_out) else float("nan")
+    predicted = table.assign(
+        predicted=mean,
+        predicted_standard_deviation=deviation,
+        w_predicted=problem.w(np.arange(len(problem)), mean),
+    )
+    summary = {
+        "num_candidates": len(known),
+        "rank_correlation": None if np.isnan(correlation) else correlation,
+    }
+    return predicted, summary

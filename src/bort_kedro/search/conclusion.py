@@ -1,0 +1,177 @@
+"""What a search reports beside its table: the choice, how sure it is, and what a reader must know first."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
+from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
+from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
+from bort_kedro.search.selection import MEASURES, Choice, choose, sensitivity
+from bort_kedro.search.strategies import SearchProblem
+
+
+def conclude(
+    search_space: pd.DataFrame,
+    candidate_errors: pd.DataFrame,
+    maximum_point: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
+    baseline_errors: Mapping[str, float],
+) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+    """Join what is known of the candidates, choose one, and say why and how sure.
+
+    Args:
+        search_space: The candidates in order.
+        candidate_errors: One row a trial.
+        maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
+        settings: Dumped parameters of the search: ``strategy``, ``budget``, ``error_measure``, ``error_source``,
+            ``answer``, ``caps``, ``cost``, ``num_seeds``, ``hyperparameter_sets``.
+        baseline_errors: Errors of the unigram and bigram baselines; empty where they are unknown.
+
+    Returns:
+        The candidate table, the selected shape, and the report.
+
+    Raises:
+        ConfigurationError: If no candidate whose error is known meets the caps.
+        TrainingError: If every one of them is on the unigram plateau.
+    """
+    measure, is_recorded = settings["error_measure"], settings["error_source"] == "table"
+    is_network = bool(maximum_point.get("is_network", True))
+    maximum = maximum_of(maximum_point, measure)
+    joined = join_errors(search_space, candidate_errors)
+    problem = problem_of(search_space, maximum_point, measure=measure, is_network=is_network, budget=settings["budget"])
+    has_one_seed = settings["num_seeds"] == 1 and not is_recorded
+    choice = choose(
+        joined,
+        measure=measure,
+        maximum=maximum,
+        unigram_error=baseline_errors.get("unigram"),
+        answer=settings["answer"],
+        caps=settings["caps"],
+        least_noise=_luck(joined, problem, measure) if has_one_seed else 0.0,
+        error_source=settings["error_source"],
+    )
+    table, error_model = predict_errors(choice.table, problem, measure=measure)
+    # On the plateau, or over the cap on the error: its W is no find.
+    unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
+    bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
+    selected = _json_row(table, choice.selected)
+    report = {
+        **{name: settings[name] for name in ("strategy", "budget", "cost", "answer", "caps")},
+        "error_measure": measure,
+        "error_source": settings["error_source"],
+        "is_network": is_network,
+        "baseline_errors": dict(baseline_errors),
+        "num_candidates": len(table),
+        "num_trained": int(table["is_trained"].sum()),
+        "num_tried": int(candidate_errors["candidate"].nunique()),
+        "trainings_spent": _spent(candidate_errors, settings),
+        "num_better_than_maximum": int((table[measure] < maximum_point[measure]).sum()),
+        "num_on_plateau": int((table["is_on_plateau"] & table["is_trained"]).sum()),
+        "selected": selected,
+        "runner_up": None if choice.runner_up is None else _json_row(table, choice.runner_up),
+        "is_distinguishable": choice.is_distinguishable,
+        "pareto_front": [_shape(table, index) for index in table.index[table["is_pareto"]]],
+        # JSON has no NaN: a recorded table may lack T's standard error.
+        "maximum_point": {name: None if pd.isna(value) else value for name, value in maximum_point.items()},
+        "seconds": round(_sum_of("seconds", candidate_errors, maximum_point), 1),
+        "num_tokens": int(_sum_of("num_tokens", candidate_errors, maximum_point)),
+        "error_model": error_model,
+        "guarantee": vars(bound)
+        | {"bound_shape": None if bound.bound_index is None else _shape(table, bound.bound_index)},
+        "sensitivity": [
+            {"multiple": row["multiple"]}
+            | {f"by_{name}": _shape(table, row[f"by_{name}"]) for name in MEASURES if f"by_{name}" in row}
+            for row in sensitivity(table, maximum=maximum)
+        ],
+        "notes": notes(choice, maximum_point, bound, settings),
+    }
+    return table, {name: int(selected[name]) for name in SHAPE_COLUMNS}, report
+
+
+def _luck(table: pd.DataFrame, problem: SearchProblem, measure: str) -> float:
+    """By how much a regression on the shape misses, as a share: the best estimate of a seed's luck there is."""
+    trained = table[table["is_trained"]]
+    share = relative_residual(problem.shapes[trained.index], trained[measure].to_numpy(float))
+    return share if math.isfinite(share) else 0.0
+
+
+def _shape(table: pd.DataFrame, index: Any) -> dict[str, int]:
+    return {name: int(table.at[index, name]) for name in SHAPE_COLUMNS}
+
+
+def _json_row(table: pd.DataFrame, index: int) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(table.loc[index].to_json())
+    return row
+
+
+def _spent(candidate_errors: pd.DataFrame, settings: Mapping[str, Any]) -> float:
+    """Full trainings, every seed and hyperparameter set included; look-ups where nothing was trained."""
+    candidates = float(candidate_errors.groupby("candidate")["share"].max().sum())
+    is_recorded = settings["error_source"] == "table"
+    repeats = 1 if is_recorded else settings["num_seeds"] * len(settings["hyperparameter_sets"])
+    return round(repeats * candidates, 3)
+
+
+def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: Mapping[str, Any]) -> float:
+    """What the last rung of each candidate took, which counts those before it, and the maximum point."""
+    last = candidate_errors.sort_values("share").groupby("candidate")[name].last()
+    return float(last.sum()) + float(maximum_point.get(name, 0.0))
+
+
+def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, settings: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before believing the choice.
+
+    Args:
+        choice: What was chosen.
+        maximum_point: T.
+        bound: What the guarantee found out about the order of errors.
+        settings: As for `conclude`: ``error_measure``, ``error_source``, ``caps``.
+    """
+    table, measure, is_recorded = choice.table, settings["error_measure"], settings["error_source"] == "table"
+    found = _better_than_maximum(table, maximum_point[measure], measure, is_recorded=is_recorded)
+    on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
+    if len(on_plateau):
+        found.append(f"Still on the unigram plateau, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
+    if bound.num_violations:
+        known, where = ("rows looked up", "table") if is_recorded else ("trained candidates", "space")
+        found.append(
+            f"In {bound.num_violations} of {bound.num_comparable} pairs of {known} where one contains the other, the "
+            f"larger one has the higher {measure}, beyond their noise: the order of errors that the guarantee rests on "
+            f"does not hold for all of this {where}{'.' if is_recorded else ' after so short a training.'}"
+        )
+    cap, selected = settings["caps"]["max_latency_ms"], table.loc[choice.selected]
+    if cap is not None and selected["latency_source"] == "modelled":
+        found.append(
+            f"The choice meets max_latency_ms {cap:,.10g} with {selected['latency_ms']:.3g} ms, but its latency is "
+            "modelled, not measured."
+        )
+    return found
+
+
+def _better_than_maximum(table: pd.DataFrame, error: float, measure: str, *, is_recorded: bool) -> list[str]:
+    """That T is not what its definition asks, where it is not."""
+    better = table[table[measure] < error]
+    if better.empty:
+        return []
+    known = f"(best {better[measure].min():.3f} against {error:.3f})"
+    if is_recorded:
+        return [
+            f"{len(better)} row(s) have a lower error than the maximum point {known}: T is not the best network of the "
+            "table, as its definition asks; choose another maximum point."
+        ]
+    return [
+        f"{len(better)} candidate(s) had a lower {measure} than the maximum point after the same number of steps "
+        f"{known}: T is not the best network of the family yet, as its definition asks; train longer or choose another "
+        "maximum point."
+    ]
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(shape_text(row) for row in rows)

@@ -1,0 +1,173 @@
+"""Strategies played against a space whose every error is known: how much each finds, for how many trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bort_kedro.search.guarantee import guarantee
+from bort_kedro.search.hypervolume import hypervolume
+from bort_kedro.search.loop import SearchTrace, run_search
+from bort_kedro.search.strategies import Outcome, SearchProblem, Trial, build_strategy
+
+# The middle part of the seeds that a band covers.
+BAND = (0.1, 0.9)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Errors that were measured before; calling it answers trials without training.
+
+    Args:
+        errors: (N,) after the full training.
+        standard_errors: (N,) of them; zeros where unknown.
+        partial_errors: (N,) after a smaller share of it, by share. A share that is not recorded answers with the
+            errors of the full training, which flatters successive halving.
+    """
+
+    errors: NDArray[np.floating]
+    standard_errors: NDArray[np.floating]
+    partial_errors: dict[float, NDArray[np.floating]]
+
+    def __call__(self, trials: Sequence[Trial]) -> Iterable[tuple[Trial, Outcome]]:
+        for trial in trials:
+            errors = self.partial_errors.get(trial.share, self.errors)
+            yield (
+                trial,
+                Outcome(float(errors[trial.index]), trial.share, float(self.standard_errors[trial.index])),
+            )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one strategy found with one budget.
+
+    Args:
+        cost: Full trainings spent.
+        w_share: Largest W found over the largest of the space.
+        hypervolume_share: Hypervolume of what was trained over that of the whole space.
+        epsilon: The guarantee given before the rest was looked at; the W found is at least 1 - epsilon of the best.
+            None where it was not asked for.
+    """
+
+    cost: float
+    w_share: float
+    hypervolume_share: float
+    epsilon: float | None
+
+
+def play(name: str, problem: SearchProblem, recorded: Recorded, *, with_guarantee: bool = True) -> Finding:
+    """Run a strategy on recorded errors and compare with the best of the space."""
+    trace = run_search(build_strategy(name, problem), recorded)
+    return judge(trace, problem, recorded, with_guarantee=with_guarantee)
+
+
+def judge(trace: SearchTrace, problem: SearchProblem, recorded: Recorded, *, with_guarantee: bool = True) -> Finding:
+    """What a search found, as shares of what there was to find.
+
+    The hypervolume is that of (log parameters, log cost, error) scaled to the ranges of the space, with the
+    reference point a tenth beyond its worst corner.
+    """
+    finished = trace.finished
+    w = problem.w(list(range(len(problem))), recorded.errors)
+    points = _scaled(problem, recorded.errors)
+    reference = np.full(3, 1.1)
+    return Finding(
+        cost=trace.cost,
+        w_share=float(w[finished].max() / w.max()),
+        hypervolume_share=hypervolume(points[finished], reference) / hypervolume(points, reference),
+        epsilon=guarantee(problem, trace.outcomes).epsilon if with_guarantee else None,
+    )
+
+
+def _scaled(problem: SearchProblem, errors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N, 3) objectives from 0 to 1."""
+    objectives = np.column_stack([np.log(problem.parameters), np.log(problem.cost), errors])
+    spread = np.ptp(objectives, axis=0)
+    return np.asarray((objectives - objectives.min(axis=0)) / np.where(spread > 0, spread, 1.0))
+
+
+def compare(
+    names: Sequence[str],
+    spaces: Sequence[tuple[SearchProblem, Recorded]],
+    *,
+    budgets: Sequence[int],
+    with_guarantee: bool = True,
+) -> pd.DataFrame:
+    """Every strategy with every budget on every space.
+
+    Args:
+        names: Of strategies.
+        spaces: A problem and its errors for each seed; the problem's own budget is replaced.
+        budgets: Full trainings.
+        with_guarantee: Whether each search states its bound, which costs a regression.
+
+    Returns:
+        One row each: ``strategy``, ``budget``, ``seed`` (the place in ``spaces``) and the fields of `Finding`.
+    """
+    rows = [
+        {
+            "strategy": name,
+            "budget": budget,
+            "seed": seed,
+            **vars(play(name, replace(problem, budget=budget), recorded, with_guarantee=with_guarantee)),
+        }
+        for name in names
+        for budget in budgets
+        for seed, (problem, recorded) in enumerate(spaces)
+    ]
+    return pd.DataFrame(rows)
+
+
+def bands(findings: pd.DataFrame) -> pd.DataFrame:
+    """Mean and band over seeds, in the form that `comparison_figure` draws.
+
+    Returns:
+        Columns ``strategy``, ``trainings``, ``statistic`` (``hypervolume`` or ``w``), ``mean``, ``lower``, ``upper``.
+    """
+    rows = []
+    for (strategy, _), group in findings.groupby(["strategy", "budget"], sort=False):
+        for statistic, column in (("hypervolume", "hypervolume_share"), ("w", "w_share")):
+            values = group[column]
+            rows.append(
+                {
+                    "strategy": strategy,
+                    "trainings": float(group["cost"].mean()),
+                    "statistic": statistic,
+                    "mean": float(values.mean()),
+                    "lower": float(values.quantile(BAND[0])),
+                    "upper": float(values.quantile(BAND[1])),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def subspaces(
+    problem: SearchProblem, recorded: Recorded, *, count: int, size: int
+) -> list[tuple[SearchProblem, Recorded]]:
+    """Random parts of a space, in its order: more spaces to compare strategies on than were recorded.
+
+    Args:
+        problem: Its seed draws the parts; each part's own seed is its number.
+        recorded: Errors of the whole space.
+        count: Parts.
+        size: Candidates in each.
+    """
+    generator = np.random.default_rng(problem.seed)
+    parts = []
+    for number in range(count):
+        kept = np.sort(generator.choice(len(problem), size=size, replace=False))
+        part = replace(
+            problem,
+            shapes=problem.shapes[kept],
+            parameters=problem.parameters[kept],
+            cost=problem.cost[kept],
+            seed=number,
+        )
+        partial = {share: errors[kept] for share, errors in recorded.partial_errors.items()}
+        parts.append((part, Recorded(recorded.errors[kept], recorded.standard_errors[kept], partial)))
+    return parts

@@ -1,0 +1,140 @@
+"""Choose the shape: rank the trained candidates, take the answer that was asked for, say how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bort_kedro.errors import TrainingError
+from bort_kedro.search.answers import ANSWERS, require_within_caps
+from bort_kedro.search.w_coefficient import MaximumPoint, pareto_front, w_coefficient, w_standard_error
+from bort_kedro.statistics import is_above_noise, is_on_plateau
+
+# Sizes of T, against the one trained, for which the choice is worked out again.
+MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
+MEASURES = ("error", "loss")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The outcome of a search.
+
+    Args:
+        table: The candidates, with ``w``, ``w_standard_error``, ``is_on_plateau``, ``is_pareto``, ``meets_caps``,
+            ``is_selected`` beside what was given; untrained ones have no ``error`` and no ``w``.
+        selected: Index of the chosen row.
+        runner_up: Index of the second-best row, or None.
+        is_distinguishable: False when the two best differ by less than their noise.
+    """
+
+    table: pd.DataFrame
+    selected: int
+    runner_up: int | None
+    is_distinguishable: bool
+
+
+def choose(
+    candidates: pd.DataFrame,
+    *,
+    measure: str,
+    maximum: MaximumPoint,
+    unigram_error: float | None,
+    answer: str,
+    caps: dict[str, float | None],
+    least_noise: float = 0.0,
+    error_source: str = "training",
+) -> Choice:
+    """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
+
+    Args:
+        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and, where it was measured,
+            ``loss``, both with a ``_standard_error``; NaN for candidates that were not trained.
+        measure: Which of the two is e in W: ``error`` or ``loss``.
+        maximum: T, its error in the same measure.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+        answer: Key of `answers.ANSWERS`.
+        caps: See `answers.CAPPED`.
+        least_noise: Deviation that every error is taken to have at least when the two best are told apart, as a share
+            of it; standard errors of one seed know nothing of its luck.
+        error_source: ``training`` or ``table``, which a cap that nothing meets is told by.
+
+    Raises:
+        TrainingError: If no trained candidate left the unigram plateau.
+        ConfigurationError: If none that did meets the caps.
+    """
+    table = candidates.copy()
+    table["is_on_plateau"] = is_on_plateau(table["error"], table["error_standard_error"], unigram_error)
+    table["w"] = w_coefficient(
+        maximum,
+        parameters=table["parameters"].to_numpy(float),
+        cost=table["cost"].to_numpy(float),
+        error=table[measure].to_numpy(float),
+    )
+    table.loc[table["is_on_plateau"], "w"] = np.nan
+    table["w_standard_error"] = w_standard_error(table["w"], table[measure], table[f"{measure}_standard_error"])
+    is_ranked = table["w"].notna()
+    if not is_ranked.any():
+        raise TrainingError(
+            f"None of the {int(table['error'].notna().sum())} trained candidates predicts hidden tokens better than "
+            f"the most frequent token does (error {unigram_error:.3f}), so W would rank noise. Raise num_steps or "
+            "learning_rate under params:search.training.optimization, or give more text."
+        )
+    table["meets_caps"] = False
+    what = "rows looked up" if error_source == "table" else "trained candidates"
+    within = require_within_caps(table[is_ranked], caps, what=what, error_source=error_source)
+    table.loc[is_ranked, "meets_caps"] = within
+    allowed = is_ranked & table["meets_caps"]
+    table["is_pareto"] = False
+    table.loc[allowed, "is_pareto"] = pareto_front(table.loc[allowed, ["parameters", "cost", measure]].to_numpy(float))
+    selected = ANSWERS[answer](table[allowed], measure)
+    # Only a search for the smallest error is decided by the error alone; the others weigh it by W.
+    decided_by = measure if answer == "smallest_error" else "w"
+    runner_up = _runner_up(table[allowed], selected, decided_by)
+    table["is_selected"] = table.index == selected
+    return Choice(table, selected, runner_up, _differ(table, selected, runner_up, decided_by, least_noise))
+
+
+def _runner_up(table: pd.DataFrame, selected: int, decided_by: str) -> int | None:
+    others = table.drop(index=selected).sort_values(decided_by, ascending=decided_by != "w", kind="stable")
+    return None if others.empty else int(others.index[0])
+
+
+def _differ(table: pd.DataFrame, first: int, second: int | None, decided_by: str, least_noise: float) -> bool:
+    if second is None:
+        return True
+    values = table.loc[[first, second], decided_by]
+    noise = np.maximum(table.loc[[first, second], f"{decided_by}_standard_error"], least_noise * values)
+    return is_above_noise(abs(values[first] - values[second]), float(np.hypot(*noise)))
+
+
+def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> list[dict[str, float | int]]:
+    """Which candidate has the largest W for larger maximum points, and for the other measure of the error.
+
+    The error of T is a factor common to all candidates, so no further training is needed to answer.
+
+    Args:
+        table: From `choose`.
+        maximum: T.
+
+    Returns:
+        One row for each multiple in `MAXIMUM_POINT_MULTIPLES`: ``multiple``, and for each measure that the table
+        has, ``by_error`` and ``by_loss``, the index of the row with the largest W.
+    """
+    ranked = table[table["w"].notna() & table["meets_caps"]]
+    rows = []
+    for multiple in MAXIMUM_POINT_MULTIPLES:
+        larger = MaximumPoint(multiple * maximum.parameters, multiple * maximum.cost, error=1.0)
+        row: dict[str, float | int] = {"multiple": multiple}
+        for measure in MEASURES:
+            if measure in ranked:
+                w = w_coefficient(
+                    larger,
+                    parameters=ranked["parameters"].to_numpy(float),
+                    cost=ranked["cost"].to_numpy(float),
+                    error=ranked[measure].to_numpy(float),
+                )
+                row[f"by_{measure}"] = int(ranked.index[int(np.argmax(w))])
+        rows.append(row)
+    return rows

@@ -1,0 +1,212 @@
+"""The error of candidate shapes by short training: seeds, hyperparameter sets, rungs, and what is kept of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.pretraining.pretrain import (
+    EVALUATION_MASKED_SHARE,
+    EVALUATION_SEED,
+    PretrainingSettings,
+    new_encoder,
+    pretrain,
+    pretraining_identity,
+    score,
+)
+from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
+from bort_kedro.search.strategies import Outcome, Trial
+from bort_kedro.statistics import is_on_plateau
+from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.loop import OptimizationSettings, StateBeyondStopError, TrainingResult
+from bort_kedro.training.saved_state import SavedState
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+
+@dataclass(frozen=True)
+class ShortTraining:
+    """All that the short training of one shape needs; a value that travels to a worker.
+
+    Args:
+        tokens: The ``train`` split is learned, ``validation`` scored.
+        settings: Of a training; the seed is the first one.
+        max_positions: Rows of the position embeddings.
+        states: Handle with ``of(name, identity)``; keeps checkpoints and finished scores.
+    """
+
+    tokens: Tokens
+    settings: PretrainingSettings
+    max_positions: int
+    states: Any
+
+    def run(self, shape: BertShape, changes: dict[str, Any], seed: int, num_steps: int) -> dict[str, Any]:
+        """Train one shape to a step, score it on the validation split, and keep the score.
+
+        A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one.
+
+        Args:
+            shape: The candidate.
+            changes: Hyperparameters in the place of the settings' own.
+            seed: Of weights, batches and masks.
+            num_steps: Where to stop; the schedule is always that of the full training.
+
+        Returns:
+            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` and
+            ``num_tokens`` of training; ``history``.
+        """
+        settings = with_changes(self.settings, changes | {"seed": seed})
+        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+        identity = pretraining_identity(model, self.tokens, settings, start="random") | {
+            "stop_at": num_steps,
+            "evaluation": {"seed": EVALUATION_SEED, "masked_share": EVALUATION_MASKED_SHARE},
+        }
+        kept = self.states.of(f"search/scores/{shape.identifier}", identity)
+        if (found := kept.latest()) is not None:
+            return dict(found.record)
+        result = self._train(model, settings, shape, num_steps)
+        quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads)
+        record = {
+            **quality.errors(),
+            "seconds": round(result.seconds, 1),
+            "num_tokens": result.num_tokens,
+            "history": result.history,
+        }
+        kept.put(SavedState(num_steps, {}, record))
+        return record
+
+    def _train(
+        self, model: BertForMaskedLM, settings: PretrainingSettings, shape: BertShape, num_steps: int
+    ) -> TrainingResult:
+        """Train the model in place."""
+
+        def train(name: str) -> TrainingResult:
+            return pretrain(model, self.tokens, settings, states=self.states, name=name, stop_at=num_steps)
+
+        try:
+            return train(f"search/{shape.identifier}")
+        except StateBeyondStopError:
+            # Another strategy trained this shape further, and states are not wound back. The model is still as new,
+            # and is trained beside, in a folder that later rungs go on from.
+            return train(f"search/rungs/{shape.identifier}")
+
+
+def with_changes(settings: PretrainingSettings, changes: dict[str, Any]) -> PretrainingSettings:
+    """Settings with some fields replaced, those of the optimisation included."""
+    optimization = {name: value for name, value in changes.items() if name in OptimizationSettings.__dataclass_fields__}
+    rest = {name: value for name, value in changes.items() if name not in optimization}
+    return replace(settings, **rest, optimization=replace(settings.optimization, **optimization))
+
+
+def combine_seeds(values: Sequence[float], standard_errors: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds, and its standard error: the spread of the seeds beside the noise of the validation split.
+
+    All seeds are scored on the same tokens, so more seeds do not make that noise smaller. With one seed
+    the spread is unknown, and the noise alone is what is returned.
+    """
+    noise = float(np.mean(np.square(standard_errors)))
+    spread = float(np.var(values, ddof=1) / len(values)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(np.sqrt(noise + spread))
+
+
+@dataclass
+class TrainedErrors:
+    """The source of errors that trains; calling it answers the trials of a round.
+
+    Args:
+        shapes: The ordered space.
+        training: What one training needs.
+        measure: ``error`` or ``loss``, whichever W takes.
+        hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
+        num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
+        engine: How trainings run side by side; whoever made it ends its workers.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+        rows: Filled as trials are answered: one for each trial, in the order of asking.
+        history: Likewise, one for each logged step of the best set and first seed.
+        restarts: Likewise, one for each worker that died.
+    """
+
+    shapes: Sequence[BertShape]
+    training: ShortTraining
+    measure: str
+    hyperparameter_sets: Sequence[dict[str, Any]]
+    num_seeds: int
+    engine: Engine
+    unigram_error: float | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    restarts: list[Restart] = field(default_factory=list)
+
+    def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
+        found = self._train(trials)
+        for trial in trials:
+            row = self._best_set(trial, found)
+            self.rows.append(row)
+            # Told of the error, whichever measure W takes.
+            on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
+            noise = row[f"{self.measure}_standard_error"]
+            yield trial, Outcome(row[self.measure], trial.share, noise, is_on_plateau=bool(on_plateau))
+
+    def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], dict[str, Any]]:
+        """Scores by (candidate, hyperparameter set, seed)."""
+        optimization = self.training.settings.optimization
+        # Longest first, so that no worker is left alone with the largest candidate at the end.
+        jobs = [
+            Job(
+                name=f"{self.shapes[trial.index].identifier}, set {number}, seed {seed}",
+                function=_run_and_name,
+                arguments=(
+                    (trial.index, number, seed),
+                    self.training,
+                    (self.shapes[trial.index], changes, seed, steps_of(trial.share, optimization.num_steps)),
+                ),
+            )
+            for trial in sorted(trials, key=lambda trial: -trial.index)
+            for number, changes in enumerate(self.hyperparameter_sets)
+            for seed in range(optimization.seed, optimization.seed + self.num_seeds)
+        ]
+        results = run_jobs(jobs, self.engine, description="training candidates", on_restart=self.restarts.append)
+        return dict(results)
+
+    def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], dict[str, Any]]) -> dict[str, Any]:
+        """The row of a trial: means over seeds under the hyperparameter set of the lowest error."""
+        shape, first_seed = self.shapes[trial.index], self.training.settings.optimization.seed
+        seeds = range(first_seed, first_seed + self.num_seeds)
+        rows = []
+        for number in range(len(self.hyperparameter_sets)):
+            records = [found[trial.index, number, seed] for seed in seeds]
+            row: dict[str, Any] = {
+                "candidate": trial.index,
+                **shape.to_row(),
+                "share": trial.share,
+                "hyperparameter_set": number,
+                "num_seeds": self.num_seeds,
+            }
+            for name in ("error", "loss"):
+                values, noise = ([record[key] for record in records] for key in (name, f"{name}_standard_error"))
+                row[name], row[f"{name}_standard_error"] = combine_seeds(values, noise)
+            row["seconds"] = round(sum(record["seconds"] for record in records), 1)
+            row["num_tokens"] = sum(record.get("num_tokens", 0) for record in records)
+            rows.append(row)
+        best = min(rows, key=lambda row: row[self.measure])
+        # What the other sets cost was spent on this candidate, too.
+        best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
+        best["num_tokens"] = sum(row["num_tokens"] for row in rows)
+        steps = found[trial.index, best["hyperparameter_set"], first_seed]["history"]
+        self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
+        return best
+
+
+def steps_of(share: float, num_steps: int) -> int:
+    """Optimiser steps of a share of the full training, at least one."""
+    return max(1, round(share * num_steps))
+
+
+def _run_and_name(key: Any, training: ShortTraining, arguments: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
+    """A job whose result says whose it is, since results come in any order."""
+    return key, training.run(*arguments)

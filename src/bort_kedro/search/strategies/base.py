@@ -1,0 +1,88 @@
+"""What every strategy is given, and what it must answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bort_kedro.search.w_coefficient import MaximumPoint, w_coefficient
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A wish: train a candidate up to a share of the full short training.
+
+    Args:
+        index: Of the candidate in the ordered space.
+        share: In (0, 1]; a larger one than before goes on from where the last ended.
+    """
+
+    index: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial found.
+
+    Args:
+        error: e of the candidate, whichever measure W takes, above 0.
+        share: Share of the full training it was measured after.
+        standard_error: Of ``error``; 0 where it is unknown.
+        is_on_plateau: Whether it learned no more than the most frequent token: its error then says nothing of the
+            shape, and it is never chosen.
+    """
+
+    error: float
+    share: float = 1.0
+    standard_error: float = 0.0
+    is_on_plateau: bool = False
+
+
+@dataclass(frozen=True)
+class SearchProblem:
+    """A space of N candidates ordered by (parameters, cost); all but the errors is known exactly.
+
+    Args:
+        shapes: (N, 4) of (D, A, H, I).
+        parameters: (N,) p of each candidate.
+        cost: (N,) i: operations or milliseconds.
+        maximum: The maximum point T.
+        maximum_shape: (D, A, H, I) of T; None where T is no network.
+        budget: Full short trainings that a strategy may spend, 1 or more.
+        seed: Of strategies that draw at random.
+        trials_per_round: Trials that are asked for together, by strategies that learn from results.
+        seeks_w: Whether the largest W is asked for, rather than the front or a point of it.
+    """
+
+    shapes: NDArray[np.integer]
+    parameters: NDArray[np.floating]
+    cost: NDArray[np.floating]
+    maximum: MaximumPoint
+    budget: int
+    maximum_shape: tuple[int, ...] | None = None
+    seed: int = 0
+    trials_per_round: int = 1
+    seeks_w: bool = True
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def w(self, indices: NDArray[np.integer] | list[int], error: NDArray[np.floating]) -> NDArray[np.float64]:
+        """W of candidates, given their errors: two arrays of one length."""
+        return w_coefficient(self.maximum, parameters=self.parameters[indices], cost=self.cost[indices], error=error)
+
+
+class Strategy(ABC):
+    """A search over candidates 0 to N - 1; it keeps no state between calls but the problem."""
+
+    def __init__(self, problem: SearchProblem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+        """Trials wanted next, given the latest outcome of each candidate tried; empty when the search is over."""

@@ -1,0 +1,18 @@
+"""Random search, the baseline that any other strategy must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bort_kedro.search.strategies.base import Outcome, Strategy, Trial
+
+
+class RandomSample(Strategy):
+    """As many candidates as the budget allows, drawn without replacement from the seed."""
+
+    def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+        order = np.random.default_rng(self.problem.seed).permutation(len(self.problem))
+        drawn = sorted(int(index) for index in order[: self.problem.budget])
+        return [Trial(index) for index in drawn if index not in outcomes]

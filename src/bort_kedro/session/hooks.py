@@ -1,0 +1,289 @@
+"""Hooks that check before a run and record what it did; they never change inputs or results."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
+
+from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
+from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
+from bort_kedro.device import describe_device
+from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
+from bort_kedro.exports.formats import require_packages
+from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
+from bort_kedro.params.finetune import task_of
+from bort_kedro.tasks.builtin import BUILTIN_TASKS
+from bort_kedro.tasks.reading.choose import read_task
+
+if TYPE_CHECKING:
+    from kedro.framework.context import KedroContext
+    from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
+
+    from bort_kedro.params import Parameters
+
+# Below this much free space a run of the embedded default cannot end well.
+MINIMUM_FREE_BYTES = 500 * 10**6
+MANIFEST_PACKAGES = (
+    "kedro",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "numpy",
+    "pandas",
+    "mlflow",
+)
+# The stage whose trainings are shared by the processes of a launcher.
+SHARED_STAGE = "pretrain_distill"
+# The catalog's folder of task files.
+TASK_FILES = "task_files"
+# Read by every node that exports.
+EXPORT_PARAMETERS = "params:evaluate.export"
+RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+class ConfigurationHook:
+    """Checks every parameter, known or not, before anything else happens."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        # Its import sets its own level, below what conf/logging.yml says.
+        logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
+        activate(check_parameters(context.config_loader["parameters"]))
+
+
+class LaunchedProcessHook:
+    """Under a launcher every process runs the same nodes; the first one alone writes, logs and tracks."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        if not is_launched():
+            return
+        wanted = run_params["pipeline_names"] or ["__default__"]
+        if list(wanted) != [SHARED_STAGE]:
+            raise ConfigurationError(
+                f"A launcher started {num_processes()} processes for the pipeline(s) {', '.join(wanted)}; only "
+                f"{SHARED_STAGE} shares its work among them. Start that one with `-m bort_kedro --pipelines "
+                f"{SHARED_STAGE}`, and the others with `kedro run`; the search has its own `search.engine`."
+            )
+        meet_on_cpu()
+        if not is_first():
+            logging.disable(logging.INFO)
+            for name in {*pipeline.all_outputs(), "run_manifest"}:
+                # Models are passed on as they are, since a copy of a large one is dear.
+                catalog[name] = MemoryDataset(copy_mode="assign")
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        if is_launched():
+            from accelerate import PartialState
+
+            PartialState().destroy_process_group()
+
+
+class PreflightHook:
+    """Checks, before the first node, that inputs are there and outputs can be written."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        _require_readable_examples(pipeline, catalog)
+        _require_inputs(pipeline, catalog)
+        _require_precision(active_parameters())
+        _require_runtimes(pipeline)
+        _require_room(Path(run_params["project_path"]) / "data")
+
+
+def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    missing = sorted(
+        name
+        for name in pipeline.inputs()
+        if not name.startswith("params:") and name != "parameters" and not catalog.exists(name)
+    )
+    if not missing:
+        return
+    makers: dict[str, list[str]] = {}
+    for name in missing:
+        makers.setdefault(_stage_that_makes(name), []).append(name)
+    lines = []
+    for stage, names in makers.items():
+        if stage:
+            lines.append(f"  - {', '.join(names)}: made by `kedro run --pipelines {stage}`")
+        else:
+            lines += [f"  - {_say_who_gives(name, catalog)}" for name in names]
+    raise MissingInputError(
+        "This run needs data that is not there yet:\n"
+        + "\n".join(lines)
+        + "\nRun the earliest of these stages first, or `kedro run` for all stages in order."
+    )
+
+
+def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Read the files of tasks now: a broken row should not wait for the search to end."""
+    if TASK_FILES not in pipeline.inputs():
+        return
+    finetune, task_files = active_parameters().finetune, catalog.load(TASK_FILES)
+    for name in finetune.tasks:
+        if name not in BUILTIN_TASKS and f"{name}.examples" in _made_by(pipeline):
+            read_task(task_of(name, finetune), task_files, **finetune.reading(name))
+
+
+def _require_precision(parameters: Parameters) -> None:
+    """fp16 needs a CUDA device, and the first training that wants it may be an hour away."""
+    wanted = _find(parameters.model_dump(mode="json"), {"mixed_precision"})
+    half = [path for path, value in wanted.items() if value == "fp16"]
+    if half:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigurationError(
+                f"mixed_precision is fp16 for {', '.join(half)}, which needs a CUDA device, and this machine has none. "
+                "Allowed here: `no` and `bf16`."
+            )
+
+
+def _require_runtimes(pipeline: Pipeline) -> None:
+    """The exports come last, hours after what is missing for them could have been installed."""
+    if EXPORT_PARAMETERS in pipeline.inputs():
+        require_packages(active_parameters().evaluate.export.formats)
+
+
+def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
+    """Advice for data that no stage makes."""
+    entry = catalog.get(dataset)
+    if dataset == "recorded_candidates" and entry is not None:
+        return (
+            f"{dataset}: no file at {entry._describe()['filepath']}. Put a CSV with the columns "
+            f"{', '.join(RECORDED_COLUMNS)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
+        )
+    if active_parameters().search.error_source == "table":
+        return (
+            f"{dataset}: a search over a recorded table trains nothing. Run the search alone, with `--pipelines "
+            "search`, or set params:search.error_source to `training`"
+        )
+    return f"{dataset}: no stage makes it; give it an entry in conf/local/catalog.yml"
+
+
+def _stage_that_makes(dataset: str) -> str:
+    from bort_kedro.pipeline_registry import STAGES, register_pipelines
+
+    pipelines = register_pipelines()
+    return next((stage for stage in STAGES if dataset in _made_by(pipelines[stage])), "")
+
+
+def _made_by(pipeline: Pipeline) -> set[str]:
+    """Datasets that a pipeline makes, those it uses itself included."""
+    return {output for node in pipeline.nodes for output in node.outputs}
+
+
+def _require_room(data: Path) -> None:
+    probe = data / f".writable.{os.getpid()}"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as fault:
+        raise StorageError(
+            f"The data folder {data} cannot be written: {fault.strerror}. Every stage saves there; change its "
+            "permissions, remount its file system, or move the project."
+        ) from fault
+    free = shutil.disk_usage(data).free
+    if free < MINIMUM_FREE_BYTES:
+        raise StorageError(
+            f"The disk of {data} has {free / 10**6:.0f} MB free, a run needs at least "
+            f"{MINIMUM_FREE_BYTES / 10**6:.0f} MB. Free some space, or delete old versions under data/."
+        )
+
+
+class ManifestHook:
+    """Writes down what a run was: code, configuration, versions, device, and the data it read and wrote."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, str] = {}
+        self._written: dict[str, str] = {}
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        self._catalog = catalog
+        self._read, self._written = {}, {}
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        # A dataset the run made itself is no input of the run.
+        if dataset_name not in self._written:
+            self._note(self._read, dataset_name, "resolve_load_version")
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        self._note(self._written, dataset_name, "resolve_save_version")
+
+    def _note(self, versions: dict[str, str], name: str, resolve: str) -> None:
+        dataset = self._catalog.get(name)
+        version = getattr(dataset, resolve, lambda: None)()
+        if version:
+            versions[name] = version
+
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        parameters = active_parameters()
+        values = parameters.model_dump(mode="json")
+        catalog.save(
+            "run_manifest",
+            {
+                "run_id": run_params["run_id"],
+                "pipelines": run_params["pipeline_names"] or ["__default__"],
+                "environment": run_params["env"],
+                "git": _git(Path(run_params["project_path"])),
+                "configuration_hash": configuration_hash(parameters),
+                "parameters": values,
+                "seeds": _find(values, {"seed", "seeds"}),
+                "python": sys.version.split()[0],
+                "packages": {name: importlib.metadata.version(name) for name in MANIFEST_PACKAGES},
+                "device": describe_device(),
+                "datasets_read": dict(sorted(self._read.items())),
+                "datasets_written": dict(sorted(self._written.items())),
+            },
+        )
+
+
+def _git(project: Path) -> dict[str, Any]:
+    """Commit of the project and whether files differ from it; empty outside a repository."""
+
+    def ask(*words: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(project), *words], capture_output=True, text=True, check=False)
+        except OSError:  # git is not installed
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "has_changes": bool(ask("status", "--porcelain"))} if commit else {}
+
+
+def _find(values: dict[str, Any], names: set[str], path: str = "") -> dict[str, Any]:
+    """Every parameter of one of these names, by its path."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        here = f"{path}.{key}".lstrip(".")
+        if isinstance(value, dict):
+            found |= _find(value, names, here)
+        elif key in names:
+            found[here] = value
+    return found

@@ -1,0 +1,176 @@
+"""Fine-tuned models in MLflow's registry, as models that `mlflow models serve` answers texts with."""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.tasks.description import Form, Task
+
+if TYPE_CHECKING:
+    from bort_kedro.encoders.pretrained import Pretrained
+
+LOGGER = logging.getLogger(__name__)
+# What serving needs; MLflow adds itself.
+SERVING_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "numpy", "pandas")
+REGISTRY_PREFIX = "bort_kedro"
+# Of texts of a run nothing leaves it: the example is made up.
+EXAMPLE = {"text": "Return the mean of the values along the given axis.", "text_pair": "The values have a mean."}
+# With a blank it is no name that the hub knows, so that MLflow looks for no card and no licence there.
+NO_REPOSITORY = "not on the hub"
+SHAPE = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
+
+
+@dataclass(frozen=True)
+class ServedTask:
+    """What serving must know of a task beside its model.
+
+    Args:
+        task: Its row of the table.
+        has_pairs: Whether an example is two texts.
+        max_tokens: Longest input that the model was fine-tuned on; longer ones are cut.
+    """
+
+    task: Task
+    has_pairs: bool
+    max_tokens: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a request holds for each example."""
+        return ("text", "text_pair") if self.has_pairs else ("text",)
+
+
+class ModelLogging:
+    """Logs and registers the fine-tuned models of one Kedro run; the active MLflow run is theirs.
+
+    Args:
+        kedro_run: Id of the Kedro run.
+    """
+
+    def __init__(self, kedro_run: str) -> None:
+        self._kedro_run = kedro_run
+        # Registered name and version, by task.
+        self._versions: dict[str, tuple[str, str]] = {}
+
+    def log(self, model: Pretrained, served: ServedTask) -> None:
+        """Log a model with signature, example and pinned requirements, and register it as ``bort_kedro-<task>``.
+
+        Tracking is no part of the result: what MLflow refuses, such as a store without a registry, is a warning.
+        Multiple choice is left out, and said so: MLflow's text classification scores each option alone, while the
+        answer is the best of a question's options.
+        """
+        from mlflow import MlflowClient, register_model
+        from mlflow.exceptions import MlflowException
+
+        task = served.task
+        if task.form == Form.MULTIPLE_CHOICE:
+            LOGGER.info(
+                "Task `%s` is multiple choice: its model is not registered in MLflow, whose text classification cannot "
+                "choose among the options of a question. Its folder under data/06_models/finetuned is whole.",
+                task.name,
+            )
+            return
+        name = f"{REGISTRY_PREFIX}-{task.name}"
+        try:
+            with _quietly():
+                logged = _log(model, served)
+                version = register_model(logged.model_uri, name, tags=self._tags(model, task)).version
+            MlflowClient().update_model_version(name, version, description=description_of(served))
+        except MlflowException as fault:
+            LOGGER.warning("The model of task `%s` is not registered in MLflow: %s", task.name, fault)
+            return
+        self._versions[task.name] = (name, str(version))
+
+    def tell_score(self, task: str, metrics: Mapping[str, Any]) -> None:
+        """Tag the version that this run registered with its score on the test split."""
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        if task not in self._versions or "test" not in metrics:
+            return
+        name, version = self._versions[task]
+        interval = metrics["test"].get("interval", {})
+        tags = {
+            "metric": metrics["metric"],
+            "test_score": metrics["test"]["score"],
+            **{f"test_{side}": interval[side] for side in ("low", "high") if side in interval},
+        }
+        try:
+            for key, value in tags.items():
+                text = value if isinstance(value, str) else f"{value:.6g}"
+                MlflowClient().set_model_version_tag(name, version, key, text)
+        except MlflowException as fault:
+            LOGGER.warning("Version %s of %s in MLflow has no tag of its score: %s", version, name, fault)
+
+    def _tags(self, model: Pretrained, task: Task) -> dict[str, str]:
+        config = model.model.config.to_dict()
+        shape = "-".join(str(config[name]) for name in SHAPE if name in config)
+        return {"task": task.name, "form": str(task.form), "kedro_run": self._kedro_run, "shape": shape}
+
+
+def requirements() -> list[str]:
+    """The installed versions, as pip asks for them; builds such as ``+cpu`` are no part of a version on the index."""
+    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in SERVING_PACKAGES]
+
+
+def description_of(served: ServedTask) -> str:
+    """What a person who sends texts must know, as sentences."""
+    task = served.task
+    said = [
+        f"Task `{task.name}` ({task.form}). Send {' and '.join(f'`{name}`' for name in served.columns)}.",
+        f"Inputs over {served.max_tokens} tokens are cut, the longer text first.",
+    ]
+    if task.form == Form.REGRESSION:
+        said.append("`score` is the value itself; `label` means nothing.")
+    if task.has_marked_spans:
+        said.append("Spans in question stand between ` [ ` and ` ] `, as words of their own; cutting may lose them.")
+    return " ".join(said)
+
+
+def _log(model: Pretrained, served: ServedTask) -> Any:
+    """MLflow's record of the model that it has stored."""
+    import pandas as pd
+    from mlflow import transformers as flavor
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from transformers import TextClassificationPipeline
+
+    from bort_kedro.encoders.pretrained import standalone_tokenizer
+
+    # Hooks change nothing: the name is that of a shallow copy.
+    unnamed = copy.copy(model.model)
+    unnamed.name_or_path = NO_REPOSITORY
+    pipeline = TextClassificationPipeline(
+        model=unnamed, tokenizer=standalone_tokenizer(model), task="text-classification", device="cpu"
+    )
+    return flavor.log_model(
+        pipeline,
+        name=served.task.name,
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string", name) for name in served.columns]),
+            outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")]),
+        ),
+        input_example=pd.DataFrame([{name: EXAMPLE[name] for name in served.columns}]),
+        pip_requirements=requirements(),
+        model_config={"truncation": True, "max_length": served.max_tokens},
+    )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without bars, advice on licences and lines that say what was registered, between those of a run."""
+    logger = logging.getLogger("mlflow.transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,172 @@
+"""What a run found, on the terminal when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+from bort_kedro.reporting.markdown import signed_points
+from bort_kedro.statistics import is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from kedro.io import CatalogProtocol
+    from rich.console import Console
+
+CANDIDATE_COLUMNS = {
+    "parameters": "{:,.0f}",
+    "operations": "{:,.0f}",
+    "latency_ms": "{:.2f}",
+    "error": "{:.3f}",
+    "loss": "{:.3f}",
+    "w": "{:.4f}",
+}
+
+
+# Rows of the table; the rest is in the catalog.
+CANDIDATES_SHOWN = 20
+# How the name of a task's exported models ends in the catalog.
+EXPORT = ".export"
+
+
+class SummaryHook:
+    """Prints the candidates, the choice, the scores and where the rest is, as far as this run made them."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        if dataset_name in {"candidate_table", "search_report", "task_scores"}:
+            self._made[dataset_name] = data
+        if dataset_name in {"report", "report_page"} or dataset_name.endswith(EXPORT):
+            self._made[dataset_name] = True
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
+        from rich.console import Console
+
+        # A log file has no width of its own; the tables need this much.
+        console = Console(width=None if Console().is_terminal else 120)
+        if "candidate_table" in self._made:
+            _print_candidates(console, self._made["candidate_table"], self._made["search_report"])
+        if "task_scores" in self._made:
+            _print_scores(console, self._made["task_scores"])
+        places = _places(self._made, catalog)
+        for number, (what, path) in enumerate(places.items()):
+            console.print(f"{'' if number else chr(10)}{what}: {_relative(path)}", soft_wrap=True)
+        if "report" in self._made:
+            console.print("Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n")
+        self._made.clear()
+
+
+def _places(made: Mapping[str, Any], catalog: CatalogProtocol) -> dict[str, Path]:
+    """Where to find what a person opens next, by what it is."""
+    titles = {"report": "The report", "report_page": "The same as one file, for a browser"}
+    places = {title: Path(catalog.get(name)._get_load_path()) for name, title in titles.items() if name in made}
+    exports = [Path(catalog.get(name)._get_load_path()) for name in made if name.endswith(EXPORT)]
+    if exports:
+        # Of a task: <folder>/<task>/<version>/<task>.
+        places["Models for other runtimes"] = exports[0].parents[2]
+    return places
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, Any]) -> None:
+    import numpy as np
+    from rich.table import Table
+
+    from bort_kedro.encoders.shapes import shape_text
+
+    trained = table[table["is_trained"]].sort_values("w", ascending=False)
+    is_shown = (np.arange(len(trained)) < CANDIDATES_SHOWN) | trained["is_selected"]
+    best = trained[is_shown]
+    shown = Table(title=_title(num_shown=len(best), trained=trained, table=table, report=report), title_justify="left")
+    shown.add_column("shape (D, A, H, I)")
+    columns = {name: text for name, text in CANDIDATE_COLUMNS.items() if name in table}
+    for name in columns:
+        shown.add_column(name, justify="right")
+    for row in best.to_dict("records"):
+        mark = " *" if row["is_pareto"] else ""
+        cells = ["-" if row[name] != row[name] else text.format(row[name]) for name, text in columns.items()]
+        shown.add_row(f"{shape_text(row)}{mark}", *cells, style="bold" if row["is_selected"] else None)
+    console.print(shown)
+    for line in _search_lines(report):
+        console.print(line, highlight=False)
+
+
+def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report: dict[str, Any]) -> str:
+    from bort_kedro.reporting.report_certainty import done_words, is_recorded
+
+    tried = f"rows {done_words(report)}" if is_recorded(report) else "trained candidates"
+    which = tried.capitalize()
+    if num_shown < len(trained):
+        # The choice need not be among the best by W.
+        which = f"The best {CANDIDATES_SHOWN} {tried}"
+        which += " and the chosen one" if num_shown > CANDIDATES_SHOWN else ""
+    return f"{which}, {len(trained)} of {len(table)}, by W (* on the Pareto front)"
+
+
+def _search_lines(report: dict[str, Any]) -> list[str]:
+    """What the table does not show: baselines, the choice, who comes next, and how far it may be from the best."""
+    from bort_kedro.reporting.report_certainty import effort_words, guarantee_sentence, runner_up_sentence
+
+    lines = []
+    if baselines := report["baseline_errors"]:
+        lines.append(
+            f"Error of the maximum point {report['maximum_point']['error']:.3f}, of the most frequent token "
+            f"{baselines['unigram']:.3f}, of the most frequent follower {baselines['bigram']:.3f}."
+        )
+    chosen = report["selected"]
+    lines.append(
+        f"Selected ({report['answer']}): {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, "
+        f"hidden size {chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over "
+        f"{report['error_measure']})."
+    )
+    lines.append(runner_up_sentence(report).replace("**", ""))
+    lines.append(f"Strategy {report['strategy']}, {effort_words(report)}. {guarantee_sentence(report)}")
+    return lines
+
+
+def _print_scores(console: Console, scores: pd.DataFrame) -> None:
+    from rich.table import Table
+
+    shown = Table(title="Tasks, on test examples that fine-tuning never saw", title_justify="left")
+    has_rival = "plain_lead" in scores.columns
+    # In two lines, so that all fits into 100 columns.
+    names = ["task", "method", "metric", "score", "interval", "constant\nanswer", "beats\nit"]
+    for name in [*names, *(["ahead of\nplain, points"] if has_rival else [])]:
+        shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
+    for row in scores.to_dict("records"):
+        shown.add_row(
+            row["task"],
+            row["method"],
+            row["metric"].replace("_", " "),
+            f"{row['score']:.3f}",
+            _interval(row),
+            f"{row['majority_score']:.3f}",
+            "yes" if row["beats_majority"] else "no",
+            *([_lead(row)] if has_rival else []),
+        )
+    console.print(shown)
+
+
+def _interval(row: dict[str, Any]) -> str:
+    """Of a score; its standard error where there is none, as of a single example."""
+    low, high = row.get("interval_low"), row.get("interval_high")
+    if low is None or high is None or is_missing(low) or is_missing(high):
+        return f"± {row['standard_error']:.3f}"
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _lead(row: dict[str, Any]) -> str:
+    """Points that Agora is ahead of plain fine-tuning; empty of a task without Agora."""
+    lead = row["plain_lead"]
+    return "" if is_missing(lead) else signed_points(lead, row["plain_lead_standard_error"])

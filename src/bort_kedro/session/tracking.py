@@ -1,0 +1,248 @@
+"""MLflow: kedro-mlflow's hook with flat parameters, metric histories, artifacts and the right final status."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from pydantic import BaseModel
+
+from bort_kedro.configuration import active_parameters
+from bort_kedro.params.finetune import task_of
+from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS
+from bort_kedro.reporting.markdown import IllustratedText
+from bort_kedro.session.model_logging import ModelLogging, ServedTask
+from bort_kedro.session.trial_tracking import TrialTracking, log_metrics
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import pandas as pd
+    from kedro.framework.context import KedroContext
+    from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
+
+    from bort_kedro.progress import TrialEnded
+
+# The key under a catalog entry's `metadata` that says how MLflow shows it.
+METADATA_KEY = "mlflow"
+# How the name of a task's examples ends in the catalog.
+EXAMPLES = ".examples"
+
+
+class TrackingHook(MlflowHook):
+    """One MLflow run per Kedro run, with runs of tasks and trials below it where it fine-tunes.
+
+    A catalog entry with ``metadata: {mlflow: KIND}`` is logged when it is saved; KIND is ``metrics`` (a nested
+    dictionary of numbers), ``history`` (a table with a column ``step``), ``artifact``, or ``model`` (a task's
+    fine-tuned one, registered in MLflow; without this key it is not).
+    """
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        from omegaconf import OmegaConf
+
+        root = context.project_path.resolve().as_posix()
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        values = {
+            "tracking_uri": uri or f"sqlite:///{root}/mlruns.db",
+            "artifact_location": None if uri else f"{root}/mlartifacts",
+        }
+        for name, value in values.items():
+            OmegaConf.register_new_resolver(name, lambda value=value: value, replace=True)
+        super().after_context_created(context)
+
+    @hook_impl
+    def after_catalog_created(
+        self,
+        catalog: CatalogProtocol,
+        conf_catalog: dict[str, Any],
+        conf_creds: dict[str, Any],
+        parameters: dict[str, Any],
+        save_version: str,
+        load_versions: dict[str, str],
+    ) -> None:
+        # Instead of the parent's renaming of MLflow datasets, which builds every entry of the catalog.
+        self._catalog = catalog
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        import mlflow
+
+        super().before_pipeline_run(run_params, pipeline, catalog)
+        self._handlers = _on_signals(self._stop)
+        # Steps shown already, by history.
+        self._shown: dict[str, set[int]] = {}
+        LISTENERS.append(self._log_row)
+        self._trials: TrialTracking | None = None
+        self._models = ModelLogging(str(run_params.get("run_id", "")))
+        # Whether the examples of a task are pairs, by its name.
+        self._pairs: dict[str, bool] = {}
+        if self._is_mlflow_enabled:
+            self._trials = TrialTracking(mlflow.active_run().info)
+            TRIAL_LISTENERS.append(self._log_trial)
+
+    def _log_row(self, name: str, row: dict[str, float]) -> None:
+        """Show a row of a training that still runs."""
+        if self._is_mlflow_enabled:
+            step = int(row["step"])
+            self._shown.setdefault(name, set()).add(step)
+            self._log_metrics([(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
+
+    def _log_trial(self, trial: TrialEnded) -> None:
+        """Track a fine-tuning that has ended."""
+        if self._trials is not None:
+            with _signals_wait():
+                self._trials.log(trial)
+
+    def _log_metrics(self, rows: list[tuple[str, float, int]]) -> None:
+        with _signals_wait():
+            log_metrics(self.run_id, rows)
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
+        flat = {
+            name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+            for name, value in inputs.items()
+        }
+        super().before_node_run(node, catalog, flat, is_async)
+        for name, value in inputs.items():
+            if name.endswith(EXAMPLES):
+                self._pairs[name.removesuffix(EXAMPLES)] = bool(value["text_pair"].notna().any())
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
+        if not self._is_mlflow_enabled or kind is None:
+            return
+        name = dataset_name.replace(":", ".")
+        if kind == "metrics":
+            self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
+            with _signals_wait():
+                self._models.tell_score(dataset_name.removesuffix(".metrics"), data)
+        elif kind == "model":
+            self._log_model(dataset_name.removesuffix(".finetuned_model"), data)
+        elif kind == "history":
+            shown = self._shown.get(name, set())
+            rows = [row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")]
+            self._log_metrics(rows)
+        else:
+            _log_artifact(name, data)
+
+    def _log_model(self, task: str, model: Any) -> None:
+        finetune = active_parameters().finetune
+        served = ServedTask(task_of(task, finetune), self._pairs[task], finetune.training.max_tokens)
+        with _signals_wait():
+            self._models.log(model, served)
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        # Written when the run is over, so no node's saving announces it.
+        if self._is_mlflow_enabled:
+            _log_artifact("run_manifest", catalog.load("run_manifest"))
+        super().after_pipeline_run(run_params, pipeline, catalog)
+        self._end("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(
+        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        super().on_pipeline_error(error, run_params, pipeline, catalog)
+        self._end("FAILED")
+
+    def _end(self, status: str) -> None:
+        if self._log_row in LISTENERS:
+            LISTENERS.remove(self._log_row)
+        if self._log_trial in TRIAL_LISTENERS:
+            TRIAL_LISTENERS.remove(self._log_trial)
+        if self._trials is not None:
+            with _signals_wait():
+                self._trials.end(status)
+        _restore(self._handlers)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Mark the runs as killed on a signal, then end as usual."""
+        import mlflow
+
+        while mlflow.active_run():
+            mlflow.end_run("KILLED")
+        self._end("KILLED")
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+
+def _on_signals(handle: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Handle Ctrl-C and SIGTERM, which the main thread alone may; returns what was there before."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the block: their handler writes to the store that the block may hold locked."""
+    came: list[int] = []
+    handlers = _on_signals(lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        _restore(handlers)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _numbers(values: dict[str, Any], path: str = "") -> list[tuple[str, float]]:
+    """Numbers of a nested dictionary by dotted path; booleans count as 0 and 1."""
+    found: list[tuple[str, float]] = []
+    for key, value in values.items():
+        here = f"{path}.{key}".lstrip(".")
+        if isinstance(value, dict):
+            found += _numbers(value, here)
+        elif isinstance(value, bool | int | float):
+            found.append((here, float(value)))
+    return found
+
+
+def _history(name: str, table: pd.DataFrame) -> list[tuple[str, float, int]]:
+    """``(metric, value, step)`` of a table; text columns, such as a shape, become part of the metric's name."""
+    labels = list(table.select_dtypes(exclude="number").columns)
+    numbers = [column for column in table.columns if column not in {*labels, "step"}]
+    rows = []
+    for row in table.to_dict("records"):
+        prefix = ".".join([name, *(str(row[label]) for label in labels)])
+        rows += [(f"{prefix}.{column}", float(row[column]), int(row["step"])) for column in numbers]
+    return rows
+
+
+def _log_artifact(name: str, data: Any) -> None:
+    import mlflow
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        mlflow.log_table(data, f"{name}.json")
+    elif isinstance(data, IllustratedText):
+        mlflow.log_text(data.text, f"{name}.md")
+        for image, svg in data.images.items():
+            mlflow.log_text(svg, image)
+    elif isinstance(data, str):
+        suffix = "html" if data.startswith("<!DOCTYPE html>") else "md"
+        mlflow.log_text(data, f"{name}.{suffix}")
+    elif isinstance(data, dict):
+        mlflow.log_dict(data, f"{name}.json")
+    else:
+        # A plotly figure; the library travels inside, so that it opens without a network.
+        mlflow.log_text(data.to_html(include_plotlyjs=True), f"{name}.html")

@@ -1,0 +1,1 @@
+"""Tasks: the table of them, their rows, splits, units and metrics; `reading` has the official formats."""

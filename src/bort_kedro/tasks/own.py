@@ -1,0 +1,113 @@
+"""Tasks of the user's own, described in parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bort_kedro.errors import TaskError
+from bort_kedro.tasks.description import RIGHT, SPLITS, WRONG, Form, SourceFile, SplitSource, Task, Truncation
+from bort_kedro.tasks.metrics import METRICS
+from bort_kedro.tasks.records import label_text
+
+SUFFIXES = (".tsv", ".csv", ".jsonl")
+
+# Of a classification they read which rows belong together: answers to one question, or pairs.
+OF_GROUPED_ROWS = ("f1_answers", "exact_match", "parity")
+
+
+def own_task(
+    name: str,
+    *,
+    files: Mapping[str, str],
+    columns: Mapping[str, Any],
+    form: str = Form.CLASSIFICATION,
+    labels: Sequence[Any] = (),
+    metrics: Sequence[str] = (),
+    truncation: str = Truncation.LONGEST_FIRST,
+) -> Task:
+    """A task of the user's own.
+
+    Args:
+        name: An identifier.
+        files: Path of ``train``, ``dev`` and, if there is one, ``test``; relative to the working folder.
+        columns: What ``text``, ``label`` and, for pairs, ``text_pair`` are called in the files; for multiple
+            choice also ``options``, the columns of the options' texts, of which ``label`` gives the number from
+            0 or the column.
+        form: A value of `Form`.
+        labels: In the order of the classifier's outputs; () means those found in train.
+        metrics: The first chooses among settings; () means accuracy, or Pearson and Spearman for regression.
+        truncation: A value of `Truncation`: which text loses tokens.
+
+    Raises:
+        TaskError: Listing every fault of the description.
+    """
+    # YAML reads `[0, 1]` as numbers; the files hold texts.
+    spelled = tuple(label_text(label) for label in labels)
+    faults = [] if name.isidentifier() else [f"the name `{name}` is no identifier"]
+    faults += (
+        _faults_of_choices(form, truncation, spelled) + _faults_of_files(files) + _faults_of_columns(columns, form)
+    )
+    faults += _faults_of_metrics(metrics, form, spelled)
+    if faults:
+        raise TaskError(
+            f"Own task `{name}`: {'; '.join(faults)}. Allowed in `files`: train, dev and test, with the suffixes "
+            f"{', '.join(SUFFIXES)}; in `columns`: text, label, text_pair for pairs and options (a list) for "
+            f"{Form.MULTIPLE_CHOICE}. Change `own_tasks.{name}` in params:finetune."
+        )
+    default_metrics = ("pearson", "spearman") if form == Form.REGRESSION else ("accuracy",)
+    is_choice = form == Form.MULTIPLE_CHOICE
+    return Task(
+        name=name,
+        title=name,
+        benchmark="own",
+        form=Form(form),
+        labels=(WRONG, RIGHT) if is_choice else spelled,
+        metrics=tuple(metrics) or default_metrics,
+        truncation=Truncation(truncation),
+        sources=tuple(SplitSource(split, (SourceFile(files[split]),), "") for split in SPLITS if split in files),
+        required=tuple(split for split in SPLITS if split in files),
+        layout="options" if is_choice else "texts",
+        columns={role: (given,) if isinstance(given, str) else tuple(given) for role, given in columns.items()},
+    )
+
+
+def _faults_of_choices(form: str, truncation: str, labels: tuple[str, ...]) -> list[str]:
+    faults = [f"`form` is {form!r}, allowed: {', '.join(Form)}"] if form not in list(Form) else []
+    if truncation not in list(Truncation):
+        faults.append(f"`truncation` is {truncation!r}, allowed: {', '.join(Truncation)}")
+    if form == Form.CLASSIFICATION and labels and len(set(labels)) < max(2, len(labels)):
+        faults.append(f"`labels` is {list(labels)}; two or more different ones are needed")
+    if form != Form.CLASSIFICATION and labels:
+        faults.append(f"`labels` is {list(labels)}; only {Form.CLASSIFICATION} has labels, `form` is {form}")
+    return faults
+
+
+def _faults_of_metrics(metrics: Sequence[str], form: str, labels: tuple[str, ...]) -> list[str]:
+    able = [name for name, forms in METRICS.items() if form in forms]
+    if form == Form.CLASSIFICATION:
+        able = [name for name in able if name not in OF_GROUPED_ROWS]
+    faults = [f"`metrics` holds {name!r}, allowed: {', '.join(able)}" for name in metrics if name not in able]
+    if "f1" in metrics and len(labels) != 2:
+        faults.append(f"`metrics` holds 'f1', that of the second of two labels, and `labels` is {list(labels)}")
+    return faults
+
+
+def _faults_of_files(files: Mapping[str, str]) -> list[str]:
+    faults = [f"`files` names the unknown split `{split}`" for split in files if split not in SPLITS]
+    faults += [f"`files` lacks `{split}`" for split in ("train", "dev") if split not in files]
+    return faults + [
+        f"`{split}` is {path}, which has none of the suffixes"
+        for split, path in files.items()
+        if not path.endswith(SUFFIXES)
+    ]
+
+
+def _faults_of_columns(columns: Mapping[str, Any], form: str) -> list[str]:
+    options = ("options",) if form == Form.MULTIPLE_CHOICE else ()
+    known = ("text", "text_pair", "label", *options)
+    faults = [f"`columns` names the unknown column `{role}`" for role in columns if role not in known]
+    faults += [f"`columns` lacks `{role}`" for role in ("text", "label", *options) if role not in columns]
+    if options and "options" in columns and (isinstance(columns["options"], str) or len(columns["options"]) < 2):
+        faults.append(f"`columns.options` is {columns['options']!r}; a list of two or more columns is needed")
+    return faults

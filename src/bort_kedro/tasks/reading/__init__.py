@@ -1,0 +1,1 @@
+"""Reading tasks: files and hub as their publishers lay them out."""

@@ -1,0 +1,181 @@
+"""Tasks as their archives unpack, found in one folder; and users' own files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bort_kedro.errors import TaskError
+from bort_kedro.tasks.description import SPLITS, SourceFile, SplitSource, Task
+from bort_kedro.tasks.reading.formats import FileRow, is_table, read_rows
+from bort_kedro.tasks.reading.reading import ReadingInProgress, TaskReading, is_labelled
+from bort_kedro.tasks.records import Record
+from bort_kedro.tasks.rows import resolve_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+# Where archives of a benchmark are often unpacked, its own names first: both GLUE and SuperGLUE have a folder RTE.
+_FOLDERS = {
+    "GLUE": ("glue", "GLUE", "glue_data"),
+    "SuperGLUE": ("superglue", "SuperGLUE", "super_glue"),
+    "RACE": ("race",),
+}
+
+
+class TaskFolder:
+    """Finds and reads the files of tasks.
+
+    Args:
+        folder: See `TaskFilesDataset`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, task: Task, *, files: Mapping[str, str] | None = None, skip_bad_rows: bool = False) -> TaskReading:
+        """Read the examples of a task.
+
+        Args:
+            task: A row of the table, or an own one.
+            files: Other files than the official ones, by split (``train``, ``dev``, ``test``) or by split and
+                part (``dev_matched``); seen from the task's folder, or from those that it lies in.
+            skip_bad_rows: Whether malformed rows are left out and counted; else the first is an error.
+
+        Raises:
+            TaskError: If files are missing, or hold what the task does not allow.
+        """
+        chosen = self._find(task, files or {})
+        progress = ReadingInProgress(task, skip_bad_rows)
+        for source, base, file in chosen:
+            path = base / file.path
+            progress.begin(source, str(path))
+            _read_file(progress, source, path, _kept_rows(base, file))
+            progress.end(source)
+        return progress.reading()
+
+    def require(self, task: Task, *, files: Mapping[str, str] | None = None) -> None:
+        """Find the files of a task without reading them.
+
+        Raises:
+            TaskError: Listing what is missing, where it was looked for and how to get it.
+        """
+        self._find(task, files or {})
+
+    def _find(self, task: Task, files: Mapping[str, str]) -> list[tuple[SplitSource, Path, SourceFile]]:
+        """Each split's folder and file, in the order train, dev, test."""
+        if not task.sources:
+            raise TaskError(
+                f"Task `{task.name}` is made from the corpus, not read from files. Change `tasks` in params:finetune."
+            )
+        bases, sources = self._bases(task), _with_named_files(task, files)
+        # The first folder that has any of the files; the rest of the task lies there, too.
+        home = next((base for base in bases if any(_first_existing(base, source) for source in sources)), bases[0])
+        found, missing = [], []
+        for source in sources:
+            is_named = source.key in files
+            for base in [home, home.parent, self._folder] if is_named else [home]:
+                file = _first_existing(base, source)
+                if file is not None:
+                    found.append((source, base, file))
+                    break
+            else:
+                if is_named or source.split in task.required:
+                    missing.append(f"{source.key} ({' or '.join(map(_named, source.files))})")
+        if missing:
+            raise TaskError(_say_what_is_missing(task, missing, bases))
+        return found
+
+    def _bases(self, task: Task) -> list[Path]:
+        if task.benchmark == "own":
+            return [Path()]
+        within = (*_FOLDERS.get(task.benchmark, ()), "")
+        return [self._folder / outer / name for outer in within for name in task.folders] or [self._folder]
+
+
+def _with_named_files(task: Task, files: Mapping[str, str]) -> list[SplitSource]:
+    """The task's sources, with files of the user's in place of those of the same split."""
+    keys = {source.key for source in task.sources} | {source.split for source in task.sources}
+    unknown = [key for key in files if key not in keys]
+    if unknown:
+        raise TaskError(
+            f"Task `{task.name}`: `files` names {', '.join(map(repr, unknown))}. Allowed: {', '.join(sorted(keys))}. "
+            f"Change `files.{task.name}` in params:finetune."
+        )
+    sources = []
+    for source in task.sources:
+        named = files.get(source.key)
+        if named is not None:
+            # The official header where the format is the official one: CoLA's files have none of their own.
+            header = source.files[0].header if Path(named).suffix == Path(source.files[0].path).suffix else ()
+            sources.append(replace(source, files=(SourceFile(named, header=header),)))
+        elif source.split not in files:
+            sources.append(source)
+    # One file for a split that has parts has no parts.
+    whole = [key for key in files if key not in {source.key for source in task.sources}]
+    sources += [SplitSource(split, (SourceFile(files[split]),), "") for split in whole]
+    return sorted(sources, key=lambda source: SPLITS.index(source.split))
+
+
+def _first_existing(base: Path, source: SplitSource) -> SourceFile | None:
+    for file in source.files:
+        if (base / file.path).exists() and (not file.id_file or (base / file.id_file).is_file()):
+            return file
+    return None
+
+
+def _named(file: SourceFile) -> str:
+    return f"{file.path} with {file.id_file}" if file.id_file else file.path
+
+
+def _say_what_is_missing(task: Task, missing: list[str], bases: list[Path]) -> str:
+    if task.benchmark == "own":
+        return (
+            f"Own task `{task.name}`: files not found: {', '.join(missing)} (seen from {Path.cwd()}). Change "
+            f"`own_tasks.{task.name}.files` in params:finetune."
+        )
+    how = (
+        "unpack the benchmark's archive there, change `folder` of `task_files` in the catalog, set `read_from: hub` "
+        f"in params:finetune (there it is {task.hub[0]}, {task.hub[1]})"
+    )
+    return (
+        f"Task `{task.name}` ({task.benchmark} {task.title}): files not found: {', '.join(missing)}. Looked in "
+        f"{', '.join(map(str, bases))}. To get them, {how}, or name others under `files.{task.name}` there."
+    )
+
+
+def _kept_rows(base: Path, file: SourceFile) -> Iterator[FileRow]:
+    """The rows of a file; where a list of ids divides it, those of one side and all malformed ones."""
+    rows = read_rows(base / file.path, file.header)
+    if not file.id_file:
+        return rows
+    names = ("#1 ID", "#2 ID")
+    listed = {tuple(row.fields.get(name) for name in names) for row in read_rows(base / file.id_file, header=names)}
+    return (
+        row for row in rows if row.fault or (tuple(row.fields.get(name) for name in names) in listed) == file.in_id_file
+    )
+
+
+def _read_file(progress: ReadingInProgress, source: SplitSource, path: Path, rows: Iterator[FileRow]) -> None:
+    """Give every row to the reading, with the columns that it has."""
+    task, columns = progress.task, None
+    for number, row in enumerate(rows):
+        file, place = str(path), f"{row.path}, line {row.line}"
+        if row.fault:
+            progress.refuse(row.fault, file=file, place=place, is_known=row.is_short and task.skips_short_rows)
+            continue
+        # All rows of a table have the columns of its header; objects each have their own.
+        if columns is None or not is_table(path):
+            try:
+                columns = resolve_columns(task, row.fields, is_labelled=is_labelled(source))
+            except TaskError as fault:
+                if is_table(path):
+                    where = f"`columns` of `own_tasks.{task.name}`" if task.benchmark == "own" else "`files`"
+                    raise TaskError(
+                        f"{path}, line 1: {fault}. Mend the file, or change {where} in params:finetune."
+                    ) from fault
+                progress.refuse(str(fault), file=file, place=place)
+                continue
+        progress.add(source, Record(row.fields, columns, number), file=file, place=place)

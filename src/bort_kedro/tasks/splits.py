@@ -1,0 +1,190 @@
+"""The splits that a task is trained, chosen and scored on, made of its official ones.
+
+Agora makes new points of mistakes on dev, so dev says nothing of unseen text. Where the official test has no labels,
+dev is halved: one half chooses, the other is seen by nothing before it is scored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bort_kedro.errors import TaskError
+from bort_kedro.tasks.description import Form
+from bort_kedro.tasks.spans import CLOSE, OPEN
+from bort_kedro.tasks.units import units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+TRAIN, DEV, TEST, SUBMISSION = "train", "dev", "test", "submission"
+OFFICIAL = dict.fromkeys((TRAIN, DEV, TEST), "official")
+# Parts of dev whose texts are of other sources than those of train: MNLI's. They choose nothing and are only scored.
+ONLY_SCORED_PARTS = ("mismatched",)
+# Regressions are stratified by tenths of their labels.
+NUM_BINS = 10
+_STRATIFIED_BY = {
+    Form.CLASSIFICATION: "label",
+    Form.REGRESSION: "tenth of the label",
+    Form.MULTIPLE_CHOICE: "place of the right option",
+}
+
+
+def divide_splits(
+    examples: pd.DataFrame, *, form: Form, seed: int, task: str = "", whose: Mapping[str, str] = OFFICIAL
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """Give every example the split it is used in.
+
+    Labelled examples of the official test stay in ``test``; the others become ``submission``. Without labelled ones,
+    the official dev is divided into ``dev`` and ``test``, halves in every stratum but for one unit, rows of one
+    ``group`` together, and groups that ask about one text. The division depends on groups, texts, labels and the seed,
+    not on the order of the groups.
+
+    Args:
+        examples: Columns ``split`` (train, dev or test, as they are official), ``part``, ``group``, ``text``,
+            ``text_pair`` and ``label``; the others are left alone.
+        form: Of the task.
+        seed: Of the halving.
+        task: Name for error texts.
+        whose: By split, what the report calls it: ``official``, ``built-in`` or ``user's``.
+
+    Returns:
+        The examples in their order with the ``split`` they are used in; and JSON-able, for each split that has any:
+        ``source`` (the split it comes from), ``num_rows``, ``num_units`` (rows, or questions of multiple choice),
+        ``labels`` (rows of each; for regression ``minimum``, ``mean`` and ``maximum``), ``texts_also_in_train`` of dev
+        and test (units that have an equal one in train) and ``texts_also_in_dev`` of test.
+
+    Raises:
+        TaskError: If a task that is trained has no dev, or one with unlabelled rows or too small to be halved.
+    """
+    divided = examples.copy()
+    divided.loc[(divided["split"] == TEST) & divided["label"].isna(), "split"] = SUBMISSION
+    found = set(divided["split"])
+    sources = {split: f"{whose[split]} {split}" for split in (TRAIN, DEV, TEST)}
+    sources[SUBMISSION] = f"{whose[TEST]} test, whose labels are hidden"
+    # Diagnostics have a test split alone, labelled or not; nothing is chosen on them.
+    if TRAIN in found and DEV not in found:
+        raise _no_dev(divided, task)
+    is_unlabelled = (divided["split"] == DEV) & divided["label"].isna()
+    if is_unlabelled.any():
+        raise _unlabelled_dev(int(is_unlabelled.sum()), task)
+    if DEV in found and TEST not in found:
+        is_test, halved = _test_half(divided[divided["split"] == DEV], form=form, seed=seed, whose=whose[DEV])
+        if is_test.all() or not is_test.any():
+            raise _too_small(divided, is_test, task)
+        divided.loc[is_test.index[is_test], "split"] = TEST
+        sources |= halved
+    return divided, _report(divided, form, sources)
+
+
+def _test_half(dev: pd.DataFrame, *, form: Form, seed: int, whose: str) -> tuple[pd.Series, dict[str, str]]:
+    """Which rows of the official dev go to test, and what is to be said of both halves."""
+    is_only_scored = dev["part"].isin(ONLY_SCORED_PARTS)
+    rows = dev[~is_only_scored].assign(cluster=_clusters(dev[~is_only_scored]))
+    strata = _strata(rows, form)
+    order = _mixed_within_strata(strata, seed)
+    is_test = is_only_scored.copy()
+    # One after the other of each stratum in turn: no stratum's halves differ by more than one unit.
+    is_test[~is_only_scored] = pd.MultiIndex.from_frame(rows[["part", "cluster"]]).isin(strata.index[order[1::2]])
+    parts = [part for part in dict.fromkeys(rows["part"]) if part]
+    by = f"{_STRATIFIED_BY[form]} and part" if len(parts) > 1 else _STRATIFIED_BY[form]
+    how = f"the {whose} dev{_named(parts)}, stratified by {by}, seed {seed}"
+    others = dict.fromkeys(dev.loc[is_only_scored, "part"])
+    whole = f"; and all of the {whose} dev{_named(list(others))}" if others else ""
+    return is_test, {DEV: f"half of {how}", TEST: f"the other half of {how}{whole}"}
+
+
+def _clusters(rows: pd.DataFrame) -> pd.Series:
+    """What goes to one half together: rows of a group, and groups that ask about one text, such as a passage.
+
+    Otherwise a method that learns from texts like those of dev would learn the very texts of test.
+    """
+    unmarked = rows["text"].str.replace(f"{OPEN} ", "", regex=False).str.replace(f" {CLOSE}", "", regex=False)
+    cluster = rows["group"].groupby([rows["part"], unmarked]).transform("first")
+    return cluster.groupby([rows["part"], rows["group"]]).transform("first")
+
+
+def _named(parts: Sequence[str]) -> str:
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _strata(rows: pd.DataFrame, form: Form) -> pd.Series:
+    """The stratum of each cluster within its part, by (part, cluster) in rising order."""
+    keys = ["part", "cluster"]
+    if form == Form.REGRESSION:
+        means = rows["label"].astype(float).groupby([rows[key] for key in keys]).mean()
+        return pd.qcut(means, min(NUM_BINS, max(1, len(means) // 2)), labels=False, duplicates="drop").astype(str)
+    # The labels of a question's options in their order say where the right one stands; of other groups their order
+    # says nothing.
+    ordered = rows if form == Form.MULTIPLE_CHOICE else rows.sort_values("label", kind="stable")
+    return ordered.groupby(keys)["label"].agg(" ".join)
+
+
+def _mixed_within_strata(strata: pd.Series, seed: int) -> NDArray[np.intp]:
+    """Places of the units: part by part and stratum by stratum, in random order within each."""
+    parts = pd.factorize(strata.index.get_level_values("part"), sort=True)[0]
+    kinds = pd.factorize(strata, sort=True)[0]
+    return np.lexsort((np.random.default_rng(seed).permutation(len(strata)), kinds, parts))
+
+
+def _report(divided: pd.DataFrame, form: Form, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
+    report: dict[str, dict[str, Any]] = {}
+    units_in = {}
+    for split in (TRAIN, DEV, TEST, SUBMISSION):
+        rows = divided[divided["split"] == split]
+        if rows.empty:
+            continue
+        units = units_of(rows, form == Form.MULTIPLE_CHOICE)
+        units_in[split] = set(units)
+        report[split] = {
+            "source": sources[split],
+            "num_rows": len(rows),
+            "num_units": len(units),
+            "labels": _label_counts(rows["label"].dropna(), form),
+        }
+        for earlier in {DEV: (TRAIN,), TEST: (TRAIN, DEV)}.get(split, ()):
+            if earlier in units_in:
+                report[split][f"texts_also_in_{earlier}"] = sum(unit in units_in[earlier] for unit in units)
+    return report
+
+
+def _label_counts(labels: pd.Series, form: Form) -> dict[str, int | float]:
+    if labels.empty:
+        return {}
+    if form == Form.REGRESSION:
+        values = labels.astype(float)
+        return {"minimum": float(values.min()), "mean": float(values.mean()), "maximum": float(values.max())}
+    return {str(label): int(count) for label, count in labels.value_counts().sort_index().items()}
+
+
+def _no_dev(divided: pd.DataFrame, task: str) -> TaskError:
+    counts = ", ".join(f"{split} {count}" for split, count in divided["split"].value_counts(sort=False).items())
+    return TaskError(
+        f"{_subject(task)} no dev split (rows found: {counts}), but settings are chosen on dev, and dev is halved "
+        "where the official test has no labels. Add the task's dev file, or name one under params:finetune."
+    )
+
+
+def _unlabelled_dev(count: int, task: str) -> TaskError:
+    return TaskError(
+        f"{_subject(task)} {count} row(s) of dev without a label, but dev scores settings and needs all of them. Add "
+        "the labels to the task's dev file, or take the rows out."
+    )
+
+
+def _too_small(divided: pd.DataFrame, is_test: pd.Series, task: str) -> TaskError:
+    rows = divided.loc[is_test.index[~divided.loc[is_test.index, "part"].isin(ONLY_SCORED_PARTS)]]
+    num_units = _clusters(rows).groupby([rows["part"], _clusters(rows)]).ngroups
+    return TaskError(
+        f"{_subject(task)} {num_units} unit(s) in dev and no labelled test, and one half of dev would be empty: two "
+        "units at least are needed, rows about one text or of one group counted once and those of part "
+        f"`{ONLY_SCORED_PARTS[0]}` not at all. Add examples to the task's dev file, or give it a test file with labels."
+    )
+
+
+def _subject(task: str) -> str:
+    return f"Task `{task}` has" if task else "The examples have"

@@ -1,0 +1,1 @@
+"""Text: prose, its splits, tokens, tokenizers and what trims them."""

@@ -1,0 +1,156 @@
+"""Text to token blocks, at the speed of the tokenizer's own threads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.text.tokenizer import special_frame, vocabulary_of
+from bort_kedro.text.tokens import TokenBlocks, frame_documents, id_dtype, join_blocks, starts_of
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerFast
+
+# Characters that the tokenizer takes at a time: enough to keep its threads busy, and little enough that what it
+# keeps of each token beside the id (some hundred bytes) stays well under a gigabyte.
+CHARACTERS_PER_CALL = 2**20
+# How byte-level tokens write a space, a tab, a line feed and a carriage return.
+BYTE_LEVEL_SPACES = ("Ġ", "ĉ", "Ċ", "č")
+SENTENCE_PIECE_SPACE = "▁"
+
+
+class DocumentEncoder:
+    """Cuts documents into framed blocks of ids.
+
+    Text is text: ``<s>`` in a document is spelled out, where the tokenizer itself would take it for the special
+    token. Ordinary text gets the ids that the tokenizer gives it.
+
+    Args:
+        tokenizer: Left as it is; its settings for truncation and padding are not followed.
+        sequence_length: Tokens of the longest block, special ones included.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, sequence_length: int) -> None:
+        self.sequence_length = sequence_length
+        self.vocabulary = vocabulary_of(tokenizer)
+        self.before, self.after = special_frame(tokenizer)
+        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._backend.encode_special_tokens = True
+        self._dtype = id_dtype(self.vocabulary.size)
+        self._is_control = np.zeros(self.vocabulary.size, dtype=bool)
+        self._is_control[[token for token in self.vocabulary.special_ids if token != tokenizer.unk_token_id]] = True
+
+    def blocks(self, texts: Sequence[str]) -> TokenBlocks:
+        """Blocks of these documents, in order; none crosses documents.
+
+        The documents are tokenized in parallel, all at once: see `CHARACTERS_PER_CALL`.
+        """
+        return self.pack(self.encode(texts))
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The tokenizer's own answer, made by its threads while Python goes on."""
+        encodings: list[Encoding] = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
+
+    def pack(self, encodings: Sequence[Encoding]) -> TokenBlocks:
+        """Blocks of encoded documents, in order."""
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+        ids = np.fromiter(
+            chain.from_iterable(encoding.ids for encoding in encodings), dtype=self._dtype, count=int(lengths.sum())
+        )
+        is_control = self._is_control[ids]
+        if is_control.any():
+            # A vocabulary of SentencePiece holds its control tokens as pieces, which text may match. They are left
+            # out, since a start token inside a document would cut it in two.
+            lengths = np.diff(starts_of(~is_control)[starts_of(lengths)])
+            ids = ids[~is_control]
+        return frame_documents(ids, lengths, before=self.before, after=self.after, sequence_length=self.sequence_length)
+
+
+def tokenize_texts(texts: Iterable[str], encoder: DocumentEncoder, *, joined: bool) -> TokenBlocks:
+    """Blocks of all documents of a split.
+
+    The ids are gathered in memory, two bytes a token for vocabularies up to 65 536 ids and four beyond: less than the
+    text itself takes, which is in memory already. What is larger is read as a stream.
+
+    Args:
+        texts: One document each.
+        encoder: Cuts them.
+        joined: Put several documents into a block, each between its own special tokens, as many as fit.
+
+    Raises:
+        ConfigurationError: If documents are to be joined and no token tells where one starts.
+    """
+    if joined and encoder.vocabulary.start_id is None:
+        raise ConfigurationError(
+            "params:corpus.packing is joined, but the tokenizer puts no token before a text that stands nowhere else "
+            f"(before: {encoder.before}, after: {encoder.after}), by which the documents of a block could be told "
+            "apart. Set params:corpus.packing to documents, or choose another tokenizer in "
+            "params:corpus.tokenizer.pretrained."
+        )
+    # A bytearray grows in place, where gathering arrays would need all of them twice at the end.
+    ids, lengths = bytearray(), [np.zeros(0, dtype=np.int64)]
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        for encodings in _one_ahead(ahead, encoder.encode, _chunks(texts)):
+            blocks = encoder.pack(encodings)
+            ids += blocks.ids.tobytes()
+            lengths.append(blocks.lengths)
+    blocks = TokenBlocks(
+        np.frombuffer(ids, dtype=id_dtype(encoder.vocabulary.size)), starts_of(np.concatenate(lengths))
+    )
+    return join_blocks(blocks, sequence_length=encoder.sequence_length) if joined else blocks
+
+
+def _one_ahead(
+    pool: ThreadPoolExecutor, encode: Callable[[list[str]], list[Encoding]], chunks: Iterator[list[str]]
+) -> Iterator[list[Encoding]]:
+    """Encodings of the chunks in order; the next chunk is encoded while the caller uses one."""
+    coming: Future[list[Encoding]] | None = None
+    for chunk in chunks:
+        following = pool.submit(encode, chunk)
+        if coming is not None:
+            yield coming.result()
+        coming = following
+    if coming is not None:
+        yield coming.result()
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    num_characters = 0
+    for text in texts:
+        chunk.append(text)
+        num_characters += len(text)
+        if num_characters >= CHARACTERS_PER_CALL:
+            yield chunk
+            chunk, num_characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def word_starts(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.bool_]:
+    """(V,) True for ids that begin a word, by the mark that the kind of vocabulary puts on its tokens.
+
+    WordPiece marks the tokens that go on with a word (``##``); byte-level BPE and SentencePiece put the space before a
+    word into its first token. A byte-level token that begins with another white space begins a word too (our reading:
+    else the last word of a line and the first of the next would be one). Where no token has a mark, each is a word.
+    """
+    tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    continuing = getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None)
+    if continuing:
+        return np.array([not token.startswith(continuing) for token in tokens])
+    for marks in ((SENTENCE_PIECE_SPACE,), BYTE_LEVEL_SPACES):
+        begins = np.array([token.startswith(marks) for token in tokens])
+        if begins.any():
+            return begins
+    return np.ones(len(tokens), dtype=bool)

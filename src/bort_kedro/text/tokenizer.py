@@ -1,0 +1,136 @@
+"""Train a byte-level BPE tokenizer, or open one from the hub or a folder."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.errors import TokenizerError
+from bort_kedro.text.tokens import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# RoBERTa's special tokens in RoBERTa's order, which gives them ids 0 to 4 here.
+SPECIAL_TOKENS = {
+    "bos_token": "<s>",
+    "pad_token": "<pad>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+PARAMETER_PATH = "params:corpus.tokenizer"
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_positions: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE as GPT-2 and RoBERTa use it: ``<s> A </s>``, pairs ``<s> A </s></s> B </s>``.
+
+    Args:
+        texts: Training texts; the order does not matter.
+        vocabulary_size: V, special tokens and the 256 bytes included.
+        max_positions: Longest sequence the encoder takes, in tokens.
+
+    Raises:
+        TokenizerError: If the texts support fewer ids than were asked for.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS.values()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    reached = tokenizer.get_vocab_size()
+    if reached < vocabulary_size:
+        raise TokenizerError(
+            f"A vocabulary of {vocabulary_size} ids is more than the corpus supports: byte-pair encoding found "
+            f"{reached}, after which no pair of tokens occurs twice. Set vocabulary_size under "
+            f"{PARAMETER_PATH} to at most {reached}, or give a larger corpus."
+        )
+    ids = tokenizer.get_vocab()
+    start, end = SPECIAL_TOKENS["bos_token"], SPECIAL_TOKENS["eos_token"]
+    tokenizer.post_processor = processors.RobertaProcessing((end, ids[end]), (start, ids[start]), add_prefix_space=True)
+    return _wrap(tokenizer, max_positions)
+
+
+def _wrap(tokenizer: object, max_positions: int) -> PreTrainedTokenizerFast:
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
+
+    special = {**SPECIAL_TOKENS, "mask_token": AddedToken("<mask>", lstrip=True, special=True)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_positions,
+        model_input_names=["input_ids", "attention_mask"],
+        cls_token="<s>",  # noqa: S106
+        sep_token="</s>",  # noqa: S106
+        **special,
+    )
+
+
+def open_tokenizer(name_or_path: str, *, max_positions: int) -> PreTrainedTokenizerFast:
+    """Open a tokenizer from the hub or a folder and check that masked-LM training can use it.
+
+    Raises:
+        TokenizerError: If it cannot be opened, is not a fast tokenizer, or has no mask or padding token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    except (OSError, ValueError, KeyError) as fault:
+        raise TokenizerError(
+            f"The tokenizer `{name_or_path}` cannot be opened: {fault}. Expected a hub id (with a network) or a "
+            f"folder with tokenizer.json. Change `pretrained` under {PARAMETER_PATH}."
+        ) from fault
+    lacking = [name for name in ("mask_token", "pad_token") if getattr(tokenizer, name) is None]
+    if lacking or not tokenizer.is_fast:
+        raise TokenizerError(
+            f"The tokenizer `{name_or_path}` cannot serve masked-LM training: "
+            f"{'it has no ' + ' and no '.join(lacking) if lacking else 'it is not a fast tokenizer'}. "
+            f"Choose another as `pretrained` under {PARAMETER_PATH}."
+        )
+    tokenizer.model_max_length = max_positions
+    return tokenizer
+
+
+def special_frame(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
+    """Ids that the tokenizer puts before and after a single sequence, such as those of ``<s>`` and ``</s>``."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    framed = tokenizer("a")["input_ids"]
+    start = next(index for index in range(len(framed)) if framed[index : index + len(bare)] == bare)
+    return framed[:start], framed[start + len(bare) :]
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Hash of what a fast tokenizer does to text; not of truncation and padding, which each call of it sets anew."""
+    backend = tokenizer.backend_tokenizer
+    if backend.truncation or backend.padding:
+        backend = copy.deepcopy(backend)
+        backend.no_truncation()
+        backend.no_padding()
+    return hashlib.sha256(backend.to_str().encode()).hexdigest()[:16]
+
+
+def vocabulary_of(tokenizer: Any) -> Vocabulary:
+    """What masked-LM training must know of a tokenizer."""
+    before, after = special_frame(tokenizer)
+    return Vocabulary(
+        size=len(tokenizer),
+        mask_id=tokenizer.mask_token_id,
+        pad_id=tokenizer.pad_token_id,
+        special_ids=tuple(sorted(tokenizer.all_special_ids)),
+        fingerprint=tokenizer_fingerprint(tokenizer),
+        start_id=before[0] if before and [*before, *after].count(before[0]) == 1 else None,
+    )

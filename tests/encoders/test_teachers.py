@@ -1,0 +1,181 @@
+import huggingface_hub.constants
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertLMHeadModel,
+    DebertaV2Config,
+    DebertaV2ForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
+
+from bort_kedro.encoders.teachers import open_teacher
+from bort_kedro.errors import TeacherError
+
+SIZES = {
+    "vocab_size": 300,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 20,
+    "pad_token_id": 1,
+}
+IDS = torch.tensor([[0, 17, 30, 4, 99, 2]])
+TEACHERS = {
+    "bert": lambda: BertForMaskedLM(BertConfig(**SIZES)),
+    "roberta": lambda: RobertaForMaskedLM(RobertaConfig(**SIZES)),
+    "modernbert, padded": lambda: ModernBertForMaskedLM(
+        ModernBertConfig(**{**SIZES, "vocab_size": 320}, bos_token_id=0, eos_token_id=2)
+    ),
+    "deberta-v2, legacy head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES)),
+    "deberta-v2, published head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES, legacy=False)),
+}
+PLACE = "`params:pretrain_distill.pretrained_teacher`"
+
+
+def saved(folder, model, tokenizer=None):
+    model.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def refusal(name, sequence_length=16):
+    with pytest.raises(TeacherError) as caught:
+        open_teacher(name, sequence_length=sequence_length)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_of_any_family_opens_frozen_and_with_its_weights(name, tmp_path, tiny_tokenizer):
+    model = TEACHERS[name]().eval()
+    teacher = open_teacher(saved(tmp_path, model, tiny_tokenizer), sequence_length=16)
+    assert type(teacher.model) is type(model)
+    assert not teacher.model.training
+    assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
+    assert teacher.tokenizer("The mean")["input_ids"] == tiny_tokenizer("The mean")["input_ids"]
+    with torch.no_grad():
+        assert torch.equal(teacher.model(input_ids=IDS).logits, model(input_ids=IDS).logits)
+
+
+def test_a_teacher_kept_in_half_precision_opens_in_float32(tmp_path, tiny_tokenizer):
+    model = TEACHERS["bert"]().to(torch.bfloat16)
+    teacher = open_teacher(saved(tmp_path, model, tiny_tokenizer), sequence_length=16)
+    assert {parameter.dtype for parameter in teacher.model.parameters()} == {torch.float32}
+    assert len(teacher.fingerprint) == 16
+
+
+def test_opening_a_teacher_leaves_the_global_generator_as_it_was(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, BertForSequenceClassification(BertConfig(**SIZES)), tiny_tokenizer)
+    state = torch.random.get_rng_state()
+    refusal(name)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_hub_id_without_a_network_is_one_clear_sentence(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert refusal("somebody/some-encoder") == (
+        "The teacher `somebody/some-encoder` cannot be opened: We couldn't connect to 'https://huggingface.co' to load "
+        "the files, and couldn't find them in the cached files. Expected a folder with config.json, model.safetensors "
+        "and tokenizer.json, or a hub id (with a network, or in the hub's local cache). Change " + PLACE + "."
+    )
+
+
+def test_a_folder_with_pickled_weights_only_is_refused(tmp_path, tiny_tokenizer):
+    model = TEACHERS["bert"]()
+    name = saved(tmp_path, model, tiny_tokenizer)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    message = refusal(name)
+    assert message.startswith(f"The teacher `{name}` cannot be opened: ")
+    assert "model.safetensors" in message.split("Expected")[0]
+    assert message.endswith(f"Change {PLACE}.")
+
+
+def test_truncated_weights_are_refused(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, TEACHERS["bert"](), tiny_tokenizer)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert refusal(name).startswith(f"The teacher `{name}` cannot be opened: ")
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2)), "`gpt2` model (GPT2LMHeadModel)"),
+        (BertLMHeadModel(BertConfig(**SIZES, is_decoder=True)), "`bert` model (BertLMHeadModel)"),
+    ],
+)
+def test_a_causal_model_is_refused(model, kind, tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, model, tiny_tokenizer)
+    assert refusal(name) == (
+        f"The teacher `{name}` is no masked-LM encoder: it is a {kind}. Allowed are encoders that transformers opens "
+        "with AutoModelForMaskedLM, such as BERT, RoBERTa, ModernBERT and DeBERTa-v2. Change " + PLACE + "."
+    )
+
+
+def test_a_classifier_is_refused_because_its_head_would_be_random(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, BertForSequenceClassification(BertConfig(**SIZES)), tiny_tokenizer)
+    assert refusal(name) == (
+        f"The teacher `{name}` lacks 6 weights of a masked-LM encoder: cls.predictions.bias, "
+        "cls.predictions.decoder.bias, cls.predictions.transform.LayerNorm.bias, "
+        "cls.predictions.transform.LayerNorm.weight, cls.predictions.transform.dense.bias, "
+        "cls.predictions.transform.dense.weight. Its own weights beyond these: bert.pooler.dense.bias, "
+        "bert.pooler.dense.weight, classifier.bias, classifier.weight. Choose a checkpoint saved with its masked-LM "
+        "head as " + PLACE + "."
+    )
+
+
+def test_a_deberta_whose_configuration_names_the_other_head_is_refused(tmp_path, tiny_tokenizer):
+    model = TEACHERS["deberta-v2, published head"]()
+    model.config.legacy = True
+    message = refusal(saved(tmp_path, model, tiny_tokenizer))
+    assert "lacks 6 weights" in message
+    assert "Its own weights beyond these: lm_predictions.lm_head.LayerNorm.bias, " in message
+
+
+def test_a_tokenizer_without_mask_and_padding_token_is_refused(tmp_path, tiny_tokenizer):
+    bare = PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer.backend_tokenizer)
+    name = saved(tmp_path, TEACHERS["bert"](), bare)
+    assert refusal(name) == (
+        f"The tokenizer of the teacher `{name}` cannot serve masked-LM training: it has no mask token and it has no "
+        "padding token. Needed is a fast tokenizer (tokenizer.json) with a mask and a padding token. Choose another "
+        "teacher as " + PLACE + "."
+    )
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    name = saved(tmp_path, TEACHERS["roberta"]())
+    assert refusal(name) == (
+        f"The tokenizer of the teacher `{name}` cannot serve masked-LM training: it has no tokens but special ones. "
+        "Needed is a fast tokenizer (tokenizer.json) with a mask and a padding token. Choose another teacher as "
+        + PLACE
+        + "."
+    )
+
+
+def test_more_ids_than_word_embeddings_are_refused(tmp_path, tiny_tokenizer):
+    model = BertForMaskedLM(BertConfig(**{**SIZES, "vocab_size": 299}))
+    name = saved(tmp_path, model, tiny_tokenizer)
+    assert refusal(name) == (
+        f"The tokenizer of the teacher `{name}` has 300 ids but the model only 299 word embeddings; they do not belong "
+        "together. Choose another teacher as " + PLACE + "."
+    )
+
+
+def test_blocks_longer_than_the_teacher_takes_are_refused(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, TEACHERS["roberta"](), tiny_tokenizer)
+    assert open_teacher(name, sequence_length=18).model.config.max_position_embeddings == 20
+    assert refusal(name, sequence_length=19) == (
+        f"The teacher `{name}` takes at most 18 tokens, and blocks have up to 19. Set `params:corpus.sequence_length` "
+        "to at most 18, or choose another teacher as " + PLACE + "."
+    )

@@ -1,0 +1,102 @@
+"""One pretraining shared by two processes, which meet over gloo on the CPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+import torch
+
+from bort_kedro.datasets.token_blocks import TokenBlocksDataset
+from bort_kedro.errors import ConfigurationError, TrainingError
+from bort_kedro.pretraining.launch import run_job
+from toy_pretraining import folder_of, job_for, made_up_tokens, settings
+
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture
+def stored_tokens(tmp_path):
+    dataset = TokenBlocksDataset(str(tmp_path / "tokens"))
+    dataset.save(made_up_tokens())
+    return dataset.load()
+
+
+@pytest.mark.parametrize("is_distilled", [False, True], ids=["alone", "under a live teacher"])
+def test_two_processes_end_where_one_does_at_the_same_global_batch(
+    tmp_path, stored_tokens, tiny_tokenizer, is_distilled
+):
+    # Dropout draws its own numbers in each process, so without it.
+    how = settings(dropout=0.0, num_steps=30, checkpoint_every_steps=10)
+    tokenizer = tiny_tokenizer if is_distilled else None
+    one = job_for(tmp_path / "one", how, tokens=stored_tokens, tokenizer=tokenizer)
+    two = job_for(tmp_path / "two", how, tokens=stored_tokens, tokenizer=tokenizer)
+    expected = run_job(one, num_processes=1, sharding="none")
+    found = run_job(two, num_processes=2, sharding="none")
+    for (name, left), right in zip(two.model.named_parameters(), one.model.parameters(), strict=True):
+        torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3, msg=name)
+    for left, right in zip(found.history, expected.history, strict=True):
+        assert left == pytest.approx(right, rel=1e-3)
+    # The first process alone writes: one folder, the states that were due, none beside them.
+    files = sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "two").rglob("step-*"))
+    assert files == ["step-000000020", "step-000000030"]
+    # Its unfinished state tells of two generators, so two processes did take part.
+    assert "generator.cpu.1" in load_state(tmp_path / "two", 20)
+    assert "generator.cpu.1" not in load_state(tmp_path / "one", 20)
+
+
+def load_state(root, step):
+    from safetensors.torch import load_file
+
+    return load_file(next(root.rglob(f"step-{step:09d}-*")))
+
+
+def test_a_fault_in_the_processes_is_told_in_its_own_words(tmp_path, stored_tokens):
+    how = settings(num_steps=10, learning_rate=1e30, max_gradient_norm=1e30, warmup_share=0.0)
+    with pytest.raises(
+        TrainingError, match=r"is not finite at step \d+\. The last good state is kept\. Lower learning_rate"
+    ):
+        run_job(job_for(tmp_path / "two", how, tokens=stored_tokens), num_processes=2, sharding="none")
+
+
+def test_a_finished_training_starts_no_process(tmp_path, stored_tokens, monkeypatch):
+    how = settings(num_steps=10)
+    first = job_for(tmp_path, how, tokens=stored_tokens)
+    run_job(first, num_processes=1, sharding="none")
+    monkeypatch.setattr("subprocess.run", lambda *words, **more: pytest.fail("a process was started"))
+    second = job_for(tmp_path, how, tokens=stored_tokens)
+    run_job(second, num_processes=2, sharding="none")
+    assert folder_of(second).latest().step == 10
+    for left, right in zip(second.model.parameters(), first.model.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_shards_without_gpus_are_refused(tmp_path, stored_tokens):
+    with pytest.raises(ConfigurationError) as caught:
+        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), num_processes=2, sharding="full")
+    assert str(caught.value) == (
+        "sharding is full over 2 processes, and this machine has 0 CUDA device(s). Set sharding to none, or "
+        "num_processes to the number of devices, under params:pretrain_distill.launch."
+    )
+
+
+@pytest.mark.parametrize("sharding", ["full", "none"])
+def test_shards_under_a_launcher_are_refused(tmp_path, stored_tokens, monkeypatch, sharding):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false" if sharding == "full" else "true")
+    with pytest.raises(ConfigurationError, match=r"^Shards \(FSDP\) are for the processes that the node itself starts"):
+        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), num_processes=1, sharding=sharding)
+
+
+def test_processes_end_when_the_one_that_started_them_is_gone():
+    watching = "import sys; from bort_kedro.pretraining.launch import end_with; end_with(int(sys.argv[1]))"
+    script = (
+        "import os, subprocess, sys; words = [sys.executable, '-c', sys.argv[1], str(os.getpid())]; "
+        "print(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
+    )
+    # The parent ends at once and leaves its child, which then finds it gone.
+    done = subprocess.run([sys.executable, "-c", script, watching], capture_output=True, text=True, check=True)
+    child = psutil.Process(int(done.stdout)) if psutil.pid_exists(int(done.stdout)) else None
+    assert child is None or child.wait(60) in {1, None}

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+from bort_kedro.pretraining.masked_blocks import MaskedBlocks
+from bort_kedro.pretraining.masked_lm import evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.masking import IGNORED
+
+
+@pytest.fixture
+def model(tiny_shape, tiny_vocabulary):
+    config = bert_config(tiny_shape, vocabulary_size=tiny_vocabulary.size, max_positions=16)
+    return build_masked_lm(config, seed=5).eval()
+
+
+@pytest.fixture
+def data(tiny_blocks, tiny_vocabulary):
+    return MaskedBlocks(tiny_blocks, tiny_vocabulary, seed=1, masked_share=0.3)
+
+
+@pytest.fixture
+def batch(data):
+    return data.batch([0, 3, 7, 11], epoch=0)
+
+
+def test_masked_lm_objective_equals_the_loss_that_transformers_computes(model, batch):
+    parts = masked_lm_objective(model, batch)
+    with torch.no_grad():
+        output = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels")})
+    assert parts["loss"].item() == pytest.approx(output.loss.item(), rel=1e-5)
+    is_predicted = batch["labels"] != IGNORED
+    hits = output.logits.argmax(-1)[is_predicted] == batch["labels"][is_predicted]
+    assert parts["masked_accuracy"].item() == pytest.approx(hits.float().mean().item())
+
+
+def test_evaluation_is_the_same_twice_and_leaves_no_dropout_on(model, data):
+    model.train()
+    first = evaluate_masked_lm(model, data, batch_tokens=64)
+    second = evaluate_masked_lm(model, data, batch_tokens=64)
+    assert not model.training
+    assert (first.accuracy, first.loss, first.accuracy_standard_error) == (
+        second.accuracy,
+        second.loss,
+        second.accuracy_standard_error,
+    )
+    np.testing.assert_array_equal(first.is_correct, second.is_correct)
+
+
+def by_block(score):
+    """Blocks and hits in the order of the blocks; within a block they stand in the order of its tokens."""
+    order = np.argsort(score.block_of, kind="stable")
+    return score.block_of[order], score.is_correct[order]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 40, 100_000])
+def test_evaluation_does_not_depend_on_the_size_of_its_batches(model, data, batch_tokens):
+    reference = evaluate_masked_lm(model, data, batch_tokens=64)
+    score = evaluate_masked_lm(model, data, batch_tokens=batch_tokens)
+    assert score.accuracy == reference.accuracy
+    assert score.loss == pytest.approx(reference.loss, rel=1e-5)
+    assert score.accuracy_standard_error == pytest.approx(reference.accuracy_standard_error)
+    for left, right in zip(by_block(score), by_block(reference), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_evaluation_scores_every_block_once(model, data, tiny_blocks):
+    score = evaluate_masked_lm(model, data, batch_tokens=64)
+    predicted = [max(1, round(0.3 * (length - 2))) for length in tiny_blocks.lengths.tolist()]
+    np.testing.assert_array_equal(np.bincount(score.block_of), predicted)
+    assert score.num_predicted == sum(predicted)
+    assert score.accuracy == pytest.approx(score.is_correct.mean())
+
+
+def test_evaluation_of_a_model_that_knows_one_token_counts_its_positions(model, data, tiny_blocks):
+    token = int(tiny_blocks[0][1])
+    with torch.no_grad():
+        model.cls.predictions.bias.fill_(0.0)
+        model.cls.predictions.bias[token] = 1e4
+    score = evaluate_masked_lm(model, data, batch_tokens=64)
+    labels = data.batch(range(len(tiny_blocks)), epoch=2**31 - 1)["labels"]
+    truth = labels[labels != IGNORED] == token
+    np.testing.assert_array_equal(by_block(score)[1], truth.numpy())
+    assert score.accuracy == pytest.approx(truth.float().mean().item())
+    assert score.accuracy > 0

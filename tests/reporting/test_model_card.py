@@ -1,0 +1,205 @@
+"""Model cards say what their data says, in the form that the hub's own library reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import EvalResult, ModelCard
+
+from bort_kedro.reporting.model_card import encoder_card, task_card
+from bort_kedro.tasks.table import find_task
+from model_card_data import NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
+
+
+def card(results=RESULTS, settings=NOTHING_STATED):
+    return ModelCard(task_card(results, SIZE, ORIGIN, settings))
+
+
+def section(text, title):
+    return text.split(f"## {title}\n\n")[1].split("\n\n## ")[0]
+
+
+def test_the_metadata_of_a_fine_tuned_model_reads_back():
+    assert {name: value for name, value in card(settings=STATED).data.to_dict().items() if name != "model-index"} == {
+        "language": ["en", "de"],
+        "license": "apache-2.0",
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation", "agora", "mrpc"],
+        "base_model": "someone/small-encoder",
+        "datasets": ["nyu-mll/glue"],
+        "metrics": ["f1", "accuracy"],
+    }
+
+
+def test_scores_on_the_test_split_are_the_evaluation_results():
+    common = {
+        "task_type": "text-classification",
+        "dataset_type": "nyu-mll/glue",
+        "dataset_name": "MRPC (official test)",
+        "dataset_config": "mrpc",
+        "dataset_split": "test",
+    }
+    assert card().data.model_name == "bort_kedro-mrpc"
+    assert card().data.eval_results == [
+        EvalResult(metric_type="f1", metric_value=0.84, metric_name="F1 (standard error 0.0100)", **common),
+        EvalResult(metric_type="accuracy", metric_value=0.79, metric_name="Accuracy", **common),
+    ]
+
+
+def test_a_card_that_is_read_and_written_again_is_the_same():
+    text = task_card(RESULTS, SIZE, ORIGIN, STATED)
+    assert ModelCard(str(ModelCard(text))).data.to_dict() == ModelCard(text).data.to_dict()
+    assert ModelCard(text).text in text
+
+
+def test_an_interval_goes_before_the_standard_error():
+    interval = {"low": 0.8212, "high": 0.8587, "level": 0.95, "num_resamples": 1000}
+    results = replace(RESULTS, metrics=RESULTS.metrics | {"test": SCORES | {"interval": interval}})
+    assert card(results).data.eval_results[0].metric_name == "F1 (95% interval 0.8212 to 0.8587)"
+    assert "| test (official test) | f1 | 0.8400 | 0.8212 to 0.8587 (95%) | 0.6800 | 1,725 |" in card(results).text
+    assert "| dev (half of the official dev) | f1 | 0.8600 | ± 0.0100 | 0.6800 | 204 |" in card(results).text
+
+
+def test_a_test_split_made_from_dev_is_called_validation():
+    examples = RESULTS.examples | {"test": {"num_units": 204, "source": "other half of the official dev"}}
+    result = card(replace(RESULTS, examples=examples)).data.eval_results[0]
+    assert (result.dataset_split, result.dataset_name) == ("validation", "MRPC (other half of the official dev)")
+
+
+def test_what_is_not_stated_is_said_to_be_so():
+    limits = section(card().content, "Limits")
+    assert "- The language of the texts is not stated." in limits
+    assert "- The licence is not stated. Texts and tasks have licences of their own." in limits
+    assert {"language", "license", "base_model"}.isdisjoint(card().data.to_dict())
+    assert "not stated" not in card(settings=STATED).text
+
+
+def test_hours_of_every_training_that_led_to_the_model_are_summed():
+    # 1800 + 720 + 360 + 180 + 90 seconds.
+    cost = section(card().content, "What it cost")
+    assert "| search for the shape | 30 min 0 s | 0.500 |" in cost
+    assert "| fine-tuning, 3 trainings | 1 min 30 s | 0.025 |" in cost
+    assert "| **sum** | **52 min 30 s** | **0.875** |" in cost
+    assert "AMD EPYC, 2 cores, accelerators: none." in cost
+    assert "Energy and CO2 were not measured and are not estimated." in cost
+
+
+def test_a_task_without_a_teacher_has_no_row_for_one_and_is_not_tagged():
+    results = replace(RESULTS, teacher=None, finetuning=RESULTS.finetuning | {"method": "plain"})
+    assert "teacher of the task" not in card(results).text
+    assert "agora" not in card(results).data.tags
+    assert "and fine-tuned plainly on MRPC (GLUE): classification into `0`, `1`." in card(results).text
+    assert "and fine-tuned by Agora on MRPC (GLUE)" in card().text
+
+
+def test_size_is_that_of_the_model():
+    size = section(card().content, "Size")
+    assert "| parameters | 246,600 (247 k) |" in size
+    assert "| weights in fp32, MB | 1.0 |" in size
+    assert "| longest input, tokens | 96 |" in size
+
+
+def test_exports_are_shown_with_what_they_lose_and_gain():
+    exports = {
+        "formats": {
+            "pytorch": {"title": "PyTorch", "bytes": 986_176, "score_after": 0.84, "median_ms": 2.5, "speedup": 1.0},
+            "onnx_int8": {
+                "title": "ONNX Runtime int8",
+                "bytes": 400_000,
+                "score_after": 0.7,
+                "median_ms": 0.5,
+                "speedup": 5.0,
+                "is_refused": True,
+            },
+        },
+        "metric": "f1",
+        "num_examples": 1725,
+        "sequence_length": 128,
+        "batch_size": 1,
+        "num_threads": 1,
+    }
+    size = section(card(replace(RESULTS, exports=exports)).content, "Size")
+    assert "| PyTorch | 1.0 | 0.8400 | 2.50 | 1.0x |  |" in size
+    assert "| ONNX Runtime int8 | 0.4 | 0.7000 | 0.50 | 5.0x | refused |" in size
+
+
+def test_a_regression_says_that_its_score_is_the_value():
+    results = replace(
+        RESULTS,
+        task=find_task("stsb"),
+        metrics={"metric": "pearson", "test": SCORES | {"metric_pearson": 0.84, "metric_spearman": 0.8}},
+        finetuning=RESULTS.finetuning | {"labels": ["value"]},
+    )
+    assert "`score` is the value itself" in section(card(results).content, "How to use")
+    assert card(results).data.metrics == ["pearsonr", "spearmanr"]
+
+
+def test_multiple_choice_claims_no_pipeline_and_shows_how_options_are_compared():
+    results = replace(
+        RESULTS,
+        task=find_task("copa"),
+        metrics={"metric": "accuracy", "test": SCORES},
+        finetuning=RESULTS.finetuning | {"labels": ["wrong", "right"]},
+    )
+    assert card(results).data.pipeline_tag is None
+    assert card(results).data.eval_results[0].task_type == "multiple-choice"
+    assert "best = options[int(model(**inputs).logits[:, 0].argmax())]" in card(results).text
+    assert 'text, options = "The premise.", ["What was the cause? One choice.", "..."]' in card(results).text
+
+
+@pytest.mark.parametrize(
+    ("task", "has_pairs", "example"),
+    [
+        ("boolq", True, '{"text": "The passage.", "text_pair": "The question."}'),
+        ("qnli", True, '{"text": "The question.", "text_pair": "The sentence."}'),
+        ("multirc", True, '{"text": "The passage.", "text_pair": "The question? One answer."}'),
+        ("cola", False, '"The sentence."'),
+        ("order", False, '"The text."'),
+    ],
+)
+def test_the_example_of_use_says_which_text_goes_where_and_cuts_as_training_did(task, has_pairs, example):
+    results = replace(RESULTS, task=find_task(task), has_pairs=has_pairs, metrics={"metric": "accuracy"})
+    said = f"classify({example}, truncation=True, max_length={SIZE.max_tokens})"
+    assert said in section(card(results).content, "How to use")
+
+
+def test_a_test_split_of_the_users_own_is_not_claimed_to_be_that_of_the_hub():
+    examples = RESULTS.examples | {"test": {"num_units": 9, "source": "user's test"}}
+    (result, _) = card(replace(RESULTS, examples=examples)).data.eval_results
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("GLUE", None, "test")
+
+
+def test_a_teacher_that_was_opened_has_no_row_of_cost():
+    teacher = {"teacher": ORIGIN.pretraining["teacher"] | {"seconds": 0.0}}
+    origin = replace(ORIGIN, pretraining=ORIGIN.pretraining | teacher)
+    text = encoder_card(SIZE, "<mask>", origin, STATED)
+    assert "teacher of the pretraining" not in text
+    assert "teacher of the pretraining | 12 min 0 s" in encoder_card(SIZE, "<mask>", ORIGIN, STATED)
+
+
+def test_a_task_without_labels_on_test_has_no_evaluation_results():
+    results = replace(RESULTS, metrics={"metric": "f1"})
+    assert card(results).data.eval_results is None
+    assert "nothing was scored" in section(card(results).content, "Scores")
+
+
+def test_the_card_of_the_encoder_has_its_masked_accuracy_and_perplexity():
+    read = ModelCard(encoder_card(SIZE, "<mask>", ORIGIN, STATED))
+    assert read.data.pipeline_tag == "fill-mask"
+    assert read.data.get("base_model") is None
+    values = {result.metric_type: result.metric_value for result in read.data.eval_results}
+    assert values == {"accuracy": 0.267, "perplexity": 47.1}
+    assert read.data.eval_results[0].metric_name == "Masked accuracy (standard error 0.0040)"
+    assert "| this encoder | 26.7 ± 0.4 % | 47.1 |" in read.text
+    assert "| the most frequent token | 3.9 % | – |" in read.text
+    assert 'fill("The <mask> of a text.")' in read.text
+    assert "| **sum** | **48 min 0 s** | **0.800** |" in read.text
+    assert "train split, 6,826 documents, of a corpus of 10,502 documents and 800,510 words from numpy" in read.text
+
+
+@pytest.mark.parametrize("has_pairs", [True, False])
+def test_the_example_of_use_has_as_many_texts_as_the_task(has_pairs):
+    use = section(card(replace(RESULTS, has_pairs=has_pairs)).content, "How to use")
+    assert ("text_pair" in use) is has_pairs

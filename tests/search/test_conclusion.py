@@ -1,0 +1,295 @@
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.errors import ConfigurationError, TrainingError
+from bort_kedro.search.conclusion import conclude, notes
+from bort_kedro.search.guarantee import Guarantee
+from bort_kedro.search.selection import Choice
+
+NO_CAPS = {"max_parameters": None, "max_latency_ms": None, "max_error": None}
+SETTINGS = {
+    "strategy": "fptas",
+    "budget": 4,
+    "cost": "operations",
+    "answer": "largest_w",
+    "error_measure": "error",
+    "error_source": "training",
+    "caps": NO_CAPS,
+    "num_seeds": 1,
+    "hyperparameter_sets": ({},),
+    # Of no concern here, as in the dumped parameters.
+    "num_workers": 2,
+}
+BASELINES = {"unigram": 0.95, "bigram": 0.9}
+MAXIMUM_POINT = {
+    "num_hidden_layers": 12,
+    "num_attention_heads": 4,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "parameters": 100,
+    "operations": 1000,
+    "latency_ms": 50.0,
+    "cost": 1000.0,
+    "error": 0.3,
+    "error_standard_error": 0.002,
+    "loss": 2.0,
+    "loss_standard_error": 0.02,
+    "seconds": 7.5,
+    "num_tokens": 1000,
+}
+# Six nested candidates of 10, 20, ... 60 parameters and ten times the cost. W is a * 0.3 / e with the size factors a:
+# 0.81, 0.64, 0.49, 0.36, 0.25, 0.16.
+SHAPES = [
+    {"num_hidden_layers": d, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 8} for d in range(1, 7)
+]
+
+
+def toy_space():
+    size = 10 * np.arange(1, 7)
+    return pd.DataFrame(SHAPES).assign(
+        parameters=size, operations=10 * size, latency_ms=size / 2, cost=10.0 * size, latency_source="measured"
+    )
+
+
+def trials(candidates, errors, shares=1.0):
+    return pd.DataFrame(
+        {
+            "candidate": candidates,
+            **pd.DataFrame([SHAPES[index] for index in candidates]).to_dict("list"),
+            "share": shares,
+            "hyperparameter_set": 0,
+            "num_seeds": 1,
+            "error": errors,
+            "error_standard_error": 0.001,
+            "loss": [6 * error for error in errors],
+            "loss_standard_error": 0.01,
+            "seconds": 2.0,
+            "num_tokens": 300,
+        }
+    )
+
+
+def conclusion(errors, *, space=None, maximum_point=None, baselines=None, **settings):
+    return conclude(
+        toy_space() if space is None else space,
+        errors,
+        MAXIMUM_POINT if maximum_point is None else maximum_point,
+        settings=SETTINGS | settings,
+        baseline_errors=BASELINES if baselines is None else baselines,
+    )
+
+
+def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
+    # W: the first 0.81 * 0.3 / 0.9 = 0.27, the second 0.64 * 0.3 / 0.5 = 0.384, the fourth 0.36 * 0.3 / 0.41 = 0.263.
+    # The third of a training that the sixth had gives it none.
+    table, shape, report = conclusion(
+        trials([0, 5, 0, 1, 3], [0.93, 0.35, 0.9, 0.5, 0.41], [1 / 3, 1 / 3, 1.0, 1.0, 1.0])
+    )
+    expected = [0.27, 0.384, np.nan, 0.36 * 0.3 / 0.41, np.nan, np.nan]
+    np.testing.assert_allclose(table["w"], expected)
+    assert shape == SHAPES[1]
+    assert table["is_selected"].tolist() == [False, True, False, False, False, False]
+    assert report["selected"]["w"] == pytest.approx(0.384)
+    assert {name: report["selected"][name] for name in SHAPE_COLUMNS} == SHAPES[1]
+    assert {name: report["runner_up"][name] for name in SHAPE_COLUMNS} == SHAPES[0]
+    assert report["is_distinguishable"] is True
+    assert report["pareto_front"] == [SHAPES[0], SHAPES[1], SHAPES[3]]
+    assert (report["num_candidates"], report["num_trained"], report["num_tried"]) == (6, 3, 4)
+    assert report["trainings_spent"] == pytest.approx(3.333)
+    assert report["num_on_plateau"] == 0
+    # Four candidates of two seconds, the third of a training that the first began with included, and T's.
+    assert report["seconds"] == 15.5
+    assert report["num_tokens"] == 2200
+    assert report["notes"] == []
+    assert report["maximum_point"] == MAXIMUM_POINT
+    repeated = ("strategy", "budget", "cost", "answer", "caps", "error_measure", "error_source")
+    assert {name: report[name] for name in repeated} == {name: SETTINGS[name] for name in repeated}
+    assert report["is_network"] is True
+    assert report["num_better_than_maximum"] == 0
+
+
+def test_trainings_are_counted_with_every_seed_and_hyperparameter_set():
+    errors = trials([0, 5, 1], [0.93, 0.35, 0.5], [1.0, 1 / 3, 1.0])
+    repeats = {"num_seeds": 3, "hyperparameter_sets": ({}, {"dropout": 0.1})}
+    # Two trainings and a third of one, six times.
+    assert conclusion(errors, **repeats)[2]["trainings_spent"] == 14.0
+    # A table is looked up once, whatever the parameters of trainings say.
+    assert conclusion(errors, **repeats, error_source="table")[2]["trainings_spent"] == pytest.approx(2.333)
+
+
+def test_the_report_of_a_toy_search_bounds_what_was_missed():
+    _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
+    # With three trainings T alone bounds: the third has a size factor of 0.49 and could have T's error.
+    assert report["guarantee"] == {
+        "noise": None,
+        "epsilon": pytest.approx(1 - 0.384 / 0.49),
+        "bound": pytest.approx(0.49),
+        "bound_index": 2,
+        "bound_shape": SHAPES[2],
+        "num_comparable": 3,
+        "num_violations": 0,
+        "num_beating_maximum": 0,
+    }
+    _, _, report = conclusion(trials(range(6), [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]))
+    assert (report["guarantee"]["epsilon"], report["guarantee"]["bound_shape"]) == (0.0, None)
+
+
+def test_the_report_of_a_toy_search_says_how_the_choice_moves_with_the_maximum_point():
+    _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
+    # At four times T: (390/400)^2 / 0.9 = 1.056, (380/400)^2 / 0.5 = 1.805, (360/400)^2 / 0.41 = 1.976.
+    assert [row["multiple"] for row in report["sensitivity"]] == [1, 2, 4, 8, 16]
+    assert report["sensitivity"][0] == {"multiple": 1, "by_error": SHAPES[1], "by_loss": SHAPES[1]}
+    assert report["sensitivity"][2] == {"multiple": 4, "by_error": SHAPES[3], "by_loss": SHAPES[3]}
+
+
+def test_the_error_model_of_a_toy_search_predicts_the_untrained():
+    depth = np.arange(1, 7)
+    errors = 0.9 * depth**-0.3
+    table, _, report = conclusion(trials([0, 1, 3, 5], errors[[0, 1, 3, 5]]))
+    assert report["error_model"] == {"num_candidates": 4, "rank_correlation": pytest.approx(1.0)}
+    np.testing.assert_allclose(table["predicted"], errors, rtol=0.05)
+
+
+def test_every_answer_ends_the_toy_search_as_it_should():
+    errors = trials([0, 1, 3, 5], [0.9, 0.5, 0.41, 0.4])
+    # On axes from 0 to 1, log(cost) is 0, 0.39, 0.77, 1 and the error 1, 0.2, 0.02, 0: below the line by 0.41, 0.21.
+    selected = {name: conclusion(errors, answer=name)[1] for name in ("largest_w", "smallest_error", "knee")}
+    assert selected == {"largest_w": SHAPES[1], "smallest_error": SHAPES[5], "knee": SHAPES[1]}
+    capped = conclusion(errors, answer="smallest_error", caps=NO_CAPS | {"max_latency_ms": 20.0})
+    assert capped[1] == SHAPES[3]
+    with pytest.raises(ConfigurationError, match="None of the 4 trained candidates meets the caps"):
+        conclusion(errors, caps=NO_CAPS | {"max_error": 0.1})
+
+
+def test_a_recorded_table_without_baselines_and_losses_is_concluded_likewise():
+    recorded = toy_space().assign(error=[0.99, 0.98, 0.97, 0.96, 0.96, 0.96], error_standard_error=np.nan)
+    columns = ["candidate", *SHAPE_COLUMNS, "share", "error", "error_standard_error", "seconds", "num_tokens"]
+    found = trials([0, 3], [0.99, 0.96])[columns].assign(error_standard_error=0.0)
+    point = {
+        name: value for name, value in MAXIMUM_POINT.items() if not name.startswith(("loss", "seconds", "num_tokens"))
+    }
+    point |= {"error_standard_error": float("nan"), "is_network": False}
+    table, shape, report = conclusion(found, space=recorded, maximum_point=point, baselines={}, error_source="table")
+    assert shape == SHAPES[0]
+    np.testing.assert_array_equal(table["error"], [0.99, np.nan, np.nan, 0.96, np.nan, np.nan])
+    assert report["sensitivity"][0] == {"multiple": 1, "by_error": SHAPES[0]}
+    assert report["maximum_point"]["error_standard_error"] is None
+    assert (report["error_source"], report["is_network"]) == ("table", False)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+@pytest.mark.parametrize("answer", ["largest_w", "pareto_front", "smallest_error", "knee"])
+@pytest.mark.parametrize("measure", ["error", "loss"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+def test_the_report_is_plain_json(answer, measure, number):
+    errors = trials(range(number), [0.7, 0.6, 0.5, 0.4, 0.45, 0.35][:number]).assign(loss_standard_error=np.nan)
+    _, _, report = conclusion(errors, answer=answer, error_measure=measure)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_two_recorded_candidates_of_one_shape_stay_apart():
+    space = toy_space()
+    space.loc[2, list(SHAPE_COLUMNS)] = space.loc[1, list(SHAPE_COLUMNS)]
+    table, shape, report = conclusion(trials([0, 2], [0.9, 0.35]), space=space)
+    assert (len(table), report["num_trained"], shape) == (6, 2, SHAPES[1])
+    assert table.index[table["is_selected"]].tolist() == [2]
+
+
+def test_candidates_on_the_plateau_are_counted_and_named():
+    _, shape, report = conclusion(trials([0, 1, 3], [0.96, 0.95, 0.5]))
+    assert shape == SHAPES[3]
+    assert (report["num_on_plateau"], report["runner_up"]) == (2, None)
+    assert report["notes"] == ["Still on the unigram plateau, hence not ranked: (1, 2, 8, 8), (2, 2, 8, 8)."]
+    with pytest.raises(TrainingError, match="None of the 2 trained candidates"):
+        conclusion(trials([0, 1], [0.96, 0.95]))
+
+
+def test_candidates_better_than_the_maximum_point_are_noted():
+    errors = trials([0, 1, 3], [0.9, 0.25, 0.29])
+    _, _, report = conclusion(errors)
+    assert report["num_better_than_maximum"] == 2
+    assert report["notes"] == [
+        "2 candidate(s) had a lower error than the maximum point after the same number of steps (best 0.250 against "
+        "0.300): T is not the best network of the family yet, as its definition asks; train longer or choose another "
+        "maximum point."
+    ]
+    assert conclusion(errors, error_source="table")[2]["notes"] == [
+        "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): T is not the best network of "
+        "the table, as its definition asks; choose another maximum point."
+    ]
+
+
+def test_a_broken_order_of_errors_is_noted():
+    table = pd.DataFrame(
+        {"error": [0.9], "is_on_plateau": [False], "is_trained": [True], "latency_source": ["measured"]}
+    )
+    bound = Guarantee(0.01, 0.1, 0.5, 0, num_comparable=12, num_violations=3, num_beating_maximum=0)
+    choice = Choice(table, 0, None, True)
+    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS | {"error_source": "table"}) == [
+        "In 3 of 12 pairs of rows looked up where one contains the other, the larger one has the higher error, beyond "
+        "their noise: the order of errors that the guarantee rests on does not hold for all of this table."
+    ]
+    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS) == [
+        "In 3 of 12 pairs of trained candidates where one contains the other, the larger one has the higher error, "
+        "beyond their noise: the order of errors that the guarantee rests on does not hold for all of this space after "
+        "so short a training."
+    ]
+
+
+@pytest.mark.parametrize(("source", "count"), [("modelled", 1), ("measured", 0), ("recorded", 0)])
+def test_a_cap_met_by_a_modelled_latency_is_noted(source, count):
+    errors = trials([0, 1, 3], [0.9, 0.5, 0.41])
+    space = toy_space().assign(latency_source=source)
+    _, _, report = conclusion(errors, space=space, caps=NO_CAPS | {"max_latency_ms": 12.5})
+    assert (
+        report["notes"]
+        == ["The choice meets max_latency_ms 12.5 with 10 ms, but its latency is modelled, not measured."] * count
+    )
+    assert conclusion(errors, space=space)[2]["notes"] == []
+
+
+def test_candidates_over_the_cap_on_the_error_count_as_found_by_nobody():
+    # W: 0.384 for the second, 0.263 for the fourth, which alone is under the cap; the third could have 0.49.
+    errors = trials([1, 3], [0.5, 0.41])
+    _, shape, report = conclusion(errors, caps=NO_CAPS | {"max_error": 0.45})
+    assert shape == SHAPES[3]
+    bound = report["guarantee"]["bound"]
+    assert report["guarantee"]["epsilon"] == pytest.approx(1 - 0.36 * 0.3 / 0.41 / bound)
+    assert conclusion(errors)[2]["guarantee"]["epsilon"] == pytest.approx(1 - 0.384 / bound)
+
+
+def test_a_table_whose_rows_are_over_the_cap_on_the_error_is_not_told_to_train():
+    with pytest.raises(ConfigurationError) as caught:
+        conclusion(trials([1], [0.5]), caps=NO_CAPS | {"max_error": 0.45}, error_source="table", baselines={})
+    assert str(caught.value) == (
+        "None of the 1 rows looked up meets the caps (max_error 0.45). Nearest:\n"
+        "  - (2, 2, 8, 8): error 0.5 (over)\n"
+        "Raise the caps under params:search.caps, look up more rows (params:search.budget), or change the table, or "
+        "its `where`, in the catalog entry `recorded_candidates`."
+    )
+
+
+def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
+    generator = np.random.default_rng(0)
+    shapes = np.column_stack([generator.integers(1, high, 30_000) for high in (25, 17, 1025, 4097)])
+    size = shapes[:, 0] * shapes[:, 2] * (4.0 * shapes[:, 2] + 2.0 * shapes[:, 3])
+    order = np.argsort(size)
+    space = pd.DataFrame(shapes[order], columns=list(SHAPE_COLUMNS)).assign(
+        parameters=size[order], cost=size[order], latency_ms=np.sqrt(size[order]), latency_source="measured"
+    )
+    trained = np.sort(generator.choice(30_000, 60, replace=False))
+    errors = 0.9 * (size[order][trained] / size.min()) ** -0.04 * np.exp(0.01 * generator.standard_normal(60))
+    found = pd.DataFrame({"candidate": trained, "share": 1.0, "error": errors, "error_standard_error": 0.001})
+    found = found.assign(seconds=1.0, num_tokens=1)
+    largest = float(4 * size.max())
+    point = MAXIMUM_POINT | {"parameters": largest, "cost": largest, "error": 0.2}
+    started = time.process_time()
+    table, _, report = conclusion(found, space=space, maximum_point=point)
+    assert time.process_time() - started < 3.0
+    assert (len(table), report["num_trained"]) == (30_000, 60)
+    assert table.loc[table["is_selected"], "w"].item() == table["w"].max()

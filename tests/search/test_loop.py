@@ -1,0 +1,68 @@
+import pytest
+
+from bort_kedro.search.loop import SearchTrace, run_search
+from bort_kedro.search.strategies import Outcome, Trial
+
+
+class Scripted:
+    """Asks for rounds that were written down, and keeps what it was shown before each."""
+
+    def __init__(self, *rounds):
+        self.rounds, self.shown = list(rounds), []
+
+    def ask(self, outcomes):
+        self.shown.append(dict(outcomes))
+        return self.rounds[len(self.shown) - 1] if len(self.shown) <= len(self.rounds) else []
+
+
+def answer(trials):
+    return [(trial, outcome_of(trial)) for trial in trials]
+
+
+def outcome_of(trial):
+    return Outcome(error=0.1 * trial.index + (1 - trial.share), share=trial.share)
+
+
+def test_nothing_asked_costs_nothing():
+    assert run_search(Scripted(), answer) == SearchTrace([], {}, 0.0)
+
+
+def test_a_candidate_that_goes_on_counts_once():
+    strategy = Scripted([Trial(0, 0.25), Trial(1, 0.25)], [Trial(1, 0.5)], [Trial(1, 1.0), Trial(2, 1.0)])
+    trace = run_search(strategy, answer)
+    # A quarter for 0, one for 1 in three parts, one for 2.
+    assert trace.cost == pytest.approx(2.25)
+    assert trace.outcomes == {0: Outcome(0.75, 0.25), 1: Outcome(0.1, 1.0), 2: Outcome(0.2, 1.0)}
+
+
+def test_the_strategy_sees_the_latest_outcome_of_each_candidate():
+    strategy = Scripted([Trial(3, 0.5)], [Trial(3, 1.0)])
+    run_search(strategy, answer)
+    assert [{index: outcome.share for index, outcome in shown.items()} for shown in strategy.shown] == [
+        {},
+        {3: 0.5},
+        {3: 1.0},
+    ]
+
+
+def test_rounds_and_outcomes_keep_the_order_of_asking_whatever_the_order_of_answers():
+    rounds = [Trial(4), Trial(1), Trial(3)], [Trial(0), Trial(2)]
+    traces = [
+        run_search(Scripted(*rounds), measure)
+        for measure in (answer, lambda trials: reversed(answer(trials)), lambda trials: sorted(answer(trials), key=str))
+    ]
+    assert traces[0].rounds == list(rounds)
+    assert list(traces[0].outcomes) == [4, 1, 3, 0, 2]
+    for trace in traces[1:]:
+        assert trace == traces[0]
+        assert list(trace.outcomes) == list(traces[0].outcomes)
+
+
+def test_finished_are_those_trained_to_the_end_in_rising_order():
+    trace = run_search(Scripted([Trial(5), Trial(2, 1 / 3), Trial(1)], [Trial(4, 0.999)]), answer)
+    assert trace.finished == [1, 5]
+
+
+def test_an_answer_that_is_missing_is_not_passed_over():
+    with pytest.raises(KeyError):
+        run_search(Scripted([Trial(0), Trial(1)]), lambda trials: answer(trials[:1]))

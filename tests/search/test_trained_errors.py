@@ -1,0 +1,337 @@
+"""Errors of candidates by short training: seeds, hyperparameter sets, rungs, and what is found again."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.pretraining.masked_lm import MaskedBlocks
+from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretraining_identity
+from bort_kedro.search import short_training as candidates
+from bort_kedro.search.engines import Engine, EngineSettings
+from bort_kedro.search.short_training import ShortTraining, TrainedErrors, combine_seeds, steps_of, with_changes
+from bort_kedro.search.strategies import Outcome, Trial
+from bort_kedro.statistics import is_on_plateau
+from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.loop import OptimizationSettings
+from bort_kedro.training.saved_state import SavedState
+
+SHAPES = [BertShape(1, 2, 8, 8), BertShape(1, 2, 16, 24), BertShape(2, 2, 16, 24)]
+SETTINGS = PretrainingSettings(
+    optimization=OptimizationSettings(
+        num_steps=9,
+        learning_rate=1e-2,
+        warmup_share=0.2,
+        weight_decay=0.01,
+        adam_beta2=0.98,
+        adam_epsilon=1e-6,
+        max_gradient_norm=1.0,
+        seed=3,
+        mixed_precision="no",
+        checkpoint_every_steps=4,
+    ),
+    batch_tokens=64,
+    masked_share=0.3,
+    dropout=0.1,
+    initialization="published",
+    num_threads=1,
+)
+# What a clock goes into.
+TIMED = {"seconds"}
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny_blocks, tiny_vocabulary):
+    return Tokens(tiny_vocabulary, {"train": tiny_blocks, "validation": tiny_blocks}, "tiny")
+
+
+@pytest.fixture
+def training(tokens, tmp_path):
+    return ShortTraining(tokens, SETTINGS, max_positions=16, states=TrainingStates(tmp_path / "states", keep=2))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Names of the trainings that were begun or gone on with, by how often."""
+    names = Counter()
+    pretrain = candidates.pretrain
+
+    def counted(*arguments, **keywords):
+        names[keywords["name"]] += 1
+        return pretrain(*arguments, **keywords)
+
+    monkeypatch.setattr(candidates, "pretrain", counted)
+    return names
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The steps that were run, counted from 0."""
+    run = []
+    training_batches = MaskedBlocks.training_batches
+
+    def noted(*arguments, **keywords):
+        batch_at = training_batches(*arguments, **keywords)
+        return lambda step: run.append(step) or batch_at(step)
+
+    monkeypatch.setattr(MaskedBlocks, "training_batches", noted)
+    return run
+
+
+def source_of(training, *, sets=({},), num_seeds=1, measure="error", engine=None, unigram_error=None):
+    return TrainedErrors(
+        SHAPES,
+        training,
+        measure=measure,
+        hyperparameter_sets=list(sets),
+        num_seeds=num_seeds,
+        engine=engine or Engine(EngineSettings("sequential", 1, None)),
+        unigram_error=unigram_error,
+    )
+
+
+def untimed(rows):
+    return [{name: value for name, value in row.items() if name not in TIMED} for row in rows]
+
+
+@dataclass
+class Dictated:
+    """Stands for trainings: each gives the record written for its hyperparameters and seed."""
+
+    records: dict
+    settings: PretrainingSettings = SETTINGS
+    asked: list = field(default_factory=list)
+
+    def run(self, shape, changes, seed, num_steps):
+        self.asked.append((shape, changes, seed, num_steps))
+        error, noise, seconds = self.records[changes.get("learning_rate"), seed]
+        losses = {"loss": 10 * (1 - error), "loss_standard_error": 10 * noise}
+        history = [{"step": num_steps, "masked_lm_error": error}]
+        spent = {"seconds": seconds, "num_tokens": 100 * seed}
+        return {"error": error, "error_standard_error": noise, "history": history} | spent | losses
+
+
+def test_one_seed_has_the_noise_of_the_validation_split_alone():
+    assert combine_seeds([0.6], [0.02]) == (0.6, 0.02)
+
+
+def test_seeds_give_their_mean_and_their_spread_beside_the_noise():
+    mean, standard_error = combine_seeds([0.5, 0.7], [0.03, 0.05])
+    assert mean == pytest.approx(0.6)
+    # Variance of the two 0.02, of their mean 0.01; noise (0.0009 + 0.0025) / 2, which more seeds do not lower.
+    assert standard_error == pytest.approx(math.sqrt(0.01 + 0.0017))
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1 / 9, 1), (1 / 3, 3), (1.0, 9), (0.01, 1)])
+def test_a_share_is_so_many_steps_and_at_least_one(share, steps):
+    assert steps_of(share, 9) == steps
+
+
+def test_changes_reach_the_settings_and_those_of_the_optimisation():
+    changed = with_changes(SETTINGS, {"learning_rate": 0.5, "dropout": 0.0, "seed": 8})
+    optimization = replace(SETTINGS.optimization, learning_rate=0.5, seed=8)
+    assert changed == replace(SETTINGS, dropout=0.0, optimization=optimization)
+
+
+def test_two_seeds_count_from_the_first_and_are_combined():
+    training = Dictated({(None, 3): (0.5, 0.03, 2.0), (None, 4): (0.7, 0.05, 3.0)})
+    source = source_of(training, num_seeds=2)
+    ((trial, outcome),) = source([Trial(1)])
+    assert trial == Trial(1)
+    assert outcome.error == pytest.approx(0.6)
+    assert outcome.standard_error == pytest.approx(math.sqrt(0.0117))
+    assert training.asked == [(SHAPES[1], {}, 3, 9), (SHAPES[1], {}, 4, 9)]
+    (row,) = source.rows
+    expected = SHAPES[1].to_row() | {"candidate": 1, "share": 1.0, "hyperparameter_set": 0, "num_seeds": 2}
+    assert {name: row[name] for name in expected} == expected
+    assert (row["loss"], row["seconds"], row["num_tokens"]) == (pytest.approx(4.0), 5.0, 700)
+
+
+@pytest.mark.parametrize(
+    ("measure", "best", "error"),
+    # The losses of the stand-in fall where its errors rise.
+    [("error", 1, 0.4), ("loss", 0, 0.5)],
+)
+def test_the_better_hyperparameter_set_counts_and_both_are_paid_for(measure, best, error):
+    training = Dictated({(0.1, 3): (0.5, 0.01, 2.0), (0.2, 3): (0.4, 0.02, 3.0)})
+    source = source_of(training, sets=[{"learning_rate": 0.1}, {"learning_rate": 0.2}], measure=measure)
+    ((_, outcome),) = source([Trial(0)])
+    (row,) = source.rows
+    assert outcome == Outcome(row[measure], 1.0, row[f"{measure}_standard_error"])
+    assert (row["hyperparameter_set"], row["error"]) == (best, error)
+    assert (row["seconds"], row["num_tokens"]) == (5.0, 600)
+    assert source.history == [{"shape": "D1-A2-H8-I8", "share": 1.0, "step": 9, "masked_lm_error": error}]
+
+
+@pytest.mark.parametrize("measure", ["error", "loss"])
+@pytest.mark.parametrize(
+    ("unigram_error", "expected"),
+    # The error is 0.5 with a noise of 0.03: whatever W takes, 0.56 is the least that it is surely below.
+    [(0.55, True), (0.57, False), (None, False)],
+)
+def test_an_error_that_is_not_below_guessing_beyond_its_noise_is_on_the_plateau(measure, unigram_error, expected):
+    training = Dictated({(None, 3): (0.5, 0.03, 1.0)})
+    ((_, outcome),) = source_of(training, measure=measure, unigram_error=unigram_error)([Trial(0)])
+    assert outcome.is_on_plateau is expected
+
+
+def test_an_error_less_than_two_standard_errors_below_guessing_standard_errors_below_guessing_is_on_the_plateau():
+    assert is_on_plateau(0.875, 0.0625, 0.9375)
+    # Exactly two standard errors below counts as learned.
+    assert not is_on_plateau(0.875, 0.03125, 0.9375)
+
+
+def test_an_array_of_errors_is_judged_one_by_one_and_what_is_unknown_is_not_on_the_plateau():
+    errors, noise = np.array([0.9, 0.9, np.nan, 0.9]), np.array([0.01, 0.1, 0.1, np.nan])
+    assert is_on_plateau(errors, noise, 0.95).tolist() == [False, True, False, False]
+    assert is_on_plateau(errors, noise, None).tolist() == [False] * 4
+
+
+def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_asking():
+    training = Dictated({(None, 3): (0.5, 0.01, 1.0)})
+    source = source_of(training)
+    trials = [Trial(0, 1 / 3), Trial(2, 1 / 3), Trial(1, 1.0)]
+    assert [trial for trial, _ in source(trials)] == trials
+    assert [(shape, steps) for shape, _, _, steps in training.asked] == [(SHAPES[2], 3), (SHAPES[1], 9), (SHAPES[0], 3)]
+    assert [(row["candidate"], row["share"]) for row in source.rows] == [(0, 1 / 3), (2, 1 / 3), (1, 1.0)]
+
+
+def test_a_rung_and_then_the_rest_equal_the_whole_training_bit_for_bit(training, tokens, tmp_path):
+    in_rungs, at_once = source_of(training), source_of(replace(training, states=TrainingStates(tmp_path / "b", keep=2)))
+    for share in (1 / 9, 1 / 3, 1.0):
+        ((_, last),) = in_rungs([Trial(2, share)])
+    ((_, whole),) = at_once([Trial(2)])
+    assert last == whole
+    assert untimed(in_rungs.rows)[-1] == untimed(at_once.rows)[-1]
+    assert len({row["loss"] for row in in_rungs.rows}) == 3
+
+
+def test_a_kept_score_is_found_again_and_nothing_is_trained(training, trained, tmp_path):
+    first = source_of(training, num_seeds=2)
+    outcomes = dict(first([Trial(0), Trial(1, 1 / 3)]))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step-*")}
+    begun = trained.total()
+    assert begun == 4
+    again = source_of(training, num_seeds=2)
+    assert dict(again([Trial(0), Trial(1, 1 / 3)])) == outcomes
+    assert again.rows == first.rows
+    assert again.history == first.history
+    assert trained.total() == begun
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step-*")} == files
+
+
+def test_one_more_hyperparameter_set_trains_that_set_alone(training, trained):
+    list(source_of(training)([Trial(0), Trial(1)]))
+    trained.clear()
+    list(source_of(training, sets=[{}, {"learning_rate": 2e-2}])([Trial(0), Trial(1)]))
+    assert trained == {"search/D1-A2-H8-I8": 1, "search/D1-A2-H16-I24": 1}
+
+
+def test_one_more_seed_trains_that_seed_alone(training, trained):
+    list(source_of(training)([Trial(0)]))
+    trained.clear()
+    list(source_of(training, num_seeds=2)([Trial(0)]))
+    assert trained == {"search/D1-A2-H8-I8": 1}
+
+
+def test_steps_between_checkpoints_are_no_reason_to_train_anew(training, trained):
+    list(source_of(training)([Trial(0)]))
+    trained.clear()
+    optimization = replace(SETTINGS.optimization, checkpoint_every_steps=2)
+    list(source_of(replace(training, settings=replace(SETTINGS, optimization=optimization)))([Trial(0)]))
+    assert not trained
+
+
+def test_a_rung_asked_for_after_the_end_scores_as_one_trained_in_order(training, tmp_path):
+    in_order = source_of(replace(training, states=TrainingStates(tmp_path / "b", keep=2)))
+    list(in_order([Trial(1, 1 / 3)]))
+    backwards = source_of(training)
+    list(backwards([Trial(1)]))
+    states = {path: path.stat().st_mtime_ns for path in (tmp_path / "states").rglob("search/D1*/step-*")}
+    list(backwards([Trial(1, 1 / 3)]))
+    assert untimed(backwards.rows)[-1] == untimed(in_order.rows)[-1]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "states").rglob("search/D1*/step-*")} == states
+
+
+def test_rungs_asked_for_after_the_end_go_on_from_one_another(training, steps):
+    source = source_of(training)
+    list(source([Trial(1)]))
+    assert steps == [*range(9)]
+    steps.clear()
+    for share in (1 / 9, 1 / 3):
+        list(source([Trial(1, share)]))
+    assert steps == [0, 1, 2]
+
+
+def test_a_run_killed_after_a_checkpoint_goes_on_from_there(training, tmp_path):
+    at_once = source_of(replace(training, states=TrainingStates(tmp_path / "b", keep=2)))
+    list(at_once([Trial(2)]))
+
+    class Killed(Exception):
+        """Stands for a kill."""
+
+    class KillsAfterPut(TrainingStates):
+        def of(self, name, identity):
+            folder = super().of(name, identity)
+            put = folder.put
+
+            def put_and_die(state: SavedState):
+                put(state)
+                raise Killed
+
+            folder.put = put_and_die
+            return folder
+
+    states = tmp_path / "states"
+    # Dies with the states of steps 4, 8 and 9, and with the score.
+    for _ in range(4):
+        with pytest.raises(Killed):
+            list(source_of(replace(training, states=KillsAfterPut(states, keep=2)))([Trial(2)]))
+    source = source_of(training)
+    list(source([Trial(2)]))
+    assert untimed(source.rows) == untimed(at_once.rows)
+
+
+@pytest.mark.parametrize("engine", ["loky", "dask"])
+def test_two_processes_find_what_one_finds(training, tmp_path, request, engine):
+    if engine == "dask":
+        # A cluster talks over the loopback, which the tests otherwise forbid.
+        request.getfixturevalue("socket_enabled")
+        pytest.importorskip("distributed")
+    trials = [Trial(0), Trial(1, 1 / 3), Trial(2)]
+    alone = source_of(training, sets=[{}, {"dropout": 0.0}])
+    with Engine(EngineSettings(engine, 2, None)) as workers:
+        beside = source_of(
+            replace(training, states=TrainingStates(tmp_path / "b", keep=2)),
+            sets=[{}, {"dropout": 0.0}],
+            engine=workers,
+        )
+        assert dict(beside(trials)) == dict(alone(trials))
+    assert untimed(beside.rows) == untimed(alone.rows)
+    assert beside.history == alone.history
+    assert beside.restarts == []
+
+
+def test_a_score_depends_on_the_stop_and_on_how_it_is_evaluated(training, tokens, tmp_path):
+    list(source_of(training)([Trial(0, 1 / 3), Trial(1, 1 / 9)]))
+    model = new_encoder(SHAPES[0], tokens, max_positions=16, settings=SETTINGS)
+    identity = pretraining_identity(model, tokens, SETTINGS, start="random")
+    evaluation = {"evaluation": {"seed": 0, "masked_share": 0.15}}
+    kept = {
+        steps: training.states.of("search/scores/D1-A2-H8-I8", identity | evaluation | {"stop_at": steps}).latest()
+        for steps in (1, 3, 9)
+    }
+    assert {steps: state is not None for steps, state in kept.items()} == {1: False, 3: True, 9: False}
+    assert set(kept[3].record) == {
+        "error",
+        "error_standard_error",
+        "loss",
+        "loss_standard_error",
+        "seconds",
+        "num_tokens",
+        "history",
+    }

@@ -1,0 +1,221 @@
+"""What is checked before the first node, and what is written down after the last."""
+
+from __future__ import annotations
+
+import errno
+from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro_datasets.pandas import CSVDataset
+
+from bort_kedro import configuration
+from bort_kedro.configuration import activate, check_parameters
+from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
+from bort_kedro.datasets.task_files import TaskFilesDataset
+from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
+from bort_kedro.pipelines import evaluate, finetune
+from bort_kedro.session import hooks
+
+SMOKE = OmegaConfigLoader(
+    str(Path(__file__).parents[2] / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
+)
+
+
+@pytest.fixture(autouse=True)
+def parameters(monkeypatch):
+    """Those of the smallest configuration, as in a session that ends with the test."""
+    monkeypatch.setattr(configuration, "_active", [])
+    activate(check_parameters(SMOKE["parameters"]))
+
+
+DiskUsage = namedtuple("DiskUsage", "total used free")
+
+
+def pipeline_reading(*names):
+    return Pipeline([Node(lambda *data: data, list(names), "result", name="use_node")])
+
+
+def preflight(project, pipeline, catalog):
+    hooks.PreflightHook().before_pipeline_run({"project_path": str(project)}, pipeline, catalog)
+
+
+def missing(tmp_path, *names):
+    with pytest.raises(MissingInputError) as caught:
+        preflight(tmp_path, pipeline_reading(*names), DataCatalog({}))
+    return str(caught.value)
+
+
+def test_missing_inputs_are_listed_with_the_stage_that_makes_them(tmp_path):
+    message = missing(tmp_path, "tokens", "tokenizer", "student_encoder")
+    assert "  - tokenizer, tokens: made by `kedro run --pipelines corpus`" in message
+    assert "  - student_encoder: made by `kedro run --pipelines pretrain_distill`" in message
+
+
+def test_a_recorded_table_that_is_missing_is_asked_for_by_path_and_columns(tmp_path):
+    table = RecordedCandidatesDataset(filepath=str(tmp_path / "mine.csv"))
+    catalog = DataCatalog({"recorded_candidates": table})
+    with pytest.raises(MissingInputError) as caught:
+        preflight(tmp_path, pipeline_reading("recorded_candidates"), catalog)
+    assert str(caught.value) == (
+        "This run needs data that is not there yet:\n"
+        f"  - recorded_candidates: no file at {tmp_path / 'mine.csv'}. Put a CSV with the columns layers, heads, "
+        "hidden, intermediate, parameters, latency_ms, error there, or change `filepath` of `recorded_candidates` in "
+        "conf/local/catalog.yml\n"
+        "Run the earliest of these stages first, or `kedro run` for all stages in order."
+    )
+
+
+def test_the_columns_asked_for_are_those_that_the_table_needs(tmp_path):
+    (tmp_path / "empty.csv").write_text("nothing\n1\n")
+    with pytest.raises(DatasetError) as caught:
+        RecordedCandidatesDataset(filepath=str(tmp_path / "empty.csv")).load()
+    assert f"Needed are {', '.join(hooks.RECORDED_COLUMNS)}, each once" in str(caught.value)
+
+
+def test_inputs_that_exist_pass(tmp_path):
+    preflight(tmp_path, pipeline_reading("tokens"), DataCatalog({"tokens": MemoryDataset("there")}))
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_read_only_data_folder_stops_the_run(tmp_path, monkeypatch):
+    def refuse(path, data):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(StorageError) as caught:
+        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+    assert f"The data folder {tmp_path / 'data'} cannot be written: Read-only file system" in str(caught.value)
+
+
+def test_a_nearly_full_disk_stops_the_run_and_names_the_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks.shutil, "disk_usage", lambda path: DiskUsage(10**9, 10**9 - 7 * 10**6, 7 * 10**6))
+    with pytest.raises(StorageError, match=r"has 7 MB free, a run needs at least 500 MB"):
+        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+
+
+def test_seeds_are_found_wherever_they_are():
+    values = {"corpus": {"seed": 3}, "finetune": {"training": {"seeds": [0, 1]}}, "other": 5}
+    assert hooks._find(values, {"seed", "seeds"}) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
+
+
+def with_own_task(folder, **finetune):
+    """Make a task `mine` of the session, of which the second row of test is cut off."""
+    for split, text in (("train", "good\tyes\nbad\tno\n"), ("dev", "fine\tyes\n"), ("test", "poor\tno\ncut\n")):
+        (folder / f"{split}.tsv").write_text("sentence\tlabel\n" + text)
+    files = {split: str(folder / f"{split}.tsv") for split in ("train", "dev", "test")}
+    raw = dict(SMOKE["parameters"])
+    columns = {"text": "sentence", "label": "label"}
+    raw["finetune"] |= {"tasks": ["mine"], "own_tasks": {"mine": {"files": files, "columns": columns}}, **finetune}
+    activate(check_parameters(raw))
+    return DataCatalog({"task_files": TaskFilesDataset(folder=str(folder / "none"))})
+
+
+def test_a_broken_row_of_a_users_task_is_found_before_the_first_node(tmp_path):
+    catalog = with_own_task(tmp_path)
+    with pytest.raises(TaskError) as caught:
+        preflight(tmp_path, finetune.create_pipeline(["mine"]), catalog)
+    assert str(caught.value) == (
+        f"{tmp_path / 'test.tsv'}, line 3: 1 fields, expected 2 (`sentence`, `label`). The row begins ['cut']. Mend "
+        "the row, set `skip_bad_rows` to leave such rows out, or name another file; all in params:finetune."
+    )
+
+
+class Told(TaskFilesDataset):
+    """Keeps what was read of it."""
+
+    def __init__(self, folder):
+        super().__init__(folder=folder)
+        self.read = []
+
+    def load(self):
+        files = super().load()
+        return SimpleNamespace(read=lambda task, **options: self.read.append(files.read(task, **options)))
+
+
+def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):
+    with_own_task(tmp_path, skip_bad_rows=True)
+    told = Told(str(tmp_path / "none"))
+    pipeline = finetune.create_pipeline(["mine"]).only_nodes("mine.read_examples_node")
+    preflight(tmp_path, pipeline, DataCatalog({"task_files": told}))
+    assert [(sum(reading.num_rows.values()), sum(reading.num_skipped.values())) for reading in told.read] == [(4, 1)]
+
+
+def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(tmp_path):
+    raw = dict(SMOKE["parameters"])
+    raw["finetune"] |= {"tasks": ["cola", "library"]}
+    activate(check_parameters(raw))
+    catalog = DataCatalog({"task_files": TaskFilesDataset(folder=str(tmp_path / "tasks"))})
+    with pytest.raises(TaskError, match=r"Task `cola`.*train \(train.tsv\)"):
+        preflight(tmp_path, finetune.create_pipeline(["cola", "library"]), catalog)
+
+
+def test_a_run_that_makes_no_examples_reads_no_files_of_tasks(tmp_path):
+    with_own_task(tmp_path)
+    told = Told(str(tmp_path / "none"))
+    preflight(tmp_path, pipeline_reading("task_files"), DataCatalog({"task_files": told}))
+    assert told.read == []
+
+
+def test_scoring_again_reads_no_files_of_tasks(tmp_path):
+    raw = dict(SMOKE["parameters"])
+    raw["finetune"] |= {"tasks": ["cola"]}
+    activate(check_parameters(raw))
+    told = Told(str(tmp_path / "none"))
+    names = ("task_files", "cola.examples")
+    pipeline = evaluate.create_pipeline(["cola"])
+    assert set(names) <= pipeline.inputs()
+    catalog = DataCatalog({name: MemoryDataset(0) for name in pipeline.inputs()} | {"task_files": told})
+    preflight(tmp_path, pipeline, catalog)
+    assert told.read == []
+
+
+def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    raw = dict(SMOKE["parameters"])
+    raw["finetune"]["training"]["mixed_precision"] = "fp16"
+    activate(check_parameters(raw))
+    with pytest.raises(ConfigurationError, match=r"fp16 for finetune.training.mixed_precision, which needs a CUDA"):
+        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+
+
+def launched(monkeypatch, rank, pipeline, *names):
+    """The catalog after the hook, in one of two processes that a launcher started for these pipelines."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    catalog = DataCatalog({"tokens": MemoryDataset("blocks"), "result": CSVDataset(filepath="result.csv")})
+    hooks.LaunchedProcessHook().before_pipeline_run({"pipeline_names": list(names)}, pipeline, catalog)
+    return catalog
+
+
+def test_the_first_process_of_a_launcher_saves_and_the_others_keep_their_outputs_in_memory(monkeypatch):
+    monkeypatch.setattr(hooks.logging, "disable", lambda level: None)
+    pipeline = pipeline_reading("tokens")
+    for rank, kind in ((0, CSVDataset), (1, MemoryDataset)):
+        catalog = launched(monkeypatch, rank, pipeline, "pretrain_distill")
+        assert type(catalog.get("result")) is kind
+        assert catalog.load("tokens") == "blocks"
+
+
+@pytest.mark.parametrize("names", [("search",), (), ("pretrain_distill", "finetune")])
+def test_a_launcher_is_refused_for_stages_that_share_no_work(monkeypatch, names):
+    with pytest.raises(ConfigurationError) as caught:
+        launched(monkeypatch, 0, pipeline_reading("tokens"), *names)
+    assert str(caught.value) == (
+        f"A launcher started 2 processes for the pipeline(s) {', '.join(names) or '__default__'}; only "
+        "pretrain_distill shares its work among them. Start that one with `-m bort_kedro --pipelines "
+        "pretrain_distill`, and the others with `kedro run`; the search has its own `search.engine`."
+    )
+
+
+def test_without_a_launcher_nothing_changes(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    catalog = DataCatalog({"result": CSVDataset(filepath="result.csv")})
+    hooks.LaunchedProcessHook().before_pipeline_run({"pipeline_names": []}, pipeline_reading("tokens"), catalog)
+    assert type(catalog.get("result")) is CSVDataset

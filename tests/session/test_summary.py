@@ -1,0 +1,142 @@
+"""What the terminal says when a search ends."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog
+from rich.console import Console
+
+from bort_kedro.datasets.markdown_report import TextReportDataset
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.session.summary import SummaryHook, _print_candidates, _print_scores, _search_lines
+from search_results import candidate, candidates, recorded, recorded_search, trained_search
+
+
+def printed(rows, report):
+    console = Console(file=io.StringIO(), width=150)
+    _print_candidates(console, pd.DataFrame(rows), report)
+    return console.file.getvalue()
+
+
+def test_a_trained_search_ends_with_its_choice_who_comes_next_and_its_bound():
+    assert _search_lines(trained_search()) == [
+        "Error of the maximum point 0.580, of the most frequent token 0.950, of the most frequent follower 0.840.",
+        "Selected (largest_w): 1 layers, 2 heads, hidden size 64, intermediate size 128 (W over error).",
+        "The second best is (2, 2, 64, 64) with W 0.539; the two differ by more than twice the noise of their errors.",
+        "Strategy fptas, 2 short trainings. The largest W found is at least 75.0 % of the largest of the space, if no "
+        "network has a higher error than one it contains: of those not trained to the end, (3, 4, 96, 256) could have "
+        "most, 0.720.",
+    ]
+
+
+def test_a_search_of_a_table_ends_without_a_word_on_trainings():
+    lines = _search_lines(recorded_search(num_trained=12, num_tried=12))
+    assert lines[1:] == [
+        "The second best is (2, 2, 64, 64) with W 0.539; the table gives no noise of their errors, so whether the two "
+        "can be told apart is not known.",
+        "Strategy fptas, 12 rows looked up. The largest W found is at least 75.0 % of the largest of the space, if no "
+        "network has a higher error than one it contains: of those not looked up, (3, 4, 96, 256) could have "
+        "most, 0.720.",
+    ]
+    assert not any("train" in line for line in lines)
+
+
+def test_what_is_bold_in_the_report_is_plain_on_the_terminal():
+    lines = _search_lines(trained_search(is_distinguishable=False))
+    assert lines[2].startswith("The two best cannot be told apart: the second best is (2, 2, 64, 64)")
+
+
+@pytest.mark.parametrize(
+    ("rows", "report", "title"),
+    [
+        (
+            candidates(),
+            trained_search(),
+            "Trained candidates, 2 of 3, by W (* on the Pareto front)",
+        ),
+        (
+            [recorded(row) for row in candidates()],
+            recorded_search(),
+            "Rows looked up, 2 of 3, by W (* on the Pareto front)",
+        ),
+    ],
+    ids=["trained", "table"],
+)
+def test_the_table_is_headed_by_what_was_done(rows, report, title):
+    text = printed(rows, report)
+    assert text.splitlines()[0].strip() == title
+    assert "(1, 2, 64, 128) *" in text
+    assert "(2, 2, 32, 64)" not in text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "which", "count"),
+    [
+        (25, "The best 20 trained candidates and the chosen one, 25 of 25", 21),
+        (1, "The best 20 trained candidates, 25 of 25", 20),
+    ],
+)
+def test_the_chosen_one_is_shown_however_it_ranks(chosen, which, count):
+    rows = [
+        candidate(BertShape(depth, 2, 64, 128), 0.7 - depth / 100, is_selected=depth == chosen)
+        for depth in range(1, 26)
+    ]
+    text = printed(rows, trained_search(answer="smallest_error"))
+    assert text.splitlines()[0].startswith(which)
+    assert text.count(", 2, 64, 128)") == count
+
+
+def test_nothing_is_said_where_nothing_was_made(capsys):
+    SummaryHook().after_pipeline_run(catalog=None)
+    assert capsys.readouterr().out == ""
+
+
+def scores(**changes):
+    row = {
+        "task": "superglue_rte",
+        "method": "agora",
+        "metric": "accuracy",
+        "score": 0.572,
+        "standard_error": 0.009,
+        "interval_low": 0.553,
+        "interval_high": 0.591,
+        "majority_score": 0.386,
+        "beats_majority": True,
+        "plain_lead": 0.011,
+        "plain_lead_standard_error": 0.01,
+    }
+    return pd.DataFrame([row | changes])
+
+
+@pytest.mark.parametrize(
+    ("changes", "interval"),
+    [({}, "0.553 to 0.591"), ({"interval_low": None, "interval_high": None}, "± 0.009")],
+)
+def test_scores_are_shown_with_their_interval_in_a_hundred_columns(changes, interval):
+    console = Console(file=io.StringIO(), width=100)
+    _print_scores(console, scores(**changes))
+    row = next(line for line in console.file.getvalue().splitlines() if "superglue_rte" in line)
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["superglue_rte", "agora", "accuracy", "0.572", interval, "0.386", "yes", "+1.1 ± 1.0"]
+
+
+def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "report": "report.md",
+        "report_page": "report.html",
+        "library.export": "exports/library/2026/library",
+        "order.export": "exports/order/2026/order",
+    }
+    hook = SummaryHook()
+    for name in files:
+        hook.after_dataset_saved(name, None)
+    catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
+    hook.after_pipeline_run(catalog=catalog)
+    assert capsys.readouterr().out == (
+        "\nThe report: report.md\nThe same as one file, for a browser: report.html\n"
+        f"Models for other runtimes: {Path('exports')}\n"
+        "Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n\n"
+    )

@@ -1,0 +1,369 @@
+"""Trials of a fine-tuning below their task's run, and tasks below the Kedro run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import mlflow
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+
+from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS, TrialEnded, tell, tell_trial
+from bort_kedro.session.tracking import TrackingHook
+from bort_kedro.session.trial_tracking import METRICS_PER_CALL, NO_LINKS, PARENT_TAG, log_metrics
+from project_copy import PROJECT
+
+RUN_PARAMS = dict.fromkeys(("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "load_versions"))
+FINETUNE = RUN_PARAMS | {"pipeline_names": ["finetune"]}
+CATALOG = DataCatalog({"run_manifest": MemoryDataset({"device": "cpu"})})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Address of an empty store, which takes seconds to make."""
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlruns.db"
+
+
+@pytest.fixture
+def hook(store, tmp_path, monkeypatch):
+    """As after a session has made its context; the store and the listeners are left as they were."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.chdir(tmp_path)
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"), base_env="base", default_run_env="smoke", config_patterns={"mlflow": ["mlflow*"]}
+    )
+    hook = TrackingHook()
+    hook.after_context_created(
+        KedroContext(
+            project_path=tmp_path, config_loader=loader, env="smoke", package_name="bort_kedro", hook_manager=None
+        )
+    )
+    before = list(LISTENERS), list(TRIAL_LISTENERS)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield hook
+    while mlflow.active_run():
+        mlflow.end_run()
+    LISTENERS[:], TRIAL_LISTENERS[:] = before
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    mlflow.set_tracking_uri(None)
+
+
+def started(hook):
+    """The Kedro run's id, once the pipeline runs."""
+    hook.before_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
+    return mlflow.active_run().info.run_id
+
+
+def finished(hook):
+    hook.after_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
+
+
+def trial(task="rte", method="agora", number=0, setting=0, **changes):
+    row = {
+        "learning_rate": 0.001,
+        "batch_tokens": 512,
+        "num_steps": 40,
+        "num_steps_done": 30,
+        "dev_score": 0.75,
+        "has_diverged": False,
+        "seconds": 0.5,
+    }
+    history = [{"step": 10, "loss": 0.7, "accuracy": 0.5}, {"step": 30, "loss": 0.2, "accuracy": 1.0}]
+    looks = [{"step": 10, "score": 0.75}, {"step": 20, "score": 0.5}, {"step": 30, "score": 0.25}]
+    return TrialEnded(task, method, number, setting, row | changes, history, looks)
+
+
+def diverged(**where):
+    ended = trial(**where, num_steps_done=0, dev_score=-1.0, seconds=0.0, has_diverged=True)
+    return TrialEnded(ended.task, ended.method, ended.round, ended.setting, ended.row, [], [])
+
+
+def children(parent_id):
+    """Runs right below a run, by name."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("bort_kedro").experiment_id
+    runs = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent_id}'")
+    named = {run.info.run_name: run for run in runs}
+    assert len(named) == len(runs)
+    return named
+
+
+def points(run, metric):
+    """``(step, value)`` of a metric, in the order of steps."""
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in history)
+
+
+def test_each_trial_is_a_run_under_its_task_and_each_task_a_run_under_the_kedro_run(hook):
+    kedro_run = started(hook)
+    for each in (trial(), trial(setting=2), trial(method="plain", number=3), trial(task="cola")):
+        tell_trial(each)
+    finished(hook)
+    tasks = children(kedro_run)
+    assert set(tasks) == {"rte", "cola"}
+    trials = children(tasks["rte"].info.run_id)
+    assert set(trials) == {"agora, round 1, setting 1", "agora, round 1, setting 3", "plain, round 4, setting 1"}
+    assert set(children(tasks["cola"].info.run_id)) == {"agora, round 1, setting 1"}
+    tags = trials["agora, round 1, setting 3"].data.tags
+    assert {name: tags[name] for name in ("task", "method", "round", "setting")} == {
+        "task": "rte",
+        "method": "agora",
+        "round": "1",
+        "setting": "3",
+    }
+    ended = [*tasks.values(), *trials.values()]
+    assert {run.info.status for run in ended} == {"FINISHED"}
+    assert {run.info.experiment_id for run in ended} == {mlflow.get_run(kedro_run).info.experiment_id}
+
+
+def test_a_trial_shows_its_hyperparameters_its_curve_and_its_looks_at_dev(hook):
+    kedro_run = started(hook)
+    tell_trial(trial())
+    (run,) = children(children(kedro_run)["rte"].info.run_id).values()
+    assert run.data.params == {"learning_rate": "0.001", "batch_tokens": "512", "num_steps": "40"}
+    assert run.data.metrics == {
+        "dev_score": 0.75,
+        "seconds": 0.5,
+        "num_steps_done": 30.0,
+        "training.loss": 0.2,
+        "training.accuracy": 1.0,
+    }
+    assert points(run, "training.loss") == [(10, 0.7), (30, 0.2)]
+    # The last look is followed by the score of the weights that are kept, here those of the first look.
+    assert points(run, "dev_score") == [(10, 0.75), (20, 0.5), (30, 0.25), (30, 0.75)]
+
+
+def test_a_trial_whose_last_look_is_its_best_has_no_point_twice(hook):
+    kedro_run = started(hook)
+    tell_trial(trial(dev_score=0.25))
+    (run,) = children(children(kedro_run)["rte"].info.run_id).values()
+    assert points(run, "dev_score") == [(10, 0.75), (20, 0.5), (30, 0.25)]
+    assert run.data.metrics["dev_score"] == 0.25
+
+
+def test_a_diverged_trial_has_failed_and_its_task_has_not(hook):
+    kedro_run = started(hook)
+    tell_trial(diverged())
+    finished(hook)
+    (task,) = children(kedro_run).values()
+    (run,) = children(task.info.run_id).values()
+    assert (task.info.status, run.info.status) == ("FINISHED", "FAILED")
+    assert run.data.metrics == {"dev_score": -1.0, "seconds": 0.0, "num_steps_done": 0.0}
+    assert run.data.params == {"learning_rate": "0.001", "batch_tokens": "512", "num_steps": "40"}
+
+
+def test_a_task_shows_the_best_score_of_each_method_and_counts_its_trials(hook):
+    kedro_run = started(hook)
+    for setting, score in enumerate((0.5, 0.25, 0.75, 0.75)):
+        tell_trial(trial(setting=setting, dev_score=score))
+    tell_trial(trial(method="plain", dev_score=0.625))
+    tell_trial(diverged(method="plain", setting=1))
+    (task,) = children(kedro_run).values()
+    assert task.info.status == "RUNNING"
+    assert task.data.metrics == {"agora.dev_score": 0.75, "plain.dev_score": 0.625}
+    finished(hook)
+    (task,) = children(kedro_run).values()
+    assert task.data.metrics == {
+        "agora.dev_score": 0.75,
+        "plain.dev_score": 0.625,
+        "agora.num_trials": 4.0,
+        "plain.num_trials": 2.0,
+        "num_trials": 6.0,
+        "num_diverged_trials": 1.0,
+    }
+    assert points(task, "agora.dev_score") == [(1, 0.5), (3, 0.75)]
+
+
+def test_a_trial_lasts_as_long_as_its_training_but_begins_no_earlier_than_the_kedro_run(hook):
+    kedro_run = started(hook)
+    began = mlflow.active_run().info.start_time
+    time.sleep(0.05)
+    tell_trial(trial(seconds=0.01))
+    tell_trial(trial(setting=1, seconds=3600.0))
+    runs = children(children(kedro_run)["rte"].info.run_id)
+    trained, found = (runs[f"agora, round 1, setting {place}"].info for place in (1, 2))
+    assert trained.start_time >= began + 40
+    assert trained.end_time - trained.start_time >= 10
+    assert found.start_time == began
+
+
+def test_the_active_run_is_the_kedro_run_until_it_ends(hook):
+    kedro_run = started(hook)
+    tell_trial(trial())
+    assert mlflow.active_run().info.run_id == kedro_run
+    finished(hook)
+    assert mlflow.active_run() is None
+    assert "rte" not in mlflow.get_run(kedro_run).data.metrics
+
+
+def test_a_trial_of_another_thread_is_tracked_below_the_same_kedro_run(hook):
+    kedro_run = started(hook)
+    thread = threading.Thread(target=tell_trial, args=[trial()])
+    thread.start()
+    thread.join()
+    finished(hook)
+    assert set(children(children(kedro_run)["rte"].info.run_id)) == {"agora, round 1, setting 1"}
+
+
+def test_a_failed_kedro_run_fails_its_tasks_and_leaves_its_trials_finished(hook):
+    kedro_run = started(hook)
+    tell_trial(trial())
+    hook.on_pipeline_error(ValueError(), FINETUNE, Pipeline([]), CATALOG)
+    (task,) = children(kedro_run).values()
+    (run,) = children(task.info.run_id).values()
+    assert mlflow.get_run(kedro_run).info.status == "FAILED"
+    assert (task.info.status, run.info.status) == ("FAILED", "FINISHED")
+    assert task.data.metrics["num_trials"] == 1.0
+
+
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_marks_the_kedro_run_and_its_tasks_as_killed(hook, number, stop):
+    before = signal.getsignal(number)
+    kedro_run = started(hook)
+    tell_trial(trial())
+    with pytest.raises(stop):
+        signal.raise_signal(number)
+    (task,) = children(kedro_run).values()
+    assert mlflow.get_run(kedro_run).info.status == task.info.status == "KILLED"
+    assert mlflow.active_run() is None
+    assert hook._log_trial not in TRIAL_LISTENERS
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_comes_while_a_trial_is_logged_waits_until_it_is_logged(hook, monkeypatch):
+    kedro_run = started(hook)
+    create = mlflow.MlflowClient.create_run
+
+    def interrupted(*arguments, **named):
+        os.kill(os.getpid(), signal.SIGINT)
+        return create(*arguments, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tell_trial(trial())
+    (task,) = children(kedro_run).values()
+    (run,) = children(task.info.run_id).values()
+    assert (task.info.status, run.info.status) == ("KILLED", "FINISHED")
+    assert run.data.metrics["dev_score"] == 0.75
+
+
+def test_a_signal_that_comes_while_a_row_is_logged_waits_until_it_is_logged(hook, monkeypatch):
+    kedro_run = started(hook)
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def interrupted(*arguments, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return log_batch(*arguments, **named)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        tell("student_history", {"step": 3, "loss": 0.5})
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert mlflow.get_run(kedro_run).info.status == "KILLED"
+    assert points(mlflow.get_run(kedro_run), "student_history.loss") == [(3, 0.5)]
+
+
+@pytest.mark.parametrize("end", [finished, lambda hook: hook.on_pipeline_error(ValueError(), FINETUNE, None, CATALOG)])
+def test_listeners_are_there_while_the_pipeline_runs_and_gone_when_it_ends(hook, end):
+    rows, trials = list(LISTENERS), list(TRIAL_LISTENERS)
+    started(hook)
+    assert [*rows, hook._log_row] == LISTENERS
+    assert [*trials, hook._log_trial] == TRIAL_LISTENERS
+    end(hook)
+    assert (rows, trials) == (LISTENERS, TRIAL_LISTENERS)
+
+
+def test_a_run_without_trials_has_no_runs_below_it(hook):
+    kedro_run = started(hook)
+    finished(hook)
+    assert children(kedro_run) == {}
+    assert mlflow.get_run(kedro_run).info.status == "FINISHED"
+
+
+def test_a_second_run_of_the_same_hook_has_runs_of_its_own(hook):
+    first = started(hook)
+    tell_trial(trial())
+    finished(hook)
+    second = started(hook)
+    tell_trial(trial())
+    finished(hook)
+    tasks = [children(kedro_run)["rte"].info.run_id for kedro_run in (first, second)]
+    assert tasks[0] != tasks[1]
+    assert [len(children(task)) for task in tasks] == [1, 1]
+
+
+def test_nothing_is_tracked_where_mlflow_is_off(hook):
+    hook.mlflow_config.tracking.disable_tracking.pipelines = ["finetune"]
+    before = len(mlflow.search_runs(experiment_names=["bort_kedro"], output_format="list"))
+    hook.before_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
+    assert hook._log_trial not in TRIAL_LISTENERS
+    tell_trial(trial())
+    finished(hook)
+    assert mlflow.active_run() is None
+    assert len(mlflow.search_runs(experiment_names=["bort_kedro"], output_format="list")) == before
+
+
+def calls_of(monkeypatch, *names):
+    """Names of the calls to MLflow in their order, noted while they are made."""
+    made = []
+
+    def noting(name, call):
+        def noted(*arguments, **named):
+            made.append(name)
+            return call(*arguments, **named)
+
+        return noted
+
+    for name in names:
+        monkeypatch.setattr(mlflow.MlflowClient, name, noting(name, getattr(mlflow.MlflowClient, name)))
+    return made
+
+
+def test_a_trial_that_is_not_the_best_takes_three_calls(hook, monkeypatch):
+    started(hook)
+    tell_trial(trial())
+    made = calls_of(monkeypatch, "create_run", "log_batch", "set_terminated", "get_run", "set_tag", "log_metric")
+    tell_trial(trial(setting=1))
+    assert made == ["create_run", "log_batch", "set_terminated"]
+
+
+def test_metrics_and_parameters_are_logged_in_calls_as_large_as_mlflow_allows(hook, monkeypatch):
+    run_id = started(hook)
+    sizes = []
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def noted(self, run_id, metrics=(), params=()):
+        sizes.append((len(metrics), len(params)))
+        return log_batch(self, run_id, metrics=metrics, params=params)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", noted)
+    rows = [("loss", float(step), step) for step in range(2 * METRICS_PER_CALL)] + [("loss", float("nan"), 5000)]
+    log_metrics(run_id, rows, {"learning_rate": 0.1, "seed": 0})
+    assert sizes == [(998, 2), (1000, 0), (2, 0)]
+    assert points(mlflow.get_run(run_id), "loss") == [(step, float(step)) for step in range(2000)]
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_no_link_is_printed_for_a_run_below_the_kedro_run_alone(hook, monkeypatch, before):
+    monkeypatch.delenv(NO_LINKS, raising=False)
+    if before is not None:
+        monkeypatch.setenv(NO_LINKS, before)
+    seen = []
+    set_terminated = mlflow.MlflowClient.set_terminated
+
+    def noted(*arguments):
+        seen.append(os.environ.get(NO_LINKS))
+        return set_terminated(*arguments)
+
+    started(hook)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", noted)
+    tell_trial(trial())
+    assert seen == ["true"]
+    assert os.environ.get(NO_LINKS) == before

@@ -1,0 +1,57 @@
+import pytest
+
+from bort_kedro.errors import TokenizerError
+from bort_kedro.text.tokenizer import open_tokenizer, special_frame, train_tokenizer, vocabulary_of
+
+TEXTS = ["The mean of the array is computed along the axis.", "The sum of the array is computed."] * 5
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_tokenizer(TEXTS, vocabulary_size=280, max_positions=32)
+
+
+def test_special_tokens_have_the_ids_of_roberta_and_pairs_its_frame(trained):
+    vocabulary = vocabulary_of(trained)
+    assert (vocabulary.size, vocabulary.mask_id, vocabulary.pad_id) == (280, 4, 1)
+    assert vocabulary.special_ids == (0, 1, 2, 3, 4)
+    one, other = (trained(text, add_special_tokens=False)["input_ids"] for text in ("The mean", "The sum"))
+    assert trained("The mean", "The sum")["input_ids"] == [0, *one, 2, 2, *other, 2]
+    assert "token_type_ids" not in trained("The mean")
+
+
+def test_any_text_comes_back_from_its_ids(trained):
+    text = " naïve 漢字 \t x²"
+    assert trained.decode(trained(text, add_special_tokens=False)["input_ids"]) == text
+
+
+def test_training_twice_gives_the_same_tokenizer(trained):
+    again = train_tokenizer(TEXTS[::-1], vocabulary_size=280, max_positions=32)
+    assert vocabulary_of(again) == vocabulary_of(trained)
+
+
+def test_special_frame_is_what_stands_around_a_sequence(trained):
+    assert special_frame(trained) == ([0], [2])
+
+
+def test_a_vocabulary_larger_than_the_corpus_supports_names_the_size_it_reached():
+    with pytest.raises(TokenizerError) as caught:
+        train_tokenizer(TEXTS, vocabulary_size=5000, max_positions=32)
+    message = str(caught.value)
+    assert "A vocabulary of 5000 ids is more than the corpus supports" in message
+    reached = int(message.split("found ")[1].split(",", maxsplit=1)[0])
+    assert f"to at most {reached}" in message
+    assert train_tokenizer(TEXTS, vocabulary_size=reached, max_positions=32).vocab_size == reached
+
+
+def test_a_folder_without_a_tokenizer_says_what_was_expected(tmp_path):
+    with pytest.raises(TokenizerError, match=r"folder with tokenizer.json. Change `pretrained`"):
+        open_tokenizer(str(tmp_path), max_positions=32)
+
+
+def test_a_tokenizer_without_a_mask_token_is_refused(trained, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
+    PreTrainedTokenizerFast(tokenizer_object=trained.backend_tokenizer, pad_token="<pad>").save_pretrained(tmp_path)
+    with pytest.raises(TokenizerError, match="it has no mask_token"):
+        open_tokenizer(str(tmp_path), max_positions=32)

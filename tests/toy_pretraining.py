@@ -1,0 +1,68 @@
+"""A pretraining of seconds over made-up tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.pretraining.distillation import Distillation
+from bort_kedro.pretraining.launch import PretrainingJob
+from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretraining_identity
+from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
+from bort_kedro.text.vocabulary_map import VocabularyMap
+from bort_kedro.training.optimizer import OptimizationSettings
+
+SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=16)
+VOCABULARY = Vocabulary(size=50, mask_id=4, pad_id=1, special_ids=(0, 1, 2, 3, 4), fingerprint="made up")
+
+
+def made_up_tokens():
+    generator = np.random.default_rng(0)
+    blocks = [[0, *generator.integers(5, 50, size=size), 2] for size in generator.integers(6, 14, size=64)]
+    return Tokens(VOCABULARY, {"train": TokenBlocks.from_blocks(blocks, vocabulary_size=50)}, "made up")
+
+
+def settings(dropout=0.1, **optimization):
+    values = {
+        "num_steps": 300,
+        "learning_rate": 1e-2,
+        "warmup_share": 0.1,
+        "weight_decay": 0.01,
+        "adam_beta2": 0.98,
+        "adam_epsilon": 1e-3,
+        "max_gradient_norm": 1.0,
+        "seed": 0,
+        "mixed_precision": "no",
+        "checkpoint_every_steps": 5,
+    }
+    return PretrainingSettings(
+        OptimizationSettings(**values | optimization),
+        batch_tokens=64,
+        masked_share=0.3,
+        dropout=dropout,
+        initialization="published",
+        num_threads=1,
+    )
+
+
+def job_for(root, how, *, tokens=None, tokenizer=None):
+    tokens = tokens or made_up_tokens()
+    distillation = None
+    if tokenizer is not None:
+        teacher = build_masked_lm(bert_config(SHAPE, vocabulary_size=50, max_positions=16), seed=9)
+        distillation = Distillation(
+            Pretrained(teacher, tokenizer), VocabularyMap(torch.arange(50), 50, None), 2.0, 0.1, 0.5
+        )
+    model = new_encoder(SHAPE, tokens, max_positions=16, settings=how)
+    return PretrainingJob(
+        model, tokens, how, TrainingStates(root, keep=2), "tiny", "random", distillation, None, "", None
+    )
+
+
+def folder_of(job):
+    identity = pretraining_identity(job.model, job.tokens, job.settings, start="random", distillation=job.distillation)
+    return job.states.of(job.name, identity)
