@@ -4,7 +4,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams, OptimizationParams
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.params.base import LatencyParams, MaskedLmParams, OptimizationParams
 from bort_kedro.params.corpus import CorpusParams
 from bort_kedro.params.evaluate import EvaluateParams, SpeedParams
 from bort_kedro.params.finetune import BuiltinTasksParams, FinetuneParams, FinetuneTeacherParams, TrialParams
@@ -24,7 +25,6 @@ __all__ = [
     "EvaluateParams",
     "FinetuneParams",
     "FinetuneTeacherParams",
-    "FrozenModel",
     "LatencyParams",
     "LaunchParams",
     "MaskedLmParams",

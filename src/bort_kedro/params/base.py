@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class FrozenModel(BaseModel):
-    """Base of all parameters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from bort_kedro.frozen import FrozenModel
 
 
 class OptimizationParams(FrozenModel):

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bort_kedro.params.base import FrozenModel
+from bort_kedro.frozen import FrozenModel
 
 
 class TokenizerParams(FrozenModel):

@@ -8,7 +8,8 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_
 
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.exports.formats import PACKAGES
-from bort_kedro.params.base import FrozenModel, LatencyParams
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.params.base import LatencyParams
 
 
 class SpeedParams(FrozenModel):

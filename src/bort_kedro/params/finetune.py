@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bort_kedro.params.base import FrozenModel
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.table import TASKS, Task, find_task, own_task
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bort_kedro.params.base import FrozenModel, MaskedLmParams
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.params.base import MaskedLmParams
 
 
 class DistillationParams(FrozenModel):

@@ -7,7 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from bort_kedro.encoders.shapes import BertShape, head_remainder
-from bort_kedro.params.base import FrozenModel, LatencyParams, MaskedLmParams
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.params.base import LatencyParams, MaskedLmParams
 from bort_kedro.search.answers import ANSWERS
 from bort_kedro.search.strategies import STRATEGIES
 

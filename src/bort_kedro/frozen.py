@@ -1,0 +1,26 @@
+"""Values that are checked once and never change: settings of the rooms, and the records that pass between stages."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FrozenModel(BaseModel):
+    """Base of settings and records: frozen, and refusing what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it; `from_json` gives an equal value back."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """The value that `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: If something is missing, of another type, or not known.
+        """
+        return cls.model_validate(value)
