@@ -8,7 +8,7 @@ NAME ?= other
 TASKS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
+.PHONY: help install run smoke test lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -29,6 +29,9 @@ run: install     ## Search, pretrain, fine-tune and evaluate on the embedded def
 
 test: install    ## Run all tests
 	@$(BIN)/pytest
+
+smoke: install   ## Run all stages with the smallest configuration (a minute)
+	@$(BIN)/kedro run --env smoke
 
 lint: install    ## Check style, types and the layers
 	@$(BIN)/ruff check .
