@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bort_kedro.statistics import clustered_standard_error, proportion_standard_error
+from bort_kedro.statistics import clustered_standard_error
 
 
 def test_clustered_standard_error_equals_hand_value():
@@ -36,8 +36,3 @@ def test_names_and_order_of_the_clusters_do_not_matter():
 
 def test_one_cluster_alone_has_no_standard_error():
     assert math.isnan(clustered_standard_error(np.array([1.0, 2.0]), np.array([3, 3])))
-
-
-@pytest.mark.parametrize(("share", "count", "error"), [(0.5, 100, 0.05), (0.2, 16, 0.1), (1.0, 7, 0.0)])
-def test_proportion_standard_error_equals_hand_value(share, count, error):
-    assert proportion_standard_error(share, count) == pytest.approx(error)

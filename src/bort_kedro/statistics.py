@@ -31,11 +31,6 @@ def clustered_standard_error(values: NDArray[np.generic], cluster_of: NDArray[np
     return float(np.sqrt(count / (count - 1) * np.sum(residuals**2)) / len(numbers))
 
 
-def proportion_standard_error(share: float, count: int) -> float:
-    """Standard error of a share of ``count`` independent trials."""
-    return float(np.sqrt(share * (1.0 - share) / count))
-
-
 # A difference counts when it is above this many of its standard errors.
 STANDARD_ERRORS_TO_WIN = 2.0
 

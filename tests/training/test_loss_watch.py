@@ -2,14 +2,14 @@ import dataclasses
 
 import pytest
 
-from bort_kedro.training.loss_watch import WINDOW_STEPS, DivergenceWatch
+from bort_kedro.training.loss_watch import WINDOW_STEPS, LossWatch
 
 
 def alarms(means):
     """Steps, counted from 1, at which a training with these window means is called diverged."""
-    watch = DivergenceWatch()
+    watch = LossWatch()
     losses = [mean for mean in means for _ in range(WINDOW_STEPS)]
-    return [step for step, loss in enumerate(losses, 1) if watch.sees_divergence(loss)]
+    return [step for step, loss in enumerate(losses, 1) if watch.has_climbed(loss)]
 
 
 @pytest.mark.parametrize(
@@ -26,18 +26,18 @@ def test_a_loss_above_its_start_and_far_above_its_best_is_divergence_at_the_end_
 
 
 def test_one_hard_batch_is_no_divergence():
-    watch = DivergenceWatch()
+    watch = LossWatch()
     losses = [7.0] * WINDOW_STEPS + [4.0] * WINDOW_STEPS + [4.0] * (WINDOW_STEPS - 1) + [90.0]
-    assert not any(watch.sees_divergence(loss) for loss in losses)
+    assert not any(watch.has_climbed(loss) for loss in losses)
 
 
 def test_a_watch_that_goes_on_from_its_values_sees_what_one_without_a_break_sees():
     losses = [7.0] * 50 + [5.0] * 50 + [8.0] * 50
-    whole = DivergenceWatch()
-    expected = [whole.sees_divergence(loss) for loss in losses]
+    whole = LossWatch()
+    expected = [whole.has_climbed(loss) for loss in losses]
     for stop in (30, 50, 120):
-        first = DivergenceWatch()
-        seen = [first.sees_divergence(loss) for loss in losses[:stop]]
-        resumed = DivergenceWatch(**dataclasses.asdict(first))
-        assert seen + [resumed.sees_divergence(loss) for loss in losses[stop:]] == expected
+        first = LossWatch()
+        seen = [first.has_climbed(loss) for loss in losses[:stop]]
+        resumed = LossWatch(**dataclasses.asdict(first))
+        assert seen + [resumed.has_climbed(loss) for loss in losses[stop:]] == expected
     assert expected.index(True) == 149

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.training.loop import Loss
-
-# Given the student's logits (N, V) and their batch, the divergence from the teacher.
-Divergence = Callable[[Tensor, Batch], Tensor]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
-from bort_kedro.training.loss_watch import DivergenceWatch
+from bort_kedro.training.loss_watch import LossWatch
 from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer, set_step
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
 from bort_kedro.training.threads import resolve_precision
@@ -189,7 +189,7 @@ class _Run:
         # Under sharding the weights are replaced by their shards, inside the very module that was given.
         self.model = model
         self.num_parts = accelerator.num_processes * settings.gradient_accumulation_steps
-        self.watch = DivergenceWatch()
+        self.watch = LossWatch()
         # Steps that fp16 skipped for an overflow: of all, and in a row until now.
         self.num_skipped = self.skipped_in_a_row = 0
         self.history: list[Row] = []
@@ -250,7 +250,7 @@ class _Run:
         restore(self.model, self.optimizer, self.accelerator, saved.tensors)
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
         self.tokens_before = saved.record.get("num_tokens", 0)
-        self.watch = DivergenceWatch(**saved.record.get("watch", {}))
+        self.watch = LossWatch(**saved.record.get("watch", {}))
         self.num_skipped = saved.record.get("num_skipped", 0)
         if self.early_stopping is not None:
             self.early_stopping.go_on_from(saved)
@@ -381,7 +381,7 @@ class _Run:
             raise TrainingError(
                 f"{self.description}: {', '.join(broken)} is not finite at step {row['step']}. {ADVICE}"
             )
-        if self.watch.sees_divergence(row["loss"]):
+        if self.watch.has_climbed(row["loss"]):
             raise TrainingError(
                 f"{self.description}: the loss has climbed to {row['loss']:.3f} at step {row['step']}, above where it "
                 f"began ({self.watch.first:.3f}) and far above its best ({self.watch.best:.3f}, means of 50 steps). "

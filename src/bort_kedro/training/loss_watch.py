@@ -12,7 +12,7 @@ ABOVE_FIRST = 1.1
 
 
 @dataclass
-class DivergenceWatch:
+class LossWatch:
     """Watches the loss of a training, step by step (our decision; the sources give no rule).
 
     A loss that is not a number is another fault, told at once. This one is for losses that stay finite and climb:
@@ -31,7 +31,7 @@ class DivergenceWatch:
     sum: float = 0.0
     count: int = 0
 
-    def sees_divergence(self, loss: float) -> bool:
+    def has_climbed(self, loss: float) -> bool:
         """Take the loss of one more step in; True when the window that it fills has diverged."""
         self.sum, self.count = self.sum + loss, self.count + 1
         if self.count < WINDOW_STEPS:
