@@ -53,28 +53,28 @@ bench: install   ## Refresh the pages of docs/benchmarks that need no other file
 		bench-pretrain bench-finetune-short
 
 bench-inference: install ## Time encoders and runtimes side by side on this machine (8 minutes)
-	@$(BIN)/python benchmarks/inference.py
+	@$(BIN)/python -m benchmarks.inference
 
 bench-search: install ## Train a small space whole and hold every strategy against it (12 minutes)
-	@$(BIN)/python benchmarks/search.py
+	@$(BIN)/python -m benchmarks.search
 
 bench-published-space: install ## Rank the published choice in the published space
-	@$(BIN)/python benchmarks/published_space.py
+	@$(BIN)/python -m benchmarks.search.published_space
 
 bench-corpora: install ## Search the small space on another corpus too; CORPUS='texts/*.txt' NAME=texts
-	@$(BIN)/python benchmarks/corpora.py "$(CORPUS)" --name "$(NAME)"
+	@$(BIN)/python -m benchmarks.search.corpora "$(CORPUS)" --name "$(NAME)"
 
 bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* b/*.txt' NAME='Wikipedia and books'
-	@$(BIN)/python benchmarks/distillation.py "$(CORPUS)" --name "$(NAME)"
+	@$(BIN)/python -m benchmarks.distillation "$(CORPUS)" --name "$(NAME)"
 
 bench-pretrain: install ## Time pretraining against the plain ways of doing it (14 minutes)
-	@$(BIN)/python benchmarks/pretrain.py
+	@$(BIN)/python -m benchmarks.pretrain
 
 bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
-	@$(BIN)/python benchmarks/finetune.py $(if $(TASKS),--tasks "$(TASKS)")
+	@$(BIN)/python -m benchmarks.finetune $(if $(TASKS),--tasks "$(TASKS)")
 
 bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
-	@$(BIN)/python benchmarks/finetune.py --builtin order --num-seeds 2 --name finetune-short
+	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete

@@ -1,0 +1,1 @@
+"""Measurements of the project, a folder for each stage; the targets `bench-*` of the Makefile run them."""

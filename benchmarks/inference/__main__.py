@@ -1,0 +1,51 @@
+"""Encoders people know, and Bort's runtimes, side by side; writes docs/benchmarks/inference.{md,json}."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.inference import runtimes
+from benchmarks.inference.encoders import ON_CUDA, ON_THE_CPU, TURN_MS, VOCABULARY_SIZE, measure_encoders
+from benchmarks.inference.figures import MINUTES_ALLOWED, Found
+from benchmarks.inference.page import write
+
+ROUNDS = 6
+
+
+def main() -> None:
+    """Measure part by part, and write the page after each, so that what was measured stays if a later part ends ill."""
+    import torch
+
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds; below 6, no intervals")
+    arguments.add_argument("--parts", nargs="+", choices=["encoders", "runtimes", "cuda"], help="all unless given")
+    arguments.add_argument("--folder", type=Path, help="for the page, docs/benchmarks unless given")
+    given = arguments.parse_args()
+    parts = given.parts or ["encoders", "runtimes", *(["cuda"] if torch.cuda.is_available() else [])]
+    found, began = Found(rounds=given.rounds), time.perf_counter()
+    for part in parts:
+        try:
+            if part == "encoders":
+                found.encoders = measure_encoders(ON_THE_CPU, given.rounds)
+            elif part == "cuda":
+                found.cuda = measure_encoders(ON_CUDA, given.rounds)
+            else:
+                found.setting = runtimes.Setting(VOCABULARY_SIZE, 128, 1, 1, given.rounds, TURN_MS)
+                with tempfile.TemporaryDirectory() as folder:
+                    found.runtimes, reasons = runtimes.measure(found.setting, Path(folder), os.cpu_count() or 1)
+                found.failures |= {f"{system[0]} in {system[1]}": reason for system, reason in reasons.items()}
+        # A part that runs out of memory, or lacks a package, takes no other with it.
+        except Exception as error:
+            found.failures[part] = f"{type(error).__name__}: {error}"
+        found.minutes = (time.perf_counter() - began) / 60
+        write(found, is_last=part == parts[-1], folder=given.folder)
+    if found.minutes > MINUTES_ALLOWED:
+        print(f"This took {found.minutes:.1f} minutes, more than the {MINUTES_ALLOWED:.0f} allowed.")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The page of the inference benchmark."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.inference.figures import (
+    MINUTES_ALLOWED,
+    Found,
+    Row,
+    best_int8,
+    condition_text,
+    encoder_figures,
+    ratio,
+    runtime_figures,
+    runtime_title,
+)
+from benchmarks.inference.runtimes import PYTORCH
+from benchmarks.page import FOLDER, figure, write_page
+from bort_kedro.encoders.shapes import KNOWN_SHAPES
+from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table, times
+from bort_kedro.reporting.paper_claims import speed_claim_rows
+from bort_kedro.statistics import is_missing
+
+# Names in torch.cpu.get_capabilities of what int8 gains by, and how people call them.
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_int8": "AMX int8",
+}
+VNNI = ("AVX-VNNI", "AVX-512 VNNI", "AMX int8")
+
+
+def instruction_sets() -> dict[str, bool]:
+    """Which of those that matter here this processor has."""
+    import torch
+
+    has = torch.cpu.get_capabilities()
+    return {title: bool(has.get(name, False)) for name, title in INSTRUCTION_SETS.items()}
+
+
+def interval_text(low: float | None, high: float | None, digits: int = 1) -> str:
+    """Both ends, or a dash."""
+    return MISSING if is_missing(low) or is_missing(high) else f"{number(low, digits)} to {number(high, digits)}"
+
+
+def reference_section(rows: Sequence[Row]) -> str:
+    """The first condition, one line for each encoder, beside what its operations allow."""
+    header = [
+        "encoder", "median ms", "95 % interval", "x BERT-large", "by operations", "x BERT-base", "by operations",
+        "sequences/s", "parameters", "MB of weights", "peak memory, MB",
+    ]  # fmt: skip
+    lines = [
+        [
+            row["name"],
+            number(row["median_ms"], 1),
+            interval_text(row["interval_low_ms"], row["interval_high_ms"]),
+            times(row["measured_vs_bert_large"]),
+            times(row["operations_vs_bert_large"]),
+            times(row["measured_vs_bert_base"]),
+            times(row["operations_vs_bert_base"]),
+            number(row["throughput"], 1),
+            large(row["parameters"]),
+            number(row["bytes"] / 1e6, 0),
+            number(row["peak_memory_bytes"] / 1e6, 0),
+        ]
+        for row in rows
+        if row["is_reference"]
+    ]
+    return f"## {condition_text(rows[0])}\n\n{table(header, lines)}"
+
+
+def matrix_section(rows: Sequence[Row], title: str) -> str:
+    """Every condition: medians and their intervals, then memory."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    conditions: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        conditions.setdefault(condition_text(row), {})[row["name"]] = row
+    times_table = table(
+        ["median ms (95 % interval)", *names],
+        [
+            [
+                condition,
+                *(
+                    f"{number(by_name[name]['median_ms'], 1)} "
+                    f"({interval_text(by_name[name]['interval_low_ms'], by_name[name]['interval_high_ms'])})"
+                    for name in names
+                ),
+            ]
+            for condition, by_name in conditions.items()
+        ],
+    )
+    memory_table = table(
+        ["peak memory, MB", *names],
+        [
+            [condition, *(number(by_name[name]["peak_memory_bytes"] / 1e6, 0) for name in names)]
+            for condition, by_name in conditions.items()
+        ],
+    )
+    return f"## {title}\n\n{times_table}\n\n{memory_table}"
+
+
+def claims_section(rows: Sequence[Row]) -> str:
+    """The paper's speed-ups beside each shape called Bort."""
+    lines = [
+        [
+            f"{row['statement']}: {number(row['published'], 1)}x",
+            f"**{row['name']}**" if row["is_nearest"] else row["name"],
+            times(row["counted"]),
+            times(row["measured"]),
+        ]
+        for row in speed_claim_rows([row for row in rows if row["is_reference"]])
+    ]
+    note = (
+        "The shape whose operations come nearest to the published figure is set in bold. 20x fits Bort with H and I "
+        "exchanged, and 7.9x the released alternative against BERT-base; the shape of the released checkpoint fits "
+        "neither."
+    )
+    return f"## What the paper claims\n\n{table(['the paper', 'shape', 'by operations', 'measured'], lines)}\n\n{note}"
+
+
+def runtimes_section(found: Found) -> str:
+    """Bort's runtimes against the references, then the targets."""
+    header = ["encoder", "runtime", "median ms", "95 % interval", "MB", "x BERT-large fp32", "x BERT-base fp32"]
+    lines = [
+        [
+            KNOWN_SHAPES[system[0]].title,
+            runtime_title(system[1]),
+            number(timed.latency.median_ms, 1),
+            interval_text(timed.latency.interval_low_ms, timed.latency.interval_high_ms),
+            number(timed.bytes / 1e6, 0),
+            times(ratio(found, ("bert_large", PYTORCH), system)),
+            times(ratio(found, ("bert_base", PYTORCH), system)),
+        ]
+        for system, timed in found.runtimes.items()
+    ]
+    targets = [
+        [
+            each["name"],
+            times(each["value"]),
+            MISSING if each["target"] is None else f"at least {each['target']:.0f}x",
+            {None: MISSING, True: "yes", False: "**no**"}[each["met"]],
+        ]
+        for each in runtime_figures(found)
+        if each["unit"] == "x"
+    ]
+    setting = found.setting
+    conditions = (
+        f"One sequence of {setting.sequence_length} tokens, {setting.num_threads} thread(s), no head, all in one "
+        "process and interleaved. Weights are random and int8 is calibrated on random tokens, which time does not "
+        "depend on; what int8 does to scores is in the report of every run."
+    )
+    return (
+        f"## Runtimes\n\n{conditions}\n\n{table(header, lines)}\n\n"
+        f"{table(['ratio', 'measured', 'target', 'met'], targets)}\n\n{machine_text(found)}"
+    )
+
+
+def machine_text(found: Found) -> str:
+    """What of the targets is the machine's."""
+    sets = instruction_sets()
+    has, lacks = ([title for title, there in sets.items() if there == wanted] for wanted in (True, False))
+    gain = ratio(found, ("bort", PYTORCH), best_int8(found))
+    text = (
+        f"This processor has {', '.join(has) or 'none of the sets below'} and lacks {', '.join(lacks) or 'none'}. "
+        f"On it, int8 makes Bort {times(gain)} as fast as PyTorch's fp32."
+    )
+    if not any(sets[name] for name in VNNI):
+        text += (
+            " Without VNNI or AMX no instruction multiplies and adds four pairs of bytes at once, so int8 gains less "
+            "than on server processors since 2019, for which the targets were set."
+        )
+    return text
+
+
+def write(found: Found, *, is_last: bool, folder: Path | None) -> None:
+    """Write the page with what there is.
+
+    Args:
+        found: So far.
+        is_last: Whether nothing follows, so that the page is shown.
+        folder: ``docs/benchmarks`` unless given.
+    """
+    sections, figures = [], []
+    if found.encoders:
+        sections += [
+            reference_section(found.encoders),
+            claims_section(found.encoders),
+            matrix_section(found.encoders, "By batch, length, threads and head"),
+        ]
+        figures += encoder_figures(found.encoders)
+    if found.cuda:
+        sections.append(matrix_section(found.cuda, "On CUDA"))
+        figures += encoder_figures(found.cuda)
+    if found.runtimes:
+        sections.append(runtimes_section(found))
+        figures += runtime_figures(found)
+    notes = [
+        f"{found.rounds} timed rounds after one of warm-up, interleaved: in each, every encoder has a turn of some "
+        "passes, so that a slow spell of the machine falls on all.",
+        "The interval holds the median with 95 % certainty or more: order statistics of the medians of the rounds, "
+        "widened to hold the median of all passes.",
+        "Peak memory is the largest resident memory of a process of the encoder's own that builds it and passes it "
+        "once, less that of the libraries after a small pass; on CUDA, what torch's allocator handed out at most.",
+        "Ratios by operations count every scalar operation of the layers, and of the head where there is one. They are "
+        "no strict limit: operations of a large model may take longer, each, than those of a small one.",
+    ]
+    missing = [f"Not measured, {part}: {reason}" for part, reason in found.failures.items()]
+    body = "\n\n".join([*sections, "## How it was measured", bullets([*notes, *missing])])
+    figures.append(
+        figure("this benchmark", found.minutes, "min", target=MINUTES_ALLOWED, met=found.minutes < MINUTES_ALLOWED)
+    )
+    with contextlib.nullcontext() if is_last else contextlib.redirect_stdout(io.StringIO()):
+        write_page(
+            "inference",
+            "Inference",
+            body,
+            figures,
+            {"rounds": found.rounds, "instruction_sets": instruction_sets()},
+            setting="random weights, vocabulary of 50,265 tokens",
+            packages=("torch", "transformers", "onnxruntime", "openvino", "nncf"),
+            folder=folder or FOLDER,
+        )

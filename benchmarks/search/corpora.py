@@ -1,0 +1,140 @@
+"""Search the small space on another corpus beside the embedded one; writes docs/benchmarks/corpora.{md,json}."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from benchmarks.configured import PROJECT
+from benchmarks.page import figure, write_page
+from benchmarks.search.measured_space import (
+    EMBEDDED,
+    PACKAGES,
+    MeasuredSpace,
+    bench_parameters,
+    mean_space,
+    spaces_of,
+    tokens_of,
+    train_all,
+    winner,
+)
+from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
+from bort_kedro.params import Parameters
+from bort_kedro.reporting.markdown import number, table
+
+
+def w_of(space: MeasuredSpace) -> np.ndarray:
+    """(N,) W of every candidate, in the space's order, which no corpus changes."""
+    return space.problem.w(np.arange(len(space.problem)), space.recorded.errors)
+
+
+def agreement(first: list[MeasuredSpace], second: list[MeasuredSpace]) -> tuple[float, float]:
+    """Mean rank correlation of errors, and of W, over pairs of different seeds, one from each list."""
+    pairs = [(a, b) for a, b in itertools.product(first, second) if a.problem.seed != b.problem.seed]
+    errors = [spearmanr(a.recorded.errors, b.recorded.errors).statistic for a, b in pairs]
+    return float(np.mean(errors)), float(np.mean([spearmanr(w_of(a), w_of(b)).statistic for a, b in pairs]))
+
+
+def winners_table(errors: dict[str, pd.DataFrame], parameters: Parameters, measure: str) -> str:
+    """Who has the largest W on each corpus, seed by seed and by the means."""
+    rows = []
+    for corpus, table_of_corpus in errors.items():
+        spaces = spaces_of(table_of_corpus, parameters, measure=measure)
+        named = [(f"seed {space.problem.seed}", winner(space)) for space in spaces]
+        named.append(("mean of the seeds", winner(mean_space(table_of_corpus, parameters, measure=measure))))
+        rows += [[corpus, seed, shape, number(w, 3)] for seed, (shape, w) in named]
+    return table(["corpus", "errors of", "largest W", "W"], rows)
+
+
+def crossed(errors: dict[str, pd.DataFrame], parameters: Parameters, measure: str) -> list[tuple[str, str, str, float]]:
+    """What choosing on one corpus costs on the other: (chosen on, used on, shape, share of the best W there)."""
+    means = {name: mean_space(rows, parameters, measure=measure) for name, rows in errors.items()}
+    found = []
+    for chosen_on, used_on in itertools.permutations(means, 2):
+        place = int(np.argmax(w_of(means[chosen_on])))
+        there = w_of(means[used_on])
+        found.append((chosen_on, used_on, winner(means[chosen_on])[0], float(there[place] / there.max())))
+    return found
+
+
+def reordering(pairs: dict[str, tuple[float, float]], measure: str) -> str:
+    """Whether another corpus reorders the shapes more than another seed does; the last pair is across corpora."""
+    *within, across = pairs.values()
+    sentences = []
+    for place, what in enumerate((f"the {measure}", "W")):
+        least = min(values[place] for values in within)
+        is_more = across[place] < least
+        sentences.append(
+            f"By {what}, another corpus reorders the shapes {'more' if is_more else 'no more'} than another seed does "
+            f"({across[place]:.2f} against {least:.2f} at least)."
+        )
+    return " ".join(sentences)
+
+
+def main() -> None:
+    """Train the space on both corpora, as far as that is not done yet, and compare."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("corpus", nargs="?", default="", help="files of the other corpus, such as 'texts/*.txt'")
+    arguments.add_argument("--name", default="other", help="what the page calls it")
+    arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
+    given = arguments.parse_args()
+    if not given.corpus:
+        arguments.exit(2, "Name the other corpus: make bench-corpora CORPUS='texts/*.txt' NAME=texts\n")
+    parameters = bench_parameters()
+    measure = parameters.search.error_measure
+    texts = {
+        EMBEDDED: InstalledDocumentationDataset(PACKAGES).load(),
+        given.name: TextFilesDataset([given.corpus]).load(),
+    }
+    words = {name: int(text["text"].str.split().str.len().sum()) for name, text in texts.items()}
+    errors = {
+        name: train_all(tokens_of(text, parameters), parameters, given.states / name) for name, text in texts.items()
+    }
+    spaces = {name: spaces_of(rows, parameters, measure=measure) for name, rows in errors.items()}
+    pairs = {
+        "two seeds, embedded corpus": agreement(spaces[EMBEDDED], spaces[EMBEDDED]),
+        f"two seeds, {given.name}": agreement(spaces[given.name], spaces[given.name]),
+        "two seeds, one on each corpus": agreement(spaces[EMBEDDED], spaces[given.name]),
+    }
+    figures = [
+        figure(f"rank correlation of the {what}: {title}", value, "correlation")
+        for title, values in pairs.items()
+        for what, value in zip((measure, "W"), values, strict=True)
+    ]
+    regret = crossed(errors, parameters, measure)
+    figures += [
+        figure(f"share of the best W on {used_on} of the shape chosen on {chosen_on}", value, "share")
+        for chosen_on, used_on, _, value in regret
+    ]
+    same = len({winner(mean_space(rows, parameters, measure=measure))[0] for rows in errors.values()}) == 1
+    figures.append(figure("the same shape wins on both corpora, by the means of the seeds", float(same), "yes is 1"))
+    costs = "; ".join(
+        f"the choice on {chosen_on}, {shape}, has {100 * value:.1f} % of the best W on {used_on}"
+        for chosen_on, used_on, shape, value in regret
+    )
+    body = "\n\n".join(
+        [
+            f"The space of `conf/bench` was trained whole on the embedded corpus ({words[EMBEDDED]:,} words of "
+            f"documentation) and on {given.name} ({words[given.name]:,} words), a tokenizer for each, "
+            f"{parameters.search.num_seeds} seeds each. W takes the {measure}. The method's first author expected the "
+            "same shape whatever the corpus, since the search favours shapes that converge fast.",
+            f"## Who wins\n\n{winners_table(errors, parameters, measure)}\n\n"
+            f"{'The same shape wins on both' if same else 'Not the same shape wins on both'}, by the means: {costs}.",
+            "## Is it the corpus, or luck?\n\nRank correlations over the candidates, between trainings of different "
+            "seeds:\n\n"
+            + table(["between", measure, "W"], [[title, f"{e:.2f}", f"{w:.2f}"] for title, (e, w) in pairs.items()])
+            + f"\n\n{reordering(pairs, measure)}",
+        ]
+    )
+    conditions = {"parameters": "conf/bench", "words": words, "seeds": parameters.search.num_seeds}
+    command = f"make bench-corpora CORPUS=... NAME={given.name}"
+    write_page("corpora", "Two corpora", body, figures, conditions, command=command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The arithmetic and the page of ``benchmarks/inference``; what they measure is not tested."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BORT
+from bort_kedro.latency.conditions import Condition, Latency, speed_table_rows
+
+
+def timed(milliseconds):
+    return Latency(milliseconds, milliseconds, milliseconds, 6, milliseconds - 1, milliseconds + 1)
+
+
+@pytest.fixture
+def found():
+    """Bort 10 and 13 times as fast as the references in operations, 65 and 14 times in int8."""
+    from benchmarks.inference.figures import Found
+    from benchmarks.inference.runtimes import Setting, TimedRuntime
+
+    conditions = [Condition(1, 128, 1), Condition(1, 128, 1, has_head=True)]
+    shapes = {"chosen": BORT, "bert_large": BERT_LARGE, "bert_base": BERT_BASE}
+    rows = speed_table_rows(
+        shapes,
+        {condition: [timed(100.0), timed(1300.0), timed(280.0)] for condition in conditions},
+        {condition: [1_000_000, 2_000_000, 3_000_000] for condition in conditions},
+        vocabulary_size=50_265,
+        max_positions=512,
+    )
+    rows = [row | {"name": "Bort as released"} if row["is_chosen"] else row for row in rows]
+    medians = {
+        ("bort", "pytorch"): 100.0,
+        ("bert_base", "pytorch"): 280.0,
+        ("bert_large", "pytorch"): 1300.0,
+        ("bort", "onnx_int8"): 25.0,
+        ("bort", "openvino_int8"): 20.0,
+        ("bert_base", "openvino_int8"): 70.0,
+    }
+    runtimes = {system: TimedRuntime(timed(median), 5_000_000) for system, median in medians.items()}
+    setting = Setting(50_265, 128, 1, warmup_rounds=1, timed_rounds=6, turn_ms=50.0)
+    return Found(6, encoders=rows, setting=setting, runtimes=runtimes, failures={"cuda": "RuntimeError: lost"})
+
+
+def test_targets_are_held_against_the_fastest_int8_runtime(found):
+    from benchmarks.inference.figures import best_int8, runtime_figures
+
+    assert best_int8(found) == ("bort", "openvino_int8")
+    figures = {each["name"]: each for each in runtime_figures(found)}
+    large = figures["Bort int8 (OpenVINO int8): times faster than BERT-large in PyTorch fp32"]
+    base = figures["Bort int8 (OpenVINO int8): times faster than BERT-base in PyTorch fp32"]
+    assert (large["value"], large["target"], large["met"]) == (65.0, 60.0, True)
+    assert (base["value"], base["target"], base["met"]) == (14.0, 15.0, False)
+    assert figures["Bort: times faster than BERT-base, both in OpenVINO int8"]["value"] == 3.5
+    # Its conversion is missing.
+    assert figures["Bort: times faster than BERT-large, both in OpenVINO int8"]["value"] is None
+
+
+def test_a_target_that_was_not_measured_is_not_met(found):
+    from benchmarks.inference.figures import runtime_figures
+
+    found.runtimes = {system: each for system, each in found.runtimes.items() if system[0] != "bert_large"}
+    figure = next(each for each in runtime_figures(found) if each["target"] == 60.0)
+    assert (figure["value"], figure["met"]) == (None, False)
+
+
+def test_a_ratio_near_that_of_the_operations_meets_it(found):
+    from benchmarks.inference.figures import encoder_figures
+
+    figures = {each["name"]: each for each in encoder_figures(found.encoders)}
+    bort = figures["Bort as released: times faster than BERT-large"]
+    assert (bort["value"], round(bort["target"], 1), bort["met"]) == (13.0, 12.8, True)
+    name = "Bort as released, 1 x 128 tokens, 1 thread, head"
+    assert figures[f"{name}: throughput"]["value"] == 10.0
+    assert figures[f"{name}: peak memory"]["value"] == 1.0
+
+
+def test_the_page_has_what_there_is_and_says_what_is_missing(found, tmp_path, capsys):
+    from benchmarks.inference.page import write
+
+    write(found, is_last=False, folder=tmp_path)
+    assert capsys.readouterr().out == ""
+    page = (tmp_path / "inference.md").read_text()
+    assert "| Bort as released | OpenVINO int8 | 20.0 | 19.0 to 21.0 | 5 | 65.0x | 14.0x |" in page
+    assert "| faster than BERT-large: 20.0x | Bort as released | 12.8x | 13.0x |" in page
+    assert "- Not measured, cuda: RuntimeError: lost" in page
+    record = json.loads((tmp_path / "inference.json").read_text())
+    assert record["about"]["conditions"]["instruction_sets"].keys() >= {"AVX2", "AVX-512 VNNI"}
+    assert {tuple(each) for each in record["figures"]} == {("name", "value", "unit", "target", "met")}
+
+
+def test_a_page_without_any_part_still_names_the_failures(tmp_path, capsys):
+    from benchmarks.inference.figures import Found
+    from benchmarks.inference.page import write
+
+    write(Found(6, failures={"encoders": "MemoryError: none left"}), is_last=True, folder=tmp_path)
+    assert "- Not measured, encoders: MemoryError: none left" in capsys.readouterr().out
+
+
+def test_a_conversion_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
+    from benchmarks.inference import runtimes
+
+    def in_own_process(environment, function, *arguments):
+        if function is runtimes.convert_system and arguments[0] == ("bert_large", "openvino_int8"):
+            raise MemoryError("none left")
+        return dict(arguments[1]) if function is runtimes.time_systems else None
+
+    monkeypatch.setattr(runtimes, "in_own_process", in_own_process)
+    folders, reasons = runtimes.measure(runtimes.Setting(100, 8, 1, 1, 6, 0.0), tmp_path, 2)
+    assert reasons == {("bert_large", "openvino_int8"): "MemoryError: none left"}
+    exported = {system for system in runtimes.SYSTEMS if system[1] != runtimes.PYTORCH}
+    assert set(folders) == exported - set(reasons)

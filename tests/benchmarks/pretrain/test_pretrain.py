@@ -1,0 +1,153 @@
+"""The arithmetic of ``benchmarks/pretrain``; what they measure is not tested."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+
+import pytest
+
+from bort_kedro.encoders.shapes import BertShape
+
+
+@pytest.fixture
+def setting():
+    from benchmarks.pretrain.material import Setting
+
+    # 2 rows of 12 tokens, of which 10 are ordinary and 5 predicted.
+    return Setting(
+        shape=BertShape(1, 1, 2, 3),
+        teacher_shape=BertShape(1, 1, 4, 1),
+        vocabulary_size=10,
+        batch_size=2,
+        sequence_length=12,
+        masked_share=0.5,
+        timed_steps=3,
+        warmup_steps=2,
+    )
+
+
+def test_seconds_between_leave_out_the_steps_of_the_warm_up(setting):
+    from benchmarks.pretrain.material import seconds_between
+
+    assert seconds_between([10.0, 18.0, 19.0, 21.0, 24.0], setting) == [1.0, 2.0, 3.0]
+
+
+def test_random_tokens_are_full_blocks_of_ordinary_ids_in_the_frame(setting):
+    from benchmarks.pretrain.material import random_tokens
+
+    blocks = random_tokens(setting).splits["train"]
+    assert len(blocks) == 5 * 2
+    rows = blocks.ids.reshape(10, 12)
+    assert set(rows[:, 0]) == {0}
+    assert set(rows[:, -1]) == {2}
+    assert rows[:, 1:-1].min() >= 5
+    assert rows.max() < 10
+
+
+def test_flops_of_a_step_equal_the_count_by_hand(setting):
+    from benchmarks.pretrain.goals import limit, step_flops
+
+    # Student: 28 weights, 24 tokens, 288 pairs of tokens, a head of 2 (2 + 10) products for each position.
+    layers = 2 * 28 * 24 + 4 * 2 * 288
+    everywhere = layers + 2 * 24 * 24
+    # The one layer is the last: 14 tokens pass neither queries (8 weights with the output) nor the 12 of the rest, and
+    # 10 positions see 12 tokens each.
+    predicted = layers - 2 * 14 * 20 - 4 * 2 * (288 - 10 * 12) + 2 * 10 * 24
+    assert step_flops(setting, teacher=False, everywhere=True) == 3 * everywhere
+    assert step_flops(setting, teacher=False, everywhere=False) == 3 * predicted
+    # Teacher: 72 weights, 40 of them spared likewise, a head of 4 (4 + 10) products, forward only.
+    of_teacher = 2 * (72 * 24 - 14 * 40) + 4 * 4 * 10 * 12 + 2 * 10 * 56
+    assert step_flops(setting, teacher=True, everywhere=False) == 3 * predicted + of_teacher
+    assert limit(setting, teacher=False) == everywhere / predicted
+    assert limit(setting, teacher=True, cached=True) == (
+        step_flops(setting, teacher=True, everywhere=True) / (3 * predicted)
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "changes", "met"),
+    [
+        ([1.0, 3.0, 2.0], 2.0, {}, True),
+        ([1.0, 3.0, 1.9], 2.0, {}, False),
+        ([0.8], 0.8, {"is_floor": False}, True),
+        ([0.03], 0.03, {"is_floor": False, "is_strict": True}, False),
+        ([], 3.8, {}, False),
+        ([1.0], None, {}, None),
+    ],
+)
+def test_a_goal_is_met_by_the_median_and_never_without_a_value(values, target, changes, met):
+    from benchmarks.pretrain.goals import Goal
+
+    assert Goal("name", values, "x", target, **changes).figure()["met"] is met
+
+
+def test_a_speedup_is_taken_inside_each_round_and_the_cache_is_paid_back_by_what_it_saves(setting):
+    from benchmarks.pretrain.goals import CACHED, LIVE, OURS, OURS_BF16, TRAINER, Measured
+    from benchmarks.pretrain.systems import Taken
+
+    def taken(*steps, **others):
+        return Taken(list(steps), 100, 40, others)
+
+    # 24 tokens a step: filling 48 tokens in 6 s is 3 s a step; a step saves 2 s.
+    cached = taken(2.0, cache={"seconds": 6.0, "tokens": 48, "positions": 1, "bytes": 1})
+    trainings = {
+        TRAINER: [taken(4.0, 4.0, 9.0), taken(6.0)],
+        OURS: [taken(2.0), taken(2.0)],
+        LIVE: [taken(4.0), taken(2.0)],
+        CACHED: [cached, cached],
+    }
+    measured = Measured(setting, setting, {}, trainings, [], [], {})
+    assert measured.speedup(OURS, TRAINER) == [2.0, 3.0]
+    assert measured.speedup(OURS_BF16, TRAINER) == []
+    assert measured.passes_to_pay_back == [1.5, float("inf")]
+
+
+def test_parts_of_a_step_leave_the_rest_to_the_loop():
+    from benchmarks.pretrain.overhead import BACKWARD, BATCHES, FORWARD, OPTIMIZER, StepParts
+
+    parts = {FORWARD: [2.0, 2.0], BACKWARD: [3.0, 3.0], OPTIMIZER: [1.0, 1.0], BATCHES: [1.0, 0.0]}
+    found = StepParts([8.0, 8.0], parts, 1.0, 1)
+    assert found.outside_share == 0.25
+    assert found.share(BATCHES) == 1 / 16
+
+
+@pytest.mark.parametrize(
+    ("of_batch", "tried"),
+    [
+        ({2: 10.0, 4: 20.0, 8: 20.1, 16: 99.0}, [2, 4, 8]),
+        ({2: 10.0, 4: 20.0}, [2, 4]),
+        ({}, []),
+    ],
+)
+def test_batches_double_until_memory_runs_out_or_speed_no_longer_grows(monkeypatch, setting, of_batch, tried):
+    from benchmarks.pretrain import cuda
+
+    def speed(setting, *, compiles):
+        size = setting.batch_size
+        return cuda.Speed(size, of_batch[size], 0.1, 1) if size in of_batch else None
+
+    monkeypatch.setattr(cuda, "_speed", speed)
+    found = cuda.speeds(replace(setting, batch_size=2), compiles=False)
+    assert [each.batch_size for each in found] == tried
+
+
+def test_a_process_of_its_own_has_its_environment_and_leaves_ours_alone():
+    from benchmarks.own_process import in_own_process, on_the_cpu
+
+    before = dict(os.environ)
+    assert in_own_process(on_the_cpu(3), os.getenv, "OMP_NUM_THREADS") == "3"
+    assert in_own_process({}, os.getpid) != os.getpid()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_memory_grows_by_what_is_held():
+    import numpy as np
+
+    from bort_kedro.latency.memory import peak_resident_bytes
+
+    before = peak_resident_bytes()
+    held = np.ones(50_000_000)
+    assert peak_resident_bytes() - before > 0.5 * held.nbytes
