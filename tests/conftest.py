@@ -9,6 +9,7 @@ import pytest
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary
 from cutting import cut_document
+from golden import Golden
 
 PROJECT = Path(__file__).resolve().parent.parent
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -20,6 +21,16 @@ SENTENCES = [
     "The estimator is fitted on the training set and scored on the test set.",
     "A sparse matrix keeps only those values which are not zero.",
 ]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write the files in golden/ anew (tests/golden.py)")
+
+
+@pytest.fixture
+def golden(request):
+    """See `golden.Golden`."""
+    return Golden(request.path.parent / "golden", is_updated=request.config.getoption("--update-golden"))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from bort_kedro.reporting.report_sections import (
     tasks_section,
     verdict,
 )
+from bort_kedro.reporting.templates import render
 from bort_kedro.statistics import is_missing
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
@@ -76,7 +77,7 @@ def build_report(
         "Exports": exports_section(exports or {}),
         "Beside the paper": paper_section(shape, speed),
         "Known limits": bullets(_limits(pretraining, tasks, speed)),
-        "Look further": _further(),
+        "Look further": render("further"),
     }
     for title, name in PLOTS.items():
         if plots and name in plots:
@@ -138,18 +139,3 @@ def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> lis
         f"Speed is that of this machine at length {conditions['sequence_length']}.",
         "W weighs the error by the size of the maximum point: a larger one lets the error decide more.",
     ]
-
-
-def _further() -> str:
-    return bullets(
-        [
-            "`make viz` opens the pipeline with every table, plot and this report.",
-            "`make mlflow` opens the tracked runs: parameters, metrics by step, artifacts.",
-            "`data/06_models` holds the encoders and, under `finetuned`, the models of the tasks, which open with "
-            "`from_pretrained(folder)`; under `exports` are those for other runtimes (`exports.folder.open_export`).",
-            "`data/07_model_output` holds the predictions, `data/08_reporting` this report, its tables and plots.",
-            "`kedro run --pipelines evaluate` measures again without training; `kedro run --tags report` writes this "
-            "report again from what is saved, and `kedro compare` holds it against that of another run.",
-            "`data/08_reporting/report.html` is the same in one file, with plots that answer the pointer.",
-        ]
-    )
