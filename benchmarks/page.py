@@ -5,20 +5,22 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.configured import PROJECT
+from bort_kedro.datasets.atomic import pending
 from bort_kedro.device import describe_device
+from bort_kedro.reporting.markdown import MISSING, number
+from bort_kedro.statistics import is_missing
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
+FOLDER = PROJECT / "docs" / "benchmarks"
 
 
-def figure(
-    name: str, value: float | None, unit: str, *, target: float | None = None, met: bool | None = None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Figure:
     """One figure of the JSON file.
 
     Args:
@@ -28,14 +30,48 @@ def figure(
         target: What it is held against, in the same unit, if anything.
         met: Whether it is met; the caller knows the tolerance.
     """
-    return {"name": name, "value": value, "unit": unit, "target": target, "met": met}
+
+    name: str
+    value: float | None
+    unit: str
+    target: float | None = None
+    met: bool | None = None
+
+    @property
+    def met_text(self) -> str:
+        """For a table."""
+        return {None: MISSING, True: "yes", False: "**no**"}[self.met]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a page.
+
+    Args:
+        title: Heading; empty for a part that needs none.
+        text: Markdown.
+        figures: What it states, for programs.
+    """
+
+    title: str
+    text: str
+    figures: Sequence[Figure] = ()
+
+    @property
+    def markdown(self) -> str:
+        """Heading and text."""
+        return f"## {self.title}\n\n{self.text}" if self.title else self.text
+
+
+def interval_text(low: float | None, high: float | None, digits: int = 1) -> str:
+    """Both ends, or a dash."""
+    return MISSING if is_missing(low) or is_missing(high) else f"{number(low, digits)} to {number(high, digits)}"
 
 
 def write_page(
     name: str,
     title: str,
-    body: str,
-    figures: Sequence[Mapping[str, Any]],
+    parts: Sequence[Part],
     conditions: Mapping[str, Any],
     *,
     command: str | None = None,
@@ -44,14 +80,14 @@ def write_page(
     files: Mapping[str, str] | None = None,
     folder: Path = FOLDER,
     page_file: Path | None = None,
+    is_shown: bool = True,
 ) -> None:
-    """Write ``docs/benchmarks/<name>.md`` and ``.json``, and show the page.
+    """Write ``<name>.md`` and ``<name>.json``, each whole or not at all, and show the page.
 
     Args:
         name: Of the two files.
         title: Heading of the page.
-        body: Markdown below the opening line, which says when, where and by which command it was written.
-        figures: From `figure`.
+        parts: Below the opening line, which says when, where and by which command the page was written.
         conditions: Settings under which the figures hold, as values that JSON knows.
         command: Writes the page again; ``make bench-<name>`` unless given.
         setting: Closes the opening line, without its full stop.
@@ -59,6 +95,11 @@ def write_page(
         files: Texts to write beside the figures, by their names.
         folder: Of the figures and, unless ``page_file`` is given, of the page.
         page_file: Of a page that stands elsewhere.
+        is_shown: Whether the page is printed too.
+
+    Raises:
+        ValueError: If a figure is NaN, before any file is written.
+        StorageError: If a file cannot be written.
     """
     about = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -66,16 +107,18 @@ def write_page(
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "conditions": dict(conditions),
     }
+    figures = [asdict(figure) for part in parts for figure in part.figures]
+    # NaN is no JSON; better to stop here than in whatever reads the file.
+    record = json.dumps({"about": about, "figures": figures}, indent=2, allow_nan=False) + "\n"
     first = packages[0]
     opening = (
         f"Written by `{command or f'make bench-{name}'}` on {about['date']}: {about['device']['processor']}, "
         f"{first} {about['versions'][first]}{f', {setting}' if setting else ''}."
     )
-    page = f"# {title}\n\n{opening}\n\n{body}\n"
-    # NaN is no JSON; better to stop here than in whatever reads the file.
-    record = json.dumps({"about": about, "figures": list(figures)}, indent=2, allow_nan=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in {f"{name}.json": record, **(files or {})}.items():
-        (folder / file).write_text(text)
-    (page_file or folder / f"{name}.md").write_text(page)
-    print(page)  # noqa: T201
+    page = "\n\n".join([f"# {title}", opening, *(part.markdown for part in parts)]) + "\n"
+    texts = {folder / file: text for file, text in {f"{name}.json": record, **(files or {})}.items()}
+    for file, text in {**texts, page_file or folder / f"{name}.md": page}.items():
+        with pending(file) as temporary:
+            temporary.write_text(text, "utf-8")
+    if is_shown:
+        print(page)  # noqa: T201

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.distillation.corpora import MIN_COUNT, VOCABULARY_SIZE
+from benchmarks.distillation.figures import figures_of
 from benchmarks.distillation.findings import SAME_STEPS, SCHEDULES, Findings, accuracy, seeds_error
 from benchmarks.distillation.trainings import (
     ARMS,
@@ -22,27 +23,30 @@ from benchmarks.distillation.trainings import (
     UNTAUGHT,
 )
 from benchmarks.distillation.words import PAIRS, comparison, failures, hundredths, limits, scales
+from benchmarks.page import Part
 from bort_kedro.pretraining.teacher_targets import bytes_per_position
 from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table
 
 
-def body_of(found: Sequence[Findings], *, num_steps: int, teacher_steps: int) -> str:
-    """All below the opening line."""
-    return "\n\n".join(
-        [
-            _question(found[0], num_steps, teacher_steps),
-            _corpora(found, num_steps),
-            *(f"## {schedule.capitalize()}\n\n{_results(found, schedule, num_steps)}" for schedule in SCHEDULES),
-            "## Who is better than whom\n\nPercentage points of masked accuracy with their standard error, that over "
+def parts_of(found: Sequence[Findings], *, num_steps: int, teacher_steps: int) -> list[Part]:
+    """All below the opening line; the first has the figures."""
+    figures = [figure for findings in found for figure in figures_of(findings)]
+    return [
+        Part("", _question(found[0], num_steps, teacher_steps), figures),
+        Part("", _corpora(found, num_steps)),
+        *(Part(schedule.capitalize(), _results(found, schedule, num_steps)) for schedule in SCHEDULES),
+        Part(
+            "Who is better than whom",
+            "Percentage points of masked accuracy with their standard error, that over "
             "the seeds and that over the test blocks together; a difference counts beyond twice that.\n\n"
             + bullets(comparison(found, own, other) for own, other in PAIRS),
-            f"## What failed or did not help\n\n{bullets(failures(found, num_steps))}",
-            f"## What a cache keeps and takes\n\n{_caches(found)}",
-            f"## What trimming saves and costs\n\n{_trimming(found)}",
-            f"## The scale of the losses\n\n{scales(found)}",
-            f"## Limits\n\n{bullets(limits(found))}",
-        ]
-    )
+        ),
+        Part("What failed or did not help", bullets(failures(found, num_steps))),
+        Part("What a cache keeps and takes", _caches(found)),
+        Part("What trimming saves and costs", _trimming(found)),
+        Part("The scale of the losses", scales(found)),
+        Part("Limits", bullets(limits(found))),
+    ]
 
 
 def _question(found: Findings, num_steps: int, teacher_steps: int) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.configured import PROJECT
+from benchmarks.command import command_line
 from benchmarks.finetune.builtin import BUILTIN, SEEDS, encoders, outcomes
-from benchmarks.finetune.page import builtin_section, figures_of, real_section, throughput_section
+from benchmarks.finetune.page import builtin_part, real_part, throughput_part
 from benchmarks.finetune.real import REAL_TASKS, real_outcomes
 from benchmarks.finetune.throughput import FIXED_BATCH, Throughput, measure, with_vocabulary
-from benchmarks.page import FOLDER, write_page
+from benchmarks.page import write_page
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.finetuning.encoding import TaskEncoder
 from bort_kedro.tasks.table import find_task
@@ -37,30 +37,25 @@ def throughputs(folder: Path) -> list[Throughput]:
     return measured
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is not done yet, and write what it says."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--tasks", type=Path, help="folder of GLUE's and SuperGLUE's files")
-    arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench/finetune")
-    arguments.add_argument("--docs", type=Path, default=FOLDER, help="where the page is written")
-    arguments.add_argument("--builtin", nargs="*", choices=BUILTIN, default=BUILTIN, help="built-in tasks, or none")
-    arguments.add_argument("--num-seeds", type=int, default=len(SEEDS), help="of student and points; five take an hour")
-    arguments.add_argument("--name", default="finetune", help="of the page")
-    given = arguments.parse_args()
-    seeds = SEEDS[: given.num_seeds]
-    found = outcomes(given.builtin, seeds, given.states / "builtin") if given.builtin else []
-    sections = {"Agora against its rivals": builtin_section(found, len(seeds))} if found else {}
-    real, measured = [], []
+    parser = command_line(__doc__)
+    parser.add_argument("--tasks", type=Path, help="folder of GLUE's and SuperGLUE's files")
+    parser.add_argument("--builtin", nargs="*", choices=BUILTIN, default=BUILTIN, help="built-in tasks, or none")
+    parser.add_argument("--num-seeds", type=int, default=len(SEEDS), help="of student and points; five take an hour")
+    parser.add_argument("--name", default="finetune", help="of the page")
+    given = parser.parse_args(arguments)
+    seeds, states = SEEDS[: given.num_seeds], given.states / "finetune"
+    parts = []
+    if given.builtin:
+        parts.append(builtin_part(outcomes(given.builtin, seeds, states / "builtin"), len(seeds)))
     if given.tasks:
-        real = real_outcomes(given.tasks, given.states / "real")
-        sections["Real tasks"] = real_section(real)
-        measured = throughputs(given.tasks)
-        sections["Throughput"] = throughput_section(measured, MAX_TOKENS, BATCH_TOKENS, FIXED_BATCH)
+        parts.append(real_part(real_outcomes(given.tasks, states / "real")))
+        parts.append(throughput_part(throughputs(given.tasks), MAX_TOKENS, BATCH_TOKENS, FIXED_BATCH))
     write_page(
         given.name,
         "Fine-tuning",
-        "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()),
-        figures_of(found, real, measured),
+        parts,
         {
             "parameters": "conf/base",
             "seeds": list(seeds),
@@ -70,7 +65,7 @@ def main() -> None:
         command="make bench-finetune TASKS=..." if given.name == "finetune" else f"make bench-{given.name}",
         setting="one thread a training",
         packages=("torch", "transformers", "tokenizers", "scikit-learn"),
-        folder=given.docs,
+        folder=given.folder,
     )
 
 

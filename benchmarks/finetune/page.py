@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from benchmarks.finetune.builtin import AGORA, BUILTIN, SEEDS, Lead, Outcome, lead_over
 from benchmarks.finetune.real import RealOutcome
 from benchmarks.finetune.throughput import ROUNDS, Throughput
-from benchmarks.page import figure
+from benchmarks.page import Figure, Part
 from bort_kedro.reporting.markdown import number, percent, signed_points, table
 from bort_kedro.reporting.report_sections import RIVAL_NAMES
 
@@ -30,7 +29,7 @@ def leads(found: Sequence[Outcome]) -> dict[str, dict[str, Lead]]:
     return {task: {rival: lead_over(rival, own) for rival in RIVAL_NAMES} for task, own in able.items() if len(own) > 1}
 
 
-def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
+def builtin_part(found: Sequence[Outcome], num_seeds: int) -> Part:
     """Scores and leads on the built-in tasks."""
     rows, tasks = [], list(dict.fromkeys(each.task for each in found))
     for task in tasks:
@@ -66,7 +65,7 @@ def builtin_section(found: Sequence[Outcome], num_seeds: int) -> str:
     ]
     names = f": {', '.join(f'`{task}`' for task in won)}" if won else ""
     unable = _unable_sentence(found)
-    return f"""Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of student and points:
+    text = f"""Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of student and points:
 
 {table(header, rows)}
 
@@ -83,6 +82,7 @@ the points:
 {table(["Task", "Method", "Steps allowed", "Steps done", "Seconds"], costs)}
 
 {_points_sentence(found)}"""
+    return Part("Agora against its rivals", text, _builtin_figures(found))
 
 
 def _unable_sentence(found: Sequence[Outcome]) -> str:
@@ -117,7 +117,7 @@ def _mean(values: Sequence[float]) -> str:
     return percent(float(np.mean(values)), float(error))
 
 
-def real_section(found: Sequence[RealOutcome]) -> str:
+def real_part(found: Sequence[RealOutcome]) -> Part:
     """Every real task, beside the best constant answer."""
     rows = [
         [
@@ -147,7 +147,7 @@ def real_section(found: Sequence[RealOutcome]) -> str:
         "Seconds",
     ]
     ahead = [each.name for each in found if each.score.advantage.is_above_noise]
-    return f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries
+    text = f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries
 with a vocabulary of 1,024 tokens. Every task goes its way with one set of settings: the teacher is fine-tuned and held
 against its bar; over it, and over the best constant answer, the student learns by Agora, else plainly.
 QNLI has no teacher: a hundred thousand examples are too many for it on two cores.
@@ -157,9 +157,18 @@ QNLI has no teacher: a hundred thousand examples are too many for it on two core
 The test split is the half of the official dev that no method saw; of BoolQ, whose training file was not at hand, 32
 examples train, 32 choose and the official dev is scored. Standard errors are those of a jackknife over the test
 examples, one training each. Above the best constant answer by more than two of them: {", ".join(ahead) or "none"}."""
+    figures = []
+    for each in found:
+        metric, score = each.report["metrics"][0], each.score.score
+        figures += [
+            Figure(f"{each.name}: {metric}, {each.report['method']}", score.value, "share"),
+            Figure(f"{each.name}: its standard error", score.standard_error, "share"),
+            Figure(f"{each.name}: of the best constant answer", each.score.majority_score, "share"),
+        ]
+    return Part("Real tasks", text, figures)
 
 
-def throughput_section(measured: Sequence[Throughput], max_tokens: int, batch_tokens: int, fixed_batch: int) -> str:
+def throughput_part(measured: Sequence[Throughput], max_tokens: int, batch_tokens: int, fixed_batch: int) -> Part:
     """The two loops side by side."""
     rows = [
         [
@@ -174,7 +183,7 @@ def throughput_section(measured: Sequence[Throughput], max_tokens: int, batch_to
         for each in measured
     ]
     header = ["Vocabulary", "Tokens an example", "Bucketed, examples/s", "Padding", "Fixed length", "Padding", "Ratio"]
-    return f"""Training steps on QNLI's questions and sentences, cut at {max_tokens} tokens, one thread. Bucketed:
+    text = f"""Training steps on QNLI's questions and sentences, cut at {max_tokens} tokens, one thread. Bucketed:
 batches of similar length, {number(batch_tokens, 0)} padded tokens each. Fixed length: {fixed_batch} examples padded to
 {max_tokens} tokens, as transformers' run_glue does unless told otherwise. The ratio is the median of those of
 {ROUNDS} paired rounds, the rates are medians of their own: where the machine was slow for some turns, one does not
@@ -184,43 +193,8 @@ follow from the other.
 
 The target is {TARGET_RATIO:g}x. The small vocabulary of the default run makes texts so long that the fixed loop pads
 little: no loop can then be faster than it by more than the share of padding lets it."""
-
-
-def figures_of(
-    found: Sequence[Outcome], real: Sequence[RealOutcome], measured: Sequence[Throughput]
-) -> list[dict[str, Any]]:
-    """All figures for programs."""
-    figures = []
-    for task, of in leads(found).items():
-        own = agora_outcomes(found, task)
-        figures += [
-            figure(
-                f"{task}: accuracy of {method}", float(np.mean([each.right[method].mean() for each in own])), "share"
-            )
-            for method in (AGORA, *RIVAL_NAMES)
-        ]
-        for rival, lead in of.items():
-            figures += [
-                figure(f"{task}: Agora's lead over {rival}", lead.value, "share"),
-                figure(f"{task}: standard error of that lead", lead.error, "share"),
-            ]
-    won = sum(of["plain"].is_above_noise for of in leads(found).values())
-    name = "built-in tasks where Agora leads plain by two standard errors"
-    # Of all three tasks; of fewer there is nothing to reach.
-    is_whole = {each.task for each in found} == set(BUILTIN)
-    reached = {"target": TARGET_TASKS, "met": won >= TARGET_TASKS} if is_whole else {}
-    if found:
-        figures.append(figure(name, won, "tasks", **reached))
-    for each in real:
-        figures += [
-            figure(
-                f"{each.name}: {each.report['metrics'][0]}, {each.report['method']}", each.score.score.value, "share"
-            ),
-            figure(f"{each.name}: its standard error", each.score.score.standard_error, "share"),
-            figure(f"{each.name}: of the best constant answer", each.score.majority_score, "share"),
-        ]
-    figures += [
-        figure(
+    figures = [
+        Figure(
             f"examples a second on QNLI, bucketed over fixed length, {each.vocabulary_size} tokens in the vocabulary",
             each.ratio,
             "x",
@@ -229,4 +203,27 @@ def figures_of(
         )
         for each in measured
     ]
-    return figures
+    return Part("Throughput", text, figures)
+
+
+def _builtin_figures(found: Sequence[Outcome]) -> list[Figure]:
+    figures = []
+    for task, of in leads(found).items():
+        own = agora_outcomes(found, task)
+        figures += [
+            Figure(
+                f"{task}: accuracy of {method}", float(np.mean([each.right[method].mean() for each in own])), "share"
+            )
+            for method in (AGORA, *RIVAL_NAMES)
+        ]
+        for rival, lead in of.items():
+            figures += [
+                Figure(f"{task}: Agora's lead over {rival}", lead.value, "share"),
+                Figure(f"{task}: standard error of that lead", lead.error, "share"),
+            ]
+    won = sum(of["plain"].is_above_noise for of in leads(found).values())
+    name = "built-in tasks where Agora leads plain by two standard errors"
+    # Of all three tasks; of fewer there is nothing to reach.
+    is_whole = {each.task for each in found} == set(BUILTIN)
+    reached = {"target": TARGET_TASKS, "met": won >= TARGET_TASKS} if is_whole else {}
+    return [*figures, Figure(name, won, "tasks", **reached)]

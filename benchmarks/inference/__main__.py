@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import command_line
 from benchmarks.inference import runtimes
 from benchmarks.inference.encoders import ON_CUDA, ON_THE_CPU, TURN_MS, VOCABULARY_SIZE, measure_encoders
 from benchmarks.inference.figures import MINUTES_ALLOWED, Found
@@ -16,15 +17,14 @@ from benchmarks.inference.page import write
 ROUNDS = 6
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure part by part, and write the page after each, so that what was measured stays if a later part ends ill."""
     import torch
 
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds; below 6, no intervals")
-    arguments.add_argument("--parts", nargs="+", choices=["encoders", "runtimes", "cuda"], help="all unless given")
-    arguments.add_argument("--folder", type=Path, help="for the page, docs/benchmarks unless given")
-    given = arguments.parse_args()
+    parser = command_line(__doc__, trains=False)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds; below 6, no intervals")
+    parser.add_argument("--parts", nargs="+", choices=["encoders", "runtimes", "cuda"], help="all unless given")
+    given = parser.parse_args(arguments)
     parts = given.parts or ["encoders", "runtimes", *(["cuda"] if torch.cuda.is_available() else [])]
     found, began = Found(rounds=given.rounds), time.perf_counter()
     for part in parts:

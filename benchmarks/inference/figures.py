@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.inference.runtimes import PYTORCH, Setting, System, TimedRuntime
-from benchmarks.page import figure
+from benchmarks.page import Figure
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.statistics import is_missing
 
@@ -68,26 +68,26 @@ def condition_text(row: Row) -> str:
     )
 
 
-def encoder_figures(rows: Sequence[Row]) -> list[dict]:
+def encoder_figures(rows: Sequence[Row]) -> list[Figure]:
     """Latency, throughput and memory of each row; of the reference condition how it compares with BERT-large."""
     figures = []
     for row in rows:
         name = f"{row['name']}, {condition_text(row)}"
         figures += [
-            figure(f"{name}: latency", row["median_ms"], "ms"),
-            figure(f"{name}: throughput", row["throughput"], "sequences/s"),
-            figure(f"{name}: peak memory", row["peak_memory_bytes"] / 1e6, "MB"),
+            Figure(f"{name}: latency", row["median_ms"], "ms"),
+            Figure(f"{name}: throughput", row["throughput"], "sequences/s"),
+            Figure(f"{name}: peak memory", row["peak_memory_bytes"] / 1e6, "MB"),
         ]
         if row["is_reference"] and row["device"] == "cpu":
             measured, counted = row["measured_vs_bert_large"], row["operations_vs_bert_large"]
             met = abs(measured / counted - 1) <= TOLERANCE
             figures.append(
-                figure(f"{row['name']}: times faster than BERT-large", measured, "x", target=counted, met=met)
+                Figure(f"{row['name']}: times faster than BERT-large", measured, "x", target=counted, met=met)
             )
     return figures
 
 
-def runtime_figures(found: Found) -> list[dict]:
+def runtime_figures(found: Found) -> list[Figure]:
     """The targets of Bort in int8, met or not, then like with like, then every latency."""
     best = best_int8(found)
     figures = []
@@ -96,14 +96,14 @@ def runtime_figures(found: Found) -> list[dict]:
         value = ratio(found, (key, PYTORCH), best)
         measured = None if is_missing(value) else value
         name = f"Bort int8 ({runtime_title(best[1])}): times faster than {title} in PyTorch fp32"
-        figures.append(figure(name, measured, "x", target=target, met=measured is not None and measured >= target))
+        figures.append(Figure(name, measured, "x", target=target, met=measured is not None and measured >= target))
         for runtime in (PYTORCH, *(int8 for _, int8 in BORT_INT8)):
             value = ratio(found, (key, runtime), ("bort", runtime))
             name = f"Bort: times faster than {title}, both in {runtime_title(runtime)}"
-            figures.append(figure(name, None if is_missing(value) else value, "x"))
+            figures.append(Figure(name, None if is_missing(value) else value, "x"))
     for system, timed in found.runtimes.items():
         name = f"{KNOWN_SHAPES[system[0]].title} in {runtime_title(system[1])}: latency"
-        figures.append(figure(name, timed.latency.median_ms, "ms"))
+        figures.append(Figure(name, timed.latency.median_ms, "ms"))
     return figures
 
 

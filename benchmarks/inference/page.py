@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +17,10 @@ from benchmarks.inference.figures import (
     runtime_title,
 )
 from benchmarks.inference.runtimes import PYTORCH
-from benchmarks.page import FOLDER, figure, write_page
+from benchmarks.page import FOLDER, Figure, Part, interval_text, write_page
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table, times
 from bort_kedro.reporting.paper_claims import speed_claim_rows
-from bort_kedro.statistics import is_missing
 
 # Names in torch.cpu.get_capabilities of what int8 gains by, and how people call them.
 INSTRUCTION_SETS = {
@@ -45,12 +42,7 @@ def instruction_sets() -> dict[str, bool]:
     return {title: bool(has.get(name, False)) for name, title in INSTRUCTION_SETS.items()}
 
 
-def interval_text(low: float | None, high: float | None, digits: int = 1) -> str:
-    """Both ends, or a dash."""
-    return MISSING if is_missing(low) or is_missing(high) else f"{number(low, digits)} to {number(high, digits)}"
-
-
-def reference_section(rows: Sequence[Row]) -> str:
+def reference_part(rows: Sequence[Row]) -> Part:
     """The first condition, one line for each encoder, beside what its operations allow."""
     header = [
         "encoder", "median ms", "95 % interval", "x BERT-large", "by operations", "x BERT-base", "by operations",
@@ -73,10 +65,10 @@ def reference_section(rows: Sequence[Row]) -> str:
         for row in rows
         if row["is_reference"]
     ]
-    return f"## {condition_text(rows[0])}\n\n{table(header, lines)}"
+    return Part(condition_text(rows[0]), table(header, lines), encoder_figures(rows))
 
 
-def matrix_section(rows: Sequence[Row], title: str) -> str:
+def matrix_part(rows: Sequence[Row], title: str, figures: Sequence[Figure] = ()) -> Part:
     """Every condition: medians and their intervals, then memory."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     conditions: dict[str, dict[str, Row]] = {}
@@ -103,10 +95,10 @@ def matrix_section(rows: Sequence[Row], title: str) -> str:
             for condition, by_name in conditions.items()
         ],
     )
-    return f"## {title}\n\n{times_table}\n\n{memory_table}"
+    return Part(title, f"{times_table}\n\n{memory_table}", figures)
 
 
-def claims_section(rows: Sequence[Row]) -> str:
+def claims_part(rows: Sequence[Row]) -> Part:
     """The paper's speed-ups beside each shape called Bort."""
     lines = [
         [
@@ -122,10 +114,11 @@ def claims_section(rows: Sequence[Row]) -> str:
         "exchanged, and 7.9x the released alternative against BERT-base; the shape of the released checkpoint fits "
         "neither."
     )
-    return f"## What the paper claims\n\n{table(['the paper', 'shape', 'by operations', 'measured'], lines)}\n\n{note}"
+    header = ["the paper", "shape", "by operations", "measured"]
+    return Part("What the paper claims", f"{table(header, lines)}\n\n{note}")
 
 
-def runtimes_section(found: Found) -> str:
+def runtimes_part(found: Found) -> Part:
     """Bort's runtimes against the references, then the targets."""
     header = ["encoder", "runtime", "median ms", "95 % interval", "MB", "x BERT-large fp32", "x BERT-base fp32"]
     lines = [
@@ -140,15 +133,16 @@ def runtimes_section(found: Found) -> str:
         ]
         for system, timed in found.runtimes.items()
     ]
+    figures = runtime_figures(found)
     targets = [
         [
-            each["name"],
-            times(each["value"]),
-            MISSING if each["target"] is None else f"at least {each['target']:.0f}x",
-            {None: MISSING, True: "yes", False: "**no**"}[each["met"]],
+            each.name,
+            times(each.value),
+            MISSING if each.target is None else f"at least {each.target:.0f}x",
+            each.met_text,
         ]
-        for each in runtime_figures(found)
-        if each["unit"] == "x"
+        for each in figures
+        if each.unit == "x"
     ]
     setting = found.setting
     conditions = (
@@ -156,10 +150,9 @@ def runtimes_section(found: Found) -> str:
         "process and interleaved. Weights are random and int8 is calibrated on random tokens, which time does not "
         "depend on; what int8 does to scores is in the report of every run."
     )
-    return (
-        f"## Runtimes\n\n{conditions}\n\n{table(header, lines)}\n\n"
-        f"{table(['ratio', 'measured', 'target', 'met'], targets)}\n\n{machine_text(found)}"
-    )
+    ratios = table(["ratio", "measured", "target", "met"], targets)
+    text = "\n\n".join([conditions, table(header, lines), ratios, machine_text(found)])
+    return Part("Runtimes", text, figures)
 
 
 def machine_text(found: Found) -> str:
@@ -179,28 +172,8 @@ def machine_text(found: Found) -> str:
     return text
 
 
-def write(found: Found, *, is_last: bool, folder: Path | None) -> None:
-    """Write the page with what there is.
-
-    Args:
-        found: So far.
-        is_last: Whether nothing follows, so that the page is shown.
-        folder: ``docs/benchmarks`` unless given.
-    """
-    sections, figures = [], []
-    if found.encoders:
-        sections += [
-            reference_section(found.encoders),
-            claims_section(found.encoders),
-            matrix_section(found.encoders, "By batch, length, threads and head"),
-        ]
-        figures += encoder_figures(found.encoders)
-    if found.cuda:
-        sections.append(matrix_section(found.cuda, "On CUDA"))
-        figures += encoder_figures(found.cuda)
-    if found.runtimes:
-        sections.append(runtimes_section(found))
-        figures += runtime_figures(found)
+def method_part(found: Found) -> Part:
+    """How it was measured, what could not be, and how long it took."""
     notes = [
         f"{found.rounds} timed rounds after one of warm-up, interleaved: in each, every encoder has a turn of some "
         "passes, so that a slow spell of the machine falls on all.",
@@ -212,18 +185,37 @@ def write(found: Found, *, is_last: bool, folder: Path | None) -> None:
         "no strict limit: operations of a large model may take longer, each, than those of a small one.",
     ]
     missing = [f"Not measured, {part}: {reason}" for part, reason in found.failures.items()]
-    body = "\n\n".join([*sections, "## How it was measured", bullets([*notes, *missing])])
-    figures.append(
-        figure("this benchmark", found.minutes, "min", target=MINUTES_ALLOWED, met=found.minutes < MINUTES_ALLOWED)
+    is_met = found.minutes < MINUTES_ALLOWED
+    took = Figure("this benchmark", found.minutes, "min", target=MINUTES_ALLOWED, met=is_met)
+    return Part("How it was measured", bullets([*notes, *missing]), [took])
+
+
+def write(found: Found, *, is_last: bool, folder: Path = FOLDER) -> None:
+    """Write the page with what there is.
+
+    Args:
+        found: So far.
+        is_last: Whether nothing follows, so that the page is shown.
+        folder: For page and figures.
+    """
+    parts = []
+    if found.encoders:
+        parts += [
+            reference_part(found.encoders),
+            claims_part(found.encoders),
+            matrix_part(found.encoders, "By batch, length, threads and head"),
+        ]
+    if found.cuda:
+        parts.append(matrix_part(found.cuda, "On CUDA", encoder_figures(found.cuda)))
+    if found.runtimes:
+        parts.append(runtimes_part(found))
+    write_page(
+        "inference",
+        "Inference",
+        [*parts, method_part(found)],
+        {"rounds": found.rounds, "instruction_sets": instruction_sets()},
+        setting="random weights, vocabulary of 50,265 tokens",
+        packages=("torch", "transformers", "onnxruntime", "openvino", "nncf"),
+        folder=folder,
+        is_shown=is_last,
     )
-    with contextlib.nullcontext() if is_last else contextlib.redirect_stdout(io.StringIO()):
-        write_page(
-            "inference",
-            "Inference",
-            body,
-            figures,
-            {"rounds": found.rounds, "instruction_sets": instruction_sets()},
-            setting="random weights, vocabulary of 50,265 tokens",
-            packages=("torch", "transformers", "onnxruntime", "openvino", "nncf"),
-            folder=folder or FOLDER,
-        )

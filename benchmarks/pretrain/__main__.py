@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
+from benchmarks.command import command_line
 from benchmarks.pretrain import cuda
 from benchmarks.pretrain.material import Setting
 from benchmarks.pretrain.page import write
@@ -22,18 +23,18 @@ SMALL = Setting(
 )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure on the CPU, then on a CUDA device if there is one, and write the pages."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=3, help="turns of each training (default 3)")
-    arguments.add_argument("--steps", type=int, default=2, help="timed steps of a turn, after one more (default 2)")
-    given = arguments.parse_args()
+    parser = command_line(__doc__, trains=False)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each training (default 3)")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps of a turn, after one more (default 2)")
+    given = parser.parse_args(arguments)
     if min(given.rounds, given.steps) < 1:
-        arguments.exit(2, "--rounds and --steps must be at least 1\n")
+        parser.exit(2, "--rounds and --steps must be at least 1\n")
     if cuda.is_present():
-        cuda.main()
+        cuda.measure_and_write(given.folder)
     measured = measure(Setting(timed_steps=given.steps), SMALL, given.rounds)
-    write(measured, num_rounds=given.rounds, about_cuda=cuda.sentence())
+    write(measured, num_rounds=given.rounds, about_cuda=cuda.sentence(given.folder), folder=given.folder)
 
 
 if __name__ == "__main__":

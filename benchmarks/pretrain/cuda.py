@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+from benchmarks.command import command_line
 from benchmarks.own_process import in_own_process
-from benchmarks.page import FOLDER, figure, write_page
+from benchmarks.page import Figure, Part, write_page
 from benchmarks.pretrain.material import (
     HISTORY_NAME,
     MAX_POSITIONS,
@@ -169,7 +172,7 @@ def best(found: list[Speed], first: int) -> Speed:
     return max(found, key=lambda speed: speed.tokens_per_second, default=Speed(first, 0.0, 0.0, 0))
 
 
-def write(found: dict[tuple[str, int, bool], list[Speed]], device: dict[str, Any]) -> None:
+def write(found: dict[tuple[str, int, bool], list[Speed]], device: dict[str, Any], folder: Path) -> None:
     """The page of the device and its figures."""
     target = TARGET_SHARE if TARGET_DEVICE in device["name"] else None
     rows, figures = [], []
@@ -180,16 +183,16 @@ def write(found: dict[tuple[str, int, bool], list[Speed]], device: dict[str, Any
         share = fastest.peak_share if speed else None
         title = f"{name}, {length} tokens, {'torch.compile' if compiles else 'eager'}"
         figures += [
-            figure(f"{title}: tokens/s", speed, "tokens/s"),
-            figure(
+            Figure(f"{title}: tokens/s", speed, "tokens/s"),
+            Figure(
                 f"{title}: share of the device's bf16 peak",
                 share,
                 "share",
                 target=target,
                 met=None if target is None else share is not None and share >= target,
             ),
-            figure(f"{title}: best batch size", float(fastest.batch_size) if speed else None, "rows"),
-            figure(f"{title}: GPU-hours for {STATED_TOKENS:,} tokens", hours, "h"),
+            Figure(f"{title}: best batch size", float(fastest.batch_size) if speed else None, "rows"),
+            Figure(f"{title}: GPU-hours for {STATED_TOKENS:,} tokens", hours, "h"),
         ]
         tried_text = ", ".join(f"{each.batch_size}: {each.tokens_per_second:,.0f}" for each in tried)
         rows.append(
@@ -220,15 +223,16 @@ def write(found: dict[tuple[str, int, bool], list[Speed]], device: dict[str, Any
         "vocabulary_size": 50_265,
         "precision": "bf16",
     }
-    write_page(NAME, "Pretraining on a CUDA device", body, figures, conditions, command=COMMAND)
+    parts = [Part("", body, figures)]
+    write_page(NAME, "Pretraining on a CUDA device", parts, conditions, command=COMMAND, folder=folder)
 
 
-def _verdict(figures: list[dict[str, Any]], target: float | None) -> str:
+def _verdict(figures: list[Figure], target: float | None) -> str:
     if target is None:
         return (
             f"The aim of {percent(TARGET_SHARE)} of the peak is stated for an {TARGET_DEVICE}; this is another device."
         )
-    missed = [each["name"].split(":")[0] for each in figures if each["met"] is False]
+    missed = [each.name.split(":")[0] for each in figures if each.met is False]
     return (
         f"{percent(target)} of the peak is missed by: {'; '.join(missed)}."
         if missed
@@ -236,20 +240,26 @@ def _verdict(figures: list[dict[str, Any]], target: float | None) -> str:
     )
 
 
-def sentence() -> str:
+def sentence(folder: Path) -> str:
     """For the page of the CPU: where the figures of a device stand."""
-    page = FOLDER / f"{NAME}.md"
+    page = folder / f"{NAME}.md"
     if is_present():
         return f"Measured on this machine's device: [{NAME}.md]({NAME}.md)."
     kept = f" What was measured on another machine stands in [{NAME}.md]({NAME}.md)." if page.exists() else ""
     return f"This machine has no CUDA device: not measured here.{kept}"
 
 
-def main() -> None:
+def measure_and_write(folder: Path) -> None:
+    """Measure the device that is there, and write its page."""
+    write(measure(), in_own_process({}, device_of), folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write, or say that there is no device."""
+    given = command_line(__doc__, trains=False).parse_args(arguments)
     if not is_present():
         sys.exit("There is no CUDA device on this machine; nothing was measured.")
-    write(measure(), in_own_process({}, device_of))
+    measure_and_write(given.folder)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.page import figure
+from benchmarks.page import Figure
 from benchmarks.pretrain.material import Setting
 from benchmarks.pretrain.overhead import BATCHES, StepParts
 from benchmarks.pretrain.systems import Taken
@@ -62,9 +62,9 @@ class Goal:
         margin = self.value - self.target if self.is_floor else self.target - self.value
         return margin > 0 if self.is_strict else margin >= 0
 
-    def figure(self) -> dict[str, Any]:
+    def figure(self) -> Figure:
         """For the JSON file."""
-        return figure(self.name, self.value, self.unit, target=self.target, met=self.met)
+        return Figure(self.name, self.value, self.unit, target=self.target, met=self.met)
 
     def row(self) -> list[str]:
         """For the table."""
@@ -75,7 +75,7 @@ class Goal:
             cells = [text(self.value), f"{text(min(self.values))} to {text(max(self.values))}"]
         word = f"{'at least' if self.is_floor else 'under' if self.is_strict else 'at most'} "
         target = MISSING if self.target is None else word + text(self.target)
-        return [self.name, *cells, target, {None: MISSING, True: "yes", False: "**no**"}[self.met]]
+        return [self.name, *cells, target, self.figure().met_text]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.page import figure, write_page
+from benchmarks.page import Figure, Part, write_page
 from benchmarks.pretrain.goals import CACHED, TRAINER, Measured, goals_of
 from benchmarks.pretrain.material import DROPOUT
 from benchmarks.pretrain.overhead import BATCHES, WORK
@@ -25,37 +25,32 @@ STATE_INTERVAL = 200  # checkpoint_every_steps of conf/base
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers")
 
 
-def write(measured: Measured, *, num_rounds: int, about_cuda: str) -> None:
+def write(measured: Measured, *, num_rounds: int, about_cuda: str, folder: Path) -> None:
     """Write the page and its figures.
 
     Args:
         measured: On the CPU.
         num_rounds: Of the trainings.
         about_cuda: Sentence on where the figures of a device stand.
+        folder: For page and figures.
     """
     goals, setting = goals_of(measured), measured.setting
-    speeds, speed_figures = _speed_section(measured)
-    loop, loop_figures = _loop_section(measured)
-    cache, cache_figures = _cache_section(measured)
-    preparation, preparation_figures = _preparation_section(measured)
-    rates = measured.product_rates
-    rate_figures = [
-        figure(f"matrix product, {PRECISIONS[name]}", rate / 1e9, "GFLOP/s") for name, rate in rates.items()
-    ]
     missed = [f"{goal.name}: {goal.why}" for goal in goals if goal.met is False]
+    rates = [
+        Figure(f"matrix product, {PRECISIONS[name]}", rate / 1e9, "GFLOP/s")
+        for name, rate in measured.product_rates.items()
+    ]
     header = ["figure", "median", "over the rounds", "target", "met"]
-    body = "\n\n".join(
-        [
-            _compared(measured, num_rounds),
-            table(header, [goal.row() for goal in goals]),
-            "## What was missed, and why\n\n" + (bullets(missed) if missed else "Nothing."),
-            speeds,
-            loop,
-            cache,
-            preparation,
-            f"## CUDA\n\n{about_cuda}",
-        ]
-    )
+    parts = [
+        Part("", _compared(measured, num_rounds), rates),
+        Part("", table(header, [goal.row() for goal in goals]), [goal.figure() for goal in goals]),
+        Part("What was missed, and why", bullets(missed) if missed else "Nothing."),
+        _speed_part(measured),
+        _loop_part(measured),
+        _cache_part(measured),
+        _preparation_part(measured),
+        Part("CUDA", about_cuda),
+    ]
     conditions = {
         "shape": str(setting.shape),
         "teacher_shape": str(setting.teacher_shape),
@@ -67,15 +62,7 @@ def write(measured: Measured, *, num_rounds: int, about_cuda: str) -> None:
         "rounds": num_rounds,
         "timed_steps": setting.timed_steps,
     }
-    figures = [
-        *(goal.figure() for goal in goals),
-        *speed_figures,
-        *loop_figures,
-        *cache_figures,
-        *preparation_figures,
-        *rate_figures,
-    ]
-    write_page("pretrain", "Pretraining", body, figures, conditions, packages=PACKAGES)
+    write_page("pretrain", "Pretraining", parts, conditions, packages=PACKAGES, folder=folder)
 
 
 def _compared(measured: Measured, num_rounds: int) -> str:
@@ -99,7 +86,7 @@ def _compared(measured: Measured, num_rounds: int) -> str:
     )
 
 
-def _speed_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
+def _speed_part(measured: Measured) -> Part:
     rows, figures = [], []
     for (name, precision), taken in measured.trainings.items():
         title = f"{TITLES[name]}, {PRECISIONS[precision]}"
@@ -119,18 +106,18 @@ def _speed_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
             ]
         )
         figures += [
-            figure(f"{title}: step", step, "s"),
-            figure(f"{title}: speed", speed, "tokens/s"),
-            figure(f"{title}: peak memory", peak, "GB"),
+            Figure(f"{title}: step", step, "s"),
+            Figure(f"{title}: speed", speed, "tokens/s"),
+            Figure(f"{title}: peak memory", peak, "GB"),
         ]
     header = ["training", "s a step", "over the rounds", "tokens/s", "peak GB", "of it libraries"]
     note = (
         f"The peak of the cached training includes filling the cache, with the teacher at work ({TITLES[CACHED[0]]})."
     )
-    return f"## Times and memory\n\n{table(header, rows)}\n\n{note}", figures
+    return Part("Times and memory", f"{table(header, rows)}\n\n{note}", figures)
 
 
-def _loop_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
+def _loop_part(measured: Measured) -> Part:
     rows, figures = [], []
     for title, loops in (
         (str(measured.setting.shape), measured.loops),
@@ -144,9 +131,9 @@ def _loop_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
             [title, number(1000 * step, 1), *map(percent, shares.values()), number(state, 2), percent(state_share)]
         )
         figures += [
-            *(figure(f"{title}: share of a step, {part}", share, "share") for part, share in shares.items()),
-            figure(f"{title}: writing a whole state", state, "s"),
-            figure(f"{title}: states every {STATE_INTERVAL} steps, of the steps' time", state_share, "share"),
+            *(Figure(f"{title}: share of a step, {part}", share, "share") for part, share in shares.items()),
+            Figure(f"{title}: writing a whole state", state, "s"),
+            Figure(f"{title}: states every {STATE_INTERVAL} steps, of the steps' time", state_share, "share"),
         ]
     header = ["shape", "ms a step", *WORK, BATCHES, "s a state", f"states every {STATE_INTERVAL} steps"]
     text = (
@@ -155,10 +142,10 @@ def _loop_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
         "loop's. States are not in these shares: one is written after the last timed step and stands apart, model and "
         "optimiser together."
     )
-    return f"## Inside the loop\n\n{text}\n\n{table(header, rows)}", figures
+    return Part("Inside the loop", f"{text}\n\n{table(header, rows)}", figures)
 
 
-def _cache_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
+def _cache_part(measured: Measured) -> Part:
     caches = [taken.others["cache"] for taken in measured.trainings[CACHED]]
     speed = float(np.median([cache["tokens"] / cache["seconds"] for cache in caches]))
     size = caches[0]["bytes"] / caches[0]["positions"]
@@ -175,14 +162,14 @@ def _cache_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
         f"took {number(size, 0)} bytes for each predicted position, files whole. {paid}."
     )
     figures = [
-        figure("filling the teacher cache, fp32: speed", speed, "tokens/s"),
-        figure("teacher cache: size of a predicted position", size, "bytes"),
-        figure("teacher cache: passes that pay for filling it", passes if is_paid else None, "passes"),
+        Figure("filling the teacher cache, fp32: speed", speed, "tokens/s"),
+        Figure("teacher cache: size of a predicted position", size, "bytes"),
+        Figure("teacher cache: passes that pay for filling it", passes if is_paid else None, "passes"),
     ]
-    return f"## The teacher cache\n\n{text}", figures
+    return Part("The teacher cache", text, figures)
 
 
-def _preparation_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]:
+def _preparation_part(measured: Measured) -> Part:
     preparation = measured.preparation
     rounds = preparation["rounds"]
     seconds = {part: float(np.median([each["parts"][part] for each in rounds])) for part in rounds[0]["parts"]}
@@ -199,5 +186,5 @@ def _preparation_section(measured: Measured) -> tuple[str, list[dict[str, Any]]]
         "texts, already in memory, in one call and with the same threads. One process, after a first round that is "
         f"thrown away; medians of {len(rounds)} rounds."
     )
-    figures = [figure(f"token preparation: {part}", value, "s") for part, value in seconds.items()]
-    return f"## Token preparation\n\n{text}\n\n{table(['', 'ms', 'million characters/s'], rows)}", figures
+    figures = [Figure(f"token preparation: {part}", value, "s") for part, value in seconds.items()]
+    return Part("Token preparation", f"{text}\n\n{table(['', 'ms', 'million characters/s'], rows)}", figures)

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.configured import raw_parameters
-from benchmarks.search.measured_space import PACKAGES
-from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
+from benchmarks.texts import PACKAGES, embedded_text
+from bort_kedro.datasets.text_sources import TextFilesDataset
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.params import CorpusParams
 from bort_kedro.pipelines.corpus.nodes import split_documents, tokenize_documents
@@ -45,7 +45,7 @@ def time_preparation(num_rounds: int, packages: list[str] | None = None) -> dict
 
     corpus = default_corpus()
     with tempfile.TemporaryDirectory() as folder:
-        _write_files(InstalledDocumentationDataset(packages or PACKAGES).load(), Path(folder))
+        _write_files(embedded_text(packages or PACKAGES), Path(folder))
         # What the files give is the same text for all.
         texts = _read(Path(folder))["text"].tolist()
         tokenizer = train_tokenizer(

@@ -2,248 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import io
-import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
-from benchmarks.configured import PROJECT
-from benchmarks.page import figure, write_page
-from benchmarks.search.measured_space import (
-    PACKAGES,
-    MeasuredSpace,
-    bench_parameters,
-    mean_space,
-    spaces_of,
-    tokens_of,
-    train_all,
-    winner,
-)
+from benchmarks.command import command_line
+from benchmarks.search.measured_space import bench_parameters, spaces_of, tokens_of, train_all
 from benchmarks.search.overhead import overhead_seconds
-from bort_kedro.datasets.text_sources import InstalledDocumentationDataset
-from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from benchmarks.search.page import SEARCH_SECONDS, overhead_part, write
+from benchmarks.search.replays import play_all
+from benchmarks.texts import embedded_text
 from bort_kedro.params import Parameters
-from bort_kedro.reporting.markdown import number, percent, table
-from bort_kedro.search.guarantee import FEWEST_FOR_RESIDUAL
-from bort_kedro.search.replay import bands, compare, subspaces
-from bort_kedro.search.strategies import STRATEGIES
-from bort_kedro.search.strategies.halving import RUNG_SHARES
 
-COMPARED = [name for name in STRATEGIES if name != "exhaustive"]
-# Full trainings, and half as many for the strategy that should need only half.
-FPTAS_BUDGETS = (4, 6, 8, 12, 18)
-BUDGETS = (2, 3, 4, 6, 8, 9, 12, 18, 24)
-# Random parts of the space, for each training seed: a space of 36 alone says little of spaces.
-PARTS, PART_SIZE = 20, 24
-MINUTES_ALLOWED = 15.0
 # Strategies and the bound were shaped on trainings of seeds 0 to 2; they are judged on others.
 FIRST_SEED = 100
-SEARCH_SECONDS = {300: 2.0, 30_000: 20.0}
-
-
-def play_all(spaces: Sequence[MeasuredSpace]) -> pd.DataFrame:
-    """Findings of every strategy and budget on the whole space and its parts, by training seed.
-
-    Only `random` draws, so only it is replayed with several seeds on the whole space.
-    """
-    found = []
-    decided = [name for name in COMPARED if name != "random"]
-    for training_seed, space in enumerate(spaces):
-        whole = [(space.problem, space.recorded)]
-        redrawn = [(replace(space.problem, seed=seed), space.recorded) for seed in range(PARTS)]
-        parts = subspaces(space.problem, space.recorded, count=PARTS, size=PART_SIZE)
-        for kind, names, pairs in (
-            ("whole", decided, whole),
-            ("whole", ["random"], redrawn),
-            ("part", COMPARED, parts),
-        ):
-            budgets = [budget for budget in BUDGETS if budget <= len(pairs[0][0])]
-            rows = compare(names, pairs, budgets=budgets)
-            found.append(rows.assign(space=kind, training_seed=training_seed))
-    findings = pd.concat(found, ignore_index=True)
-    return findings.assign(is_within_bound=findings["w_share"] >= 1.0 - findings["epsilon"] - 1e-12)
-
-
-def guarantee_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
-    """Whether the stated bound held, strategy by strategy."""
-    # With fewer trainings T alone bounds, which the definition of T makes true.
-    informed = findings[findings["budget"] >= FEWEST_FOR_RESIDUAL]
-    rows, figures = [], []
-    for name, group in informed.groupby("strategy", sort=False):
-        held, runs = int(group["is_within_bound"].sum()), len(group)
-        stated = 1 - group["epsilon"]
-        rows.append(
-            [
-                f"`{name}`",
-                f"{held} of {runs}",
-                f"{percent(stated.min())} to {percent(stated.max())}",
-                percent(stated.mean()),
-                percent(group["w_share"].min()),
-                percent(group["w_share"].mean()),
-            ]
-        )
-        target = 1.0 if name == "fptas" else None
-        figures.append(
-            figure(
-                f"{name}: share of searches whose W was within the bound stated before the rest was looked at",
-                held / runs,
-                "share",
-                target=target,
-                met=None if target is None else held == runs,
-            )
-        )
-    header = ["strategy", "within its bound", "bounds stated", "mean", "lowest share of the best W", "mean"]
-    text = (
-        "Each search states, from its own trainings alone, which share of the largest W of the space it has at least "
-        "(`search/guarantee.py`, docs/decisions/0006). Every candidate was trained, so the statement can be checked: "
-        f"on the whole space and its parts, every seed, budgets of {FEWEST_FOR_RESIDUAL} and more. Parts of one space "
-        "share candidates, so these are not as many independent searches.\n\n"
-    )
-    return text + table(header, rows), figures
-
-
-def half_section(findings: pd.DataFrame) -> tuple[str, list[dict]]:
-    """The surrogate with half the trainings against the published scheme, pair by pair."""
-    rows, figures = [], []
-    for kind, budget in itertools.product(("whole", "part"), FPTAS_BUDGETS):
-        of_kind = findings[findings["space"] == kind]
-        own = of_kind[(of_kind["strategy"] == "fptas") & (of_kind["budget"] == budget)]
-        half = of_kind[(of_kind["strategy"] == "surrogate") & (of_kind["budget"] == budget // 2)]
-        keys = ["training_seed"] if kind == "whole" else ["training_seed", "seed"]
-        pair = own.merge(half, on=keys, suffixes=("", "_half"))
-        cells = [f"{kind}, {len(pair)} pairs", f"{budget // 2} / {budget}"]
-        for column, title in (("w_share", "best W"), ("hypervolume_share", "hypervolume")):
-            difference = pair[f"{column}_half"] - pair[column]
-            by_seed = difference.groupby(pair["training_seed"]).mean()
-            error = float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
-            mean, not_worse = float(difference.mean()), float((difference >= 0).mean())
-            values = percent(pair[f"{column}_half"].mean()), percent(pair[column].mean())
-            cells += [" / ".join(values), f"{100 * mean:+.1f} ± {100 * error:.1f}", percent(not_worse)]
-            name = (
-                f"surrogate with {budget // 2} trainings minus fptas with {budget}, {kind} space: share of the {title}"
-            )
-            figures.append(figure(name, mean, "share", target=0.0, met=mean >= 0.0))
-        rows.append(cells)
-    header = ["space", "trainings", "W", "difference", "not worse", "hypervolume", "difference", "not worse"]
-    text = (
-        "`surrogate` with half as many trainings as `fptas`, both as shares of the best there was. Standard errors "
-        "are over the training seeds; a difference counts as met where its mean is not below zero.\n\n"
-    )
-    return text + table(header, rows), figures
-
-
-def cost_section(findings: pd.DataFrame) -> str:
-    """What every strategy finds for every budget, on the parts."""
-    curves = bands(findings[findings["space"] == "part"])
-    parts = []
-    for statistic, title in (
-        ("w", "Share of the best W"),
-        ("hypervolume", "Share of the hypervolume of the true front"),
-    ):
-        rows = curves[curves["statistic"] == statistic]
-        budgets = sorted(findings.loc[findings["space"] == "part", "budget"].unique())
-        lines = []
-        for name in COMPARED:
-            own = rows[rows["strategy"] == name].reset_index(drop=True)
-            cells = [
-                f"{100 * row['mean']:.1f} ({100 * row['lower']:.0f}–{100 * row['upper']:.0f})"
-                for row in own.to_dict("records")
-            ]
-            lines.append([f"`{name}`", *cells])
-        parts.append(f"{title}, %, mean and the middle 80 %:\n\n{table(['trainings', *map(str, budgets)], lines)}")
-    return "\n\n".join(parts) + "\n\n![Share found by number of trainings](search.svg)"
-
-
-def draw(findings: pd.DataFrame) -> str:
-    """The cost curves as an SVG, for the page."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    # Equal figures give equal files.
-    mpl.rcParams["svg.hashsalt"] = "search"
-    from matplotlib import pyplot
-
-    curves = bands(findings[findings["space"] == "part"])
-    figure_, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharex=True)
-    for axis, (statistic, title) in zip(
-        axes, (("hypervolume", "hypervolume of the true front"), ("w", "largest W")), strict=True
-    ):
-        for name in COMPARED:
-            rows = curves[(curves["strategy"] == name) & (curves["statistic"] == statistic)]
-            (line,) = axis.plot(rows["trainings"], 100 * rows["mean"], marker="o", markersize=3, label=name)
-            axis.fill_between(
-                rows["trainings"], 100 * rows["lower"], 100 * rows["upper"], alpha=0.12, color=line.get_color()
-            )
-        axis.set(xlabel="full trainings", ylabel=f"share of the {title}, %")
-        axis.grid(alpha=0.3)
-    axes[1].legend(frameon=False, loc="lower right")
-    figure_.tight_layout()
-    buffer = io.StringIO()
-    figure_.savefig(buffer, format="svg", metadata={"Date": None})
-    pyplot.close(figure_)
-    return buffer.getvalue()
-
-
-def noise_section(errors: pd.DataFrame, parameters: Parameters, measure: str) -> tuple[str, list[dict]]:
-    """Who wins, how much luck there is in it, and how well an early error ranks."""
-    spaces = spaces_of(errors, parameters, measure=measure)
-    rows = [[f"seed {space.problem.seed}", *_named(space)] for space in spaces]
-    rows.append(["mean of the seeds", *_named(mean_space(errors, parameters, measure=measure))])
-    candidates = errors[~errors["is_maximum_point"]]
-    full = candidates[candidates["share"] == 1.0].pivot_table(index=list(SHAPE_COLUMNS), columns="seed", values=measure)
-    luck = float(full.std(axis=1, ddof=1).pow(2).mean() ** 0.5)
-    between = float(full.mean(axis=1).std(ddof=1))
-    across = float(np.mean([spearmanr(full[a], full[b]).statistic for a, b in itertools.combinations(full.columns, 2)]))
-    figures = [
-        figure(f"spread of the {measure} over seeds, one shape", luck, "nats"),
-        figure(f"spread of the {measure} over shapes", between, "nats"),
-        figure(f"rank correlation of the {measure} between two seeds", across, "correlation"),
-    ]
-    early = []
-    for share in RUNG_SHARES[:-1]:
-        at = candidates[candidates["share"] == share].pivot_table(
-            index=list(SHAPE_COLUMNS), columns="seed", values=measure
-        )
-        value = float(np.mean([spearmanr(at[seed], full[seed]).statistic for seed in full.columns]))
-        early.append(f"{value:.2f} after {percent(share)} of the steps")
-        figures.append(
-            figure(
-                f"rank correlation of the {measure} after {share:.2f} of the steps with the end", value, "correlation"
-            )
-        )
-    text = (
-        f"{table(['errors of', 'largest W', 'W'], rows)}\n\nOne shape's {measure} varies by {luck:.3f} nats over "
-        f"seeds (standard deviation), the shapes' means by {between:.3f}. Two seeds rank the candidates with a "
-        f"correlation of {across:.2f}; an "
-        f"early {measure} ranks them as the end does with {' and '.join(early)}."
-    )
-    return text, figures
-
-
-def _named(space: MeasuredSpace) -> list[str]:
-    shape, w = winner(space)
-    return [shape, number(w, 3)]
-
-
-def _setting(errors: pd.DataFrame, parameters: Parameters, trained: float | None) -> str:
-    candidates = errors[~errors["is_maximum_point"]]
-    training = parameters.search.training.optimization
-    minutes = errors.loc[errors["share"] == 1.0, "seconds"].sum() / 60
-    clock = "" if trained is None else f", {trained / 60:.1f} on the clock, corpus and scoring included"
-    return (
-        f"{len(candidates.drop_duplicates(list(SHAPE_COLUMNS)))} shapes and the maximum point, "
-        f"{errors['seed'].nunique()} seeds each, trained on the embedded corpus as `conf/bench` says "
-        f"({training.num_steps} steps; {minutes:.0f} minutes of training in all{clock}); W takes the "
-        f"{parameters.search.error_measure}. Strategies are replayed on the recorded "
-        "errors, those of every rung included, so comparing them costs no training."
-    )
 
 
 def timed_training(parameters: Parameters, states: Path) -> tuple[pd.DataFrame, float | None]:
@@ -251,66 +25,27 @@ def timed_training(parameters: Parameters, states: Path) -> tuple[pd.DataFrame, 
     clock = states / "seconds.txt"
     is_fresh = not states.exists()
     began = time.perf_counter()
-    tokens = tokens_of(InstalledDocumentationDataset(PACKAGES).load(), parameters)
+    tokens = tokens_of(embedded_text(), parameters)
     errors = train_all(tokens, parameters, states, first_seed=FIRST_SEED)
     if is_fresh:
         clock.write_text(f"{time.perf_counter() - began:.1f}\n")
     return errors, float(clock.read_text()) if clock.exists() else None
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is not trained yet, replay the strategies, write the page."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
-    states = arguments.parse_args().states / "search"
+    given = command_line(__doc__).parse_args(arguments)
     parameters = bench_parameters()
-    errors, trained = timed_training(parameters, states)
     began = time.perf_counter()
-    measure = parameters.search.error_measure
-    findings = play_all(spaces_of(errors, parameters, measure=measure))
-    sections = {"Guarantee": guarantee_section(findings), "Half the trainings": half_section(findings)}
-    noise, noise_figures = noise_section(errors, parameters, measure)
     # The first search of a process imports what it needs; that is no part of any search.
     overhead_seconds(min(SEARCH_SECONDS))
     overhead = {count: overhead_seconds(count) for count in SEARCH_SECONDS}
-    figures = [entry for _, entries in sections.values() for entry in entries] + noise_figures
-    figures += [
-        figure(
-            f"search over {count} candidates without trainings",
-            seconds,
-            "s",
-            target=SEARCH_SECONDS[count],
-            met=seconds < SEARCH_SECONDS[count],
-        )
-        for count, seconds in overhead.items()
-    ]
-    if trained is not None:
-        minutes = (trained + time.perf_counter() - began) / 60
-        figures.append(figure("this benchmark", minutes, "min", target=MINUTES_ALLOWED, met=minutes < MINUTES_ALLOWED))
-    body = "\n\n".join(
-        [
-            _setting(errors, parameters, trained),
-            *(f"## {title}\n\n{text}" for title, (text, _) in sections.items()),
-            f"## Cost\n\n{PARTS} random parts of {PART_SIZE} shapes for each training seed.\n\n"
-            + cost_section(findings),
-            f"## Winners and noise\n\n{noise}",
-            "## Overhead\n\nEnumerating, counting, ordering, choosing whom to train (`surrogate`, 60 trainings) and "
-            "concluding, the plots of the space included, imports not: "
-            + "; ".join(f"{count:,} candidates {seconds:.1f} s" for count, seconds in overhead.items())
-            + ".",
-        ]
-    )
-    write_page(
-        "search",
-        "Search",
-        body,
-        figures,
-        {"parameters": "conf/bench", "parts": PARTS, "part_size": PART_SIZE, "seeds": int(errors["seed"].nunique())},
-        files={
-            "search.svg": draw(findings),
-            "search_errors.csv": errors.drop(columns="seconds").round(6).to_csv(index=False),
-        },
-    )
+    before = time.perf_counter() - began
+    errors, trained = timed_training(parameters, given.states / "search")
+    began = time.perf_counter()
+    findings = play_all(spaces_of(errors, parameters, measure=parameters.search.error_measure))
+    minutes = None if trained is None else (before + trained + time.perf_counter() - began) / 60
+    write(errors, findings, parameters, overhead_part(overhead, minutes), trained=trained, folder=given.folder)
 
 
 if __name__ == "__main__":

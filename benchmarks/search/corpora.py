@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.configured import PROJECT
-from benchmarks.page import figure, write_page
+from benchmarks.command import command_line
+from benchmarks.page import Figure, Part, write_page
 from benchmarks.search.measured_space import (
-    EMBEDDED,
-    PACKAGES,
     MeasuredSpace,
     bench_parameters,
     mean_space,
@@ -23,7 +20,8 @@ from benchmarks.search.measured_space import (
     train_all,
     winner,
 )
-from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
+from benchmarks.texts import EMBEDDED, embedded_text
+from bort_kedro.datasets.text_sources import TextFilesDataset
 from bort_kedro.params import Parameters
 from bort_kedro.reporting.markdown import number, table
 
@@ -76,21 +74,52 @@ def reordering(pairs: dict[str, tuple[float, float]], measure: str) -> str:
     return " ".join(sentences)
 
 
-def main() -> None:
+def winners_part(errors: dict[str, pd.DataFrame], parameters: Parameters, measure: str) -> Part:
+    """Who wins on each corpus, and what the choice on the one costs on the other."""
+    regret = crossed(errors, parameters, measure)
+    same = len({winner(mean_space(rows, parameters, measure=measure))[0] for rows in errors.values()}) == 1
+    costs = "; ".join(
+        f"the choice on {chosen_on}, {shape}, has {100 * value:.1f} % of the best W on {used_on}"
+        for chosen_on, used_on, shape, value in regret
+    )
+    figures = [
+        Figure(f"share of the best W on {used_on} of the shape chosen on {chosen_on}", value, "share")
+        for chosen_on, used_on, _, value in regret
+    ]
+    figures.append(Figure("the same shape wins on both corpora, by the means of the seeds", float(same), "yes is 1"))
+    text = (
+        f"{winners_table(errors, parameters, measure)}\n\n"
+        f"{'The same shape wins on both' if same else 'Not the same shape wins on both'}, by the means: {costs}."
+    )
+    return Part("Who wins", text, figures)
+
+
+def luck_part(pairs: dict[str, tuple[float, float]], measure: str) -> Part:
+    """Whether the corpora differ more than the seeds do; the last pair is across corpora."""
+    figures = [
+        Figure(f"rank correlation of the {what}: {title}", value, "correlation")
+        for title, values in pairs.items()
+        for what, value in zip((measure, "W"), values, strict=True)
+    ]
+    rows = [[title, f"{error:.2f}", f"{w:.2f}"] for title, (error, w) in pairs.items()]
+    text = (
+        "Rank correlations over the candidates, between trainings of different seeds:\n\n"
+        f"{table(['between', measure, 'W'], rows)}\n\n{reordering(pairs, measure)}"
+    )
+    return Part("Is it the corpus, or luck?", text, figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train the space on both corpora, as far as that is not done yet, and compare."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("corpus", nargs="?", default="", help="files of the other corpus, such as 'texts/*.txt'")
-    arguments.add_argument("--name", default="other", help="what the page calls it")
-    arguments.add_argument("--states", type=Path, default=PROJECT / "data/06_models/training_states/bench")
-    given = arguments.parse_args()
+    parser = command_line(__doc__)
+    parser.add_argument("corpus", nargs="?", default="", help="files of the other corpus, such as 'texts/*.txt'")
+    parser.add_argument("--name", default="other", help="what the page calls it")
+    given = parser.parse_args(arguments)
     if not given.corpus:
-        arguments.exit(2, "Name the other corpus: make bench-corpora CORPUS='texts/*.txt' NAME=texts\n")
+        parser.exit(2, "Name the other corpus: make bench-corpora CORPUS='texts/*.txt' NAME=texts\n")
     parameters = bench_parameters()
     measure = parameters.search.error_measure
-    texts = {
-        EMBEDDED: InstalledDocumentationDataset(PACKAGES).load(),
-        given.name: TextFilesDataset([given.corpus]).load(),
-    }
+    texts = {EMBEDDED: embedded_text(), given.name: TextFilesDataset([given.corpus]).load()}
     words = {name: int(text["text"].str.split().str.len().sum()) for name, text in texts.items()}
     errors = {
         name: train_all(tokens_of(text, parameters), parameters, given.states / name) for name, text in texts.items()
@@ -101,39 +130,20 @@ def main() -> None:
         f"two seeds, {given.name}": agreement(spaces[given.name], spaces[given.name]),
         "two seeds, one on each corpus": agreement(spaces[EMBEDDED], spaces[given.name]),
     }
-    figures = [
-        figure(f"rank correlation of the {what}: {title}", value, "correlation")
-        for title, values in pairs.items()
-        for what, value in zip((measure, "W"), values, strict=True)
-    ]
-    regret = crossed(errors, parameters, measure)
-    figures += [
-        figure(f"share of the best W on {used_on} of the shape chosen on {chosen_on}", value, "share")
-        for chosen_on, used_on, _, value in regret
-    ]
-    same = len({winner(mean_space(rows, parameters, measure=measure))[0] for rows in errors.values()}) == 1
-    figures.append(figure("the same shape wins on both corpora, by the means of the seeds", float(same), "yes is 1"))
-    costs = "; ".join(
-        f"the choice on {chosen_on}, {shape}, has {100 * value:.1f} % of the best W on {used_on}"
-        for chosen_on, used_on, shape, value in regret
-    )
-    body = "\n\n".join(
-        [
+    parts = [
+        Part(
+            "",
             f"The space of `conf/bench` was trained whole on the embedded corpus ({words[EMBEDDED]:,} words of "
             f"documentation) and on {given.name} ({words[given.name]:,} words), a tokenizer for each, "
             f"{parameters.search.num_seeds} seeds each. W takes the {measure}. The method's first author expected the "
             "same shape whatever the corpus, since the search favours shapes that converge fast.",
-            f"## Who wins\n\n{winners_table(errors, parameters, measure)}\n\n"
-            f"{'The same shape wins on both' if same else 'Not the same shape wins on both'}, by the means: {costs}.",
-            "## Is it the corpus, or luck?\n\nRank correlations over the candidates, between trainings of different "
-            "seeds:\n\n"
-            + table(["between", measure, "W"], [[title, f"{e:.2f}", f"{w:.2f}"] for title, (e, w) in pairs.items()])
-            + f"\n\n{reordering(pairs, measure)}",
-        ]
-    )
+        ),
+        winners_part(errors, parameters, measure),
+        luck_part(pairs, measure),
+    ]
     conditions = {"parameters": "conf/bench", "words": words, "seeds": parameters.search.num_seeds}
     command = f"make bench-corpora CORPUS=... NAME={given.name}"
-    write_page("corpora", "Two corpora", body, figures, conditions, command=command)
+    write_page("corpora", "Two corpora", parts, conditions, command=command, folder=given.folder)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,6 @@ from bort_kedro.search.strategies.halving import RUNG_SHARES
 from bort_kedro.text.tokens import Tokens
 
 MEASURES = ("error", "loss")
-# The embedded corpus, as the catalog has it.
-PACKAGES = ["numpy", "scipy", "pandas", "sklearn"]
-EMBEDDED = "embedded"
 
 
 def bench_parameters() -> Parameters:

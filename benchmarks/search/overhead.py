@@ -55,7 +55,14 @@ def overhead_seconds(num_candidates: int) -> float:
     recorded = Recorded(errors.to_numpy(float), np.full(len(ordered), 0.01), {})
     trace = run_search(build_strategy("surrogate", problem), recorded)
     found = pd.DataFrame(
-        {"candidate": index, "share": 1.0, "error": outcome.error, "error_standard_error": 0.01, "seconds": 0.0}
+        {
+            "candidate": index,
+            "share": 1.0,
+            "error": outcome.error,
+            "error_standard_error": 0.01,
+            "seconds": 0.0,
+            "num_tokens": 0,
+        }
         for index, outcome in trace.outcomes.items()
     )
     result, selected, _ = conclude(ordered, found, maximum, settings=settings, baseline_errors={})

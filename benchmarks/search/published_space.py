@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks.command import command_line
 from benchmarks.configured import PROJECT
-from benchmarks.page import FOLDER, figure, write_page
+from benchmarks.page import FOLDER, Figure, Part, write_page
 from benchmarks.search.published_space_law import (
     Counted,
     CountedSpace,
@@ -66,20 +68,18 @@ def title(key: str) -> str:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of the page, its figures, and its outcome in a sentence or two."""
+class Section(Part):
+    """A part of the page with its outcome in a sentence or two."""
 
-    text: str
-    figures: list[dict]
-    outcome: str
+    outcome: str = ""
 
 
-def rank_figure(name: str, rank: int, count: int) -> dict:
+def rank_figure(name: str, rank: int, count: int) -> Figure:
     """A rank of the ``count`` candidates; no rank is aimed at."""
-    return figure(name, rank, f"of {count}")
+    return Figure(name, rank, f"of {count}")
 
 
-def required_row(space: CountedSpace, key: str) -> tuple[list[str], list[dict]]:
+def required_row(space: CountedSpace, key: str) -> tuple[list[str], list[Figure]]:
     """Table cells and figures of the ratios that one shape asks of all others."""
     shape = FOLLOWED[key]
     factors = size_factor(space.maximum, parameters=space.parameters, cost=space.operations)
@@ -97,11 +97,11 @@ def required_row(space: CountedSpace, key: str) -> tuple[list[str], list[dict]]:
         f"{excess(ratio[least])}, {space.shapes[least]}",
     ]
     return cells, [
-        figure(f"{title(key)}: rank by the size factors alone", 1 + cheaper, f"of {len(ratio)}"),
-        figure(f"{title(key)}: cheaper candidates, which must err more", cheaper, "shapes"),
-        figure(f"{title(key)}: largest required ratio of errors", float(ratio[most]), "x"),
-        figure(f"{title(key)}: dearer candidates, which may err less", dearer, "shapes"),
-        figure(f"{title(key)}: smallest required ratio of errors", float(ratio[least]), "x"),
+        Figure(f"{title(key)}: rank by the size factors alone", 1 + cheaper, f"of {len(ratio)}"),
+        Figure(f"{title(key)}: cheaper candidates, which must err more", cheaper, "shapes"),
+        Figure(f"{title(key)}: largest required ratio of errors", float(ratio[most]), "x"),
+        Figure(f"{title(key)}: dearer candidates, which may err less", dearer, "shapes"),
+        Figure(f"{title(key)}: smallest required ratio of errors", float(ratio[least]), "x"),
     ]
 
 
@@ -123,7 +123,6 @@ def required_section(space: CountedSpace) -> Section:
     header = ["shape", "parameters", "operations", "size factor", "cheaper", "must err more, up to", "dearer"]
     ties = [f"{name}: its error must be higher by a factor above 1 + {value:.2e}." for name, value in heads.items()]
     text = (
-        "## Exact: what the errors would have to be\n\n"
         "With a(f) the product of W's two size factors, W(c) > W(g) holds if and only if e(g) / e(c) > a(g) / a(c). "
         "Parameters and operations are exact, so these ratios are too. For c to have the largest W, every cheaper "
         "candidate (larger size factor) must err more than c by at least its ratio; every dearer one may err less, but "
@@ -134,9 +133,10 @@ def required_section(space: CountedSpace) -> Section:
         f"by matrix products alone the numbers of heads tie.\n\n{steps_text(space)}"
     )
     figures = [each for _, figures in found for each in figures]
-    figures += [figure(f"{name}: required ratio of errors less 1", value, "") for name, value in heads.items()]
+    figures += [Figure(f"{name}: required ratio of errors less 1", value, "") for name, value in heads.items()]
     ratio = required_error_ratios(space, BORT)
     return Section(
+        "Exact: what the errors would have to be",
         text,
         figures,
         f"Exact: {BORT} has the largest W only if all {(ratio > 1).sum()} cheaper candidates err more than it does. "
@@ -172,7 +172,6 @@ def steps_text(space: CountedSpace) -> str:
 def power_law_section(space: CountedSpace) -> Section:
     """Ranks and winners if the error were a power of the size."""
     text = (
-        "## If the error is a power of the size\n\n"
         "e(f) = e(T) · (p(f) / p(T))^−α, with p the parameters of the layers or all of them. For the loss of "
         "left-to-right language models over their parameters without embeddings, Kaplan et al. 2020 (arXiv 2001.08361) "
         "found an α of 0.076; that the error rate of masked-LM models follows such a law is an assumption. Ranks are "
@@ -196,6 +195,7 @@ def power_law_section(space: CountedSpace) -> Section:
             if shape == BORT:
                 outcomes.append(f"of the {size}, at best number {best} (heads set aside: number {aside})")
     return Section(
+        "If the error is a power of the size",
         text,
         figures,
         f"If the error is a power of the size, {BORT} wins for no exponent: with four heads it has the same error and "
@@ -255,10 +255,10 @@ def spans(holds: pd.Series) -> str:
 
 def measured_section(space: CountedSpace) -> Section:
     """Ranks under a regression of the errors that the search benchmark measured."""
-    heading = "## If the error continues what small shapes show\n\n"
+    heading = "If the error continues what small shapes show"
     if not MEASURED.exists():
         left_out = f"there is no docs/benchmarks/{MEASURED.name} with measured errors; `make bench-search` makes it"
-        return Section(f"{heading}Left out: {left_out}. Then run this again.", [], f"Not extrapolated: {left_out}.")
+        return Section(heading, f"Left out: {left_out}. Then run this again.", (), f"Not extrapolated: {left_out}.")
     measured = pd.read_csv(MEASURED)
     # T has a learning rate of its own, and earlier rungs are other trainings' errors.
     measured = measured[(measured["share"] == 1.0) & ~measured["is_maximum_point"]]
@@ -284,7 +284,8 @@ def measured_section(space: CountedSpace) -> Section:
     header = ["measure", "predicted", *(KNOWN_SHAPES[key].title for key in FOLLOWED), "winner", "most frequent winner"]
     winners = [f"by {measure} {space.shapes[found[measure, 1].winner]}" for measure in ("error", "loss")]
     return Section(
-        f"{heading}{extrapolation_words(space, measured, found['error', 1])}\n\n{table(header, rows)}",
+        heading,
+        f"{extrapolation_words(space, measured, found['error', 1])}\n\n{table(header, rows)}",
         figures,
         f"Extrapolated from small shapes, which is weak evidence, the winner is {', '.join(winners)}; {BORT} is number "
         f"{found['error', 1].rank[0]} and {found['loss', 1].rank[0]}.",
@@ -331,8 +332,9 @@ def ratios_table(space: CountedSpace) -> str:
     return rows.to_csv(index=False, float_format="%.8f", lineterminator="\n")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Compute every part and write the page."""
+    given = command_line(__doc__, trains=False).parse_args(arguments)
     space = published_space()
     sections = [required_section(space), power_law_section(space), measured_section(space)]
     opening = (
@@ -343,15 +345,16 @@ def main() -> None:
     write_page(
         "published-space",
         "The published choice in the published space",
-        "\n\n".join(
-            [opening, bullets(section.outcome for section in sections), *(section.text for section in sections)]
-        )
-        + "\n\nThe required ratios of all candidates: `published-space.csv`.",
-        [each for section in sections for each in section.figures],
+        [
+            Part("", f"{opening}\n\n{bullets(section.outcome for section in sections)}"),
+            *sections,
+            Part("", "The required ratios of all candidates: `published-space.csv`."),
+        ],
         {**SIZES, "candidates": len(space.shapes), "resamplings": RESAMPLINGS, "seed": SEED},
         packages=("numpy", "scipy", "scikit-learn"),
         setting=f"vocabulary {VOCABULARY_SIZE:,}, {MAX_POSITIONS} positions, {SEQUENCE_LENGTH} tokens, T is BERT-large",
         files={"published-space.csv": ratios_table(space)},
+        folder=given.folder,
     )
 
 

@@ -47,33 +47,33 @@ def test_targets_are_held_against_the_fastest_int8_runtime(found):
     from benchmarks.inference.figures import best_int8, runtime_figures
 
     assert best_int8(found) == ("bort", "openvino_int8")
-    figures = {each["name"]: each for each in runtime_figures(found)}
+    figures = {each.name: each for each in runtime_figures(found)}
     large = figures["Bort int8 (OpenVINO int8): times faster than BERT-large in PyTorch fp32"]
     base = figures["Bort int8 (OpenVINO int8): times faster than BERT-base in PyTorch fp32"]
-    assert (large["value"], large["target"], large["met"]) == (65.0, 60.0, True)
-    assert (base["value"], base["target"], base["met"]) == (14.0, 15.0, False)
-    assert figures["Bort: times faster than BERT-base, both in OpenVINO int8"]["value"] == 3.5
+    assert (large.value, large.target, large.met) == (65.0, 60.0, True)
+    assert (base.value, base.target, base.met) == (14.0, 15.0, False)
+    assert figures["Bort: times faster than BERT-base, both in OpenVINO int8"].value == 3.5
     # Its conversion is missing.
-    assert figures["Bort: times faster than BERT-large, both in OpenVINO int8"]["value"] is None
+    assert figures["Bort: times faster than BERT-large, both in OpenVINO int8"].value is None
 
 
 def test_a_target_that_was_not_measured_is_not_met(found):
     from benchmarks.inference.figures import runtime_figures
 
     found.runtimes = {system: each for system, each in found.runtimes.items() if system[0] != "bert_large"}
-    figure = next(each for each in runtime_figures(found) if each["target"] == 60.0)
-    assert (figure["value"], figure["met"]) == (None, False)
+    figure = next(each for each in runtime_figures(found) if each.target == 60.0)
+    assert (figure.value, figure.met) == (None, False)
 
 
 def test_a_ratio_near_that_of_the_operations_meets_it(found):
     from benchmarks.inference.figures import encoder_figures
 
-    figures = {each["name"]: each for each in encoder_figures(found.encoders)}
+    figures = {each.name: each for each in encoder_figures(found.encoders)}
     bort = figures["Bort as released: times faster than BERT-large"]
-    assert (bort["value"], round(bort["target"], 1), bort["met"]) == (13.0, 12.8, True)
+    assert (bort.value, round(bort.target, 1), bort.met) == (13.0, 12.8, True)
     name = "Bort as released, 1 x 128 tokens, 1 thread, head"
-    assert figures[f"{name}: throughput"]["value"] == 10.0
-    assert figures[f"{name}: peak memory"]["value"] == 1.0
+    assert figures[f"{name}: throughput"].value == 10.0
+    assert figures[f"{name}: peak memory"].value == 1.0
 
 
 def test_the_page_has_what_there_is_and_says_what_is_missing(found, tmp_path, capsys):

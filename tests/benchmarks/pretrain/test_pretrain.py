@@ -80,7 +80,7 @@ def test_flops_of_a_step_equal_the_count_by_hand(setting):
 def test_a_goal_is_met_by_the_median_and_never_without_a_value(values, target, changes, met):
     from benchmarks.pretrain.goals import Goal
 
-    assert Goal("name", values, "x", target, **changes).figure()["met"] is met
+    assert Goal("name", values, "x", target, **changes).figure().met is met
 
 
 def test_a_speedup_is_taken_inside_each_round_and_the_cache_is_paid_back_by_what_it_saves(setting):
