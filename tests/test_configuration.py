@@ -46,7 +46,7 @@ def test_every_environment_gives_complete_parameters(environment):
 
 
 def test_published_space_has_three_hundred_candidates_and_sixty_tuples_that_cannot_be_built():
-    space = enumerate_shapes(**check_parameters(load("paper")).search.space.model_dump())
+    space = enumerate_shapes(check_parameters(load("paper")).search.space)
     assert (len(space.shapes), len(space.invalid)) == (300, 60)
     assert {(d, a, h) for d, a, h, _ in space.invalid} == {
         (d, a, h) for d in (2, 4, 6, 8, 10, 12) for a, h in [(12, 512), (12, 1024)]

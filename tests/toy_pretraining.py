@@ -11,13 +11,18 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.pretraining.distillation import Distillation
 from bort_kedro.pretraining.launch import PretrainingJob
-from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretraining_identity
+from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity
+from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
 from bort_kedro.text.vocabulary_map import VocabularyMap
-from bort_kedro.training.optimizer import OptimizationSettings
+from bort_kedro.training.settings import OptimizationSettings
 
 SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=16)
 VOCABULARY = Vocabulary(size=50, mask_id=4, pad_id=1, special_ids=(0, 1, 2, 3, 4), fingerprint="made up")
+
+
+# Bort's weights of the two parts of the loss.
+PUBLISHED = DistillationSettings(temperature=2.0, masked_lm_weight=0.1, distillation_weight=0.5)
 
 
 def made_up_tokens():
@@ -38,14 +43,19 @@ def settings(dropout=0.1, **optimization):
         "seed": 0,
         "mixed_precision": "no",
         "checkpoint_every_steps": 5,
+        "bias_correction": True,
+        "gradient_accumulation_steps": 1,
     }
     return PretrainingSettings(
-        OptimizationSettings(**values | optimization),
+        optimization=OptimizationSettings(**values | optimization),
         batch_tokens=64,
         masked_share=0.3,
         dropout=dropout,
         initialization="published",
         num_threads=1,
+        whole_word_masking=False,
+        gradient_checkpointing=False,
+        torch_compile=False,
     )
 
 
@@ -55,7 +65,7 @@ def job_for(root, how, *, tokens=None, tokenizer=None):
     if tokenizer is not None:
         teacher = build_masked_lm(bert_config(SHAPE, vocabulary_size=50, max_positions=16), seed=9)
         distillation = Distillation(
-            Pretrained(teacher, tokenizer), VocabularyMap(torch.arange(50), 50, None), 2.0, 0.1, 0.5
+            Pretrained(teacher, tokenizer), VocabularyMap(torch.arange(50), 50, None), PUBLISHED
         )
     model = new_encoder(SHAPE, tokens, max_positions=16, settings=how)
     return PretrainingJob(

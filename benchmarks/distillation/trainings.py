@@ -21,9 +21,10 @@ from bort_kedro.device import describe_device
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.params import Parameters
-from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.masked_lm import MaskedLmScore
-from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretrain, score
+from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain, score
+from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.text.tokenizer import train_tokenizer
 from bort_kedro.text.trimming import count_ids, trim_tokenizer, trimming_report, vocabulary_map
 from bort_kedro.training.loop import TrainingResult
@@ -138,8 +139,7 @@ class Experiment:
 
     def settings(self, *, seed: int, num_steps: int) -> PretrainingSettings:
         """Of every student."""
-        values = self.parameters.pretrain_distill.student.model_dump()
-        return PretrainingSettings.from_mapping(values, seed=seed, num_steps=num_steps)
+        return _changed(self.parameters.pretrain_distill.student, seed=seed, num_steps=num_steps)
 
     def train(self, arm: Arm, *, seed: int, num_steps: int, keeps_states: bool) -> tuple[Pretrained, TrainingResult]:
         """A student of one arm and seed; silent and without states where none are kept."""
@@ -162,8 +162,8 @@ class Experiment:
         return Distillation(
             self.teacher,
             vocabulary_map(self.text(arm).tokenizer, self.teacher.tokenizer),
-            **self.parameters.pretrain_distill.distillation.model_dump(),
-            cache=TeacherCacheSettings(arm.top_k, CACHE_EPOCHS, TeacherCaches(self.caches)) if arm.top_k else None,
+            self.parameters.pretrain_distill.distillation,
+            cache=TeacherCache(arm.top_k, CACHE_EPOCHS, TeacherCaches(self.caches)) if arm.top_k else None,
         )
 
     def outcomes(self, arm: Arm, *, num_steps: int) -> list[Outcome]:
@@ -240,14 +240,17 @@ def experiments(
     ]
 
 
+def _changed(settings: PretrainingSettings, **optimization: int) -> PretrainingSettings:
+    return definite(settings.changed(optimization=settings.optimization.changed(**optimization)))
+
+
 def _experiment(
     corpus: Corpus, tokenizer: Any, parameters: Parameters, states: Path, *, teacher_steps: int
 ) -> Experiment:
     counts = count_ids(tokenizer, corpus.texts("train"))
     trimmed = trim_tokenizer(tokenizer, counts, min_count=MIN_COUNT)
     whole = text_of(corpus, tokenizer, parameters)
-    params = parameters.pretrain_distill.teacher
-    settings = PretrainingSettings.from_mapping(params.model_dump(), num_steps=teacher_steps)
+    settings = _changed(parameters.pretrain_distill.teacher, num_steps=teacher_steps)
     model = new_encoder(TEACHER_SHAPE, whole.tokens, max_positions=parameters.corpus.max_positions, settings=settings)
     result = pretrain(
         model,
@@ -271,6 +274,6 @@ def _experiment(
         ),
         Pretrained(model.requires_grad_(False), tokenizer),
         result,
-        score(model, whole.tokens, split="test", num_threads=params.num_threads),
+        score(model, whole.tokens, split="test", num_threads=settings.num_threads),
         states,
     )

@@ -18,7 +18,8 @@ from bort_kedro.finetuning.objectives import objective_of
 from bort_kedro.tasks.table import Form
 from bort_kedro.text.batching import padding_share
 from bort_kedro.text.tokenizer import train_tokenizer
-from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer
+from bort_kedro.training.optimizer import build_optimizer
+from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.threads import cpu_threads
 
 ROUNDS = 5
@@ -101,7 +102,20 @@ def _epoch(
     is_fixed: bool,
 ) -> float:
     model = build_classifier(encoder.model, labels=["entailment", "not_entailment"], seed=0, dropout=0.1).train()
-    settings = OptimizationSettings(100, 1e-4, 0.1, 0.01, 0.98, 1e-6, 1.0, 0, "no", 100)
+    settings = OptimizationSettings(
+        num_steps=100,
+        learning_rate=1e-4,
+        warmup_share=0.1,
+        weight_decay=0.01,
+        adam_beta2=0.98,
+        adam_epsilon=1e-6,
+        max_gradient_norm=1.0,
+        seed=0,
+        mixed_precision="no",
+        checkpoint_every_steps=100,
+        bias_correction=True,
+        gradient_accumulation_steps=1,
+    )
     optimizer, loss = build_optimizer(model, settings), objective_of(Form.CLASSIFICATION)
     began = time.perf_counter()
     if is_fixed:

@@ -103,7 +103,7 @@ def _speed(setting: Setting, *, compiles: bool) -> Speed | None:
     # A training of so many steps tells a row of them at a time; this one is stopped early.
     whole = HISTORY_ROWS * STEPS_A_ROW
     steps = ROWS * STEPS_A_ROW
-    settings = replace(settings_of(replace(setting, mixed_precision="bf16"), num_steps=whole), torch_compile=compiles)
+    settings = settings_of(replace(setting, mixed_precision="bf16"), num_steps=whole).changed(torch_compile=compiles)
     torch.cuda.reset_peak_memory_stats()
     try:
         with told(time.perf_counter) as ends:

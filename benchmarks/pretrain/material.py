@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from bort_kedro.text.tokens import TokenBlocks, Tokens
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-    from bort_kedro.pretraining.pretrain import PretrainingSettings
+    from bort_kedro.pretraining.settings import PretrainingSettings
 
 Noted = TypeVar("Noted")
 
@@ -127,8 +127,8 @@ def encoder(shape: BertShape, setting: Setting, *, seed: int = 0) -> BertForMask
 def settings_of(setting: Setting, **changes: Any) -> PretrainingSettings:
     """The project's settings of such a training; keywords change fields of the optimisation."""
     from bort_kedro.encoders.initialization import PUBLISHED
-    from bort_kedro.pretraining.pretrain import PretrainingSettings
-    from bort_kedro.training.optimizer import OptimizationSettings
+    from bort_kedro.pretraining.settings import PretrainingSettings
+    from bort_kedro.training.settings import OptimizationSettings
 
     optimization = OptimizationSettings(
         num_steps=setting.num_steps,
@@ -141,14 +141,19 @@ def settings_of(setting: Setting, **changes: Any) -> PretrainingSettings:
         seed=0,
         mixed_precision=setting.mixed_precision,
         checkpoint_every_steps=1_000_000,
+        bias_correction=True,
+        gradient_accumulation_steps=1,
     )
     return PretrainingSettings(
-        optimization=replace(optimization, **changes),
+        optimization=optimization.changed(**changes),
         batch_tokens=setting.step_tokens,
         masked_share=setting.masked_share,
         dropout=DROPOUT,
         initialization=PUBLISHED,
         num_threads=setting.num_threads,
+        whole_word_masking=False,
+        gradient_checkpointing=False,
+        torch_compile=False,
     )
 
 

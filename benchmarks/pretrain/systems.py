@@ -57,7 +57,7 @@ def ours_cached(setting: Setting) -> Taken:
     """The project's pretraining with a teacher cache, filled first and timed apart from the steps."""
     from bort_kedro.datasets.teacher_cache import TeacherCaches
     from bort_kedro.pretraining import pretrain as pretraining
-    from bort_kedro.pretraining.distillation import TeacherCacheSettings
+    from bort_kedro.pretraining.distillation import TeacherCache
 
     filled: dict[str, float] = {}
     fill_cache = pretraining.fill_cache
@@ -71,7 +71,7 @@ def ours_cached(setting: Setting) -> Taken:
         return cached
 
     with tempfile.TemporaryDirectory() as folder:
-        cache = TeacherCacheSettings(top_k=TOP_K, num_epochs=1, store=TeacherCaches(Path(folder)))
+        cache = TeacherCache(top_k=TOP_K, num_epochs=1, store=TeacherCaches(Path(folder)))
         pretraining.fill_cache = timed_fill
         try:
             taken = _pretrain(setting, _distillation(setting, cache=cache))
@@ -103,14 +103,15 @@ def _distillation(setting: Setting, *, cache: Any) -> Any:
 
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.distillation import Distillation
+    from bort_kedro.pretraining.settings import DistillationSettings
     from bort_kedro.text.vocabulary_map import VocabularyMap
 
     return Distillation(
         teacher=Pretrained(_teacher(setting), made_up_tokenizer(setting)),
         vocabulary_map=VocabularyMap(torch.arange(setting.vocabulary_size), setting.vocabulary_size, None),
-        temperature=TEMPERATURE,
-        masked_lm_weight=MASKED_LM_WEIGHT,
-        distillation_weight=DISTILLATION_WEIGHT,
+        settings=DistillationSettings(
+            temperature=TEMPERATURE, masked_lm_weight=MASKED_LM_WEIGHT, distillation_weight=DISTILLATION_WEIGHT
+        ),
         cache=cache,
     )
 

@@ -16,9 +16,9 @@ from bort_kedro.encoders.costs import candidate_counts
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
-from bort_kedro.pretraining.pretrain import PretrainingSettings
+from bort_kedro.pretraining.pretrain import definite
 from bort_kedro.search.candidates import order, problem_of
-from bort_kedro.search.engines import Engine, EngineSettings, Job, run_jobs
+from bort_kedro.search.engines import Engine, Job, run_jobs
 from bort_kedro.search.replay import Recorded
 from bort_kedro.search.short_training import ShortTraining, steps_of
 from bort_kedro.search.space import enumerate_shapes
@@ -52,20 +52,20 @@ def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path, *, fi
         training, ``error``, ``loss``, their standard errors, ``seconds`` of training so far.
     """
     search = parameters.search
-    settings = PretrainingSettings.from_mapping(search.training.model_dump())
-    training = ShortTraining(tokens, settings, parameters.corpus.max_positions, TrainingStates(states_folder, keep=1))
+    states = TrainingStates(states_folder, keep=1)
+    training = ShortTraining(tokens, definite(search.training), parameters.corpus.max_positions, states)
     maximum = search.maximum_point.to_shape()
     rate = {"learning_rate": search.maximum_point_learning_rate}
     shapes = [
         (maximum, rate),
-        *((shape, {}) for shape in reversed(enumerate_shapes(**search.space.model_dump()).shapes)),
+        *((shape, {}) for shape in reversed(enumerate_shapes(search.space).shapes)),
     ]
     jobs = [
         Job(f"{shape.identifier}, seed {seed}", _train_one, (training, shape, changes, seed))
         for seed in range(first_seed, first_seed + search.num_seeds)
         for shape, changes in shapes
     ]
-    with Engine(EngineSettings(search.engine, search.num_workers, search.cluster_address)) as engine:
+    with Engine(search) as engine:
         rows = [row for rows in run_jobs(jobs, engine, description="training every candidate") for row in rows]
     table = pd.DataFrame(rows).assign(
         is_maximum_point=lambda rows: (rows[list(SHAPE_COLUMNS)] == list(maximum.to_row().values())).all(axis=1)

@@ -16,6 +16,7 @@ from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded
+from bort_kedro.search.settings import SpaceSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
 
@@ -38,7 +39,7 @@ LISTS: dict[int, dict[str, Sequence[int]]] = {
 def overhead_seconds(num_candidates: int) -> float:
     """Wall time of a search over so many candidates with plots; errors follow a made-up law."""
     began = time.perf_counter()
-    space = enumerate_shapes(**LISTS[num_candidates])
+    space = enumerate_shapes(SpaceSettings(**LISTS[num_candidates]))
     if len(space.shapes) != num_candidates:
         raise ValueError(f"the lists give {len(space.shapes)} candidates, expected {num_candidates}")
     sizes = {"vocabulary_size": 50_265, "max_positions": 512, "sequence_length": 128}
@@ -50,7 +51,7 @@ def overhead_seconds(num_candidates: int) -> float:
     errors = 0.3 + (ordered["layer_parameters"] / ordered["layer_parameters"].max()) ** -0.1
     maximum = ordered.iloc[-1].to_dict() | {"error": 1.0, "error_standard_error": 0.0}
     maximum |= {name: 2 * maximum[name] for name in ("parameters", "cost")}
-    settings = bench_parameters().search.model_dump() | {"budget": 60, "error_measure": "error"}
+    settings = bench_parameters().search.changed(budget=60, error_measure="error")
     problem = problem_of(ordered, maximum, measure="error", budget=60, trials_per_round=2)
     recorded = Recorded(errors.to_numpy(float), np.full(len(ordered), 0.01), {})
     trace = run_search(build_strategy("surrogate", problem), recorded)

@@ -28,6 +28,7 @@ from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.encoders.shapes import BORT, KNOWN_SHAPES, SHAPE_COLUMNS, BertShape
 from bort_kedro.reporting.markdown import bullets, large, number, table
 from bort_kedro.reporting.paper_claims import BORT_KEYS, MAX_POSITIONS, SEQUENCE_LENGTH, VOCABULARY_SIZE
+from bort_kedro.search.settings import SpaceSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.w_coefficient import size_factor
 
@@ -49,7 +50,9 @@ HEADLESS = {"num_attention_heads": 1}
 def published_space() -> CountedSpace:
     """The lists of conf/paper, counted with the vocabulary and lengths of the released Bort."""
     search = yaml.safe_load(PAPER.read_text())["search"]
-    return count_space(enumerate_shapes(**search["space"]).shapes, BertShape.from_row(search["maximum_point"]), **SIZES)
+    return count_space(
+        enumerate_shapes(SpaceSettings(**search["space"])).shapes, BertShape.from_row(search["maximum_point"]), **SIZES
+    )
 
 
 def excess(ratio: float, digits: int = 2) -> str:

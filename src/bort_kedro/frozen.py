@@ -24,3 +24,11 @@ class FrozenModel(BaseModel):
             pydantic.ValidationError: If something is missing, of another type, or not known.
         """
         return cls.model_validate(value)
+
+    def changed(self, **values: object) -> Self:
+        """A copy with other values of some fields.
+
+        Raises:
+            pydantic.ValidationError: As for a new one.
+        """
+        return type(self).model_validate(dict(self) | values)

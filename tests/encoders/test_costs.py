@@ -20,6 +20,7 @@ from bort_kedro.encoders.costs import (
 )
 from bort_kedro.encoders.encoder import bert_config
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BORT_EXCHANGED, BertShape
+from bort_kedro.search.settings import SpaceSettings
 from bort_kedro.search.space import enumerate_shapes
 
 SHAPES = [
@@ -32,10 +33,12 @@ SHAPES = [
 # Every shape of a tiny space, all of which can be built.
 TINY_SPACE = [BertShape(*values) for values in product([1, 2], [1, 2, 4], [8, 12], [4, 10])]
 PUBLISHED_SPACE = enumerate_shapes(
-    num_hidden_layers=[2, 4, 6, 8, 10, 12],
-    num_attention_heads=[4, 8, 12, 16],
-    hidden_size=[512, 768, 1024],
-    intermediate_size=[256, 512, 768, 1024, 3072],
+    SpaceSettings(
+        num_hidden_layers=[2, 4, 6, 8, 10, 12],
+        num_attention_heads=[4, 8, 12, 16],
+        hidden_size=[512, 768, 1024],
+        intermediate_size=[256, 512, 768, 1024, 3072],
+    )
 ).shapes
 # Each list's every value is among them.
 PUBLISHED_SAMPLE = PUBLISHED_SPACE[7::24]

@@ -14,8 +14,9 @@ from transformers import (
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.layer_transfer import main_directions
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.settings import StudentStartSettings
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.encoders.student_start import StudentStart, from_teacher, spread_layers
+from bort_kedro.encoders.student_start import from_teacher, spread_layers, start_student
 from bort_kedro.errors import ConfigurationError
 
 VOCABULARY_SIZE = 300
@@ -275,9 +276,14 @@ def test_a_start_does_what_its_source_says(teacher, tiny_tokenizer, tmp_path):
     teacher.model.save_pretrained(tmp_path)
     logits = {}
     for source in ("random", "teacher", "checkpoint"):
-        start = StudentStart(source, str(tmp_path), teacher_layers=None, narrowing="truncation")
+        start = StudentStartSettings(
+            source=source,
+            checkpoint=str(tmp_path) if source == "checkpoint" else None,
+            teacher_layers=None,
+            narrowing="truncation",
+        )
         model = student()
-        start.apply(model, tiny_tokenizer, teacher=teacher, kept_ids=EVERY_ID)
+        start_student(model, tiny_tokenizer, start, teacher=teacher, kept_ids=EVERY_ID)
         logits[source] = logits_of(model)
     assert torch.equal(logits["random"], logits_of(student()))
     torch.testing.assert_close(logits["teacher"], logits_of(teacher.model))

@@ -14,6 +14,7 @@ from bort_kedro.latency.conditions import (
     speed_table_rows,
 )
 from bort_kedro.reporting.paper_claims import speed_claim_rows
+from project_parameters import parameters
 
 CHOSEN = BertShape(2, 4, 128, 256)
 
@@ -93,9 +94,8 @@ def test_with_a_head_its_weights_and_operations_count_on_both_sides_of_a_ratio()
 
 
 def test_conditions_are_every_combination_with_the_first_of_each_list_first():
-    found = conditions_of(
-        batch_sizes=[1, 8], sequence_lengths=[128, 32], num_threads=[1, 2], with_head=True, devices=["cpu", "cuda"]
-    )
+    lists = {"batch_sizes": [1, 8], "sequence_lengths": [128, 32], "num_threads": [1, 2], "with_head": True}
+    found = conditions_of(parameters().evaluate.speed.changed(**lists), ["cpu", "cuda"])
     assert found[:3] == [Condition(1, 128, 1), Condition(1, 128, 1, has_head=True), Condition(1, 32, 1)]
     # On CUDA the number of CPU threads is the first alone.
     assert len(found) == len(set(found)) == 2 * 2 * 2 * 2 + 2 * 2 * 2

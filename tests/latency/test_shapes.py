@@ -9,11 +9,13 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.latency.conditions import Condition
 from bort_kedro.latency.measure import measure_latency
+from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.latency.shapes import resolve_device, time_conditions, time_shapes, time_shapes_once
 from bort_kedro.latency.timed_encoders import build_headless_encoder, shared_word_table, with_masked_lm_head
 
 TINY = BertShape(1, 2, 8, 16)
 SMALL = BertShape(2, 2, 8, 16)
+SETTINGS = LatencySettings(batch_size=1, sequence_length=4, warmup_rounds=1, timed_rounds=3, num_threads=1)
 
 
 class FakeTime:
@@ -151,12 +153,8 @@ def test_shapes_are_timed_in_the_order_given_however_they_are_grouped(max_group_
     ticks = iter(range(10**6))
     timings = time_shapes(
         [SMALL, TINY, SMALL],
-        batch_size=2,
-        sequence_length=4,
+        SETTINGS.changed(batch_size=2),
         vocabulary_size=50,
-        warmup_rounds=1,
-        timed_rounds=3,
-        num_threads=1,
         clock=lambda: next(ticks) / 1000,
         max_group_bytes=max_group_bytes,
     )
@@ -168,16 +166,7 @@ def test_shapes_are_timed_in_the_order_given_however_they_are_grouped(max_group_
 
 
 def time_once(shapes, states, **changes):
-    settings = {
-        "batch_size": 1,
-        "sequence_length": 4,
-        "vocabulary_size": 50,
-        "warmup_rounds": 1,
-        "timed_rounds": 3,
-        "num_threads": 1,
-        "device": "cpu",
-    }
-    return time_shapes_once(shapes, states, **(settings | changes))
+    return time_shapes_once(shapes, states, SETTINGS.changed(**changes), vocabulary_size=50, device="cpu")
 
 
 def test_shapes_timed_before_are_found_again_to_the_last_digit(tmp_path):

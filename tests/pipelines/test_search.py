@@ -13,7 +13,6 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.costs import count_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.params import SearchParams
 from bort_kedro.pipelines.search.nodes import (
     enumerate_candidates,
     estimate_costs,
@@ -28,6 +27,7 @@ from bort_kedro.pipelines.search.recorded_nodes import (
     select_recorded,
 )
 from bort_kedro.reporting.report_choice import choice_section
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
 
@@ -51,7 +51,7 @@ def parameters(**changes):
     for environment in ("base", "smoke"):
         text = (PROJECT / "conf" / environment / "parameters_search.yml").read_text("utf-8")
         values = merged(values, yaml.safe_load(text)["search"])
-    return SearchParams(**merged(values, {"maximum_point": MAXIMUM.to_row()} | changes))
+    return SearchSettings(**merged(values, {"maximum_point": MAXIMUM.to_row()} | changes))
 
 
 def frame(shapes, **columns):

@@ -6,11 +6,12 @@ import torch
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.families import predicted_logits
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.losses import masked_lm_loss
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.text.vocabulary_map import VocabularyMap
+from toy_pretraining import PUBLISHED
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def under(tiny_tokenizer):
     def build(teacher, temperature=2.0, kept=None, rest_id=None, cache=None):
         kept = torch.arange(300) if kept is None else kept
         mapping = VocabularyMap(kept, 300, rest_id)
-        return Distillation(Pretrained(teacher, tiny_tokenizer), mapping, temperature, 0.1, 0.5, cache)
+        settings = PUBLISHED.changed(temperature=temperature)
+        return Distillation(Pretrained(teacher, tiny_tokenizer), mapping, settings, cache)
 
     return build
 
@@ -97,13 +99,13 @@ def test_the_identity_of_a_training_changes_with_teacher_weights_and_cache_and_n
     changed = [
         under(build_masked_lm(model.config, seed=6)),
         under(model, temperature=1.0),
-        dataclasses.replace(plain, masked_lm_weight=0.2),
-        dataclasses.replace(plain, distillation_weight=0.2),
-        under(model, cache=TeacherCacheSettings(8, None, "here")),
-        under(model, cache=TeacherCacheSettings(9, None, "here")),
-        under(model, cache=TeacherCacheSettings(8, 2, "here")),
+        dataclasses.replace(plain, settings=PUBLISHED.changed(masked_lm_weight=0.2)),
+        dataclasses.replace(plain, settings=PUBLISHED.changed(distillation_weight=0.2)),
+        under(model, cache=TeacherCache(8, None, "here")),
+        under(model, cache=TeacherCache(9, None, "here")),
+        under(model, cache=TeacherCache(8, 2, "here")),
     ]
     identities = [str(distillation.identity()) for distillation in (plain, *changed)]
     assert len(set(identities)) == len(identities)
-    here, there = (under(model, cache=TeacherCacheSettings(8, None, store)) for store in ("here", "there"))
+    here, there = (under(model, cache=TeacherCache(8, None, store)) for store in ("here", "there"))
     assert here.identity() == there.identity()

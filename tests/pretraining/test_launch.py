@@ -12,6 +12,7 @@ import torch
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.pretraining.launch import run_job
+from bort_kedro.pretraining.settings import LaunchSettings
 from toy_pretraining import folder_of, job_for, made_up_tokens, settings
 
 pytestmark = pytest.mark.timeout(280)
@@ -33,8 +34,8 @@ def test_two_processes_end_where_one_does_at_the_same_global_batch(
     tokenizer = tiny_tokenizer if is_distilled else None
     one = job_for(tmp_path / "one", how, tokens=stored_tokens, tokenizer=tokenizer)
     two = job_for(tmp_path / "two", how, tokens=stored_tokens, tokenizer=tokenizer)
-    expected = run_job(one, num_processes=1, sharding="none")
-    found = run_job(two, num_processes=2, sharding="none")
+    expected = run_job(one, LaunchSettings(num_processes=1, sharding="none"))
+    found = run_job(two, LaunchSettings(num_processes=2, sharding="none"))
     for (name, left), right in zip(two.model.named_parameters(), one.model.parameters(), strict=True):
         torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-3, msg=name)
     for left, right in zip(found.history, expected.history, strict=True):
@@ -58,16 +59,16 @@ def test_a_fault_in_the_processes_is_told_in_its_own_words(tmp_path, stored_toke
     with pytest.raises(
         TrainingError, match=r"is not finite at step \d+\. The last good state is kept\. Lower learning_rate"
     ):
-        run_job(job_for(tmp_path / "two", how, tokens=stored_tokens), num_processes=2, sharding="none")
+        run_job(job_for(tmp_path / "two", how, tokens=stored_tokens), LaunchSettings(num_processes=2, sharding="none"))
 
 
 def test_a_finished_training_starts_no_process(tmp_path, stored_tokens, monkeypatch):
     how = settings(num_steps=10)
     first = job_for(tmp_path, how, tokens=stored_tokens)
-    run_job(first, num_processes=1, sharding="none")
+    run_job(first, LaunchSettings(num_processes=1, sharding="none"))
     monkeypatch.setattr("subprocess.run", lambda *words, **more: pytest.fail("a process was started"))
     second = job_for(tmp_path, how, tokens=stored_tokens)
-    run_job(second, num_processes=2, sharding="none")
+    run_job(second, LaunchSettings(num_processes=2, sharding="none"))
     assert folder_of(second).latest().step == 10
     for left, right in zip(second.model.parameters(), first.model.parameters(), strict=True):
         assert torch.equal(left, right)
@@ -75,7 +76,7 @@ def test_a_finished_training_starts_no_process(tmp_path, stored_tokens, monkeypa
 
 def test_shards_without_gpus_are_refused(tmp_path, stored_tokens):
     with pytest.raises(ConfigurationError) as caught:
-        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), num_processes=2, sharding="full")
+        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), LaunchSettings(num_processes=2, sharding="full"))
     assert str(caught.value) == (
         "sharding is full over 2 processes, and this machine has 0 CUDA device(s). Set sharding to none, or "
         "num_processes to the number of devices, under params:pretrain_distill.launch."
@@ -87,7 +88,7 @@ def test_shards_under_a_launcher_are_refused(tmp_path, stored_tokens, monkeypatc
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false" if sharding == "full" else "true")
     with pytest.raises(ConfigurationError, match=r"^Shards \(FSDP\) are for the processes that the node itself starts"):
-        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), num_processes=1, sharding=sharding)
+        run_job(job_for(tmp_path, settings(), tokens=stored_tokens), LaunchSettings(num_processes=2, sharding=sharding))
 
 
 def test_processes_end_when_the_one_that_started_them_is_gone():

@@ -6,11 +6,11 @@ import typing
 import pytest
 
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.params import SearchParams
 from bort_kedro.reporting.report_certainty import guarantee_sentence, runner_up_sentence
 from bort_kedro.reporting.report_choice import ANSWERS, COSTS, RECORDED_STRATEGIES, STRATEGIES, choice_section
 from bort_kedro.search import answers, strategies
 from bort_kedro.search.engines import ENGINES
+from bort_kedro.search.settings import SearchSettings
 from search_results import MISSED, SECOND, candidate, candidates, recorded, recorded_search, trained_search
 
 
@@ -24,7 +24,7 @@ def recorded_choice(*, noise=math.nan, **changes):
 
 
 def literal(field):
-    return set(typing.get_args(SearchParams.model_fields[field].annotation))
+    return set(typing.get_args(SearchSettings.model_fields[field].annotation))
 
 
 def test_every_name_a_user_may_write_has_its_words():

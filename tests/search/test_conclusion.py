@@ -10,21 +10,20 @@ from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.search.conclusion import conclude, notes
 from bort_kedro.search.guarantee import Guarantee
 from bort_kedro.search.selection import Choice
+from project_parameters import parameters
 
 NO_CAPS = {"max_parameters": None, "max_latency_ms": None, "max_error": None}
-SETTINGS = {
-    "strategy": "fptas",
-    "budget": 4,
-    "cost": "operations",
-    "answer": "largest_w",
-    "error_measure": "error",
-    "error_source": "training",
-    "caps": NO_CAPS,
-    "num_seeds": 1,
-    "hyperparameter_sets": ({},),
-    # Of no concern here, as in the dumped parameters.
-    "num_workers": 2,
-}
+SETTINGS = parameters().search.changed(
+    strategy="fptas",
+    budget=4,
+    cost="operations",
+    answer="largest_w",
+    error_measure="error",
+    error_source="training",
+    caps=NO_CAPS,
+    num_seeds=1,
+    hyperparameter_sets=[{}],
+)
 BASELINES = {"unigram": 0.95, "bigram": 0.9}
 MAXIMUM_POINT = {
     "num_hidden_layers": 12,
@@ -79,7 +78,7 @@ def conclusion(errors, *, space=None, maximum_point=None, baselines=None, **sett
         toy_space() if space is None else space,
         errors,
         MAXIMUM_POINT if maximum_point is None else maximum_point,
-        settings=SETTINGS | settings,
+        settings=SETTINGS.changed(**settings),
         baseline_errors=BASELINES if baselines is None else baselines,
     )
 
@@ -108,7 +107,7 @@ def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
     assert report["notes"] == []
     assert report["maximum_point"] == MAXIMUM_POINT
     repeated = ("strategy", "budget", "cost", "answer", "caps", "error_measure", "error_source")
-    assert {name: report[name] for name in repeated} == {name: SETTINGS[name] for name in repeated}
+    assert {name: report[name] for name in repeated} == SETTINGS.model_dump(include=set(repeated))
     assert report["is_network"] is True
     assert report["num_better_than_maximum"] == 0
 
@@ -230,7 +229,7 @@ def test_a_broken_order_of_errors_is_noted():
     )
     bound = Guarantee(0.01, 0.1, 0.5, 0, num_comparable=12, num_violations=3, num_beating_maximum=0)
     choice = Choice(table, 0, None, True)
-    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS | {"error_source": "table"}) == [
+    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS.changed(error_source="table")) == [
         "In 3 of 12 pairs of rows looked up where one contains the other, the larger one has the higher error, beyond "
         "their noise: the order of errors that the guarantee rests on does not hold for all of this table."
     ]

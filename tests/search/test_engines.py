@@ -11,11 +11,12 @@ import pytest
 
 from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.search import pools as engine_pools
-from bort_kedro.search.engines import ENGINES, Engine, EngineSettings, Job, Restart, device_index, run_jobs
+from bort_kedro.search.engines import ENGINES, Engine, Job, Restart, device_index, run_jobs
+from bort_kedro.search.settings import EngineSettings
 
 
 def workers_of(name, num_workers=2, cluster_address=None):
-    return Engine(EngineSettings(name, num_workers, cluster_address))
+    return Engine(EngineSettings(engine=name, num_workers=num_workers, cluster_address=cluster_address))
 
 
 def run(jobs, name):

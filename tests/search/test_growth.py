@@ -12,13 +12,16 @@ from bort_kedro.encoders.costs import (
 )
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.search.growth import check_growth
+from bort_kedro.search.settings import SpaceSettings
 from bort_kedro.search.space import enumerate_shapes
 
 PUBLISHED = enumerate_shapes(
-    num_hidden_layers=[2, 4, 6, 8, 10, 12],
-    num_attention_heads=[4, 8, 12, 16],
-    hidden_size=[512, 768, 1024],
-    intermediate_size=[256, 512, 768, 1024, 3072],
+    SpaceSettings(
+        num_hidden_layers=[2, 4, 6, 8, 10, 12],
+        num_attention_heads=[4, 8, 12, 16],
+        hidden_size=[512, 768, 1024],
+        intermediate_size=[256, 512, 768, 1024, 3072],
+    )
 ).shapes
 PUBLISHED_SIZES = {"vocabulary_size": 50_265, "max_positions": 512, "sequence_length": 128}
 BY_DEGREE = (
@@ -133,10 +136,12 @@ def test_one_candidate_makes_no_step():
 
 def test_thirty_thousand_shapes_take_less_than_two_seconds():
     shapes = enumerate_shapes(
-        num_hidden_layers=range(1, 31),
-        num_attention_heads=[1, 2, 4, 8],
-        hidden_size=range(64, 320, 16),
-        intermediate_size=range(64, 1088, 64),
+        SpaceSettings(
+            num_hidden_layers=tuple(range(1, 31)),
+            num_attention_heads=[1, 2, 4, 8],
+            hidden_size=tuple(range(64, 320, 16)),
+            intermediate_size=tuple(range(64, 1088, 64)),
+        )
     ).shapes
     assert len(shapes) == 30_720
     begin = time.process_time()

@@ -10,15 +10,17 @@ import pytest
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.pretraining.masked_lm import MaskedBlocks
-from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretraining_identity
+from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity
+from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search import short_training as candidates
-from bort_kedro.search.engines import Engine, EngineSettings
+from bort_kedro.search.engines import Engine
+from bort_kedro.search.settings import EngineSettings
 from bort_kedro.search.short_training import ShortTraining, TrainedErrors, combine_seeds, steps_of, with_changes
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
-from bort_kedro.training.loop import OptimizationSettings
 from bort_kedro.training.saved_state import SavedState
+from bort_kedro.training.settings import OptimizationSettings
 
 SHAPES = [BertShape(1, 2, 8, 8), BertShape(1, 2, 16, 24), BertShape(2, 2, 16, 24)]
 SETTINGS = PretrainingSettings(
@@ -33,12 +35,17 @@ SETTINGS = PretrainingSettings(
         seed=3,
         mixed_precision="no",
         checkpoint_every_steps=4,
+        bias_correction=True,
+        gradient_accumulation_steps=1,
     ),
     batch_tokens=64,
     masked_share=0.3,
     dropout=0.1,
     initialization="published",
     num_threads=1,
+    whole_word_masking=False,
+    gradient_checkpointing=False,
+    torch_compile=False,
 )
 # What a clock goes into.
 TIMED = {"seconds"}
@@ -89,7 +96,7 @@ def source_of(training, *, sets=({},), num_seeds=1, measure="error", engine=None
         measure=measure,
         hyperparameter_sets=list(sets),
         num_seeds=num_seeds,
-        engine=engine or Engine(EngineSettings("sequential", 1, None)),
+        engine=engine or Engine(EngineSettings(engine="sequential", num_workers=1, cluster_address=None)),
         unigram_error=unigram_error,
     )
 
@@ -133,8 +140,8 @@ def test_a_share_is_so_many_steps_and_at_least_one(share, steps):
 
 def test_changes_reach_the_settings_and_those_of_the_optimisation():
     changed = with_changes(SETTINGS, {"learning_rate": 0.5, "dropout": 0.0, "seed": 8})
-    optimization = replace(SETTINGS.optimization, learning_rate=0.5, seed=8)
-    assert changed == replace(SETTINGS, dropout=0.0, optimization=optimization)
+    optimization = SETTINGS.optimization.changed(learning_rate=0.5, seed=8)
+    assert changed == SETTINGS.changed(dropout=0.0, optimization=optimization)
 
 
 def test_two_seeds_count_from_the_first_and_are_combined():
@@ -241,8 +248,8 @@ def test_one_more_seed_trains_that_seed_alone(training, trained):
 def test_steps_between_checkpoints_are_no_reason_to_train_anew(training, trained):
     list(source_of(training)([Trial(0)]))
     trained.clear()
-    optimization = replace(SETTINGS.optimization, checkpoint_every_steps=2)
-    list(source_of(replace(training, settings=replace(SETTINGS, optimization=optimization)))([Trial(0)]))
+    optimization = SETTINGS.optimization.changed(checkpoint_every_steps=2)
+    list(source_of(replace(training, settings=SETTINGS.changed(optimization=optimization)))([Trial(0)]))
     assert not trained
 
 
@@ -304,7 +311,7 @@ def test_two_processes_find_what_one_finds(training, tmp_path, request, engine):
         pytest.importorskip("distributed")
     trials = [Trial(0), Trial(1, 1 / 3), Trial(2)]
     alone = source_of(training, sets=[{}, {"dropout": 0.0}])
-    with Engine(EngineSettings(engine, 2, None)) as workers:
+    with Engine(EngineSettings(engine=engine, num_workers=2, cluster_address=None)) as workers:
         beside = source_of(
             replace(training, states=TrainingStates(tmp_path / "b", keep=2)),
             sets=[{}, {"dropout": 0.0}],

@@ -1,13 +1,13 @@
 """Trainings that are looked at on their way, through the loop that trains everything."""
 
-import dataclasses
 from itertools import pairwise
 
 import pytest
 import torch
 
 from bort_kedro.training.early_stopping import EarlyStopping
-from bort_kedro.training.loop import OptimizationSettings, train
+from bort_kedro.training.loop import train
+from bort_kedro.training.settings import OptimizationSettings
 from memory_states import DictStore
 
 SETTINGS = OptimizationSettings(
@@ -21,6 +21,8 @@ SETTINGS = OptimizationSettings(
     seed=3,
     mixed_precision="no",
     checkpoint_every_steps=3,
+    bias_correction=True,
+    gradient_accumulation_steps=1,
 )
 
 
@@ -189,7 +191,7 @@ def test_the_way_that_is_resumed_below_is_rough_and_ends_early():
 
 @pytest.mark.parametrize("checkpoint_every_steps", [1, 2, 3])
 def test_a_training_resumed_at_any_saved_step_equals_an_uninterrupted_one(checkpoint_every_steps):
-    settings = dataclasses.replace(SETTINGS, checkpoint_every_steps=checkpoint_every_steps)
+    settings = SETTINGS.changed(checkpoint_every_steps=checkpoint_every_steps)
     whole = rough()
     expected, expected_result = trained(whole)
     for kill in range(1, expected_result.num_steps):

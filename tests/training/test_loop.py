@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import pytest
@@ -8,7 +7,9 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.errors import CheckpointError, StorageError, TrainingError
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
-from bort_kedro.training.loop import OptimizationSettings, build_optimizer, train
+from bort_kedro.training.loop import train
+from bort_kedro.training.optimizer import build_optimizer
+from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.throughput import ThroughputMeter
 from memory_states import DictStore
 
@@ -23,6 +24,8 @@ SETTINGS = OptimizationSettings(
     seed=3,
     mixed_precision="no",
     checkpoint_every_steps=4,
+    bias_correction=True,
+    gradient_accumulation_steps=1,
 )
 
 
@@ -99,7 +102,7 @@ def test_resuming_takes_the_steps_that_are_left_and_no_other(new_model, batch_at
     assert asked == [4, 5, 6, 7]
 
 
-TEN_STEPS = dataclasses.replace(SETTINGS, num_steps=10, checkpoint_every_steps=3)
+TEN_STEPS = SETTINGS.changed(num_steps=10, checkpoint_every_steps=3)
 
 
 @pytest.mark.parametrize("kill", [None, 5, 6], ids=["not killed", "killed before a state", "killed after a state"])
@@ -160,7 +163,7 @@ def test_a_stop_at_the_last_step_is_the_whole_training(new_model, batch_at):
 
 def test_a_stop_leaves_no_row_of_its_own_in_a_thinned_history():
     model = torch.nn.Linear(1, 1)
-    settings = dataclasses.replace(SETTINGS, num_steps=400, checkpoint_every_steps=400)
+    settings = SETTINGS.changed(num_steps=400, checkpoint_every_steps=400)
     loss, batch = (lambda net, given: {"loss": net(given["x"]).square().mean()}), {"x": torch.ones(1, 1)}
     result = train(model, loss, lambda _: batch, settings, stop_at=5)
     assert [row["step"] for row in result.history] == [2, 4]
@@ -206,7 +209,7 @@ def test_same_seed_gives_the_same_weights_and_another_seed_other_dropout(new_mod
     trained = []
     for seed in (3, 3, 4):
         model = new_model()
-        train(model, masked_lm_objective, batch_at, dataclasses.replace(SETTINGS, seed=seed))
+        train(model, masked_lm_objective, batch_at, SETTINGS.changed(seed=seed))
         trained.append(weights(model))
     assert largest_difference(trained[0], trained[1]) == 0.0
     assert largest_difference(trained[0], trained[2]) > 1e-4
@@ -254,14 +257,14 @@ def test_history_has_one_row_a_step_with_the_scheduled_learning_rate(new_model, 
 
 def test_history_of_a_long_training_is_thinned_to_about_two_hundred_rows():
     model = torch.nn.Linear(1, 1)
-    settings = dataclasses.replace(SETTINGS, num_steps=400, checkpoint_every_steps=400)
+    settings = SETTINGS.changed(num_steps=400, checkpoint_every_steps=400)
     batch = {"x": torch.ones(1, 1)}
     result = train(model, lambda net, given: {"loss": net(given["x"]).square().mean()}, lambda _: batch, settings)
     assert [row["step"] for row in result.history] == list(range(2, 401, 2))
 
 
 def test_training_learns_what_it_is_shown_over_and_over(new_model, batch_at):
-    settings = dataclasses.replace(SETTINGS, num_steps=40)
+    settings = SETTINGS.changed(num_steps=40)
     result = train(new_model(dropout=0.0), masked_lm_objective, lambda _: batch_at(0), settings)
     assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
 
@@ -303,7 +306,7 @@ def test_the_gradient_is_clipped_to_the_norm_and_its_own_norm_is_told():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 2.0)
     # An epsilon of 1 lets the size of the gradient be seen in Adam's first step, which is g / (|g| + 1).
-    settings = dataclasses.replace(SETTINGS, num_steps=1, warmup_share=0.0, adam_epsilon=1.0)
+    settings = SETTINGS.changed(num_steps=1, warmup_share=0.0, adam_epsilon=1.0)
     batch = {"x": torch.ones(1, 1)}
     result = train(model, lambda net, given: {"loss": (net(given["x"]) * 100).sum()}, lambda _: batch, settings)
     assert result.history[0]["gradient_norm"] == pytest.approx(100.0)
@@ -311,13 +314,13 @@ def test_the_gradient_is_clipped_to_the_norm_and_its_own_norm_is_told():
 
 
 def test_one_process_may_train_in_one_precision_after_another(new_model, batch_at):
-    settings = dataclasses.replace(SETTINGS, num_steps=2)
+    settings = SETTINGS.changed(num_steps=2)
     full, half = (
         train(
             new_model(),
             masked_lm_objective,
             batch_at,
-            dataclasses.replace(settings, mixed_precision=precision),
+            settings.changed(mixed_precision=precision),
         )
         for precision in ("no", "bf16")
     )
@@ -342,9 +345,9 @@ def test_accumulated_parts_of_a_batch_give_the_weights_of_the_whole(new_model, b
     """Parts hold different numbers of predicted positions, and with seven some hold none."""
     whole, divided = new_model(dropout=0.0), new_model(dropout=0.0)
     # An epsilon of this size keeps Adam from blowing rounding up to a whole step.
-    settings = dataclasses.replace(SETTINGS, adam_epsilon=1e-3)
+    settings = SETTINGS.changed(adam_epsilon=1e-3)
     result = train(whole, masked_lm_objective, batch_at, settings)
-    settings = dataclasses.replace(settings, gradient_accumulation_steps=parts)
+    settings = settings.changed(gradient_accumulation_steps=parts)
     divided_result = train(divided, masked_lm_objective, batch_at, settings)
     assert largest_difference(weights(divided), weights(whole)) < 1e-5
     for left, right in zip(divided_result.history, result.history, strict=True):
@@ -353,7 +356,7 @@ def test_accumulated_parts_of_a_batch_give_the_weights_of_the_whole(new_model, b
 
 def test_a_loss_that_climbs_stops_the_training_names_the_step_and_keeps_the_last_state():
     model, store = torch.nn.Linear(1, 1), DictStore()
-    settings = dataclasses.replace(SETTINGS, num_steps=400, checkpoint_every_steps=60)
+    settings = SETTINGS.changed(num_steps=400, checkpoint_every_steps=60)
     means = [7.0, 2.0, 9.0]
 
     def loss(net, batch):
@@ -381,7 +384,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_last_good_state(new_model
             super().put(state)
 
     store, whole = FillsUp(), new_model()
-    settings = dataclasses.replace(SETTINGS, checkpoint_every_steps=2)
+    settings = SETTINGS.changed(checkpoint_every_steps=2)
     with pytest.raises(StorageError, match="the disk is full"):
         train(new_model(), masked_lm_objective, batch_at, settings, states=store)
     assert sorted(store.states) == [2]

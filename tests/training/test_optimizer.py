@@ -1,9 +1,8 @@
-import dataclasses
-
 import pytest
 import torch
 
-from bort_kedro.training.optimizer import ADAM_BETA1, OptimizationSettings, build_optimizer, set_step
+from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer, set_step
+from bort_kedro.training.settings import OptimizationSettings
 
 SETTINGS = OptimizationSettings(
     num_steps=20,
@@ -16,6 +15,8 @@ SETTINGS = OptimizationSettings(
     seed=0,
     mixed_precision="no",
     checkpoint_every_steps=10,
+    bias_correction=True,
+    gradient_accumulation_steps=1,
 )
 
 
@@ -61,7 +62,7 @@ def by_the_formula(settings):
 
 @pytest.mark.parametrize("bias_correction", [True, False], ids=["AdamW", "BertAdam"])
 def test_twenty_steps_equal_those_of_the_written_formula(bias_correction):
-    settings = dataclasses.replace(SETTINGS, bias_correction=bias_correction)
+    settings = SETTINGS.changed(bias_correction=bias_correction)
     found, _ = trained(settings)
     for left, right in zip(found, by_the_formula(settings), strict=True):
         torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-5)
@@ -69,13 +70,13 @@ def test_twenty_steps_equal_those_of_the_written_formula(bias_correction):
 
 def test_the_two_differ_where_the_moments_are_young():
     corrected, _ = trained(SETTINGS)
-    published, _ = trained(dataclasses.replace(SETTINGS, bias_correction=False))
+    published, _ = trained(SETTINGS.changed(bias_correction=False))
     assert float((corrected[0] - published[0]).abs().max()) > 1e-3
 
 
 def test_the_learning_rate_told_is_the_scheduled_one_with_and_without_bias_correction():
     _, corrected = trained(SETTINGS)
-    _, published = trained(dataclasses.replace(SETTINGS, bias_correction=False))
+    _, published = trained(SETTINGS.changed(bias_correction=False))
     assert corrected == published
     assert corrected[:5] == pytest.approx([2e-3, 4e-3, 6e-3, 8e-3, 1e-2])
     assert corrected[-1] == pytest.approx(1e-2 / 16)
@@ -83,7 +84,7 @@ def test_the_learning_rate_told_is_the_scheduled_one_with_and_without_bias_corre
 
 def test_steps_that_were_skipped_leave_the_published_update_as_it_is():
     """fp16 skips the first two steps: AdamW's own count begins at the third, the schedule does not wait."""
-    settings = dataclasses.replace(SETTINGS, bias_correction=False, weight_decay=0.0)
+    settings = SETTINGS.changed(bias_correction=False, weight_decay=0.0)
     parameter = torch.nn.Parameter(torch.zeros(1, 1))
     model = torch.nn.Module()
     model.weight = parameter

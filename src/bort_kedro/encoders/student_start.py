@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import BertConfig, BertForMaskedLM, PreTrainedConfig
 
     from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.encoders.settings import StudentStartSettings
 
 LOGGER = logging.getLogger(__name__)
 PARAMETER_PATH = "params:pretrain_distill.student_start"
@@ -38,31 +38,28 @@ TEACHER_HEADS: dict[str, Callable[[Any], tuple[Any, Any, Tensor]]] = {
 }
 
 
-@dataclass(frozen=True)
-class StudentStart:
-    """Where the student's weights begin. Units and meaning stand in `params.StudentStartParams`."""
+def start_student(
+    student: BertForMaskedLM,
+    tokenizer: Any,
+    settings: StudentStartSettings,
+    *,
+    teacher: Pretrained | None,
+    kept_ids: Tensor | None,
+) -> None:
+    """Give a freshly drawn student its first weights (in place); see `from_teacher` and `from_checkpoint`.
 
-    source: Literal["random", "teacher", "checkpoint"]
-    checkpoint: str | None
-    teacher_layers: tuple[int, ...] | None
-    narrowing: Literal["truncation", "svd"]
-
-    def apply(
-        self, student: BertForMaskedLM, tokenizer: Any, *, teacher: Pretrained | None, kept_ids: Tensor | None
-    ) -> None:
-        """Give a freshly drawn student its first weights (in place); see `from_teacher` and `from_checkpoint`.
-
-        Args:
-            student: With the weights drawn for it, which ``random`` leaves as they are.
-            tokenizer: The student's.
-            teacher: Needed if the source is ``teacher``, else not read.
-            kept_ids: (V_student,) the teacher id of each student id; needed and read with the teacher.
-        """
-        if self.source == "teacher":
-            given = cast("Pretrained", teacher), cast("Tensor", kept_ids)
-            from_teacher(student, *given, layers=self.teacher_layers, narrowing=self.narrowing)
-        elif self.source == "checkpoint":
-            from_checkpoint(student, tokenizer, str(self.checkpoint))
+    Args:
+        student: With the weights drawn for it, which ``random`` leaves as they are.
+        tokenizer: The student's.
+        settings: Where its weights begin.
+        teacher: Needed if the source is ``teacher``, else not read.
+        kept_ids: (V_student,) the teacher id of each student id; needed and read with the teacher.
+    """
+    if settings.source == "teacher":
+        given = cast("Pretrained", teacher), cast("Tensor", kept_ids)
+        from_teacher(student, *given, layers=settings.teacher_layers, narrowing=settings.narrowing)
+    elif settings.source == "checkpoint":
+        from_checkpoint(student, tokenizer, str(settings.checkpoint))
 
 
 @torch.no_grad()

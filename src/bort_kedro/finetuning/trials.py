@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from bort_kedro.finetuning.objectives import balanced_weights, objective_of, pre
 from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import train
-from bort_kedro.training.optimizer import OptimizationSettings
+from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,6 +207,8 @@ def _optimization(hyperparameters: HyperparameterSet, settings: TrialSettings, n
         seed=hyperparameters.seed,
         mixed_precision=settings.mixed_precision,
         checkpoint_every_steps=settings.checkpoint_every_steps,
+        bias_correction=True,
+        gradient_accumulation_steps=1,
     )
 
 
@@ -219,16 +221,14 @@ def trial_identity(
     settings: TrialSettings,
 ) -> dict[str, Any]:
     """All that a trial's weights depend on; a change of any part trains anew."""
-    kept = asdict(optimization)
-    # How often states are kept changes nothing in the result.
-    del kept["checkpoint_every_steps"]
     return {
         "encoder": encoder.fingerprint,
         "labels": output_names(task),
         "metric": task.task.metrics[0],
         "train": train_examples.fingerprint,
         "dev": task.splits["dev"].fingerprint,
-        "optimization": kept,
+        # How often states are kept changes nothing in the result.
+        "optimization": optimization.model_dump(exclude={"checkpoint_every_steps"}),
         "batch_tokens": hyperparameters.batch_tokens,
         "looks_per_epoch": settings.looks_per_epoch,
         "patience": settings.patience,

@@ -13,6 +13,8 @@ from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bort_kedro.latency.settings import SpeedSettings
+
 CHOSEN = "chosen"
 REFERENCES = ("bert_base", "bert_large")
 BYTES_PER_WEIGHT = 4  # of fp32
@@ -61,29 +63,19 @@ class Latency:
     interval_high_ms: float | None = None
 
 
-def conditions_of(
-    *,
-    batch_sizes: Sequence[int],
-    sequence_lengths: Sequence[int],
-    num_threads: Sequence[int],
-    with_head: bool,
-    devices: Sequence[str],
-) -> list[Condition]:
+def conditions_of(speed: SpeedSettings, devices: Sequence[str]) -> list[Condition]:
     """Every combination, the first of each list first; on CUDA with the first number of CPU threads alone.
 
     Args:
-        batch_sizes: B of each.
-        sequence_lengths: L of each.
-        num_threads: CPU threads of each.
-        with_head: Whether each combination comes with a head too.
+        speed: Lists of batch sizes, sequence lengths and CPU threads, and whether each comes with a head too.
         devices: ``cpu``, ``cuda``.
     """
     return [
         Condition(batch_size, length, threads, has_head, device)
         for device in devices
-        for threads in (num_threads if device == "cpu" else num_threads[:1])
-        for batch_size, length in product(batch_sizes, sequence_lengths)
-        for has_head in ((False, True) if with_head else (False,))
+        for threads in (speed.num_threads if device == "cpu" else speed.num_threads[:1])
+        for batch_size, length in product(speed.batch_sizes, speed.sequence_lengths)
+        for has_head in ((False, True) if speed.with_head else (False,))
     ]
 
 

@@ -13,6 +13,7 @@ from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.latency.conditions import BYTES_PER_WEIGHT, Condition, Latency
 from bort_kedro.latency.measure import measure_latency
+from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.latency.timed_encoders import build_headless_encoder, shared_word_table, with_masked_lm_head
 from bort_kedro.progress import track
 from bort_kedro.training.saved_state import SavedState
@@ -36,14 +37,9 @@ class Timing(Latency):
 
 def time_shapes(
     shapes: Sequence[BertShape],
+    settings: LatencySettings,
     *,
-    batch_size: int,
-    sequence_length: int,
     vocabulary_size: int,
-    warmup_rounds: int,
-    timed_rounds: int,
-    num_threads: int,
-    turn_ms: float = 0.0,
     device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
     max_group_bytes: int = MAX_GROUP_BYTES,
@@ -52,25 +48,19 @@ def time_shapes(
 
     Args:
         shapes: To be timed; a shape met twice is timed once.
-        batch_size: B, sequences of a pass.
-        sequence_length: L, tokens of a sequence.
+        settings: The condition, and how often.
         vocabulary_size: V, rows of the word embeddings.
-        warmup_rounds: See `measure_latency`, as for the arguments not listed here.
-        timed_rounds: As above.
-        num_threads: As above.
-        turn_ms: As above.
         device: Where to measure.
-        clock: As above.
+        clock: See `measure_latency`.
         max_group_bytes: See `time_conditions`.
     """
-    condition = Condition(batch_size, sequence_length, num_threads, device=device)
+    condition = Condition(settings.batch_size, settings.sequence_length, settings.num_threads, device=device)
     return time_conditions(
         shapes,
         [condition],
         vocabulary_size=vocabulary_size,
-        warmup_rounds=warmup_rounds,
-        timed_rounds=timed_rounds,
-        turn_ms=turn_ms,
+        warmup_rounds=settings.warmup_rounds,
+        timed_rounds=settings.timed_rounds,
         clock=clock,
         max_group_bytes=max_group_bytes,
     )[condition]
@@ -159,7 +149,9 @@ def _condition_text(condition: Condition) -> str:
     return f" ({tokens}, {condition.num_threads} thread(s){head}{device})"
 
 
-def time_shapes_once(shapes: Sequence[BertShape], states: Any, **settings: Any) -> list[Timing]:
+def time_shapes_once(
+    shapes: Sequence[BertShape], states: Any, settings: LatencySettings, *, vocabulary_size: int, device: str
+) -> list[Timing]:
     """As `time_shapes`, but shapes timed before on this machine under the same settings are not timed again.
 
     A search that was interrupted thus goes on with the latencies it began with. Only a whole list is found
@@ -168,18 +160,21 @@ def time_shapes_once(shapes: Sequence[BertShape], states: Any, **settings: Any) 
     Args:
         shapes: To be timed.
         states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`.
-        settings: Of `time_shapes`.
+        settings: Of `time_shapes`, as are the two below.
+        vocabulary_size: As above.
+        device: As above.
     """
+    conditions = settings.model_dump(include=set(LatencySettings.model_fields))
     identity = {
         "shapes": [shape.identifier for shape in shapes],
-        "settings": settings,
+        "settings": conditions | {"vocabulary_size": vocabulary_size, "device": device},
         "device": describe_device(),
         "versions": {"torch": torch.__version__},
     }
     kept = states.of("search/latency", identity)
     if (found := kept.latest()) is not None:
         return [Timing(shape=shape, **row) for shape, row in zip(shapes, found.record["timings"], strict=True)]
-    timings = time_shapes(shapes, **settings)
+    timings = time_shapes(shapes, settings, vocabulary_size=vocabulary_size, device=device)
     rows = [{name: value for name, value in vars(timing).items() if name != "shape"} for timing in timings]
     kept.put(SavedState(1, {}, {"timings": rows}))
     return timings

@@ -5,36 +5,20 @@ from typing import Self
 from pydantic import model_validator
 
 from bort_kedro.frozen import FrozenModel
-from bort_kedro.params.base import LatencyParams, MaskedLmParams, OptimizationParams
 from bort_kedro.params.corpus import CorpusParams
-from bort_kedro.params.evaluate import EvaluateParams, SpeedParams
+from bort_kedro.params.evaluate import EvaluateParams
 from bort_kedro.params.finetune import BuiltinTasksParams, FinetuneParams, FinetuneTeacherParams, TrialParams
-from bort_kedro.params.pretrain_distill import (
-    DistillationParams,
-    LaunchParams,
-    PretrainDistillParams,
-    StudentStartParams,
-    TeacherCacheParams,
-)
-from bort_kedro.params.search import SearchParams
+from bort_kedro.params.pretrain_distill import PretrainDistillParams
+from bort_kedro.search.settings import SearchSettings
 
 __all__ = [
     "BuiltinTasksParams",
     "CorpusParams",
-    "DistillationParams",
     "EvaluateParams",
     "FinetuneParams",
     "FinetuneTeacherParams",
-    "LatencyParams",
-    "LaunchParams",
-    "MaskedLmParams",
-    "OptimizationParams",
     "Parameters",
     "PretrainDistillParams",
-    "SearchParams",
-    "SpeedParams",
-    "StudentStartParams",
-    "TeacherCacheParams",
     "TrialParams",
 ]
 
@@ -43,7 +27,7 @@ class Parameters(FrozenModel):
     """Everything under ``conf/*/parameters_*.yml``: one block a stage."""
 
     corpus: CorpusParams
-    search: SearchParams
+    search: SearchSettings
     pretrain_distill: PretrainDistillParams
     finetune: FinetuneParams
     evaluate: EvaluateParams

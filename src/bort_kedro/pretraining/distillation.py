@@ -18,46 +18,46 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.pretraining.settings import DistillationSettings, TeacherCacheSettings
     from bort_kedro.training.loop import Loss
 
 
 @dataclass(frozen=True)
-class TeacherCacheSettings:
-    """What is kept of a teacher. Units and meaning stand in `params.TeacherCacheParams`."""
+class TeacherCache:
+    """What is kept of a teacher, and where; see `settings.TeacherCacheSettings`."""
 
     top_k: int
     num_epochs: int | None
     store: Any
 
 
+def cache_of(settings: TeacherCacheSettings, store: Any) -> TeacherCache | None:
+    """None where the teacher is run live."""
+    return TeacherCache(settings.top_k, settings.num_epochs, store) if settings.top_k else None
+
+
 @dataclass(frozen=True)
 class Distillation:
-    """A teacher and how much it counts.
+    """A teacher, and what is made of what it says.
 
     Args:
         teacher: Any masked-LM encoder with its tokenizer.
         vocabulary_map: From its ids to the student's.
-        temperature: Softens both distributions.
-        masked_lm_weight: Of the cross-entropy with the true tokens.
-        distillation_weight: Of the divergence from the teacher.
+        settings: How much it counts.
         cache: What to keep of the teacher instead of running it beside the student; None runs it.
     """
 
     teacher: Pretrained
     vocabulary_map: VocabularyMap
-    temperature: float
-    masked_lm_weight: float
-    distillation_weight: float
-    cache: TeacherCacheSettings | None = None
+    settings: DistillationSettings
+    cache: TeacherCache | None = None
     _maps: dict[torch.device, VocabularyMap] = field(default_factory=dict, repr=False, compare=False)
 
     def identity(self) -> dict[str, Any]:
         """What a student's training depends on."""
         return {
             "teacher": self.teacher.fingerprint,
-            "temperature": self.temperature,
-            "masked_lm_weight": self.masked_lm_weight,
-            "distillation_weight": self.distillation_weight,
+            **self.settings.model_dump(),
             "cache": {"top_k": self.cache.top_k, "num_epochs": self.cache.num_epochs} if self.cache else None,
         }
 
@@ -83,7 +83,7 @@ class Distillation:
             logits = student_logits(model, batch)
             masked_lm, kl = masked_lm_loss(logits, batch["targets"]), divergence(logits, batch)
             return {
-                "loss": self.masked_lm_weight * masked_lm + self.distillation_weight * kl,
+                "loss": self.settings.masked_lm_weight * masked_lm + self.settings.distillation_weight * kl,
                 "masked_lm_loss": masked_lm,
                 "divergence": kl,
                 "masked_accuracy": masked_accuracy(logits, batch["targets"]),
@@ -92,11 +92,11 @@ class Distillation:
         return objective
 
     def _live_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
-        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.temperature)
+        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.settings.temperature)
 
     def _cached_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
         targets = TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
-        return bucketed_divergence(logits, targets, temperature=self.temperature)
+        return bucketed_divergence(logits, targets, temperature=self.settings.temperature)
 
 
 def whole_teacher_logits(model: PreTrainedModel, vocabulary_map: VocabularyMap, batch: Batch) -> Tensor:

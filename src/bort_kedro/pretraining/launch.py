@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
-from bort_kedro.pretraining.pretrain import PretrainingSettings, has_reached, pretrain, pretraining_identity
+from bort_kedro.pretraining.pretrain import has_reached, pretrain, pretraining_identity
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
     from bort_kedro.pretraining.distillation import Distillation
+    from bort_kedro.pretraining.settings import LaunchSettings, PretrainingSettings
     from bort_kedro.text.tokens import Tokens
     from bort_kedro.training.loop import TrainingResult
 
@@ -73,7 +74,7 @@ class PretrainingJob:
         return has_reached(self.states.of(self.name, identity), self.settings.optimization.num_steps)
 
 
-def run_job(job: PretrainingJob, *, num_processes: int, sharding: str) -> TrainingResult:
+def run_job(job: PretrainingJob, launch: LaunchSettings) -> TrainingResult:
     """Train the job's model in place, by as many processes as were asked for.
 
     The processes train to the end and keep the finished state; this one then finds it, as after any interruption, so
@@ -81,18 +82,17 @@ def run_job(job: PretrainingJob, *, num_processes: int, sharding: str) -> Traini
 
     Args:
         job: What to train; states must be kept.
-        num_processes: On this machine, one for each GPU, or sharing the CPU.
-        sharding: ``none``, or ``full`` to divide weights, gradients and optimiser over the GPUs.
+        launch: By how many processes of this machine, and whether they divide weights, gradients and optimiser.
 
     Raises:
         ConfigurationError: If sharding is asked for without GPUs, or more processes than GPUs.
         TrainingError: If a process fails; a user's fault is told in its own words.
     """
     if is_launched():
-        _require_whole_models(sharding)
-    elif num_processes > 1 and not job.is_finished():
-        _require_devices(num_processes, sharding)
-        _launch(job, num_processes, SHARDED if sharding == "full" else {})
+        _require_whole_models(launch.sharding)
+    elif launch.num_processes > 1 and not job.is_finished():
+        _require_devices(launch.num_processes, launch.sharding)
+        _launch(job, launch.num_processes, SHARDED if launch.sharding == "full" else {})
     return job.run()
 
 

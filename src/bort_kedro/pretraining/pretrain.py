@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,14 +13,15 @@ from bort_kedro.encoders.last_layer import can_spare_last_layer
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.training_cost import spared_weights
 from bort_kedro.errors import TrainingError
-from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import MaskedLmScore, evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
 from bort_kedro.progress import tell
 from bort_kedro.text.batching import BatchPlan
 from bort_kedro.text.tokens import Tokens
-from bort_kedro.training.loop import Batches, Loss, OptimizationSettings, TrainingResult, train
+from bort_kedro.training.loop import Batches, Loss, TrainingResult, train
 from bort_kedro.training.saved_state import StateStore
 from bort_kedro.training.threads import cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
@@ -36,36 +37,12 @@ EVALUATION_BATCH_TOKENS = 8192
 EVALUATION_SEED = 0
 # The masks of an evaluation follow the published share, whatever share a training predicts.
 EVALUATION_MASKED_SHARE = 0.15
-# Settings that change how a training is carried out and not, but for rounding and dropout's draws, where it ends.
-ONLY_HOW = {"checkpoint_every_steps", "gradient_accumulation_steps", "gradient_checkpointing", "torch_compile"}
 
 
-@dataclass(frozen=True)
-class PretrainingSettings:
-    """How one encoder is pretrained. Units and meaning stand in `params.MaskedLmParams`."""
-
-    optimization: OptimizationSettings
-    batch_tokens: int
-    masked_share: float
-    dropout: float
-    initialization: str
-    num_threads: int
-    whole_word_masking: bool = False
-    gradient_checkpointing: bool = False
-    torch_compile: bool = False
-
-    @classmethod
-    def from_mapping(cls, values: dict[str, Any], **optimization: Any) -> PretrainingSettings:
-        """From dumped parameters; keywords override fields of ``optimization``, and the precision is made definite."""
-        settings = OptimizationSettings(**{**values["optimization"], **optimization})
-        settings = replace(settings, mixed_precision=resolve_precision(settings.mixed_precision))
-        return cls(**{**values, "optimization": settings})
-
-    def identity(self) -> dict[str, Any]:
-        """The part of the settings that a result depends on."""
-        values = asdict(self)
-        optimization = {name: value for name, value in values.pop("optimization").items() if name not in ONLY_HOW}
-        return {name: value for name, value in values.items() if name not in ONLY_HOW} | {"optimization": optimization}
+def definite(settings: PretrainingSettings) -> PretrainingSettings:
+    """With the precision that `auto` is on this machine: saved states are told apart by it."""
+    precision = resolve_precision(settings.optimization.mixed_precision)
+    return settings.changed(optimization=settings.optimization.changed(mixed_precision=precision))
 
 
 def new_encoder(
@@ -233,7 +210,7 @@ def cached_targets(
     tokens: Tokens,
     settings: PretrainingSettings,
     distillation: Distillation,
-    cache: TeacherCacheSettings,
+    cache: TeacherCache,
     *,
     num_epochs: int,
     description: str,
@@ -249,7 +226,7 @@ def cached_targets(
             "share": data.masked_share,
             "whole_words": data.whole_words,
         },
-        "temperature": distillation.temperature,
+        "temperature": distillation.settings.temperature,
         "top_k": cache.top_k,
         "precision": precision,
         "versions": {"bort_kedro": __version__, "torch": torch.__version__},
@@ -267,7 +244,7 @@ def cached_targets(
         data,
         teacher_logits,
         num_epochs=num_epochs,
-        temperature=distillation.temperature,
+        temperature=distillation.settings.temperature,
         top_k=cache.top_k,
         vocabulary_size=tokens.vocabulary.size,
         batch_tokens=EVALUATION_BATCH_TOKENS,

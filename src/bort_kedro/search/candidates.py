@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
-from bort_kedro.search.strategies import Outcome, SearchProblem
+from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
 from bort_kedro.search.w_coefficient import MaximumPoint
 
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
@@ -28,7 +28,7 @@ def problem_of(
     *,
     measure: str,
     is_network: bool = True,
-    **settings: Any,
+    **spending: Unpack[Spending],
 ) -> SearchProblem:
     """The space as the strategies see it.
 
@@ -37,7 +37,7 @@ def problem_of(
         maximum_point: ``parameters``, ``cost`` and the measure of T.
         measure: ``error`` or ``loss``.
         is_network: Whether T was trained; a point made up above a recorded table was not.
-        settings: ``budget``, ``seed``, ``trials_per_round`` and ``seeks_w`` of `SearchProblem`.
+        spending: Of `SearchProblem`.
     """
     return SearchProblem(
         shapes=search_space[list(SHAPE_COLUMNS)].to_numpy(np.int64),
@@ -45,7 +45,7 @@ def problem_of(
         cost=search_space["cost"].to_numpy(float),
         maximum=maximum_of(maximum_point, measure),
         maximum_shape=tuple(maximum_point[name] for name in SHAPE_COLUMNS) if is_network else None,
-        **settings,
+        **spending,
     )
 
 

@@ -13,6 +13,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
 from bort_kedro.search.selection import MEASURES, Choice, choose, sensitivity
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import SearchProblem
 
 
@@ -21,7 +22,7 @@ def conclude(
     candidate_errors: pd.DataFrame,
     maximum_point: Mapping[str, Any],
     *,
-    settings: Mapping[str, Any],
+    settings: SearchSettings,
     baseline_errors: Mapping[str, float],
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
     """Join what is known of the candidates, choose one, and say why and how sure.
@@ -30,8 +31,7 @@ def conclude(
         search_space: The candidates in order.
         candidate_errors: One row a trial.
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
-        settings: Dumped parameters of the search: ``strategy``, ``budget``, ``error_measure``, ``error_source``,
-            ``answer``, ``caps``, ``cost``, ``num_seeds``, ``hyperparameter_sets``.
+        settings: What was searched, and what is wanted.
         baseline_errors: Errors of the unigram and bigram baselines; empty where they are unknown.
 
     Returns:
@@ -41,21 +41,21 @@ def conclude(
         ConfigurationError: If no candidate whose error is known meets the caps.
         TrainingError: If every one of them is on the unigram plateau.
     """
-    measure, is_recorded = settings["error_measure"], settings["error_source"] == "table"
+    measure, is_recorded = settings.error_measure, settings.error_source == "table"
     is_network = bool(maximum_point.get("is_network", True))
     maximum = maximum_of(maximum_point, measure)
     joined = join_errors(search_space, candidate_errors)
-    problem = problem_of(search_space, maximum_point, measure=measure, is_network=is_network, budget=settings["budget"])
-    has_one_seed = settings["num_seeds"] == 1 and not is_recorded
+    problem = problem_of(search_space, maximum_point, measure=measure, is_network=is_network, budget=settings.budget)
+    has_one_seed = settings.num_seeds == 1 and not is_recorded
     choice = choose(
         joined,
         measure=measure,
         maximum=maximum,
         unigram_error=baseline_errors.get("unigram"),
-        answer=settings["answer"],
-        caps=settings["caps"],
+        answer=settings.answer,
+        caps=settings.caps.model_dump(),
         least_noise=_luck(joined, problem, measure) if has_one_seed else 0.0,
-        error_source=settings["error_source"],
+        error_source=settings.error_source,
     )
     table, error_model = predict_errors(choice.table, problem, measure=measure)
     # On the plateau, or over the cap on the error: its W is no find.
@@ -63,9 +63,9 @@ def conclude(
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
     selected = _json_row(table, choice.selected)
     report = {
-        **{name: settings[name] for name in ("strategy", "budget", "cost", "answer", "caps")},
+        **settings.model_dump(include={"strategy", "budget", "cost", "answer", "caps"}),
         "error_measure": measure,
-        "error_source": settings["error_source"],
+        "error_source": settings.error_source,
         "is_network": is_network,
         "baseline_errors": dict(baseline_errors),
         "num_candidates": len(table),
@@ -111,11 +111,11 @@ def _json_row(table: pd.DataFrame, index: int) -> dict[str, Any]:
     return row
 
 
-def _spent(candidate_errors: pd.DataFrame, settings: Mapping[str, Any]) -> float:
+def _spent(candidate_errors: pd.DataFrame, settings: SearchSettings) -> float:
     """Full trainings, every seed and hyperparameter set included; look-ups where nothing was trained."""
     candidates = float(candidate_errors.groupby("candidate")["share"].max().sum())
-    is_recorded = settings["error_source"] == "table"
-    repeats = 1 if is_recorded else settings["num_seeds"] * len(settings["hyperparameter_sets"])
+    is_recorded = settings.error_source == "table"
+    repeats = 1 if is_recorded else settings.num_seeds * len(settings.hyperparameter_sets)
     return round(repeats * candidates, 3)
 
 
@@ -125,16 +125,16 @@ def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: Mapping[st
     return float(last.sum()) + float(maximum_point.get(name, 0.0))
 
 
-def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, settings: Mapping[str, Any]) -> list[str]:
+def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, settings: SearchSettings) -> list[str]:
     """What a reader must know before believing the choice.
 
     Args:
         choice: What was chosen.
         maximum_point: T.
         bound: What the guarantee found out about the order of errors.
-        settings: As for `conclude`: ``error_measure``, ``error_source``, ``caps``.
+        settings: As for `conclude`.
     """
-    table, measure, is_recorded = choice.table, settings["error_measure"], settings["error_source"] == "table"
+    table, measure, is_recorded = choice.table, settings.error_measure, settings.error_source == "table"
     found = _better_than_maximum(table, maximum_point[measure], measure, is_recorded=is_recorded)
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
     if len(on_plateau):
@@ -146,7 +146,7 @@ def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, se
             f"larger one has the higher {measure}, beyond their noise: the order of errors that the guarantee rests on "
             f"does not hold for all of this {where}{'.' if is_recorded else ' after so short a training.'}"
         )
-    cap, selected = settings["caps"]["max_latency_ms"], table.loc[choice.selected]
+    cap, selected = settings.caps.max_latency_ms, table.loc[choice.selected]
     if cap is not None and selected["latency_source"] == "modelled":
         found.append(
             f"The choice meets max_latency_ms {cap:,.10g} with {selected['latency_ms']:.3g} ms, but its latency is "

@@ -11,9 +11,10 @@ from typing import Any
 
 from bort_kedro.errors import TrainingError
 from bort_kedro.progress import track
-from bort_kedro.search.pools import POOLS, EngineSettings, Pool, reason_of
+from bort_kedro.search.pools import POOLS, Pool, reason_of
+from bort_kedro.search.settings import EngineSettings
 
-__all__ = ["ENGINES", "Engine", "EngineSettings", "Job", "Restart", "device_index", "run_jobs"]
+__all__ = ["ENGINES", "Engine", "Job", "Restart", "device_index", "run_jobs"]
 
 LOGGER = logging.getLogger(__name__)
 ENGINES = tuple(POOLS)
@@ -82,7 +83,7 @@ class Engine:
     def pool(self) -> Pool:
         """The workers; new ones where there are none."""
         if self._pool is None:
-            self._pool = self._workers.enter_context(POOLS[self.settings.name](self.settings))
+            self._pool = self._workers.enter_context(POOLS[self.settings.engine](self.settings))
         return self._pool
 
     def end_workers(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.search.settings import EngineSettings
 
 # Characters that are told of an exception of an engine.
 REASON_LENGTH = 160
@@ -22,22 +23,6 @@ REASON_LENGTH = 160
 RAY_TIMEOUT_SECONDS = 10.0
 # joblib keeps a single job at a time from its backend and runs it here. How many run is up to `pre_dispatch`.
 FEWEST_JOBS_ELSEWHERE = 2
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """Where jobs run.
-
-    Args:
-        name: Key of `POOLS`.
-        num_workers: Jobs at a time. With 1, loky, too, runs them in this process, where a death ends all.
-        cluster_address: Of a dask scheduler or a ray cluster; None starts one on this machine with
-            ``num_workers`` workers. The other engines have no use for it.
-    """
-
-    name: str
-    num_workers: int
-    cluster_address: str | None
 
 
 @dataclass(frozen=True)
@@ -205,7 +190,7 @@ POOLS: dict[str, Callable[[EngineSettings], AbstractContextManager[Pool]]] = {
 
 def _unreachable(settings: EngineSettings, error: Exception) -> ConfigurationError:
     return ConfigurationError(
-        f"params:search.cluster_address is `{settings.cluster_address}`, but no {settings.name} cluster, which "
+        f"params:search.cluster_address is `{settings.cluster_address}`, but no {settings.engine} cluster, which "
         f"params:search.engine asks for, answers there ({reason_of(error)}). Start it there, or set the address to "
         "where it runs, or to null to start one on this machine."
     )
@@ -221,7 +206,7 @@ def _package_of(settings: EngineSettings, package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise ConfigurationError(
-            f"params:search.engine is `{settings.name}`, but the package `{package}` is not installed. Install it "
-            f"with pip install 'bort-kedro[{settings.name}]', or set params:search.engine to `sequential` or `loky`, "
+            f"params:search.engine is `{settings.engine}`, but the package `{package}` is not installed. Install it "
+            f"with pip install 'bort-kedro[{settings.engine}]', or set params:search.engine to `sequential` or `loky`, "
             "which need nothing more."
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +12,19 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.pretraining.pretrain import (
     EVALUATION_MASKED_SHARE,
     EVALUATION_SEED,
-    PretrainingSettings,
     new_encoder,
     pretrain,
     pretraining_identity,
     score,
 )
+from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
-from bort_kedro.training.loop import OptimizationSettings, StateBeyondStopError, TrainingResult
+from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
 from bort_kedro.training.saved_state import SavedState
+from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -98,9 +99,9 @@ class ShortTraining:
 
 def with_changes(settings: PretrainingSettings, changes: dict[str, Any]) -> PretrainingSettings:
     """Settings with some fields replaced, those of the optimisation included."""
-    optimization = {name: value for name, value in changes.items() if name in OptimizationSettings.__dataclass_fields__}
+    optimization = {name: value for name, value in changes.items() if name in OptimizationSettings.model_fields}
     rest = {name: value for name, value in changes.items() if name not in optimization}
-    return replace(settings, **rest, optimization=replace(settings.optimization, **optimization))
+    return settings.changed(**rest, optimization=settings.optimization.changed(**optimization))
 
 
 def combine_seeds(values: Sequence[float], standard_errors: Sequence[float]) -> tuple[float, float]:

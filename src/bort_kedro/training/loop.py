@@ -19,12 +19,11 @@ from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
-from bort_kedro.training.optimizer import OptimizationSettings, build_optimizer, set_step
+from bort_kedro.training.optimizer import build_optimizer, set_step
+from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
 from bort_kedro.training.threads import resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter
-
-__all__ = ["Loss", "OptimizationSettings", "StateBeyondStopError", "TrainingResult", "build_optimizer", "train"]
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]

@@ -1,33 +1,14 @@
-"""How weights move: the settings, fused AdamW, and the published variant without bias correction."""
+"""How weights move: fused AdamW, and the published variant without bias correction."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from bort_kedro.training.schedules import linear_warmup_then_decay
+from bort_kedro.training.settings import OptimizationSettings
 
 ADAM_BETA1 = 0.9
-
-
-@dataclass(frozen=True)
-class OptimizationSettings:
-    """How weights move. Units and meaning stand beside the fields in `params.OptimizationParams`."""
-
-    num_steps: int
-    learning_rate: float
-    warmup_share: float
-    weight_decay: float
-    adam_beta2: float
-    adam_epsilon: float
-    max_gradient_norm: float
-    seed: int
-    mixed_precision: str
-    checkpoint_every_steps: int
-    bias_correction: bool = True
-    gradient_accumulation_steps: int = 1
 
 
 def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:

@@ -22,6 +22,7 @@ from benchmarks.search.published_space_law import (
 )
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BORT_ALTERNATIVE, BORT_EXCHANGED, BertShape
 from bort_kedro.errors import ShapeError
+from bort_kedro.search.settings import SpaceSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.w_coefficient import MaximumPoint
 
@@ -33,7 +34,7 @@ MEDIUM, SMALL, BIG = BertShape(2, 1, 8, 8), BertShape(1, 1, 8, 8), BertShape(2, 
 @pytest.fixture(scope="module")
 def published():
     lists = yaml.safe_load(PAPER.read_text())["search"]["space"]
-    return count_space(enumerate_shapes(**lists).shapes, BERT_LARGE, **SIZES)
+    return count_space(enumerate_shapes(SpaceSettings(**lists)).shapes, BERT_LARGE, **SIZES)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.latency.conditions import CHOSEN, conditions_of, speed_table_rows
-from bort_kedro.params import SpeedParams
+from bort_kedro.latency.settings import SpeedSettings
 
 
-def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.DataFrame:
+def measure_speed(selected_shape: dict[str, int], speed: SpeedSettings) -> pd.DataFrame:
     """Time and weigh the chosen shape next to known ones, and count each; on the CPU, and on CUDA where there is some.
 
     Returns:
@@ -24,14 +24,16 @@ def measure_speed(selected_shape: dict[str, int], speed: SpeedParams) -> pd.Data
 
     named = {CHOSEN: BertShape.from_row(selected_shape)} | {key: KNOWN_SHAPES[key].shape for key in speed.compare_with}
     shapes = list(named.values())
-    conditions = conditions_of(
-        devices=("cpu", "cuda") if torch.cuda.is_available() else ("cpu",),
-        **speed.model_dump(include={"batch_sizes", "sequence_lengths", "num_threads", "with_head"}),
-    )
+    conditions = conditions_of(speed, ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))
     # Before the weights of all shapes lie in this process.
     memory = peak_memory(shapes, conditions, vocabulary_size=speed.vocabulary_size)
     timings = time_conditions(
-        shapes, conditions, **speed.model_dump(include={"vocabulary_size", "warmup_rounds", "timed_rounds", "turn_ms"})
+        shapes,
+        conditions,
+        vocabulary_size=speed.vocabulary_size,
+        warmup_rounds=speed.warmup_rounds,
+        timed_rounds=speed.timed_rounds,
+        turn_ms=speed.turn_ms,
     )
     rows = speed_table_rows(
         named, timings, memory, vocabulary_size=speed.vocabulary_size, max_positions=speed.max_positions

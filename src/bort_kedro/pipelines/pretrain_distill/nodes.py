@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.params import CorpusParams, MaskedLmParams, PretrainDistillParams
+from bort_kedro.params import CorpusParams, PretrainDistillParams
+from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.text.tokens import Tokens
 
 STAGE = "pretrain_distill"
@@ -46,7 +47,7 @@ def _train(
     model: Any,
     tokens: Tokens,
     training_states: Any,
-    training: MaskedLmParams,
+    training: PretrainingSettings,
     pretrain_distill: PretrainDistillParams,
     *,
     name: str,
@@ -58,12 +59,12 @@ def _train(
 ) -> pd.DataFrame:
     """Train a model in place; its history."""
     from bort_kedro.pretraining.launch import PretrainingJob, run_job
-    from bort_kedro.pretraining.pretrain import PretrainingSettings
+    from bort_kedro.pretraining.pretrain import definite
 
     job = PretrainingJob(
         model,
         tokens,
-        PretrainingSettings.from_mapping(training.model_dump()),
+        definite(training),
         states=training_states,
         name=f"{STAGE}/{name}",
         start=start,
@@ -72,7 +73,7 @@ def _train(
         description=description,
         history_name=history_name,
     )
-    result = run_job(job, **pretrain_distill.launch.model_dump())
+    result = run_job(job, pretrain_distill.launch)
     return pd.DataFrame(result.history).assign(seconds=round(result.seconds, 1), num_tokens=result.num_tokens)
 
 
@@ -90,16 +91,15 @@ def distill_student(
 ) -> tuple[Any, pd.DataFrame]:
     """Pretrain the selected shape under the teacher."""
     from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.pretraining.distillation import Distillation, TeacherCacheSettings
+    from bort_kedro.pretraining.distillation import Distillation, cache_of
     from bort_kedro.text.trimming import vocabulary_map
 
     mapping = vocabulary_map(tokenizer, teacher_encoder.tokenizer)
-    cache = pretrain_distill.teacher_cache
     distillation = Distillation(
         teacher_encoder,
         mapping,
-        **pretrain_distill.distillation.model_dump(),
-        cache=TeacherCacheSettings(cache.top_k, cache.num_epochs, teacher_cache) if cache.top_k else None,
+        pretrain_distill.distillation,
+        cache=cache_of(pretrain_distill.teacher_cache, teacher_cache),
     )
     shape = BertShape.from_row(selected_shape)
     model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder, mapping)
@@ -130,15 +130,14 @@ def _new_student(
 ) -> tuple[Any, str]:
     """A student before its training, and what names its weights."""
     from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.encoders.student_start import StudentStart
-    from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder
+    from bort_kedro.encoders.student_start import start_student
+    from bort_kedro.pretraining.pretrain import new_encoder
 
-    settings = PretrainingSettings.from_mapping(pretrain_distill.student.model_dump())
-    model = new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=settings)
-    start = StudentStart(**pretrain_distill.student_start.model_dump())
+    model = new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=pretrain_distill.student)
+    start = pretrain_distill.student_start
     if start.source == "random" or (start.source == "teacher" and teacher_encoder is None):
         return model, "random"
-    start.apply(model, tokenizer, teacher=teacher_encoder, kept_ids=mapping.kept if mapping else None)
+    start_student(model, tokenizer, start, teacher=teacher_encoder, kept_ids=mapping.kept if mapping else None)
     return model, Pretrained(model, tokenizer).fingerprint
 
 
@@ -177,7 +176,7 @@ def _stream(
     corpus_documents: pd.DataFrame | None,
     tokens: Tokens,
     tokenizer: Any,
-    student: MaskedLmParams,
+    student: PretrainingSettings,
     corpus: CorpusParams,
 ) -> Any:
     """Batches of the streamed text, without the documents that are held out; None where tokens are trained on."""

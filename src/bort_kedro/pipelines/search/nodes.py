@@ -9,21 +9,21 @@ import pandas as pd
 
 from bort_kedro.encoders.costs import candidate_counts
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
-from bort_kedro.params import SearchParams
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.search.strategies.partition import representatives
 from bort_kedro.text.tokens import Tokens
 
 
-def enumerate_candidates(search: SearchParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+def enumerate_candidates(search: SearchSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The candidates that can be built, and the combinations that cannot."""
-    space = enumerate_shapes(**search.space.model_dump())
+    space = enumerate_shapes(search.space)
     columns = list(SHAPE_COLUMNS)
     return (
         pd.DataFrame([shape.to_row() for shape in space.shapes], columns=columns),
@@ -32,7 +32,7 @@ def enumerate_candidates(search: SearchParams) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def estimate_costs(
-    candidate_shapes: pd.DataFrame, tokens: Tokens, search: SearchParams, max_positions: int
+    candidate_shapes: pd.DataFrame, tokens: Tokens, search: SearchSettings, max_positions: int
 ) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
     """Parameters and operations of each candidate, part by part, and of T; whether the AB^nC condition holds."""
     sizes = {
@@ -49,7 +49,7 @@ def estimate_costs(
 
 
 def measure_latency(
-    candidate_costs: pd.DataFrame, tokens: Tokens, training_states: Any, search: SearchParams
+    candidate_costs: pd.DataFrame, tokens: Tokens, training_states: Any, search: SearchSettings
 ) -> pd.DataFrame:
     """Time T and representatives of the ordered candidates, those of the budget among them, or every candidate."""
     from bort_kedro.latency.shapes import resolve_device, time_shapes_once
@@ -58,9 +58,10 @@ def measure_latency(
     counts = [len(ordered)] if search.cost == "measured_latency" else [search.latency.num_measured, search.budget]
     kept = sorted({index for count in counts for index in representatives(len(ordered), budget=count)})
     shapes = [*_shapes(ordered.loc[kept]), search.maximum_point.to_shape()]
-    settings = search.latency.model_dump(exclude={"num_measured"})
-    settings["device"] = resolve_device(search.latency.device)
-    timings = time_shapes_once(shapes, training_states, vocabulary_size=tokens.vocabulary.size, **settings)
+    device = resolve_device(search.latency.device)
+    timings = time_shapes_once(
+        shapes, training_states, search.latency, vocabulary_size=tokens.vocabulary.size, device=device
+    )
     return pd.DataFrame(
         {
             **timing.shape.to_row(),
@@ -74,7 +75,7 @@ def measure_latency(
 
 
 def model_latency(
-    candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchParams
+    candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Fit milliseconds to operations; the latency of every candidate, and how well the model does."""
     from bort_kedro.latency.model import LatencyModel, calibrate
@@ -104,7 +105,7 @@ def order_candidates(
     modelled_latency: pd.DataFrame,
     latency_check: pd.DataFrame,
     maximum_point_costs: dict[str, Any],
-    search: SearchParams,
+    search: SearchSettings,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The candidates under the caps in the order (p, i), and T beside them."""
     table = candidate_costs.merge(modelled_latency, on=list(SHAPE_COLUMNS), how="left")
@@ -123,15 +124,14 @@ def train_maximum_point(
     tokenizer: Any,
     training_states: Any,
     maximum_point_size: dict[str, Any],
-    search: SearchParams,
+    search: SearchSettings,
     max_positions: int,
 ) -> tuple[Any, dict[str, Any], pd.DataFrame]:
     """Train T as long as a candidate; its error anchors W, and it is the teacher's start."""
     from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.pretraining.pretrain import PretrainingSettings, new_encoder, pretrain, score
+    from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain, score
 
-    values = search.training.model_dump() | {"num_threads": search.maximum_point_threads}
-    settings = PretrainingSettings.from_mapping(values, learning_rate=search.maximum_point_learning_rate)
+    settings = definite(search.maximum_point_training())
     shape = search.maximum_point.to_shape()
     model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
@@ -150,21 +150,20 @@ def measure_errors(
     baseline_errors: dict[str, float],
     tokens: Tokens,
     training_states: Any,
-    search: SearchParams,
+    search: SearchSettings,
     max_positions: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way."""
-    from bort_kedro.pretraining.pretrain import PretrainingSettings
-    from bort_kedro.search.engines import Engine, EngineSettings
+    from bort_kedro.pretraining.pretrain import definite
+    from bort_kedro.search.engines import Engine
     from bort_kedro.search.short_training import ShortTraining, TrainedErrors
 
-    settings = PretrainingSettings.from_mapping(search.training.model_dump())
     problem = problem_of(search_space, maximum_point, measure=search.error_measure, **search.spending())
     # The workers stay for all rounds.
-    with Engine(EngineSettings(search.engine, search.num_workers, search.cluster_address)) as engine:
+    with Engine(search) as engine:
         source = TrainedErrors(
             _shapes(search_space),
-            ShortTraining(tokens, settings, max_positions, training_states),
+            ShortTraining(tokens, definite(search.training), max_positions, training_states),
             measure=search.error_measure,
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
@@ -203,7 +202,7 @@ def select_shape(
     candidate_shapes: pd.DataFrame,
     growth_check: dict[str, Any],
     latency_calibration: dict[str, Any],
-    search: SearchParams,
+    search: SearchSettings,
     max_positions: int,
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
     """Choose a shape, and say why and how sure."""
@@ -211,7 +210,7 @@ def select_shape(
         search_space,
         candidate_errors,
         maximum_point,
-        settings=search.model_dump(),
+        settings=search,
         baseline_errors=baseline_errors,
     )
     report |= {

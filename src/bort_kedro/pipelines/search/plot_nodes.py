@@ -8,7 +8,7 @@ import pandas as pd
 
 from bort_kedro.encoders.costs import count_operations, count_parameters
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
-from bort_kedro.params import SearchParams
+from bort_kedro.search.settings import SearchSettings
 
 
 def plot_choice(
@@ -47,7 +47,7 @@ def plot_search_training(
     maximum_point_history: pd.DataFrame,
     latency_check: pd.DataFrame,
     latency_calibration: dict[str, Any],
-    search: SearchParams,
+    search: SearchSettings,
 ) -> tuple[Any, Any]:
     """Error by step of every training; predicted against measured latency."""
     from bort_kedro.reporting.plots import error_by_step_figure, latency_figure

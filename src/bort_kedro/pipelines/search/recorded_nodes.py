@@ -9,12 +9,12 @@ import pandas as pd
 
 from bort_kedro.encoders.costs import recorded_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
-from bort_kedro.params import SearchParams
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded, bands, compare, subspaces
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import STRATEGIES, SearchProblem, build_strategy
 
 # A table knows the error alone.
@@ -26,7 +26,7 @@ BUDGET_SHARES = (0.04, 0.1, 0.2, 0.3)
 
 
 def order_recorded(
-    recorded_candidates: pd.DataFrame, search: SearchParams
+    recorded_candidates: pd.DataFrame, search: SearchSettings
 ) -> tuple[pd.DataFrame, dict[str, Any], dict[str, int]]:
     """The table's rows under the caps in the order (p, i), and T: its own row, or a point above them all."""
     table = recorded_candidates.assign(
@@ -52,7 +52,7 @@ def order_recorded(
     return order(candidates[is_allowed]), point, counts
 
 
-def _is_maximum(table: pd.DataFrame, search: SearchParams) -> pd.Series:
+def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
     """(N,) True for rows of the maximum point's shape, if they are as large as all others, as T must be."""
     is_shape = (table[list(SHAPE_COLUMNS)] == list(search.maximum_point.model_dump().values())).all(axis=1)
     sizes = table[["parameters", "cost"]]
@@ -60,7 +60,7 @@ def _is_maximum(table: pd.DataFrame, search: SearchParams) -> pd.Series:
     return is_shape & is_largest & (len(table) > int(is_shape.sum()))
 
 
-def replay_errors(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchParams) -> pd.DataFrame:
+def replay_errors(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchSettings) -> pd.DataFrame:
     """Look up the errors of whom the strategy asks for."""
     problem = _problem(search_space, maximum_point, search)
     recorded = _recorded(search_space)
@@ -86,10 +86,10 @@ def select_recorded(
     candidate_errors: pd.DataFrame,
     maximum_point: dict[str, Any],
     recorded_counts: dict[str, int],
-    search: SearchParams,
+    search: SearchSettings,
 ) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
     """Choose a row of the table, and say why and how sure."""
-    settings = search.model_dump() | {"error_measure": MEASURE}
+    settings = search.changed(error_measure=MEASURE)
     table, selected, report = conclude(
         search_space, candidate_errors, maximum_point, settings=settings, baseline_errors={}
     )
@@ -105,7 +105,9 @@ def select_recorded(
     )
 
 
-def compare_strategies(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchParams) -> pd.DataFrame:
+def compare_strategies(
+    search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchSettings
+) -> pd.DataFrame:
     """What every strategy would have found on random parts of this table, for which number of trainings."""
     problem = _problem(search_space, maximum_point, search)
     size = min(LARGEST_PART, max(1, round(PART_SHARE * len(problem))))
@@ -127,7 +129,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _problem(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchParams) -> SearchProblem:
+def _problem(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchSettings) -> SearchProblem:
     return problem_of(
         search_space,
         maximum_point,

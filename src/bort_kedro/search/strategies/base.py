@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Required, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,15 @@ class SearchProblem:
     def w(self, indices: NDArray[np.integer] | list[int], error: NDArray[np.floating]) -> NDArray[np.float64]:
         """W of candidates, given their errors: two arrays of one length."""
         return w_coefficient(self.maximum, parameters=self.parameters[indices], cost=self.cost[indices], error=error)
+
+
+class Spending(TypedDict, total=False):
+    """The fields of `SearchProblem` that are a wish; those left out are as there."""
+
+    budget: Required[int]
+    seed: int
+    trials_per_round: int
+    seeks_w: bool
 
 
 class Strategy(ABC):

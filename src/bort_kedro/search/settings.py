@@ -1,4 +1,4 @@
-"""Parameters of the search stage."""
+"""What is searched, by which trainings, and what is wanted of them, as parameters say it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,16 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from bort_kedro.encoders.shapes import BertShape, head_remainder
+from bort_kedro.encoders.settings import ShapeSettings
+from bort_kedro.encoders.shapes import head_remainder
 from bort_kedro.frozen import FrozenModel
-from bort_kedro.params.base import LatencyParams, MaskedLmParams
+from bort_kedro.latency.settings import LatencySettings
+from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
-from bort_kedro.search.strategies import STRATEGIES
+from bort_kedro.search.strategies import STRATEGIES, Spending
 
 
-class ShapeParams(FrozenModel):
-    """One BERT shape (D, A, H, I)."""
-
-    num_hidden_layers: int = Field(ge=1)
-    num_attention_heads: int = Field(ge=1)
-    hidden_size: int = Field(ge=1)
-    intermediate_size: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _can_be_built(self) -> Self:
-        if remainder := head_remainder(self.hidden_size, self.num_attention_heads):
-            raise ValueError(
-                f"hidden_size {self.hidden_size} leaves a remainder of {remainder} when split over "
-                f"{self.num_attention_heads} heads"
-            )
-        return self
-
-    def to_shape(self) -> BertShape:
-        """As the value `core` computes with."""
-        return BertShape(**self.model_dump())
-
-
-class SpaceParams(FrozenModel):
+class SpaceSettings(FrozenModel):
     """Lists whose every combination is a candidate."""
 
     num_hidden_layers: tuple[int, ...] = Field(min_length=1)
@@ -70,7 +50,7 @@ class HyperparameterSet(FrozenModel):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
-class CapsParams(FrozenModel):
+class CapsSettings(FrozenModel):
     """Limits that the answer must meet; null is no limit."""
 
     max_parameters: float | None = Field(gt=0, description="Weights, embeddings and masked-LM head included.")
@@ -78,7 +58,7 @@ class CapsParams(FrozenModel):
     max_error: float | None = Field(gt=0, description="Share of hidden tokens guessed wrong; a recorded table's error.")
 
 
-class SearchLatencyParams(LatencyParams):
+class SearchLatencySettings(LatencySettings):
     """How candidates are timed."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="Whose latency counts; auto is cuda where there is one.")
@@ -87,11 +67,21 @@ class SearchLatencyParams(LatencyParams):
     )
 
 
-class SearchParams(FrozenModel):
+class EngineSettings(FrozenModel):
+    """Where trainings run."""
+
+    engine: Literal["sequential", "loky", "dask", "ray"] = Field(
+        description="joblib's way to run trainings: one after the other, in processes, on a dask or ray cluster."
+    )
+    num_workers: int = Field(gt=0, description="Trainings at a time.")
+    cluster_address: str | None = Field(description="Of the dask scheduler or ray head; null starts one here.")
+
+
+class SearchSettings(EngineSettings):
     """Optimal subarchitecture extraction."""
 
-    space: SpaceParams
-    maximum_point: ShapeParams = Field(description="T: larger than every candidate.")
+    space: SpaceSettings
+    maximum_point: ShapeSettings = Field(description="T: larger than every candidate.")
     error_source: Literal["training", "table"] = Field(
         description="Where errors come from: short trainings, or the catalog's `recorded_candidates`."
     )
@@ -111,29 +101,29 @@ class SearchParams(FrozenModel):
         description="What W takes as the error: the share of hidden tokens guessed wrong, or the masked-LM loss."
     )
     answer: str = Field(description="What is wanted of the trained candidates.")
-    caps: CapsParams
-    training: MaskedLmParams = Field(description="The short training of T and of every candidate.")
+    caps: CapsSettings
+    training: PretrainingSettings = Field(description="The short training of T and of every candidate.")
     hyperparameter_sets: tuple[HyperparameterSet, ...] = Field(
         min_length=1, description="Theta; every candidate is trained with each, and its best one counts."
     )
     num_seeds: int = Field(gt=0, description="Trainings of each candidate and set; their spread is part of the noise.")
     maximum_point_learning_rate: float = Field(gt=0, description="T's own peak: wide encoders need a lower one.")
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
-    engine: Literal["sequential", "loky", "dask", "ray"] = Field(
-        description="joblib's way to run trainings: one after the other, in processes, on a dask or ray cluster."
-    )
-    num_workers: int = Field(gt=0, description="Trainings at a time.")
-    cluster_address: str | None = Field(description="Of the dask scheduler or ray head; null starts one here.")
-    latency: SearchLatencyParams
+    latency: SearchLatencySettings
 
-    def spending(self) -> dict[str, int | bool]:
-        """What strategies are told of the wish, in the names of `search.strategies.SearchProblem`."""
+    def spending(self) -> Spending:
+        """What strategies are told of the wish."""
         return {
             "budget": self.budget,
             "seed": self.seed,
             "trials_per_round": self.trials_per_round,
             "seeks_w": self.answer == "largest_w",
         }
+
+    def maximum_point_training(self) -> PretrainingSettings:
+        """The short training, as T has it."""
+        optimization = self.training.optimization.changed(learning_rate=self.maximum_point_learning_rate)
+        return self.training.changed(optimization=optimization, num_threads=self.maximum_point_threads)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

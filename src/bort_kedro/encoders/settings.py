@@ -1,0 +1,52 @@
+"""Shapes of encoders and where their weights begin, as parameters say it."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from bort_kedro.encoders.shapes import BertShape, head_remainder
+from bort_kedro.frozen import FrozenModel
+
+
+class ShapeSettings(FrozenModel):
+    """One BERT shape (D, A, H, I)."""
+
+    num_hidden_layers: int = Field(ge=1)
+    num_attention_heads: int = Field(ge=1)
+    hidden_size: int = Field(ge=1)
+    intermediate_size: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        if remainder := head_remainder(self.hidden_size, self.num_attention_heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} leaves a remainder of {remainder} when split over "
+                f"{self.num_attention_heads} heads"
+            )
+        return self
+
+    def to_shape(self) -> BertShape:
+        """As the value that is computed with."""
+        return BertShape(**self.model_dump())
+
+
+class StudentStartSettings(FrozenModel):
+    """Where the student's weights begin."""
+
+    source: Literal["random", "teacher", "checkpoint"] = Field(description="What the first weights are taken from.")
+    checkpoint: str | None = Field(description="Hub id or folder of a BERT of the selected shape.")
+    teacher_layers: tuple[int, ...] | None = Field(
+        description="Of the teacher, from 0, one for each of the student; null spreads them evenly."
+    )
+    narrowing: Literal["truncation", "svd"] = Field(description="How the teacher's widths become the student's.")
+
+    @model_validator(mode="after")
+    def _checkpoint_is_named(self) -> Self:
+        if (self.source == "checkpoint") != (self.checkpoint is not None):
+            raise ValueError(
+                f"source is {self.source} and checkpoint is {self.checkpoint}; a checkpoint is named where source is "
+                "checkpoint, and only there"
+            )
+        return self

@@ -1,0 +1,69 @@
+"""How an encoder is pretrained, by itself and under a teacher, as parameters say it."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.training.settings import OptimizationSettings
+
+# What changes how a training is carried out and not, but for rounding and dropout's draws, where it ends.
+ONLY_HOW = {"checkpoint_every_steps", "gradient_accumulation_steps", "gradient_checkpointing", "torch_compile"}
+
+
+class PretrainingSettings(FrozenModel):
+    """Masked-LM training of one encoder."""
+
+    optimization: OptimizationSettings
+    batch_tokens: int = Field(gt=0, description="Padded tokens of a step.")
+    masked_share: float = Field(gt=0, lt=1, description="Share of the tokens that are predicted.")
+    dropout: float = Field(ge=0, lt=1, description="Of hidden units and attention.")
+    initialization: Literal["published", "neighbours"] = Field(
+        description="Random weights as published, or heads that start on neighbouring tokens."
+    )
+    num_threads: int = Field(gt=0, description="CPU threads; part of the result, since sums depend on it.")
+    whole_word_masking: bool = Field(description="Whether the tokens of a word are hidden together.")
+    gradient_checkpointing: bool = Field(
+        description="Compute activations of all layers but the last again in the backward pass, to save memory."
+    )
+    torch_compile: bool = Field(description="Compile model and loss; pays on CUDA, takes a minute to start.")
+
+    def identity(self) -> dict[str, JsonValue]:
+        """The part that a result depends on."""
+        return self.model_dump(exclude={"optimization": ONLY_HOW} | dict.fromkeys(ONLY_HOW, True))
+
+
+class DistillationSettings(FrozenModel):
+    """The pretraining loss under a teacher."""
+
+    temperature: float = Field(gt=0, description="Softens both distributions.")
+    masked_lm_weight: float = Field(ge=0, description="Of the cross-entropy with the true tokens.")
+    distillation_weight: float = Field(gt=0, description="Of the divergence from the teacher.")
+
+
+class TeacherCacheSettings(FrozenModel):
+    """What is kept of the teacher on the disk, instead of running it at every step."""
+
+    top_k: int | None = Field(gt=0, description="Tokens kept for each predicted position; null runs the teacher live.")
+    num_epochs: int | None = Field(
+        gt=0, description="Passes over the corpus with masks of their own, repeated after; null is as many as are seen."
+    )
+
+
+class LaunchSettings(FrozenModel):
+    """How many processes of this machine share a training."""
+
+    num_processes: int = Field(gt=0, description="One for each GPU; under torchrun or accelerate launch theirs count.")
+    sharding: Literal["none", "full"] = Field(
+        description="full divides weights and optimiser over the GPUs (FSDP), for encoders too large for one."
+    )
+
+    @model_validator(mode="after")
+    def _shards_need_processes(self) -> Self:
+        if self.sharding == "full" and self.num_processes == 1:
+            raise ValueError(
+                "sharding is full with num_processes 1, which leaves nothing to divide; set it to 2 or more"
+            )
+        return self

@@ -1,0 +1,31 @@
+"""How weights move, as parameters say it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bort_kedro.frozen import FrozenModel
+
+
+class OptimizationSettings(FrozenModel):
+    """How weights move; one training."""
+
+    num_steps: int = Field(gt=0, description="Optimiser steps.")
+    learning_rate: float = Field(gt=0, description="Peak, per step.")
+    warmup_share: float = Field(ge=0, lt=1, description="Share of the steps spent rising to the peak.")
+    weight_decay: float = Field(ge=0, description="AdamW's, none on biases and layer norms.")
+    adam_beta2: float = Field(gt=0, lt=1, description="Decay of the second moment.")
+    adam_epsilon: float = Field(gt=0, description="Added to the root of the second moment.")
+    max_gradient_norm: float = Field(gt=0, description="Gradients are scaled down to this norm.")
+    seed: int = Field(ge=0, lt=2**32, description="Of initial weights, dropout, batches and masks.")
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
+        description="Of accelerate; auto is bf16 where the hardware has it, else fp16 on CUDA, else no."
+    )
+    checkpoint_every_steps: int = Field(gt=0, description="Steps between saved states.")
+    bias_correction: bool = Field(description="AdamW's; false is BertAdam, as published.")
+    gradient_accumulation_steps: int = Field(
+        gt=0,
+        description="Parts of a step's rows, to save memory; without dropout the result stays, but for rounding.",
+    )
