@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from bort_kedro import configuration
 from bort_kedro.configuration import check_parameters, configuration_hash
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.search.space import enumerate_shapes
@@ -208,15 +207,6 @@ def test_mistyped_hyperparameter_names_the_set_and_the_key(raw):
         "`search.hyperparameter_sets.1.learning_rates` is unknown (value 0.1). Did you mean `learning_rate`? Allowed "
         "here: learning_rate, warmup_share, weight_decay, batch_tokens, dropout."
     ) in fault(raw)
-
-
-@pytest.mark.parametrize(("error_source", "expected"), [("training", "training"), ("table", "table")])
-def test_the_source_of_errors_is_that_of_the_session_once_one_has_begun(raw, monkeypatch, error_source, expected):
-    monkeypatch.setattr(configuration, "_active", [])
-    assert configuration.active_error_source() == "training"
-    raw["search"]["error_source"] = error_source
-    configuration.activate(check_parameters(raw))
-    assert configuration.active_error_source() == expected
 
 
 def test_splits_that_leave_nothing_to_train_on_are_refused(raw):

@@ -11,28 +11,32 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kedro.io import CatalogConfigResolver
 from pydantic import BaseModel
 
-from bort_kedro import configuration, pipeline_registry
-from bort_kedro.pipeline_registry import STAGES, register_pipelines
+from bort_kedro.configuration import RENAMED, RENAMED_OF_TASKS, base_parameters
+from bort_kedro.pipeline_registry import build_pipelines, register_pipelines
+from bort_kedro.pipelines.namespaces import BROUGHT, PASSED, PASSED_OF_TASKS, STAGES, passes
 
 PROJECT = Path(__file__).parent.parent
 # What a user brings, and what trainings write while they run.
-NOT_VERSIONED = {"raw_corpus", "text_stream", "recorded_candidates", "task_files", "training_states", "teacher_cache"}
+NOT_VERSIONED = BROUGHT | {"training_states", "pretrain_distill.teacher_cache"}
 
 
 @pytest.fixture
-def pipelines(monkeypatch):
-    monkeypatch.setattr(configuration, "_active", [])
-    return register_pipelines()
+def parameters():
+    return base_parameters()
 
 
 @pytest.fixture
-def recorded_search(monkeypatch):
+def pipelines(parameters):
+    return build_pipelines(parameters)
+
+
+@pytest.fixture
+def recorded_search(parameters):
     """The search stage of a session with ``search.error_source=table``."""
-    monkeypatch.setattr(configuration, "_active", [])
-    monkeypatch.setattr(pipeline_registry, "active_error_source", lambda: "table")
-    return register_pipelines()["search"]
+    return build_pipelines(changed(parameters, "search", error_source="table"))["search"]
 
 
 @pytest.fixture(params=["all stages", "search of a recorded table"])
@@ -43,45 +47,59 @@ def nodes(request, pipelines):
     return request.getfixturevalue("recorded_search").nodes
 
 
+def changed(parameters, stage, **values):
+    return parameters.model_copy(update={stage: getattr(parameters, stage).model_copy(update=values)})
+
+
 @cache
-def catalog_entries():
-    entries = {}
-    for file in (PROJECT / "conf" / "base").glob("catalog_*.yml"):
-        entries |= yaml.safe_load(file.read_text())
-    return entries
+def catalog():
+    """The catalog's entries and patterns."""
+    return CatalogConfigResolver(yaml.safe_load((PROJECT / "conf" / "base" / "catalog.yml").read_text()))
+
+
+def entry_of(name):
+    entry = catalog().resolve_pattern(name)
+    assert entry, name
+    return entry
 
 
 def layer_of(name):
-    entries = catalog_entries()
-    entry = entries.get(name) or entries["{task}." + name.split(".", 1)[1]]
-    return entry["metadata"]["kedro-viz"]["layer"]
+    return entry_of(name)["metadata"]["kedro-viz"]["layer"]
+
+
+def names_of(pipeline):
+    return {node.name for node in pipeline.nodes}
 
 
 def datasets_of(node):
     return [name for name in (*node.inputs, *node.outputs) if not name.startswith("params:")]
 
 
-def test_registry_has_the_five_stages_and_a_default_with_all_their_nodes(pipelines):
+def test_registry_has_the_six_stages_and_a_default_with_all_their_nodes(pipelines):
+    assert {name: names_of(pipeline) for name, pipeline in register_pipelines().items()} == {
+        name: names_of(pipeline) for name, pipeline in pipelines.items()
+    }
     assert set(pipelines) == {"__default__", *STAGES}
-    names = {node.name for node in pipelines["__default__"].nodes}
-    assert names == {node.name for stage in STAGES for node in pipelines[stage].nodes}
+    assert names_of(pipelines["__default__"]) == set().union(*(names_of(pipelines[stage]) for stage in STAGES))
+    assert {name.partition(".")[0] for name in names_of(pipelines["__default__"])} == set(STAGES)
 
 
-@pytest.mark.parametrize("has_pretrained_teacher", [False, True])
-def test_all_stages_together_ask_only_for_what_a_user_brings(monkeypatch, has_pretrained_teacher):
+@pytest.mark.parametrize("teacher", [None, "a/hub-id"])
+def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, teacher):
     """A teacher that was opened has no history, and no node may wait for one."""
-    monkeypatch.setattr(configuration, "_active", [])
-    chosen = {"has_pretrained_teacher": has_pretrained_teacher, "training_data": "tokens"}
-    monkeypatch.setattr(pipeline_registry, "active_pretraining", lambda: chosen)
-    asked = {name for name in register_pipelines()["__default__"].inputs() if not name.startswith("params:")}
+    pipelines = build_pipelines(changed(parameters, "pretrain_distill", pretrained_teacher=teacher))
+    asked = {name for name in pipelines["__default__"].inputs() if not name.startswith("params:")}
     assert asked <= NOT_VERSIONED
 
 
-def test_search_brings_its_corpus_along(pipelines):
-    assert {node.name for node in pipelines["corpus"].nodes} <= {node.name for node in pipelines["search"].nodes}
+def test_search_brings_its_corpus_along_and_finetune_the_examples_of_its_tasks(pipelines):
+    assert names_of(pipelines["corpus"]) <= names_of(pipelines["search"])
     assert pipelines["search"].inputs() - {"raw_corpus", "training_states"} == {
         name for name in pipelines["search"].inputs() if name.startswith("params:")
     }
+    assert names_of(pipelines["tasks"]) <= names_of(pipelines["finetune"])
+    asked = {name for name in pipelines["finetune"].inputs() if not name.startswith("params:")}
+    assert asked == {"corpus_documents", "student_encoder", "teacher_encoder", "training_states"}
 
 
 def test_a_search_of_a_recorded_table_needs_the_table_and_nothing_else(recorded_search):
@@ -91,8 +109,10 @@ def test_a_search_of_a_recorded_table_needs_the_table_and_nothing_else(recorded_
 def test_both_searches_make_the_same_choice_of_the_same_form(pipelines, recorded_search):
     trained = {name for node in pipelines["search"].nodes for name in node.outputs}
     replayed = {name for node in recorded_search.nodes for name in node.outputs}
-    assert replayed - trained == {"recorded_counts", "strategy_comparison", "strategy_plot"}
-    assert {"candidate_table", "selected_shape", "search_report", "pareto_plot", "w_plot"} <= replayed & trained
+    assert replayed - trained == {
+        f"search.{name}" for name in ("recorded_counts", "strategy_comparison", "strategy_plot")
+    }
+    assert {"candidate_table", "selected_shape", "search_report", "pareto_plot", "search.w_plot"} <= replayed & trained
 
 
 def test_every_node_is_named_after_its_function(nodes):
@@ -127,6 +147,34 @@ def test_every_dataset_has_a_catalog_entry_with_a_layer(nodes):
         assert layer_of(name), name
 
 
+def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters):
+    used: dict[str, set[str]] = {}
+    for change in ({}, {"training_data": "stream"}):
+        for node in build_pipelines(changed(parameters, "pretrain_distill", **change))["__default__"].nodes:
+            for name in datasets_of(node):
+                used.setdefault(name, set()).add(node.namespace.partition(".")[0])
+    for name, stages in used.items():
+        if passes(name):
+            assert len(stages) > 1 or name in BROUGHT, name
+        else:
+            assert stages == {name.partition(".")[0]}, name
+    found = {name for name in used if passes(name)} | {"recorded_candidates", "task_files"}
+    assert found == PASSED | {f"{task}.{name}" for task in parameters.finetune.tasks for name in PASSED_OF_TASKS}
+
+
+def test_every_name_that_left_its_stage_out_once_is_known(parameters):
+    names = set()
+    for values in ({}, {"teacher": parameters.finetune.teacher.model_copy(update={"pretrained": "a/hub-id"})}):
+        default = build_pipelines(changed(parameters, "finetune", tasks=("cola",), **values))["__default__"]
+        names |= {name for node in default.nodes for name in datasets_of(node) if not passes(name)}
+    table = build_pipelines(changed(parameters, "search", error_source="table"))["search"]
+    names |= {name for node in table.nodes for name in datasets_of(node) if not passes(name)}
+    assert names == {
+        *(f"{stage}.{name}" for stage, old in RENAMED.items() for name in old),
+        *(f"{stage}.cola.{name}" for stage, old in RENAMED_OF_TASKS.items() for name in old),
+    }
+
+
 def test_layers_follow_one_another_without_a_circle(nodes):
     before: dict[str, set[str]] = {}
     for node in nodes:
@@ -136,14 +184,21 @@ def test_layers_follow_one_another_without_a_circle(nodes):
     assert list(TopologicalSorter(before).static_order())[-1] == "reporting"
 
 
-@pytest.mark.parametrize("stage", ["finetune", "evaluate", "__default__"])
-def test_a_tasks_namespace_drawn_as_one_node_keeps_the_layers_apart(pipelines, stage):
-    """Kedro-Viz draws it so at first, and shows no layers at all where one would come before and after another."""
+def drawn_in(node, depth):
+    """The box of a node where Kedro-Viz draws namespaces of so many parts as one."""
+    return ".".join((node.namespace or "").split(".")[:depth])
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_namespaces_drawn_as_boxes_make_no_circle_and_keep_the_layers_apart(pipelines, depth):
+    """Kedro-Viz draws stages so at first, and shows no layers at all where one would come before and after another."""
     edges: dict[str, tuple[set[str], set[str]]] = {}
-    for node in pipelines[stage].nodes:
-        sources, targets = edges.setdefault(node.namespace or node.name, (set(), set()))
+    for node in pipelines["__default__"].nodes:
+        box = node.name if drawn_in(node, depth) in STAGES and depth == 2 else drawn_in(node, depth)
+        sources, targets = edges.setdefault(box, (set(), set()))
         sources.update(name for name in node.inputs if not name.startswith("params:"))
         targets.update(node.outputs)
+    boxes = {box: {other for other in edges if other != box and edges[other][1] & edges[box][0]} for box in edges}
     before: dict[str, set[str]] = {}
     for drawn, (sources, targets) in edges.items():
         elsewhere = {name for other, (asked, _) in edges.items() if other != drawn for name in asked}
@@ -153,11 +208,16 @@ def test_a_tasks_namespace_drawn_as_one_node_keeps_the_layers_apart(pipelines, s
             before[target].discard(target)
     # A circle raises CycleError.
     assert set(TopologicalSorter(before).static_order()) == {*before, *set().union(*before.values())}
+    order = list(TopologicalSorter(boxes).static_order())
+    assert len(order) == len(edges)
+    if depth == 1:
+        assert order[0] == "corpus"
+        assert order[-3:] == ["pretrain_distill", "finetune", "evaluate"]
 
 
-def test_everything_a_stage_makes_is_versioned():
-    for name, entry in catalog_entries().items():
-        assert entry.get("versioned", False) is (name not in NOT_VERSIONED), name
+def test_everything_a_stage_makes_is_versioned(nodes):
+    for name in {name for node in nodes for name in datasets_of(node)} | BROUGHT:
+        assert entry_of(name).get("versioned", False) is (name not in NOT_VERSIONED), name
 
 
 HEAVY = {"torch", "transformers", "datasets", "sklearn"}

@@ -22,7 +22,8 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.scores import constant_answers
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
-from bort_kedro.pipelines.finetune.nodes import builder_of, rival_tuner_of, student_tuner_of, teacher_tuner_of
+from bort_kedro.pipelines.finetune.nodes import rival_tuner_of, student_tuner_of, teacher_tuner_of
+from bort_kedro.pipelines.tasks.nodes import builder_of
 
 SEEDS = (0, 1, 2, 3, 4)
 BUILTIN = ("order", "library", "adjacent")

@@ -17,7 +17,8 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.evaluation.scores import TaskScore, score_answers
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
-from bort_kedro.pipelines.finetune.nodes import reader_of, student_tuner_of, teacher_tuner_of
+from bort_kedro.pipelines.finetune.nodes import student_tuner_of, teacher_tuner_of
+from bort_kedro.pipelines.tasks.nodes import reader_of
 
 REAL_TASKS = ("qnli", "rte", "cola", "cb", "wsc", "copa", "boolq", "wnli")
 # Where the archive is not whole, the files there are: of BoolQ a few labelled examples and the official dev, which is

@@ -1,21 +1,43 @@
-"""Check all parameters at once, before the first node, and hold those of the session that runs."""
+"""Check all parameters at once, before the first node, and names of an older version in the catalog."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 from kedro.config import OmegaConfigLoader
+from kedro.io import CatalogProtocol
 from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ValidationError
 
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.params import Parameters
 
-_active: list[Parameters] = []
+# Datasets that older versions had under the name after the stage alone, or after the task alone.
+RENAMED = {
+    "corpus": ("vocabulary_report",),
+    "search": (
+        *("candidate_shapes", "invalid_shapes", "candidate_costs", "candidate_latency", "modelled_latency"),
+        *("latency_check", "latency_calibration", "growth_check", "maximum_point_costs", "maximum_point_size"),
+        *("search_space", "maximum_point", "maximum_point_history", "candidate_errors", "candidate_history"),
+        *("worker_restarts", "baseline_errors", "w_plot", "error_by_step_plot", "latency_plot", "recorded_counts"),
+        *("strategy_comparison", "strategy_plot"),
+    ),
+    "pretrain_distill": ("undistilled_encoder", "teacher_cache"),
+    "finetune": ("finetuning_teacher",),
+    "evaluate": (
+        *("task_scores", "leaderboard", "submission_archives", "submission_report", "speed_table", "speed_plot"),
+        *("stage_costs", "report", "report_page", "encoder_card"),
+    ),
+}
+RENAMED_OF_TASKS = {
+    "finetune": ("teacher_classifier", "teacher_history", "teacher_predictions", "history", "rivals_history"),
+    "evaluate": ("metrics", "model_card", "export", "export_report"),
+}
 
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:
@@ -63,50 +85,40 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     return list(model.model_fields)
 
 
+def check_dataset_names(catalog: Iterable[str]) -> None:
+    """Refuse the entries of a catalog that an older version would have used.
+
+    Raises:
+        ConfigurationError: Names every such entry and what it is called now.
+    """
+    renamed = {name: f"{stage}.{name}" for stage, names in RENAMED.items() for name in names}
+    of_tasks = {name: stage for stage, names in RENAMED_OF_TASKS.items() for name in names}
+    for entry in catalog:
+        _, dot, name = entry.partition(".")
+        if dot and name in of_tasks:
+            renamed[entry] = f"{of_tasks[name]}.{entry}"
+    faulty = [entry for entry in catalog if entry in renamed]
+    if faulty:
+        raise ConfigurationError(
+            f"{len(faulty)} catalog entry(s) have a name of an older version, which nothing reads now:\n"
+            + "\n".join(f"  - `{entry}` is called `{renamed[entry]}`" for entry in faulty)
+            + "\nRename them in conf/local/catalog*.yml, or in the environment given by --env."
+        )
+
+
 def configuration_hash(parameters: Parameters) -> str:
     """Hash of every parameter value; equal for equal configurations, wherever they were written."""
     text = json.dumps(parameters.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def activate(parameters: Parameters) -> None:
-    """Make these the parameters of the session; the registry builds one namespace for each of their tasks."""
-    _active[:] = [parameters]
+def session_parameters(catalog: CatalogProtocol) -> Parameters:
+    """The parameters of a session, from its catalog."""
+    return Parameters.model_validate(catalog["parameters"].load())
 
 
-def active_tasks() -> tuple[str, ...]:
-    """Tasks of the session's parameters, or of ``conf/base`` where no session has begun."""
-    return tuple(_active_value("finetune", "tasks"))
-
-
-def active_finetuning() -> dict[str, Any]:
-    """What the fine-tuning pipeline is built by beside its tasks, likewise."""
-    teacher = _active_value("finetune", "teacher")
-    return {
-        "method": str(_active_value("finetune", "method")),
-        "has_rivals": bool(_active_value("finetune", "rivals")),
-        "has_own_teacher": (teacher.pretrained if _active else teacher["pretrained"]) is not None,
-    }
-
-
-def active_error_source() -> str:
-    """Where the search has its errors from, likewise."""
-    return str(_active_value("search", "error_source"))
-
-
-def active_pretraining() -> dict[str, Any]:
-    """What the pretraining pipeline is built by, likewise."""
-    return {
-        "has_pretrained_teacher": _active_value("pretrain_distill", "pretrained_teacher") is not None,
-        "training_data": str(_active_value("pretrain_distill", "training_data")),
-    }
-
-
-def _active_value(stage: str, name: str) -> Any:
-    return getattr(getattr(_active[0], stage), name) if _active else _base_parameters()[stage][name]
-
-
-def _base_parameters() -> dict[str, Any]:
+def base_parameters() -> Parameters:
+    """The parameters of ``conf/base``, for commands that begin no session."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
     loader = OmegaConfigLoader(
         str(project / "conf"),
@@ -114,9 +126,4 @@ def _base_parameters() -> dict[str, Any]:
         default_run_env="local",
         merge_strategy={"parameters": "soft"},
     )
-    return dict(loader["parameters"])
-
-
-def active_parameters() -> Parameters:
-    """The parameters of the session that runs."""
-    return _active[0]
+    return check_parameters(loader["parameters"])

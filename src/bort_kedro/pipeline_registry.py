@@ -1,37 +1,51 @@
-"""The five stages, and all of them in order as the default."""
+"""The six stages, and all of them in order as the default."""
 
 from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from bort_kedro.configuration import active_error_source, active_finetuning, active_pretraining, active_tasks
-from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search
-
-STAGES = ("corpus", "search", "pretrain_distill", "finetune", "evaluate")
+from bort_kedro.configuration import base_parameters
+from bort_kedro.params import Parameters
+from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search, tasks
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The project's pipelines by name; ``search`` brings its corpus along, so that it runs on a fresh clone.
+    """The pipelines of ``conf/base``; a session puts those of its own parameters in their place."""
+    return build_pipelines(base_parameters())
 
-    A search over a recorded table needs no corpus, and has none along.
+
+def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
+    """The project's pipelines by name.
+
+    ``search`` brings its corpus along, so that it runs on a fresh clone, and ``finetune`` the examples of its tasks. A
+    search over a recorded table needs no corpus, and has none along.
     """
-    tasks, finetuning, error_source = active_tasks(), active_finetuning(), active_error_source()
-    pretraining = active_pretraining()
-    is_agora = finetuning["method"] == "agora"
+    finetuning, pretraining = parameters.finetune, parameters.pretrain_distill
+    is_agora, error_source = finetuning.method == "agora", parameters.search.error_source
+    has_pretrained_teacher = pretraining.pretrained_teacher is not None
     stages = {
         "corpus": corpus.create_pipeline(),
+        "tasks": tasks.create_pipeline(finetuning.tasks),
         "search": search.create_pipeline(error_source),
-        "pretrain_distill": pretrain_distill.create_pipeline(**pretraining),
-        "finetune": finetune.create_pipeline(tasks, **finetuning),
+        "pretrain_distill": pretrain_distill.create_pipeline(
+            has_pretrained_teacher=has_pretrained_teacher, training_data=pretraining.training_data
+        ),
+        "finetune": finetune.create_pipeline(
+            finetuning.tasks,
+            method=finetuning.method,
+            has_rivals=bool(finetuning.rivals),
+            has_own_teacher=finetuning.teacher.pretrained is not None,
+        ),
         "evaluate": evaluate.create_pipeline(
-            tasks,
+            finetuning.tasks,
             has_teacher=is_agora,
-            has_rivals=is_agora and finetuning["has_rivals"],
-            has_pretrained_teacher=pretraining["has_pretrained_teacher"],
+            has_rivals=is_agora and bool(finetuning.rivals),
+            has_pretrained_teacher=has_pretrained_teacher,
         ),
     }
     return {
         "__default__": sum(stages.values(), start=Pipeline([])),
         **stages,
         "search": stages["search"] if error_source == "table" else stages["corpus"] + stages["search"],
+        "finetune": stages["tasks"] + stages["finetune"],
     }

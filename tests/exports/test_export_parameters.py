@@ -36,13 +36,13 @@ def test_unknown_formats_and_repeated_ones_are_refused(names):
 
 def test_a_missing_package_stops_a_run_that_exports_before_its_first_node(monkeypatch):
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(hooks, "active_parameters", lambda: parameters("smoke"))
-    hooks._require_runtimes(Pipeline([]))
+    smoke = parameters("smoke").evaluate.export
+    hooks._require_runtimes(Pipeline([]), smoke)
     with pytest.raises(ConfigurationError, match=r"Exports to onnx need the packages onnx, onnxruntime, which are not"):
-        hooks._require_runtimes(create_pipeline(["library"]))
+        hooks._require_runtimes(create_pipeline(["library"]), smoke)
 
 
 def test_diagnostics_have_no_model_of_their_own_to_export():
     names = {node.name for node in create_pipeline(["mnli", "ax"]).nodes}
-    assert "mnli.export_model_node" in names
-    assert "ax.export_model_node" not in names
+    assert "evaluate.mnli.export_model_node" in names
+    assert "evaluate.ax.export_model_node" not in names

@@ -62,9 +62,9 @@ def test_the_encoder_card_has_the_positions_and_the_mask_of_the_encoder(tiny_tok
 def test_every_task_with_a_model_of_its_own_has_a_card():
     outputs = create_pipeline(["mnli", "ax", "library"]).outputs()
     assert {name for name in outputs if name.endswith("card")} == {
-        "mnli.model_card",
-        "library.model_card",
-        "encoder_card",
+        "evaluate.mnli.model_card",
+        "evaluate.library.model_card",
+        "evaluate.encoder_card",
     }
 
 

@@ -68,20 +68,20 @@ def parameters(env):
 def test_pipeline_scores_each_task_in_its_namespace():
     pipeline = create_pipeline(["library", "order"])
     assert {node.name for node in pipeline.nodes} == {
-        "library.score_task_node",
-        "order.score_task_node",
-        "library.write_task_card_node",
-        "order.write_task_card_node",
-        "library.export_model_node",
-        "order.export_model_node",
-        "write_encoder_card_node",
-        "average_tasks_node",
-        "summarise_tasks_node",
-        "measure_speed_node",
-        "plot_speed_node",
-        "cost_stages_node",
-        "write_report_node",
-        "write_report_page_node",
+        "evaluate.library.score_task_node",
+        "evaluate.order.score_task_node",
+        "evaluate.library.write_task_card_node",
+        "evaluate.order.write_task_card_node",
+        "evaluate.library.export_model_node",
+        "evaluate.order.export_model_node",
+        "evaluate.write_encoder_card_node",
+        "evaluate.average_tasks_node",
+        "evaluate.summarise_tasks_node",
+        "evaluate.measure_speed_node",
+        "evaluate.plot_speed_node",
+        "evaluate.cost_stages_node",
+        "evaluate.write_report_node",
+        "evaluate.write_report_page_node",
     }
     assert pipeline.inputs() == {
         "library.predictions",
@@ -110,22 +110,23 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "pareto_plot",
         "pretraining_plot",
     }
-    cards = {"library.model_card", "order.model_card", "encoder_card"}
-    assert pipeline.outputs() == {"report_page", *cards, "library.export", "order.export"}
+    ends = ["report_page", "encoder_card", "library.model_card", "order.model_card", "library.export", "order.export"]
+    assert pipeline.outputs() == {f"evaluate.{name}" for name in ends}
 
 
 def test_the_report_is_written_again_from_saved_data_alone():
     """No model, no text of the corpus and no training state is among what ``--tags report`` reads."""
     slice_ = create_pipeline(["library"]).only_nodes_with_tags("report")
     assert {node.name for node in slice_.nodes} == {
-        "cost_stages_node",
-        "write_report_node",
-        "write_report_page_node",
+        "evaluate.cost_stages_node",
+        "evaluate.write_report_node",
+        "evaluate.write_report_page_node",
     }
     assert slice_.inputs() == {
-        *("corpus_manifest", "search_report", "candidate_table", "pretraining_metrics", "task_scores", "speed_table"),
-        *("teacher_history", "student_history", "undistilled_history", "leaderboard", "library.export_report"),
-        *("pareto_plot", "pretraining_plot", "speed_plot"),
+        *("corpus_manifest", "search_report", "candidate_table", "pretraining_metrics"),
+        *("teacher_history", "student_history", "undistilled_history", "pareto_plot", "pretraining_plot"),
+        *("evaluate.task_scores", "evaluate.speed_table", "evaluate.leaderboard", "evaluate.speed_plot"),
+        "evaluate.library.export_report",
     }
 
 
@@ -160,9 +161,9 @@ def test_tasks_are_scored_and_summarised_by_a_runner():
         }
     )
     stage = create_pipeline(["library"], has_teacher=False, has_rivals=False)
-    pipeline = stage.only_nodes("library.score_task_node", "summarise_tasks_node")
+    pipeline = stage.only_nodes("evaluate.library.score_task_node", "evaluate.summarise_tasks_node")
     outputs = SequentialRunner().run(pipeline, catalog)
-    (row,) = outputs["task_scores"].load().to_dict("records")
+    (row,) = outputs["evaluate.task_scores"].load().to_dict("records")
     assert (row["task"], row["score"], row["num_examples"], row["num_labels"]) == ("library", 0.5, 4, 2)
 
 

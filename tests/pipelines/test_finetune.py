@@ -21,17 +21,17 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import TaskError, TeacherError
 from bort_kedro.params.finetune import task_of
+from bort_kedro.pipelines import tasks
 from bort_kedro.pipelines.finetune import create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
     agora_settings,
-    builder_of,
     diagnostic_predictor_of,
     open_finetuning_teacher,
-    reader_of,
     rival_tuner_of,
     student_tuner_of,
     teacher_tuner_of,
 )
+from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
 from bort_kedro.tasks.table import RIGHT, TASKS, scoring_task
 from bort_kedro.text.prose import sentences
 from toy_tasks import NOISE, encoder_of, examples_of
@@ -92,43 +92,37 @@ def names_of(pipeline):
 def test_each_task_has_the_whole_stage_in_its_namespace():
     pipeline = create_pipeline(["library", "cola"])
     assert names_of(pipeline) == {
-        "library.build_examples_node",
-        "cola.read_examples_node",
-        *(f"{task}.fine_tune_{what}_node" for task in ("library", "cola") for what in ("teacher", "student", "rivals")),
+        f"finetune.{task}.fine_tune_{what}_node"
+        for task in ("library", "cola")
+        for what in ("teacher", "student", "rivals")
     }
-    assert pipeline.inputs() == {
-        "corpus_documents",
-        "task_files",
-        "student_encoder",
-        "teacher_encoder",
-        "training_states",
-        "params:finetune",
+    examples = {"library.examples", "cola.examples"}
+    assert pipeline.inputs() == examples | {"student_encoder", "teacher_encoder", "training_states", "params:finetune"}
+    passed = ["finetuned_model", "predictions", "finetuning_report", "teacher_report"]
+    passed += ["rival_predictions", "rivals_report"]
+    own = ["history", "teacher_classifier", "teacher_history", "teacher_predictions", "rivals_history"]
+    assert pipeline.all_outputs() == {
+        *(f"{task}.{name}" for task in ("library", "cola") for name in passed),
+        *(f"finetune.{task}.{name}" for task in ("library", "cola") for name in own),
     }
-    made = ["examples", "examples_report", "finetuned_model", "history", "predictions", "finetuning_report"]
-    made += ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"]
-    made += ["rivals_history", "rival_predictions", "rivals_report"]
-    assert pipeline.all_outputs() == {f"{task}.{name}" for task in ("library", "cola") for name in made}
     assert {tag for node in pipeline.nodes for tag in node.tags} == {"finetune"}
 
 
 def test_without_rivals_none_are_trained_and_plainly_there_is_no_teacher():
     without = create_pipeline(["cola"], has_rivals=False)
-    assert names_of(without) == {
-        "cola.read_examples_node",
-        "cola.fine_tune_teacher_node",
-        "cola.fine_tune_student_node",
-    }
+    assert names_of(without) == {"finetune.cola.fine_tune_teacher_node", "finetune.cola.fine_tune_student_node"}
     plain = create_pipeline(["cola"], method="plain")
-    assert names_of(plain) == {"cola.read_examples_node", "cola.fine_tune_student_node"}
-    assert plain.inputs() == {"task_files", "student_encoder", "training_states", "params:finetune"}
+    assert names_of(plain) == {"finetune.cola.fine_tune_student_node"}
+    assert plain.inputs() == {"cola.examples", "student_encoder", "training_states", "params:finetune"}
 
 
 def test_a_teacher_of_the_users_is_opened_once_for_all_tasks():
     pipeline = create_pipeline(["cola", "rte"], has_own_teacher=True)
-    assert "open_finetuning_teacher_node" in names_of(pipeline)
+    assert "finetune.open_finetuning_teacher_node" in names_of(pipeline)
     assert "teacher_encoder" not in pipeline.inputs()
+    assert "finetune.finetuning_teacher" in pipeline.all_outputs()
     assert {name for name in pipeline.inputs() if name.startswith("params:")} == {"params:finetune"}
-    assert "open_finetuning_teacher_node" not in names_of(
+    assert "finetune.open_finetuning_teacher_node" not in names_of(
         create_pipeline(["cola"], method="plain", has_own_teacher=True)
     )
 
@@ -146,9 +140,9 @@ def test_a_diagnostic_is_answered_with_the_model_of_the_first_task_that_is_run(t
     assert scoring_task(diagnostic, tasks) == source
     nodes = {node.name: node for node in create_pipeline(tasks).nodes}
     if source is not None:
-        node = nodes[f"{diagnostic}.predict_diagnostic_node"]
+        node = nodes[f"finetune.{diagnostic}.predict_diagnostic_node"]
         assert set(node.inputs) == {f"{diagnostic}.examples", f"{source}.finetuned_model", "params:finetune"}
-        assert not any(name.startswith(f"{diagnostic}.fine_tune") for name in nodes)
+        assert not any(name.startswith(f"finetune.{diagnostic}.fine_tune") for name in nodes)
 
 
 @pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.scored_with])
@@ -281,12 +275,12 @@ def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, la
             "params:finetune": MemoryDataset(parameters(folder=tmp_path)),
         }
     )
-    pipeline = create_pipeline(["toy"])
+    pipeline = tasks.create_pipeline(["toy"]) + create_pipeline(["toy"])
     made = {name: Kept(copy_mode="assign") for name in pipeline.all_outputs()}
     for name, dataset in made.items():
         catalog[name] = dataset
     SequentialRunner().run(pipeline, catalog)
-    found = {name.removeprefix("toy."): dataset.load() for name, dataset in made.items()}
+    found = {name.rpartition("toy.")[2]: dataset.load() for name, dataset in made.items()}
     assert found["teacher_report"]["check"]["is_over"]
     report, rivals = found["finetuning_report"], found["rivals_report"]
     assert report["method"] == "agora"

@@ -9,6 +9,7 @@ from kedro.runner import SequentialRunner
 from bort_kedro.datasets.atomic import AtomicCSVDataset
 from bort_kedro.datasets.markdown_report import IllustratedReportDataset, TextReportDataset
 from bort_kedro.pipelines.evaluate import create_pipeline
+from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.reporting.report import PLOTS
 from report_data import report_inputs, task
 
@@ -37,12 +38,14 @@ def saved():
 def written(saved, folder, **changes):
     """What the slice writes, by way of files as in a session."""
     pipeline = create_pipeline(["library"], **changes).only_nodes_with_tags("report")
-    catalog = DataCatalog({name: MemoryDataset(saved[name]) for name in pipeline.inputs()})
-    catalog["stage_costs"] = AtomicCSVDataset(filepath=str(folder / "stage_costs.csv"), save_args={"index": False})
-    catalog["report"] = IllustratedReportDataset(filepath=str(folder / "report.md"))
-    catalog["report_page"] = TextReportDataset(filepath=str(folder / "report.html"))
+    catalog = DataCatalog({name: MemoryDataset(saved[without_stage(name)]) for name in pipeline.inputs()})
+    catalog["evaluate.stage_costs"] = AtomicCSVDataset(
+        filepath=str(folder / "stage_costs.csv"), save_args={"index": False}
+    )
+    catalog["evaluate.report"] = IllustratedReportDataset(filepath=str(folder / "report.md"))
+    catalog["evaluate.report_page"] = TextReportDataset(filepath=str(folder / "report.html"))
     SequentialRunner().run(pipeline, catalog)
-    return {name: catalog.load(name) for name in ("stage_costs", "report", "report_page")}
+    return {name: catalog.load(f"evaluate.{name}") for name in ("stage_costs", "report", "report_page")}
 
 
 def test_the_same_data_gives_the_same_report_and_page(saved, tmp_path):

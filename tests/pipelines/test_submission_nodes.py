@@ -124,8 +124,8 @@ def test_tasks_are_averaged_by_the_names_of_their_namespaces():
 
 def test_submissions_are_made_only_where_a_task_is_of_a_leaderboard():
     plain, glue = create_pipeline(["library"]), create_pipeline(["library", "cola"])
-    assert "leaderboard" in plain.all_outputs()
-    assert not [node for node in plain.nodes if node.name == "write_submissions_node"]
-    (node,) = [node for node in glue.nodes if node.name == "write_submissions_node"]
+    assert "evaluate.leaderboard" in plain.all_outputs()
+    assert not [node for node in plain.nodes if node.name == "evaluate.write_submissions_node"]
+    (node,) = [node for node in glue.nodes if node.name == "evaluate.write_submissions_node"]
     assert node.inputs == ["task_files", "params:finetune", "cola.predictions", "cola.examples_report"]
-    assert {"submission_archives", "submission_report"} <= glue.outputs()
+    assert {"evaluate.submission_archives", "evaluate.submission_report"} <= glue.outputs()

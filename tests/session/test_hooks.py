@@ -13,12 +13,10 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.pandas import CSVDataset
 
-from bort_kedro import configuration
-from bort_kedro.configuration import activate, check_parameters
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
-from bort_kedro.pipelines import evaluate, finetune
+from bort_kedro.pipelines import evaluate, tasks
 from bort_kedro.session import hooks
 
 SMOKE = OmegaConfigLoader(
@@ -26,11 +24,9 @@ SMOKE = OmegaConfigLoader(
 )
 
 
-@pytest.fixture(autouse=True)
-def parameters(monkeypatch):
-    """Those of the smallest configuration, as in a session that ends with the test."""
-    monkeypatch.setattr(configuration, "_active", [])
-    activate(check_parameters(SMOKE["parameters"]))
+def catalog_of(datasets, parameters=None):
+    """The catalog of a session of the smallest configuration, or of other parameters."""
+    return DataCatalog({"parameters": MemoryDataset(parameters or SMOKE["parameters"]), **datasets})
 
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
@@ -46,7 +42,7 @@ def preflight(project, pipeline, catalog):
 
 def missing(tmp_path, *names):
     with pytest.raises(MissingInputError) as caught:
-        preflight(tmp_path, pipeline_reading(*names), DataCatalog({}))
+        preflight(tmp_path, pipeline_reading(*names), catalog_of({}))
     return str(caught.value)
 
 
@@ -58,7 +54,7 @@ def test_missing_inputs_are_listed_with_the_stage_that_makes_them(tmp_path):
 
 def test_a_recorded_table_that_is_missing_is_asked_for_by_path_and_columns(tmp_path):
     table = RecordedCandidatesDataset(filepath=str(tmp_path / "mine.csv"))
-    catalog = DataCatalog({"recorded_candidates": table})
+    catalog = catalog_of({"recorded_candidates": table})
     with pytest.raises(MissingInputError) as caught:
         preflight(tmp_path, pipeline_reading("recorded_candidates"), catalog)
     assert str(caught.value) == (
@@ -78,7 +74,7 @@ def test_the_columns_asked_for_are_those_that_the_table_needs(tmp_path):
 
 
 def test_inputs_that_exist_pass(tmp_path):
-    preflight(tmp_path, pipeline_reading("tokens"), DataCatalog({"tokens": MemoryDataset("there")}))
+    preflight(tmp_path, pipeline_reading("tokens"), catalog_of({"tokens": MemoryDataset("there")}))
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -88,14 +84,14 @@ def test_a_read_only_data_folder_stops_the_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(StorageError) as caught:
-        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+        preflight(tmp_path, Pipeline([]), catalog_of({}))
     assert f"The data folder {tmp_path / 'data'} cannot be written: Read-only file system" in str(caught.value)
 
 
 def test_a_nearly_full_disk_stops_the_run_and_names_the_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(hooks.shutil, "disk_usage", lambda path: DiskUsage(10**9, 10**9 - 7 * 10**6, 7 * 10**6))
     with pytest.raises(StorageError, match=r"has 7 MB free, a run needs at least 500 MB"):
-        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+        preflight(tmp_path, Pipeline([]), catalog_of({}))
 
 
 def test_seeds_are_found_wherever_they_are():
@@ -104,21 +100,20 @@ def test_seeds_are_found_wherever_they_are():
 
 
 def with_own_task(folder, **finetune):
-    """Make a task `mine` of the session, of which the second row of test is cut off."""
+    """Parameters of a session with a task `mine`, of which the second row of test is cut off."""
     for split, text in (("train", "good\tyes\nbad\tno\n"), ("dev", "fine\tyes\n"), ("test", "poor\tno\ncut\n")):
         (folder / f"{split}.tsv").write_text("sentence\tlabel\n" + text)
     files = {split: str(folder / f"{split}.tsv") for split in ("train", "dev", "test")}
     raw = dict(SMOKE["parameters"])
     columns = {"text": "sentence", "label": "label"}
     raw["finetune"] |= {"tasks": ["mine"], "own_tasks": {"mine": {"files": files, "columns": columns}}, **finetune}
-    activate(check_parameters(raw))
-    return DataCatalog({"task_files": TaskFilesDataset(folder=str(folder / "none"))})
+    return raw
 
 
 def test_a_broken_row_of_a_users_task_is_found_before_the_first_node(tmp_path):
-    catalog = with_own_task(tmp_path)
+    datasets = {"task_files": TaskFilesDataset(folder=str(tmp_path / "none"))}
     with pytest.raises(TaskError) as caught:
-        preflight(tmp_path, finetune.create_pipeline(["mine"]), catalog)
+        preflight(tmp_path, tasks.create_pipeline(["mine"]), catalog_of(datasets, with_own_task(tmp_path)))
     assert str(caught.value) == (
         f"{tmp_path / 'test.tsv'}, line 3: 1 fields, expected 2 (`sentence`, `label`). The row begins ['cut']. Mend "
         "the row, set `skip_bad_rows` to leave such rows out, or name another file; all in params:finetune."
@@ -138,38 +133,34 @@ class Told(TaskFilesDataset):
 
 
 def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):
-    with_own_task(tmp_path, skip_bad_rows=True)
+    parameters = with_own_task(tmp_path, skip_bad_rows=True)
     told = Told(str(tmp_path / "none"))
-    pipeline = finetune.create_pipeline(["mine"]).only_nodes("mine.read_examples_node")
-    preflight(tmp_path, pipeline, DataCatalog({"task_files": told}))
+    preflight(tmp_path, tasks.create_pipeline(["mine"]), catalog_of({"task_files": told}, parameters))
     assert [(sum(reading.num_rows.values()), sum(reading.num_skipped.values())) for reading in told.read] == [(4, 1)]
 
 
 def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(tmp_path):
     raw = dict(SMOKE["parameters"])
     raw["finetune"] |= {"tasks": ["cola", "library"]}
-    activate(check_parameters(raw))
-    catalog = DataCatalog({"task_files": TaskFilesDataset(folder=str(tmp_path / "tasks"))})
+    catalog = catalog_of({"task_files": TaskFilesDataset(folder=str(tmp_path / "tasks"))}, raw)
     with pytest.raises(TaskError, match=r"Task `cola`.*train \(train.tsv\)"):
-        preflight(tmp_path, finetune.create_pipeline(["cola", "library"]), catalog)
+        preflight(tmp_path, tasks.create_pipeline(["cola", "library"]), catalog)
 
 
 def test_a_run_that_makes_no_examples_reads_no_files_of_tasks(tmp_path):
-    with_own_task(tmp_path)
     told = Told(str(tmp_path / "none"))
-    preflight(tmp_path, pipeline_reading("task_files"), DataCatalog({"task_files": told}))
+    preflight(tmp_path, pipeline_reading("task_files"), catalog_of({"task_files": told}, with_own_task(tmp_path)))
     assert told.read == []
 
 
 def test_scoring_again_reads_no_files_of_tasks(tmp_path):
     raw = dict(SMOKE["parameters"])
     raw["finetune"] |= {"tasks": ["cola"]}
-    activate(check_parameters(raw))
     told = Told(str(tmp_path / "none"))
     names = ("task_files", "cola.examples")
     pipeline = evaluate.create_pipeline(["cola"])
     assert set(names) <= pipeline.inputs()
-    catalog = DataCatalog({name: MemoryDataset(0) for name in pipeline.inputs()} | {"task_files": told})
+    catalog = catalog_of({name: MemoryDataset(0) for name in pipeline.inputs()} | {"task_files": told}, raw)
     preflight(tmp_path, pipeline, catalog)
     assert told.read == []
 
@@ -180,9 +171,8 @@ def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path,
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     raw = dict(SMOKE["parameters"])
     raw["finetune"]["training"]["mixed_precision"] = "fp16"
-    activate(check_parameters(raw))
     with pytest.raises(ConfigurationError, match=r"fp16 for finetune.training.mixed_precision, which needs a CUDA"):
-        preflight(tmp_path, Pipeline([]), DataCatalog({}))
+        preflight(tmp_path, Pipeline([]), catalog_of({}, raw))
 
 
 def launched(monkeypatch, rank, pipeline, *names):

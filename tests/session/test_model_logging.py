@@ -18,7 +18,6 @@ from kedro.runner import SequentialRunner
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from bort_kedro.configuration import check_parameters
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.session import tracking
@@ -204,8 +203,6 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
     loader = OmegaConfigLoader(
         str(PROJECT / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
     )
-    parameters = check_parameters(loader["parameters"])
-    monkeypatch.setattr(tracking, "active_parameters", lambda: parameters)
     # What kedro-mlflow does with parameters is not in question here.
     monkeypatch.setattr(tracking.MlflowHook, "before_node_run", lambda *words: None)
     monkeypatch.setattr(tracking.TrackingHook, "_log_metrics", lambda *words: None)
@@ -213,7 +210,8 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
         {
             "library.examples": MemoryDataset(examples_of()),
             "library.finetuned_model": MemoryDataset(metadata={"mlflow": "model"}),
-            "library.metrics": MemoryDataset(metadata={"mlflow": "metrics"}),
+            "parameters": MemoryDataset(loader["parameters"]),
+            "evaluate.library.metrics": MemoryDataset(metadata={"mlflow": "metrics"}),
             "order.examples": MemoryDataset(examples_of()),
             "order.finetuned_model": MemoryDataset(),
         }
@@ -225,7 +223,9 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
     pipeline = Pipeline(
         [
             Node(lambda examples: "weights", "library.examples", "library.finetuned_model", name="library_node"),
-            Node(lambda model: {"score": 0.5}, "library.finetuned_model", "library.metrics", name="score_node"),
+            Node(
+                lambda model: {"score": 0.5}, "library.finetuned_model", "evaluate.library.metrics", name="score_node"
+            ),
             Node(lambda examples: "others", "order.examples", "order.finetuned_model", name="order_node"),
         ]
     )

@@ -125,8 +125,8 @@ def test_scores_are_shown_with_their_interval_in_a_hundred_columns(changes, inte
 def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     files = {
-        "report": "report.md",
-        "report_page": "report.html",
+        "evaluate.report": "report.md",
+        "evaluate.report_page": "report.html",
         "library.export": "exports/library/2026/library",
         "order.export": "exports/order/2026/order",
     }

@@ -328,7 +328,7 @@ def test_a_malformed_row_is_refused_before_the_first_node_or_left_out_and_counte
     assert fault in refused(fresh).replace("\n", " ")
     assert not (fresh.root / "data" / "05_model_input").exists()
     assert not (fresh.root / "data" / "06_models" / "training_states").exists()
-    finetune(fresh, "--nodes", "cola.read_examples_node", "--params", "finetune.skip_bad_rows=true")
+    finetune(fresh, "--nodes", "tasks.cola.read_examples_node", "--params", "finetune.skip_bad_rows=true")
     report = fresh.read("08_reporting/examples_report/cola.json")
     assert list(report["num_rows_skipped"].values()) == [1]
     (told,) = report["first_faults"]

@@ -12,15 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 
-from bort_kedro.configuration import activate, active_parameters, check_parameters, configuration_hash
+from bort_kedro.configuration import (
+    check_dataset_names,
+    check_parameters,
+    configuration_hash,
+    session_parameters,
+)
 from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 from bort_kedro.exports.formats import require_packages
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
-from bort_kedro.params.finetune import task_of
+from bort_kedro.params import Parameters
+from bort_kedro.params.evaluate import ExportParams
+from bort_kedro.params.finetune import FinetuneParams, task_of
+from bort_kedro.pipelines.namespaces import STAGES
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.reading.choose import read_task
 
@@ -28,8 +37,6 @@ if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
-
-    from bort_kedro.params import Parameters
 
 # Below this much free space a run of the embedded default cannot end well.
 MINIMUM_FREE_BYTES = 500 * 10**6
@@ -67,7 +74,15 @@ class ConfigurationHook:
             os.environ.setdefault(name, value)
         # Its import sets its own level, below what conf/logging.yml says.
         logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
-        activate(check_parameters(context.config_loader["parameters"]))
+        # Imported with all its nodes, so not for commands without a session.
+        from bort_kedro.pipeline_registry import build_pipelines
+
+        # Kedro keeps the pipelines of the process, which may be those of an earlier session.
+        pipelines.update(build_pipelines(check_parameters(context.config_loader["parameters"])))
+
+    @hook_impl(tryfirst=True)
+    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
+        check_dataset_names(conf_catalog)
 
 
 class LaunchedProcessHook:
@@ -104,14 +119,15 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        _require_readable_examples(pipeline, catalog)
-        _require_inputs(pipeline, catalog)
-        _require_precision(active_parameters())
-        _require_runtimes(pipeline)
+        parameters = session_parameters(catalog)
+        _require_readable_examples(pipeline, catalog, parameters.finetune)
+        _require_inputs(pipeline, catalog, parameters)
+        _require_precision(parameters)
+        _require_runtimes(pipeline, parameters.evaluate.export)
         _require_room(Path(run_params["project_path"]) / "data")
 
 
-def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Parameters) -> None:
     missing = sorted(
         name
         for name in pipeline.inputs()
@@ -121,13 +137,13 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         return
     makers: dict[str, list[str]] = {}
     for name in missing:
-        makers.setdefault(_stage_that_makes(name), []).append(name)
+        makers.setdefault(_stage_that_makes(name, parameters), []).append(name)
     lines = []
     for stage, names in makers.items():
         if stage:
             lines.append(f"  - {', '.join(names)}: made by `kedro run --pipelines {stage}`")
         else:
-            lines += [f"  - {_say_who_gives(name, catalog)}" for name in names]
+            lines += [f"  - {_say_who_gives(name, catalog, parameters)}" for name in names]
     raise MissingInputError(
         "This run needs data that is not there yet:\n"
         + "\n".join(lines)
@@ -135,11 +151,11 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     )
 
 
-def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol, finetune: FinetuneParams) -> None:
     """Read the files of tasks now: a broken row should not wait for the search to end."""
     if TASK_FILES not in pipeline.inputs():
         return
-    finetune, task_files = active_parameters().finetune, catalog.load(TASK_FILES)
+    task_files = catalog.load(TASK_FILES)
     for name in finetune.tasks:
         if name not in BUILTIN_TASKS and f"{name}.examples" in _made_by(pipeline):
             read_task(task_of(name, finetune), task_files, **finetune.reading(name))
@@ -159,13 +175,13 @@ def _require_precision(parameters: Parameters) -> None:
             )
 
 
-def _require_runtimes(pipeline: Pipeline) -> None:
+def _require_runtimes(pipeline: Pipeline, export: ExportParams) -> None:
     """The exports come last, hours after what is missing for them could have been installed."""
     if EXPORT_PARAMETERS in pipeline.inputs():
-        require_packages(active_parameters().evaluate.export.formats)
+        require_packages(export.formats)
 
 
-def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
+def _say_who_gives(dataset: str, catalog: CatalogProtocol, parameters: Parameters) -> str:
     """Advice for data that no stage makes."""
     entry = catalog.get(dataset)
     if dataset == "recorded_candidates" and entry is not None:
@@ -173,7 +189,7 @@ def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
             f"{dataset}: no file at {entry._describe()['filepath']}. Put a CSV with the columns "
             f"{', '.join(RECORDED_COLUMNS)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
         )
-    if active_parameters().search.error_source == "table":
+    if parameters.search.error_source == "table":
         return (
             f"{dataset}: a search over a recorded table trains nothing. Run the search alone, with `--pipelines "
             "search`, or set params:search.error_source to `training`"
@@ -181,11 +197,11 @@ def _say_who_gives(dataset: str, catalog: CatalogProtocol) -> str:
     return f"{dataset}: no stage makes it; give it an entry in conf/local/catalog.yml"
 
 
-def _stage_that_makes(dataset: str) -> str:
-    from bort_kedro.pipeline_registry import STAGES, register_pipelines
+def _stage_that_makes(dataset: str, parameters: Parameters) -> str:
+    from bort_kedro.pipeline_registry import build_pipelines
 
-    pipelines = register_pipelines()
-    return next((stage for stage in STAGES if dataset in _made_by(pipelines[stage])), "")
+    stages = build_pipelines(parameters)
+    return next((stage for stage in STAGES if dataset in _made_by(stages[stage])), "")
 
 
 def _made_by(pipeline: Pipeline) -> set[str]:
@@ -242,7 +258,7 @@ class ManifestHook:
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
-        parameters = active_parameters()
+        parameters = session_parameters(catalog)
         values = parameters.model_dump(mode="json")
         catalog.save(
             "run_manifest",

@@ -29,6 +29,9 @@ CANDIDATE_COLUMNS = {
 
 # Rows of the table; the rest is in the catalog.
 CANDIDATES_SHOWN = 20
+SCORES = "evaluate.task_scores"
+REPORT = "evaluate.report"
+REPORTS = {REPORT: "The report", "evaluate.report_page": "The same as one file, for a browser"}
 # How the name of a task's exported models ends in the catalog.
 EXPORT = ".export"
 
@@ -41,9 +44,9 @@ class SummaryHook:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        if dataset_name in {"candidate_table", "search_report", "task_scores"}:
+        if dataset_name in {"candidate_table", "search_report", SCORES}:
             self._made[dataset_name] = data
-        if dataset_name in {"report", "report_page"} or dataset_name.endswith(EXPORT):
+        if dataset_name in REPORTS or dataset_name.endswith(EXPORT):
             self._made[dataset_name] = True
 
     @hook_impl(trylast=True)
@@ -54,20 +57,19 @@ class SummaryHook:
         console = Console(width=None if Console().is_terminal else 120)
         if "candidate_table" in self._made:
             _print_candidates(console, self._made["candidate_table"], self._made["search_report"])
-        if "task_scores" in self._made:
-            _print_scores(console, self._made["task_scores"])
+        if SCORES in self._made:
+            _print_scores(console, self._made[SCORES])
         places = _places(self._made, catalog)
         for number, (what, path) in enumerate(places.items()):
             console.print(f"{'' if number else chr(10)}{what}: {_relative(path)}", soft_wrap=True)
-        if "report" in self._made:
+        if REPORT in self._made:
             console.print("Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n")
         self._made.clear()
 
 
 def _places(made: Mapping[str, Any], catalog: CatalogProtocol) -> dict[str, Path]:
     """Where to find what a person opens next, by what it is."""
-    titles = {"report": "The report", "report_page": "The same as one file, for a browser"}
-    places = {title: Path(catalog.get(name)._get_load_path()) for name, title in titles.items() if name in made}
+    places = {title: Path(catalog.get(name)._get_load_path()) for name, title in REPORTS.items() if name in made}
     exports = [Path(catalog.get(name)._get_load_path()) for name in made if name.endswith(EXPORT)]
     if exports:
         # Of a task: <folder>/<task>/<version>/<task>.

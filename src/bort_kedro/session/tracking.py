@@ -12,8 +12,9 @@ from kedro.framework.hooks import hook_impl
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
-from bort_kedro.configuration import active_parameters
+from bort_kedro.configuration import session_parameters
 from bort_kedro.params.finetune import task_of
+from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
@@ -41,7 +42,7 @@ class TrackingHook(MlflowHook):
 
     A catalog entry with ``metadata: {mlflow: KIND}`` is logged when it is saved; KIND is ``metrics`` (a nested
     dictionary of numbers), ``history`` (a table with a column ``step``), ``artifact``, or ``model`` (a task's
-    fine-tuned one, registered in MLflow; without this key it is not).
+    fine-tuned one, registered in MLflow; without this key it is not). Names in MLflow leave out the stage.
     """
 
     @hook_impl
@@ -121,13 +122,13 @@ class TrackingHook(MlflowHook):
         kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
         if not self._is_mlflow_enabled or kind is None:
             return
-        name = dataset_name.replace(":", ".")
+        name = without_stage(dataset_name)
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
             with _signals_wait():
-                self._models.tell_score(dataset_name.removesuffix(".metrics"), data)
+                self._models.tell_score(name.removesuffix(".metrics"), data)
         elif kind == "model":
-            self._log_model(dataset_name.removesuffix(".finetuned_model"), data)
+            self._log_model(name.removesuffix(".finetuned_model"), data)
         elif kind == "history":
             shown = self._shown.get(name, set())
             rows = [row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")]
@@ -136,7 +137,7 @@ class TrackingHook(MlflowHook):
             _log_artifact(name, data)
 
     def _log_model(self, task: str, model: Any) -> None:
-        finetune = active_parameters().finetune
+        finetune = session_parameters(self._catalog).finetune
         served = ServedTask(task_of(task, finetune), self._pairs[task], finetune.training.max_tokens)
         with _signals_wait():
             self._models.log(model, served)

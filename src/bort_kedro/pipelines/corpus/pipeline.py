@@ -3,11 +3,13 @@
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
+from bort_kedro.pipelines.namespaces import in_stage
 
 
 def create_pipeline() -> Pipeline:
     """From text to a tokenizer and token blocks."""
-    return Pipeline(
+    return in_stage(
+        "corpus",
         [
             Node(
                 split_documents,
@@ -28,5 +30,4 @@ def create_pipeline() -> Pipeline:
                 name="tokenize_documents_node",
             ),
         ],
-        tags="corpus",
     )

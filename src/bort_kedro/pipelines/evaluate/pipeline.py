@@ -11,7 +11,7 @@ from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
 from bort_kedro.pipelines.finetune.pipeline import FINETUNE
-from bort_kedro.pipelines.namespaces import across_namespaces
+from bort_kedro.pipelines.namespaces import across_namespaces, in_stage, of_task
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.tasks.table import TASKS, scoring_task
 
@@ -22,6 +22,7 @@ BOOTSTRAP = "params:evaluate.bootstrap"
 EXPORT = "params:evaluate.export"
 
 
+@across_namespaces()
 def create_pipeline(
     tasks: Sequence[str],
     *,
@@ -37,66 +38,61 @@ def create_pipeline(
         has_rivals: Whether other methods were trained beside Agora.
         has_pretrained_teacher: Whether the teacher of the pretraining was opened, so that it has no history.
     """
-    return Pipeline(
-        [
-            *(_task_pipeline(task, has_rivals=has_rivals and not scoring_task(task, tasks)) for task in tasks),
-            *(_card_node(task, has_teacher=has_teacher) for task in tasks if not scoring_task(task, tasks)),
-            *(_export_pipeline(task) for task in tasks if not scoring_task(task, tasks)),
-            Node(
-                write_encoder_card,
-                ["student_encoder", *ORIGIN, CARD],
-                "encoder_card",
-                name="write_encoder_card_node",
-            ),
-            _summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals),
-            *_leaderboard_nodes(tasks),
-            Node(
-                measure_speed,
-                ["selected_shape", "params:evaluate.speed"],
-                "speed_table",
-                name="measure_speed_node",
-            ),
-            Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
-            *_report_nodes(tasks, has_pretrained_teacher=has_pretrained_teacher),
-        ],
-        tags="evaluate",
+    nodes: list[Node | Pipeline] = [
+        of_task(task, _task_nodes(task, tasks, has_teacher=has_teacher, has_rivals=has_rivals)) for task in tasks
+    ]
+    nodes += [
+        Node(
+            write_encoder_card,
+            ["student_encoder", *ORIGIN, CARD],
+            "encoder_card",
+            name="write_encoder_card_node",
+        ),
+        _summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals),
+        *_leaderboard_nodes(tasks),
+        Node(
+            measure_speed,
+            ["selected_shape", "params:evaluate.speed"],
+            "speed_table",
+            name="measure_speed_node",
+        ),
+        Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
+        *_report_nodes(tasks, has_pretrained_teacher=has_pretrained_teacher),
+    ]
+    return in_stage("evaluate", nodes)
+
+
+def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> list[Node]:
+    """Scores of a task; where it has a model of its own, the model for other runtimes and its card."""
+    has_model = not scoring_task(task, tasks)
+    rivals = ["rival_predictions"] if has_rivals and has_model else []
+    score = Node(
+        scorer_of(task),
+        ["predictions", "finetuning_report", FINETUNE, BOOTSTRAP, *rivals],
+        "metrics",
+        name="score_task_node",
     )
-
-
-def _task_pipeline(task: str, *, has_rivals: bool) -> Pipeline:
-    rivals = ["rival_predictions"] if has_rivals else []
-    inputs = ["predictions", "finetuning_report", FINETUNE, BOOTSTRAP, *rivals]
-    node = Node(scorer_of(task), inputs, "metrics", name="score_task_node")
-    return Pipeline([node], namespace=task, parameters={FINETUNE, BOOTSTRAP})
-
-
-def _card_node(task: str, *, has_teacher: bool) -> Node:
-    """The model card of a task that has a model of its own.
-
-    Outside its namespace: it reads reports of earlier stages, and Kedro-Viz could not put the whole namespace into one
-    layer before and after them.
-    """
-    own = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report"]
+    if not has_model:
+        return [score]
+    export = Node(
+        exporter_of(task),
+        ["finetuned_model", "examples", "corpus_documents", FINETUNE, EXPORT],
+        ["export", "export_report"],
+        name="export_model_node",
+    )
     learnt = ["teacher_report"] if has_teacher else []
-    inputs = {name: f"{task}.{name}" for name in (*own, *learnt)} | {name: name for name in ORIGIN}
-    with across_namespaces():
-        return Node(
-            task_card_writer_of(task),
-            inputs | {"finetune": FINETUNE, "card": CARD},
-            f"{task}.model_card",
-            name=f"{task}.write_task_card_node",
-        )
-
-
-def _export_pipeline(task: str) -> Pipeline:
-    """The model of a task for other runtimes."""
-    inputs = ["finetuned_model", "examples", "corpus_documents", FINETUNE, EXPORT]
-    node = Node(exporter_of(task), inputs, ["export", "export_report"], name="export_model_node")
-    return Pipeline([node], namespace=task, inputs={"corpus_documents"}, parameters={FINETUNE, EXPORT})
+    told = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report", *learnt, *ORIGIN]
+    card = Node(
+        task_card_writer_of(task),
+        {name: name for name in told} | {"finetune": FINETUNE, "card": CARD},
+        "model_card",
+        name="write_task_card_node",
+    )
+    return [score, export, card]
 
 
 def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> Node:
-    """The one node that reads across namespaces."""
+    """One row for each task."""
     learnt = [*(["teacher_report"] if has_teacher else []), *(["rivals_report"] if has_rivals else [])]
     names = [
         f"{task}.{dataset}"
@@ -108,8 +104,7 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
             *([] if scoring_task(task, tasks) else learnt),
         )
     ]
-    with across_namespaces():
-        return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
+    return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
 
 
 def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list[Node]:
@@ -118,14 +113,6 @@ def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list
     spent = ["search_report", "pretraining_metrics", "task_scores", *(f"{name}_history" for name in trained)]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
     parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]
-    with across_namespaces():
-        report = Node(
-            write_report,
-            {name: name for name in (*ORIGIN, *parts, *PLOTS.values(), *exported)},
-            "report",
-            name="write_report_node",
-            tags="report",
-        )
     return [
         Node(
             cost_stages,
@@ -134,7 +121,13 @@ def _report_nodes(tasks: Sequence[str], *, has_pretrained_teacher: bool) -> list
             name="cost_stages_node",
             tags="report",
         ),
-        report,
+        Node(
+            write_report,
+            {name: name for name in (*ORIGIN, *parts, *PLOTS.values(), *exported)},
+            "report",
+            name="write_report_node",
+            tags="report",
+        ),
         Node(
             write_report_page,
             {name: name for name in ("report", *PLOTS.values())},
@@ -150,10 +143,9 @@ def _leaderboard_nodes(tasks: Sequence[str]) -> list[Node]:
     listed = [task for task in tasks if task in TASKS and TASKS[task].submissions]
     metrics = [f"{task}.metrics" for task in tasks]
     answers = [f"{task}.{dataset}" for task in listed for dataset in ("predictions", "examples_report")]
-    with across_namespaces():
-        nodes = [Node(average_tasks, {name: name for name in metrics}, "leaderboard", name="average_tasks_node")]
-        if listed:
-            inputs = {"task_files": "task_files", "finetune": FINETUNE} | {name: name for name in answers}
-            outputs = ["submission_archives", "submission_report"]
-            nodes.append(Node(write_submissions, inputs, outputs, name="write_submissions_node"))
+    nodes = [Node(average_tasks, {name: name for name in metrics}, "leaderboard", name="average_tasks_node")]
+    if listed:
+        inputs = {"task_files": "task_files", "finetune": FINETUNE} | {name: name for name in answers}
+        outputs = ["submission_archives", "submission_report"]
+        nodes.append(Node(write_submissions, inputs, outputs, name="write_submissions_node"))
     return nodes

@@ -11,64 +11,13 @@ import pandas as pd
 from bort_kedro.params import FinetuneParams, TrialParams
 from bort_kedro.params.finetune import AgoraParams, task_of
 from bort_kedro.progress import TrialEnded, tell_trial
-from bort_kedro.tasks.builtin import Document, TaskExample, TaskSettings
-from bort_kedro.tasks.builtin import build_examples as build
-from bort_kedro.tasks.description import SPLITS
-from bort_kedro.tasks.reading.choose import read_task
-from bort_kedro.tasks.splits import divide_splits
-from bort_kedro.tasks.table import Task, find_task
+from bort_kedro.tasks.table import Task
 
 LOGGER = logging.getLogger(__name__)
-Examples = tuple[pd.DataFrame, dict[str, Any]]
 Finetuned = tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
 # What there is of rivals where Agora did not run.
 NO_HISTORY = pd.DataFrame({"method": [], "round": [], "setting": [], "step": []})
 NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "prediction": []}, dtype=object)
-
-
-def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
-    """The node function that builds the examples of one built-in task."""
-
-    def build_examples(corpus_documents: pd.DataFrame, finetune: FinetuneParams) -> Examples:
-        """Label sentences of documents that no training of the encoder has seen."""
-        builtin_tasks = finetune.builtin_tasks
-        kept = corpus_documents[corpus_documents["split"] == "tasks"]
-        documents = [Document(*row) for row in zip(kept.document_id, kept.source, kept.text, strict=True)]
-        built = build(name, documents, TaskSettings(**builtin_tasks.model_dump()))
-        examples = pd.DataFrame(built, columns=list(TaskExample.__dataclass_fields__))
-        numbers = [str(row) for row in range(len(examples))]
-        examples = examples.assign(part="", group=numbers, index=numbers, option=None)
-        form = find_task(name).form
-        whose = dict.fromkeys(SPLITS, "built-in")
-        return divide_splits(examples, form=form, seed=builtin_tasks.seed, task=name, whose=whose)
-
-    return build_examples
-
-
-def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
-    """The node function that reads the examples of one task."""
-
-    def read_examples(task_files: Any, finetune: FinetuneParams) -> Examples:
-        """Read the official files, or the hub's, and keep a labelled split that no method sees."""
-        task = task_of(name, finetune)
-        reading = read_task(task, task_files, **finetune.reading(name))
-        examples, report = divide_splits(
-            reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=_whose(task, finetune)
-        )
-        return examples, report | {
-            "files": {split: str(path) for split, path in reading.files.items()},
-            "num_rows_read": reading.num_rows,
-            "num_rows_skipped": reading.num_skipped,
-            "first_faults": reading.first_faults,
-        }
-
-    return read_examples
-
-
-def _whose(task: Task, finetune: FinetuneParams) -> dict[str, str]:
-    """By split, whether its files are the official ones; of MNLI's two files of a split both must be."""
-    replaced = {key.partition("_")[0] for key in finetune.files.get(task.name, ())}
-    return {split: "user's" if task.benchmark == "own" or split in replaced else "official" for split in SPLITS}
 
 
 def open_finetuning_teacher(finetune: FinetuneParams) -> Any:
@@ -172,10 +121,12 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
     return fine_tune_rivals
 
 
-def diagnostic_predictor_of(name: str) -> Callable[[pd.DataFrame, Any, FinetuneParams], Examples]:
+def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, dict[str, Any]]]:
     """The node function that answers a diagnostic with the model of another task."""
 
-    def predict_diagnostic(examples: pd.DataFrame, model: Any, finetune: FinetuneParams) -> Examples:
+    def predict_diagnostic(
+        examples: pd.DataFrame, model: Any, finetune: FinetuneParams
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Score or answer what nothing may be trained on."""
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads

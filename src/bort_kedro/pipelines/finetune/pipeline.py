@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.finetune.nodes import (
-    builder_of,
     diagnostic_predictor_of,
     open_finetuning_teacher,
-    reader_of,
     rival_tuner_of,
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.namespaces import across_namespaces
-from bort_kedro.tasks.builtin import BUILTIN_TASKS
+from bort_kedro.pipelines.namespaces import across_namespaces, in_stage, of_task
 from bort_kedro.tasks.table import scoring_task
 
 # The whole block everywhere: Kedro cannot build a block and a part of it in one run.
@@ -23,6 +20,7 @@ OWN_TEACHER = "finetuning_teacher"
 LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
 
 
+@across_namespaces()
 def create_pipeline(
     tasks: Sequence[str], *, method: str = "agora", has_rivals: bool = True, has_own_teacher: bool = False
 ) -> Pipeline:
@@ -35,48 +33,22 @@ def create_pipeline(
         has_own_teacher: Whether the teacher is opened rather than that of the pretraining.
     """
     teacher = OWN_TEACHER if has_own_teacher else "teacher_encoder"
-    with across_namespaces():
-        stages = [_task_pipeline(task, tasks, method, has_rivals, teacher) for task in tasks]
-    if has_own_teacher and method == "agora":
-        opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
-        stages.append(Pipeline([opened], tags="finetune"))
-    return sum(stages, Pipeline([]))
+    opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
+    nodes: list[Node | Pipeline] = [opened] if has_own_teacher and method == "agora" else []
+    for task in tasks:
+        model_of = scoring_task(task, tasks)
+        if model_of is not None:
+            own = [_diagnostic_node(task, model_of)]
+        else:
+            own = [_student_node(task)] if method == "plain" else _agora_nodes(task, teacher, has_rivals)
+        nodes.append(of_task(task, own, shared={OWN_TEACHER}))
+    return in_stage("finetune", nodes)
 
 
-def _task_pipeline(task: str, tasks: Sequence[str], method: str, has_rivals: bool, teacher: str) -> Pipeline:
-    if task in BUILTIN_TASKS:
-        examples = Node(
-            builder_of(task),
-            ["corpus_documents", FINETUNE],
-            ["examples", "examples_report"],
-            name="build_examples_node",
-        )
-    else:
-        examples = Node(
-            reader_of(task), ["task_files", FINETUNE], ["examples", "examples_report"], name="read_examples_node"
-        )
-    model_of = scoring_task(task, tasks)
-    if model_of is not None:
-        nodes = [
-            Node(
-                diagnostic_predictor_of(task),
-                ["examples", f"{model_of}.finetuned_model", FINETUNE],
-                ["predictions", "finetuning_report"],
-                name="predict_diagnostic_node",
-            )
-        ]
-    elif method == "plain":
-        nodes = [_student_node(task)]
-    else:
-        nodes = _agora_nodes(task, teacher, has_rivals)
-    shared = {"corpus_documents", "task_files", "student_encoder", "training_states", teacher}
-    pipeline = Pipeline([examples, *nodes])
-    return Pipeline(
-        pipeline,
-        namespace=task,
-        inputs={name for name in pipeline.inputs() if name in shared or name == f"{model_of}.finetuned_model"},
-        parameters={name for name in pipeline.inputs() if name.startswith("params:")},
-        tags="finetune",
+def _diagnostic_node(task: str, model_of: str) -> Node:
+    inputs = ["examples", f"{model_of}.finetuned_model", FINETUNE]
+    return Node(
+        diagnostic_predictor_of(task), inputs, ["predictions", "finetuning_report"], name="predict_diagnostic_node"
     )
 
 

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from bort_kedro.pipelines.namespaces import in_stage
 from bort_kedro.pipelines.pretrain_distill.nodes import (
     distill_student,
     open_teacher,
@@ -38,7 +39,8 @@ def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str 
             ["teacher_encoder", "teacher_history"],
             name="train_teacher_node",
         )
-    return Pipeline(
+    return in_stage(
+        "pretrain_distill",
         [
             teacher,
             Node(
@@ -71,5 +73,4 @@ def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str 
             ),
             Node(plot_training, histories, "pretraining_plot", name="plot_training_node"),
         ],
-        tags="pretrain_distill",
     )

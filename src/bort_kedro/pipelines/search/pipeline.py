@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from bort_kedro.pipelines.namespaces import in_stage
 from bort_kedro.pipelines.search import nodes, plot_nodes, recorded_nodes
 
 SEARCH = "params:search"
@@ -18,7 +19,8 @@ def create_pipeline(error_source: str = "training") -> Pipeline:
 
 
 def _training() -> Pipeline:
-    return Pipeline(
+    return in_stage(
+        "search",
         [
             Node(
                 nodes.enumerate_candidates,
@@ -95,12 +97,12 @@ def _training() -> Pipeline:
             ),
             _plot_choice(),
         ],
-        tags="search",
     )
 
 
 def _table() -> Pipeline:
-    return Pipeline(
+    return in_stage(
+        "search",
         [
             Node(
                 recorded_nodes.order_recorded,
@@ -134,7 +136,6 @@ def _table() -> Pipeline:
             ),
             _plot_choice(),
         ],
-        tags="search",
     )
 
 

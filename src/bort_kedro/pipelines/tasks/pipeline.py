@@ -1,0 +1,29 @@
+"""The tasks stage as a table of nodes: one for each task."""
+
+from collections.abc import Sequence
+
+from kedro.pipeline import Node, Pipeline
+
+from bort_kedro.pipelines.namespaces import across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
+from bort_kedro.tasks.builtin import BUILTIN_TASKS
+
+# The whole block everywhere: Kedro cannot build a block and a part of it in one run.
+FINETUNE = "params:finetune"
+
+
+@across_namespaces()
+def create_pipeline(tasks: Sequence[str]) -> Pipeline:
+    """From task files, or the corpus, to the examples of each task.
+
+    Args:
+        tasks: Names of the table of tasks, or of the user's own.
+    """
+    return in_stage("tasks", [of_task(task, [_examples_node(task)]) for task in tasks])
+
+
+def _examples_node(task: str) -> Node:
+    made = ["examples", "examples_report"]
+    if task in BUILTIN_TASKS:
+        return Node(builder_of(task), ["corpus_documents", FINETUNE], made, name="build_examples_node")
+    return Node(reader_of(task), ["task_files", FINETUNE], made, name="read_examples_node")
