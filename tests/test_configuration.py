@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from bort_kedro.configuration import check_parameters, configuration_hash
+from bort_kedro.configuration import check_dataset_names, check_parameters, configuration_hash
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.search.space import enumerate_shapes
 
@@ -225,3 +225,29 @@ def test_parameters_cannot_be_changed_once_built(raw):
     parameters = check_parameters(raw)
     with pytest.raises(ValueError, match="frozen"):
         parameters.corpus.seed = 3
+
+
+def test_entries_of_an_older_catalog_are_refused_by_name_with_what_they_are_called_now():
+    old = [
+        "raw_corpus",
+        "candidate_costs",
+        "{task}.metrics",
+        "cola.history",
+        "library.finetuned_model",
+        "teacher_cache",
+    ]
+    with pytest.raises(ConfigurationError) as caught:
+        check_dataset_names(old)
+    assert str(caught.value) == (
+        "4 catalog entry(s) have a name of an older version, which nothing reads now:\n"
+        "  - `candidate_costs` is called `search.candidate_costs`\n"
+        "  - `{task}.metrics` is called `evaluate.{task}.metrics`\n"
+        "  - `cola.history` is called `finetune.cola.history`\n"
+        "  - `teacher_cache` is called `pretrain_distill.teacher_cache`\n"
+        "Rename them in conf/local/catalog*.yml, or in the environment given by --env."
+    )
+
+
+def test_the_catalog_of_the_project_has_no_entry_of_an_older_one():
+    loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base")
+    check_dataset_names(loader["catalog"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -142,6 +144,38 @@ def test_a_later_stage_without_its_inputs_says_which_stage_makes_them(fresh):
     assert "student_encoder, teacher_encoder: made by `kedro run --pipelines pretrain_distill`" in output
     assert "corpus_documents: made by `kedro run --pipelines corpus`" in output
     assert "Traceback" not in output
+
+
+def test_an_entry_of_an_older_catalog_is_answered_with_its_name_of_now(fresh):
+    entry = "candidate_costs:\n  type: pandas.CSVDataset\n  filepath: mine.csv\n"
+    (fresh.root / "conf" / "smoke" / "catalog_mine.yml").write_text(entry)
+    status, output = fresh.run("--pipelines", "corpus")
+    assert status == 1
+    assert "`candidate_costs` is called `search.candidate_costs`" in output
+    assert "Traceback" not in output
+    assert not any((fresh.root / "data").iterdir())
+
+
+TWO_SESSIONS = """
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from pathlib import Path
+
+bootstrap_project(Path.cwd())
+for stage, task in (("corpus", "library"), ("tasks", "library"), ("tasks", "order")):
+    with KedroSession.create(env="smoke", runtime_params={"finetune": {"tasks": [task]}}) as session:
+        session.run(pipeline_names=[stage])
+"""
+
+
+def test_two_sessions_of_one_process_have_the_pipelines_of_their_own_parameters(fresh):
+    command = [sys.executable, "-c", TWO_SESSIONS]
+    done = subprocess.run(
+        command, cwd=fresh.root, env=fresh.environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = (fresh.root / "data" / "05_model_input" / "tasks").iterdir()
+    assert {path.stem: len(list(path.iterdir())) for path in made} == {"library": 1, "order": 1}
 
 
 def test_mistyped_parameter_on_the_command_line_stops_before_the_first_node(fresh):
