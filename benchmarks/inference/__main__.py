@@ -10,9 +10,10 @@ from pathlib import Path
 
 from benchmarks.command import command_line
 from benchmarks.inference import runtimes
-from benchmarks.inference.encoders import ON_CUDA, ON_THE_CPU, TURN_MS, VOCABULARY_SIZE, measure_encoders
+from benchmarks.inference.encoders import ON_CUDA, ON_THE_CPU, measure_encoders
 from benchmarks.inference.figures import MINUTES_ALLOWED, Found
 from benchmarks.inference.page import write
+from benchmarks.inference.setting import Setting
 
 ROUNDS = 6
 
@@ -26,15 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="+", choices=["encoders", "runtimes", "cuda"], help="all unless given")
     given = parser.parse_args(arguments)
     parts = given.parts or ["encoders", "runtimes", *(["cuda"] if torch.cuda.is_available() else [])]
-    found, began = Found(rounds=given.rounds), time.perf_counter()
+    found, began = Found(Setting(timed_rounds=given.rounds)), time.perf_counter()
     for part in parts:
         try:
             if part == "encoders":
-                found.encoders = measure_encoders(ON_THE_CPU, given.rounds)
+                found.encoders = measure_encoders(found.setting, ON_THE_CPU)
             elif part == "cuda":
-                found.cuda = measure_encoders(ON_CUDA, given.rounds)
+                found.cuda = measure_encoders(found.setting, ON_CUDA)
             else:
-                found.setting = runtimes.Setting(VOCABULARY_SIZE, 128, 1, 1, given.rounds, TURN_MS)
                 with tempfile.TemporaryDirectory() as folder:
                     found.runtimes, reasons = runtimes.measure(found.setting, Path(folder), os.cpu_count() or 1)
                 found.failures |= {f"{system[0]} in {system[1]}": reason for system, reason in reasons.items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.inference.setting import MAX_POSITIONS, Setting
 from benchmarks.own_process import in_own_process, on_the_cpu
-from bort_kedro.encoders.shapes import BORT, KNOWN_SHAPES, BertShape
+from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.latency.conditions import CHOSEN, Condition, Latency, speed_table_rows
 
-VOCABULARY_SIZE = 50_265
-MAX_POSITIONS = 512
-TURN_MS = 50.0
 # The first is what targets are held against.
 ON_THE_CPU = (
     Condition(1, 128, 1),
@@ -27,58 +28,59 @@ ON_CUDA = tuple(
 )
 
 
-def shapes_to_time() -> dict[str, BertShape]:
-    """Those of `KNOWN_SHAPES`, Bort in the place of the chosen one."""
-    return {CHOSEN: BORT} | {key: known.shape for key, known in KNOWN_SHAPES.items() if known.shape != BORT}
+def shapes_to_time(setting: Setting) -> dict[str, BertShape]:
+    """All shapes, Bort in the place of the chosen one."""
+    others = {key: shape for key, shape in setting.shapes.items() if key != "bort"}
+    return {CHOSEN: setting.shapes["bort"], **others}
 
 
-def time_encoders(conditions: list[Condition], rounds: int) -> dict[Condition, list[Latency]]:
+def time_encoders(setting: Setting, conditions: Sequence[Condition]) -> dict[Condition, list[Latency]]:
     """Latencies in the order of `shapes_to_time`.
 
     Args:
+        setting: Shapes and rounds.
         conditions: One after the other.
-        rounds: Timed ones.
     """
     from bort_kedro.latency.shapes import time_conditions
 
     found = time_conditions(
-        list(shapes_to_time().values()),
+        list(shapes_to_time(setting).values()),
         conditions,
-        vocabulary_size=VOCABULARY_SIZE,
-        warmup_rounds=1,
-        timed_rounds=rounds,
-        turn_ms=TURN_MS,
+        vocabulary_size=setting.vocabulary_size,
+        warmup_rounds=setting.warmup_rounds,
+        timed_rounds=setting.timed_rounds,
+        turn_ms=setting.turn_ms,
     )
     return {condition: list(timings) for condition, timings in found.items()}
 
 
-def weigh_encoders(conditions: list[Condition]) -> dict[Condition, list[int]]:
+def weigh_encoders(setting: Setting, conditions: Sequence[Condition]) -> dict[Condition, list[int]]:
     """Peak memory in bytes in the order of `shapes_to_time`.
 
     Args:
+        setting: Shapes.
         conditions: Of the passes.
     """
     from bort_kedro.latency.memory import peak_memory
 
-    return peak_memory(list(shapes_to_time().values()), conditions, vocabulary_size=VOCABULARY_SIZE)
+    return peak_memory(list(shapes_to_time(setting).values()), conditions, vocabulary_size=setting.vocabulary_size)
 
 
-def measure_encoders(conditions: tuple[Condition, ...], rounds: int) -> list[dict]:
+def measure_encoders(setting: Setting, conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     """Rows of the speed table.
 
     Args:
-        conditions: The first is the reference.
-        rounds: Timed ones.
+        setting: Shapes and rounds.
+        conditions: All of one device; the first is the reference.
     """
     # A process each: what the one leaves in memory is not the other's.
-    device = conditions[0].device
-    environment = on_the_cpu(max(each.num_threads for each in conditions)) if device == "cpu" else {}
-    latencies = in_own_process(environment, time_encoders, list(conditions), rounds)
+    on_cpu = conditions[0].device == "cpu"
+    environment = on_the_cpu(max(each.num_threads for each in conditions)) if on_cpu else {}
     rows = speed_table_rows(
-        shapes_to_time(),
-        latencies,
-        in_own_process(environment, weigh_encoders, list(conditions)),
-        vocabulary_size=VOCABULARY_SIZE,
+        shapes_to_time(setting),
+        in_own_process(environment, time_encoders, setting, conditions),
+        in_own_process(environment, weigh_encoders, setting, conditions),
+        vocabulary_size=setting.vocabulary_size,
         max_positions=MAX_POSITIONS,
     )
     return [row | {"name": KNOWN_SHAPES["bort"].title} if row["is_chosen"] else row for row in rows]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.inference.runtimes import PYTORCH, Setting, System, TimedRuntime
+from benchmarks.inference.runtimes import PYTORCH, System, TimedRuntime
+from benchmarks.inference.setting import Setting
 from benchmarks.page import Figure
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.statistics import is_missing
@@ -27,19 +28,17 @@ class Found:
     """What was measured so far.
 
     Args:
-        rounds: Timed ones.
+        setting: What is timed, and in which rounds.
         encoders: Rows of the speed table on the CPU.
         cuda: Rows of the speed table on CUDA.
-        setting: Under what the runtimes were timed.
         runtimes: By system.
         failures: Why parts are missing, by part.
         minutes: So far.
     """
 
-    rounds: int
+    setting: Setting
     encoders: Sequence[Row] = ()
     cuda: Sequence[Row] = ()
-    setting: Setting | None = None
     runtimes: Mapping[System, TimedRuntime] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     minutes: float = 0.0

@@ -175,8 +175,8 @@ def machine_text(found: Found) -> str:
 def method_part(found: Found) -> Part:
     """How it was measured, what could not be, and how long it took."""
     notes = [
-        f"{found.rounds} timed rounds after one of warm-up, interleaved: in each, every encoder has a turn of some "
-        "passes, so that a slow spell of the machine falls on all.",
+        f"{found.setting.timed_rounds} timed rounds after one of warm-up, interleaved: in each, every encoder "
+        "has a turn of some passes, so that a slow spell of the machine falls on all.",
         "The interval holds the median with 95 % certainty or more: order statistics of the medians of the rounds, "
         "widened to hold the median of all passes.",
         "Peak memory is the largest resident memory of a process of the encoder's own that builds it and passes it "
@@ -213,7 +213,7 @@ def write(found: Found, *, is_last: bool, folder: Path = FOLDER) -> None:
         "inference",
         "Inference",
         [*parts, method_part(found)],
-        {"rounds": found.rounds, "instruction_sets": instruction_sets()},
+        {"rounds": found.setting.timed_rounds, "instruction_sets": instruction_sets()},
         setting="random weights, vocabulary of 50,265 tokens",
         packages=("torch", "transformers", "onnxruntime", "openvino", "nncf"),
         folder=folder,

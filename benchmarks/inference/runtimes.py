@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.inference.setting import MAX_POSITIONS, Setting
 from benchmarks.own_process import environment_variables, in_own_process, on_the_cpu
-from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.latency.conditions import Latency
 from bort_kedro.progress import track
 
@@ -30,33 +30,11 @@ SYSTEMS = (
     ("bert_large", "onnx_int8"),
     ("bert_large", "openvino_int8"),
 )
-MAX_POSITIONS = 512
 NUM_CALIBRATION_INPUTS = 4
 # What a conversion takes at most: that of BERT-large, about five times its weights.
 CONVERSION_BYTES = 8_000_000_000
 
 System = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Under what runtimes are timed.
-
-    Args:
-        vocabulary_size: V of all encoders.
-        sequence_length: Tokens of the one sequence of a pass.
-        num_threads: Of a pass.
-        warmup_rounds: As `latency.measure.measure_latency` takes them, with those below.
-        timed_rounds: Likewise.
-        turn_ms: Likewise.
-    """
-
-    vocabulary_size: int
-    sequence_length: int
-    num_threads: int
-    warmup_rounds: int
-    timed_rounds: int
-    turn_ms: float
 
 
 @dataclass(frozen=True)
@@ -162,7 +140,7 @@ def _encoder(key: str, setting: Setting) -> Any:
     from bort_kedro.encoders.initialization import PUBLISHED
 
     config = bert_config(
-        KNOWN_SHAPES[key].shape,
+        setting.shapes[key],
         vocabulary_size=setting.vocabulary_size,
         max_positions=MAX_POSITIONS,
         initialization=PUBLISHED,

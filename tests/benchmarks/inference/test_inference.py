@@ -1,4 +1,4 @@
-"""The arithmetic and the page of ``benchmarks/inference``; what they measure is not tested."""
+"""The arithmetic and the page of ``benchmarks/inference``, and the whole of it on tiny encoders."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BORT
+from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BORT, BertShape
 from bort_kedro.latency.conditions import Condition, Latency, speed_table_rows
+from tiny_benchmarks import written
 
 
 def timed(milliseconds):
@@ -18,7 +19,8 @@ def timed(milliseconds):
 def found():
     """Bort 10 and 13 times as fast as the references in operations, 65 and 14 times in int8."""
     from benchmarks.inference.figures import Found
-    from benchmarks.inference.runtimes import Setting, TimedRuntime
+    from benchmarks.inference.runtimes import TimedRuntime
+    from benchmarks.inference.setting import Setting
 
     conditions = [Condition(1, 128, 1), Condition(1, 128, 1, has_head=True)]
     shapes = {"chosen": BORT, "bert_large": BERT_LARGE, "bert_base": BERT_BASE}
@@ -39,8 +41,7 @@ def found():
         ("bert_base", "openvino_int8"): 70.0,
     }
     runtimes = {system: TimedRuntime(timed(median), 5_000_000) for system, median in medians.items()}
-    setting = Setting(50_265, 128, 1, warmup_rounds=1, timed_rounds=6, turn_ms=50.0)
-    return Found(6, encoders=rows, setting=setting, runtimes=runtimes, failures={"cuda": "RuntimeError: lost"})
+    return Found(Setting(), encoders=rows, runtimes=runtimes, failures={"cuda": "RuntimeError: lost"})
 
 
 def test_targets_are_held_against_the_fastest_int8_runtime(found):
@@ -93,8 +94,9 @@ def test_the_page_has_what_there_is_and_says_what_is_missing(found, tmp_path, ca
 def test_a_page_without_any_part_still_names_the_failures(tmp_path, capsys):
     from benchmarks.inference.figures import Found
     from benchmarks.inference.page import write
+    from benchmarks.inference.setting import Setting
 
-    write(Found(6, failures={"encoders": "MemoryError: none left"}), is_last=True, folder=tmp_path)
+    write(Found(Setting(), failures={"encoders": "MemoryError: none left"}), is_last=True, folder=tmp_path)
     assert "- Not measured, encoders: MemoryError: none left" in capsys.readouterr().out
 
 
@@ -111,3 +113,37 @@ def test_a_conversion_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
     assert reasons == {("bert_large", "openvino_int8"): "MemoryError: none left"}
     exported = {system for system in runtimes.SYSTEMS if system[1] != runtimes.PYTORCH}
     assert set(folders) == exported - set(reasons)
+
+
+@pytest.mark.session
+def test_tiny_encoders_are_timed_converted_and_written(monkeypatch, tmp_path, capsys):
+    from benchmarks.inference import __main__ as benchmark
+    from benchmarks.inference import runtimes
+    from benchmarks.inference.setting import Setting
+
+    sizes = {"bort": 1, "bert_base": 2, "bert_large": 3}
+    shapes = {key: BertShape(layers, 2, 16, 32) for key, layers in sizes.items()}
+    conditions = [Condition(1, 8, 1), Condition(2, 8, 1, has_head=True)]
+    monkeypatch.setattr(
+        benchmark,
+        "Setting",
+        lambda timed_rounds: Setting(300, 8, timed_rounds=timed_rounds, turn_ms=0.0, shapes=shapes),
+    )
+    monkeypatch.setattr(benchmark, "ON_THE_CPU", conditions)
+    systems = [*((key, runtimes.PYTORCH) for key in sizes), ("bort", "onnx_int8"), ("bort", "openvino_int8")]
+    monkeypatch.setattr(runtimes, "SYSTEMS", systems)
+    benchmark.main(["--rounds", "6", "--parts", "encoders", "runtimes", "--folder", str(tmp_path)])
+    page, figures = written(tmp_path, "inference")
+    assert "Not measured" not in page
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## 1 x 8 tokens, 1 thread, no head",
+        "## What the paper claims",
+        "## By batch, length, threads and head",
+        "## Runtimes",
+        "## How it was measured",
+    ]
+    assert figures["Bort as released, 2 x 8 tokens, 1 thread, head: latency"]["value"] > 0
+    latencies = [name for name in figures if name.endswith(" in OpenVINO int8: latency")]
+    assert latencies == ["Bort as released in OpenVINO int8: latency"]
+    assert page in capsys.readouterr().out
