@@ -1,10 +1,11 @@
 """A made run of which model cards tell."""
 
-from bort_kedro.reporting.model_card import CardSettings, ModelSize, Origin, TaskResults
+from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults
+from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.table import find_task
 
-NOTHING_STATED = CardSettings((), None, None)
-STATED = CardSettings(("en", "de"), "apache-2.0", "someone/small-encoder")
+NOTHING_STATED = CardSettings(language=(), license=None, encoder_repository=None)
+STATED = CardSettings(language=("en", "de"), license="apache-2.0", encoder_repository="someone/small-encoder")
 SIZE = ModelSize(num_parameters=246_600, vocabulary_size=1024, max_tokens=96)
 SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 96, "intermediate_size": 128}
 ORIGIN = Origin(

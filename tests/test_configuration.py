@@ -147,7 +147,7 @@ def test_diagnostic_without_the_task_whose_model_answers_it_is_refused(raw, task
 
 def test_transformation_that_never_draws_anything_is_refused(raw):
     raw["finetune"]["agora"]["transformation"]["weights"] = {"masked_lm": 0}
-    assert "one at least must be above 0" in fault(raw)
+    assert "none below 0 and one at least above it" in fault(raw)
 
 
 def test_all_faults_come_at_once(raw):

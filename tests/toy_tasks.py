@@ -9,7 +9,7 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.finetuning.data import COLUMNS, check_examples
-from bort_kedro.finetuning.trials import TrialSettings
+from bort_kedro.finetuning.settings import TrialSettings
 from bort_kedro.tasks.table import RIGHT, WRONG, Form, own_task
 
 FILES = {split: f"{split}.csv" for split in ("train", "dev", "test")}

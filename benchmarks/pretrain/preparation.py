@@ -15,14 +15,14 @@ from benchmarks.configured import raw_parameters
 from benchmarks.texts import PACKAGES, embedded_text
 from bort_kedro.datasets.text_sources import TextFilesDataset
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
-from bort_kedro.params import CorpusParams
 from bort_kedro.pipelines.corpus.nodes import split_documents, tokenize_documents
+from bort_kedro.text.settings import CorpusSettings
 
 BARE = ("encode_batch", "encode_batch_fast")
 FILES = 8
 
 
-def default_corpus() -> CorpusParams:
+def default_corpus() -> CorpusSettings:
     """The corpus parameters of ``conf/base``, but that no document is kept for tasks: all of the text is tokenised."""
     from bort_kedro.configuration import check_parameters
 
@@ -81,7 +81,7 @@ def _read(folder: Path) -> pd.DataFrame:
     return TextFilesDataset([str(folder / "*.jsonl")]).load()
 
 
-def _prepare(folder: Path, tokenizer: Any, corpus: CorpusParams) -> dict[str, float]:
+def _prepare(folder: Path, tokenizer: Any, corpus: CorpusSettings) -> dict[str, float]:
     began = time.perf_counter()
     raw_corpus = _read(folder)
     read = time.perf_counter()

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from bort_kedro.agora.near_duplicates import NearDuplicates
-from bort_kedro.agora.points import PointMaker, PointSettings
-from bort_kedro.agora.transformation import Transformation, TransformationSettings
+from bort_kedro.agora.points import PointMaker
+from bort_kedro.agora.settings import PointSettings, TransformationSettings
+from bort_kedro.agora.transformation import Transformation
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
@@ -91,7 +92,7 @@ def test_copies_of_dev_and_of_test_are_thrown_away_and_counted(states):
 
 def test_a_share_of_word_runs_at_the_bound_is_a_copy(states):
     near = f"{DEV.removesuffix('six')}seven"
-    draw = draw_of(Asked([near, *MADE[1:]], BELIEFS), states, settings=replace(SETTINGS, max_overlap=4 / 6))
+    draw = draw_of(Asked([near, *MADE[1:]], BELIEFS), states, settings=SETTINGS.changed(max_overlap=4 / 6))
     assert (near in texts_of(draw), draw.num_copies) == (False, 1)
 
 
@@ -123,7 +124,7 @@ def test_the_teacher_is_asked_of_points_that_are_kept_and_of_no_others(states):
 def test_hard_labels_are_the_likeliest_and_soft_ones_all_beliefs(states):
     asked = Asked(MADE, BELIEFS)
     assert draw_of(asked, states).targets.tolist() == [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
-    soft = replace(SETTINGS, teacher_labels="soft")
+    soft = SETTINGS.changed(teacher_labels="soft")
     assert draw_of(asked, states, settings=soft).targets.tolist() == BELIEFS
 
 
@@ -138,7 +139,7 @@ def test_of_the_options_of_a_question_one_is_the_right_one(states):
     made = [("a b", "c d", "e f"), ("g h", "i j")]
     shares = [[0.2], [0.7], [0.1], [0.6], [0.4]]
     for labels, expected in (("hard", [[0.0], [1.0], [0.0], [1.0], [0.0]]), ("soft", shares)):
-        settings = replace(SETTINGS, teacher_labels=labels)
+        settings = SETTINGS.changed(teacher_labels=labels)
         draw = draw_of(Asked(made, shares), states, form=Form.MULTIPLE_CHOICE, settings=settings, sources=SOURCES[:1])
         assert draw.targets.tolist() == expected
         assert [len(each.rows) for each in draw.units] == [3, 2]
@@ -147,7 +148,7 @@ def test_of_the_options_of_a_question_one_is_the_right_one(states):
 @pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_a_number_stays_as_the_teacher_says_it(states, labels):
     values = [[0.25], [3.5], [-1.0], [2.0]]
-    settings = replace(SETTINGS, teacher_labels=labels)
+    settings = SETTINGS.changed(teacher_labels=labels)
     assert draw_of(Asked(MADE, values), states, form=Form.REGRESSION, settings=settings).targets.tolist() == values
 
 
@@ -176,9 +177,9 @@ def test_points_of_pairs_and_questions_are_found_again_as_they_were(states):
         {"max_points": 99},
         {"sources": [SOURCES[1], SOURCES[0]]},
         {"teacher": "another"},
-        {"settings": replace(SETTINGS, teacher_labels="soft")},
-        {"settings": replace(SETTINGS, max_overlap=0.9)},
-        {"settings": replace(SETTINGS, ngram_words=3)},
+        {"settings": SETTINGS.changed(teacher_labels="soft")},
+        {"settings": SETTINGS.changed(max_overlap=0.9)},
+        {"settings": SETTINGS.changed(ngram_words=3)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -205,9 +206,11 @@ def test_real_points_differ_from_their_sources_and_copy_no_reference(states, tin
     weights = {"masked_lm": 1.0, "swap_words": 1.0, "delete_words": 1.0}
     tau = Transformation(
         encoder_of(tiny_tokenizer),
-        TransformationSettings(weights, changed_share=0.4, temperature=1.0, top_k=50, batch_tokens=512, max_tokens=48),
+        TransformationSettings(
+            weights=weights, changed_share=0.4, temperature=1.0, top_k=50, batch_tokens=512, max_tokens=48
+        ),
     )
-    settings = replace(SETTINGS, points_per_mistake=4, max_overlap=0.5)
+    settings = SETTINGS.changed(points_per_mistake=4, max_overlap=0.5)
     near = NearDuplicates(kept_out, max_overlap=0.5, ngram_words=2)
     points = PointMaker(tau, near, lambda units: np.ones((len(units), 2)), {}, data.task, settings, states)
     before = torch.random.get_rng_state()

@@ -25,7 +25,7 @@ from bort_kedro.tasks.units import Unit
 from toy_tasks import SETTINGS as TOY_SETTINGS
 from toy_tasks import data_of, encoder_of
 
-SETTINGS = replace(TOY_SETTINGS, num_epochs=2)
+SETTINGS = TOY_SETTINGS.changed(num_epochs=2)
 THETA = [HyperparameterSet(1e-3, 0.01, 0.1, 256, 0), HyperparameterSet(3e-3, 0.01, 0.1, 256, 5)]
 # Round 1 threw its points away; of round 2, its replay, one setting is left in round 3.
 REPORT = {
@@ -274,7 +274,7 @@ def test_a_rival_that_gains_nothing_is_ended_after_as_many_steps_as_agora(data, 
     counting = LooksAlone([])
     monkeypatch.setattr(trials, "train", counting)
     theta = [replace(each, batch_tokens=48) for each in THETA]
-    settings = replace(SETTINGS, num_epochs=6, patience=2)
+    settings = SETTINGS.changed(num_epochs=6, patience=2)
     states = TrainingStates(tmp_path, keep=2)
     task = StudentTask(student, data, data.encoded(student, max_tokens=48), theta, settings, states)
     agora = run_agora(task, Points(), max_replays=0, max_points_share=1.0, seed=7)

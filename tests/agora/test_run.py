@@ -28,7 +28,7 @@ from bort_kedro.tasks.units import Unit
 from toy_tasks import SETTINGS as TOY_SETTINGS
 from toy_tasks import data_of, encoder_of
 
-SETTINGS = replace(TOY_SETTINGS, num_epochs=2, dropout=0.1, checkpoint_every_steps=2)
+SETTINGS = TOY_SETTINGS.changed(num_epochs=2, dropout=0.1, checkpoint_every_steps=2)
 
 
 def theta_of(size):

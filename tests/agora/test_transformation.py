@@ -2,11 +2,12 @@ from collections import Counter
 
 import pytest
 import torch
+from pydantic import ValidationError
 from transformers import BertConfig, BertForMaskedLM
 
-from bort_kedro.agora.transformation import TRANSFORMATIONS, Transformation, TransformationSettings
+from bort_kedro.agora.settings import TRANSFORMATIONS, TransformationSettings
+from bort_kedro.agora.transformation import Transformation
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.errors import ConfigurationError
 from bort_kedro.tasks.units import Unit
 
 TEXT = "The mean of the array is computed along axis"
@@ -35,8 +36,9 @@ def masked_lm(tiny_tokenizer):
 def made(masked_lm):
     def make(units, *, copies=1, seed=0, **options):
         weights = options.pop("weights", dict.fromkeys(TRANSFORMATIONS, 1.0))
-        settings = TransformationSettings(weights, **{**REST, **options})
-        return Transformation(masked_lm, settings)(units, copies=copies, seed=seed)
+        protects_spans = options.pop("protects_spans", False)
+        settings = TransformationSettings(weights=weights, **{**REST, **options})
+        return Transformation(masked_lm, settings, protects_spans=protects_spans)(units, copies=copies, seed=seed)
 
     return make
 
@@ -161,10 +163,10 @@ def test_no_units_make_none(made):
 
 @pytest.mark.parametrize("weights", [{}, {"masked_lm": 0}, {"swap_words": -1, "masked_lm": 3}, {"synonyms": 1}])
 def test_weights_that_choose_nothing_are_refused(weights):
-    with pytest.raises(ConfigurationError) as caught:
-        TransformationSettings(weights, **REST)
-    assert str(caught.value) == (
-        f"The transformation has the weights {weights}. Allowed are masked_lm, swap_words, delete_words, crop_words, "
-        "shuffle_spans, none below 0 and one at least above it. Change weights under "
-        "params:finetune.agora.transformation."
-    )
+    with pytest.raises(ValidationError) as caught:
+        TransformationSettings(weights=weights, **REST)
+    floats = {name: float(weight) for name, weight in weights.items()}
+    assert [fault["msg"] for fault in caught.value.errors()] == [
+        f"Value error, weights is {floats}, allowed are masked_lm, "
+        "swap_words, delete_words, crop_words, shuffle_spans, none below 0 and one at least above it"
+    ]

@@ -7,10 +7,11 @@ from scipy.stats import binom
 
 from bort_kedro.evaluation.intervals import Interval, bootstrap_interval, score_interval, statistic_of_units
 from bort_kedro.evaluation.scores import units_in
+from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.tasks.metrics import score_rows, scored_rows
 from bort_kedro.tasks.table import RIGHT, TASKS, WRONG
 
-SETTINGS = {"level": 0.95, "num_resamples": 1000, "seed": 0}
+SETTINGS = BootstrapSettings(level=0.95, num_resamples=1000, seed=0)
 
 
 def rows(labels, groups=None, options=None):
@@ -19,7 +20,7 @@ def rows(labels, groups=None, options=None):
 
 
 def interval(task, labels, answers, groups=None, options=None, **changes):
-    return score_interval(TASKS[task], rows(labels, groups, options), answers, **SETTINGS | changes)
+    return score_interval(TASKS[task], rows(labels, groups, options), answers, SETTINGS.changed(**changes))
 
 
 def test_interval_of_accuracy_is_that_of_a_binomial_share():
@@ -49,9 +50,8 @@ def test_intervals_cover_the_true_accuracy_about_as_often_as_they_say():
     is_inside = []
     for _ in range(200):
         is_right = generator.random(100) < 0.7
-        found = bootstrap_interval(
-            lambda drawn, is_right=is_right: is_right[drawn].mean(), 100, level=0.9, num_resamples=200, seed=0
-        )
+        settings = SETTINGS.changed(level=0.9, num_resamples=200)
+        found = bootstrap_interval(lambda drawn, is_right=is_right: is_right[drawn].mean(), 100, settings)
         is_inside.append(found.low <= 0.7 <= found.high)
     # Five of its standard errors, 0.02 each.
     assert np.mean(is_inside) == pytest.approx(0.9, abs=0.1)
@@ -68,7 +68,7 @@ def test_constant_data_has_an_interval_without_width(task):
 def test_a_single_unit_has_no_interval():
     assert interval("rte", ["entailment"], ["entailment"]) is None
     assert interval("copa", [RIGHT, WRONG], [RIGHT, WRONG], groups="qq", options=["x", "y"]) is None
-    assert bootstrap_interval(len, 0, **SETTINGS) is None
+    assert bootstrap_interval(len, 0, SETTINGS) is None
 
 
 def test_a_metric_that_some_resamples_leave_undefined_counts_there_as_zero():
@@ -126,6 +126,5 @@ def test_metrics_of_drawn_units_are_those_of_the_same_rows_written_out(task, met
 
 
 def test_interval_says_how_it_was_made():
-    assert bootstrap_interval(lambda drawn: 1.0, 5, level=0.8, num_resamples=100, seed=0) == Interval(
-        1.0, 1.0, 0.8, 100
-    )
+    settings = SETTINGS.changed(level=0.8, num_resamples=100)
+    assert bootstrap_interval(lambda drawn: 1.0, 5, settings) == Interval(1.0, 1.0, 0.8, 100)

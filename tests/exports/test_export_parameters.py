@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports import formats
-from bort_kedro.params.evaluate import ExportParams
+from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.session import hooks
 
@@ -28,7 +28,7 @@ def test_the_default_exports_to_every_format():
 def test_unknown_formats_and_repeated_ones_are_refused(names):
     values = parameters("smoke").evaluate.export.model_dump() | {"formats": names}
     with pytest.raises(ValidationError) as caught:
-        ExportParams(**values)
+        ExportSettings(**values)
     assert f"formats is {list(names)}, allowed are different keys out of onnx, onnx_int8, openvino_int8" in str(
         caught.value
     )

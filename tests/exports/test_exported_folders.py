@@ -1,7 +1,6 @@
 import json
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +16,8 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.exports import verification
 from bort_kedro.exports.folder import open_export
-from bort_kedro.exports.verification import ExportSettings, calibration_inputs, export_task
+from bort_kedro.exports.settings import ExportSettings
+from bort_kedro.exports.verification import calibration_inputs, export_task
 from bort_kedro.finetuning.objectives import answers_of, predict
 from bort_kedro.tasks.table import Form
 from conftest import SENTENCES
@@ -37,7 +37,7 @@ SETTINGS = ExportSettings(
     num_threads=1,
     seed=0,
 )
-ALL = replace(SETTINGS, formats=("onnx", "onnx_int8", "openvino_int8"))
+ALL = SETTINGS.changed(formats=("onnx", "onnx_int8", "openvino_int8"))
 ANEW = "Remove this version's folder to fall back on the one before, or run `kedro run --pipelines evaluate` again."
 
 
@@ -153,7 +153,7 @@ def test_other_forms_of_tasks_are_exported_and_answered(form, tiny_tokenizer, tm
 
 def test_calibration_takes_texts_of_the_corpus_in_the_form_of_the_task(tiny_tokenizer):
     model = model_of(tiny_tokenizer)
-    settings = replace(SETTINGS, num_calibration=4)
+    settings = SETTINGS.changed(num_calibration=4)
     single = calibration_inputs(model, data_of(), SENTENCES, max_tokens=MAX_TOKENS, settings=settings)
     framed = {tuple(tiny_tokenizer(text)["input_ids"][:MAX_TOKENS]) for text in SENTENCES}
     assert len(single) == 4
@@ -198,7 +198,7 @@ def trained(tiny_tokenizer):
 
 def test_a_broken_quantisation_is_refused_and_left_out(monkeypatch, trained, tmp_path, caplog):
     plant_broken(monkeypatch, noise=None)
-    settings = replace(SETTINGS, formats=("onnx_int8",), allowed_drop=0.02)
+    settings = SETTINGS.changed(formats=("onnx_int8",), allowed_drop=0.02)
     with caplog.at_level(logging.WARNING):
         report = export(trained, tmp_path / "toy", settings=settings)
     row = report["formats"]["onnx_int8"]
@@ -219,7 +219,7 @@ def test_a_broken_quantisation_is_refused_and_left_out(monkeypatch, trained, tmp
 
 def test_a_drop_is_kept_with_a_warning_where_the_user_says_so(monkeypatch, trained, tmp_path, caplog):
     plant_broken(monkeypatch, noise=None)
-    settings = replace(SETTINGS, formats=("onnx_int8",), allowed_drop=0.02, refuse=False)
+    settings = SETTINGS.changed(formats=("onnx_int8",), allowed_drop=0.02, refuse=False)
     report = export(trained, tmp_path / "toy", settings=settings)
     row = report["formats"]["onnx_int8"]
     assert row["is_refused"] is False
@@ -232,7 +232,7 @@ def test_a_drop_is_kept_with_a_warning_where_the_user_says_so(monkeypatch, train
 
 def test_fp32_beyond_its_tolerance_is_refused_whatever_the_user_says(monkeypatch, tiny_tokenizer, tmp_path, caplog):
     plant_broken(monkeypatch, noise=0.5)
-    report = export(model_of(tiny_tokenizer), tmp_path / "toy", settings=replace(SETTINGS, refuse=False))
+    report = export(model_of(tiny_tokenizer), tmp_path / "toy", settings=SETTINGS.changed(refuse=False))
     row = report["formats"]["onnx"]
     # Both logits moved alike: the score is the same, the model is not.
     assert (row["drop"], row["is_refused"]) == (0.0, True)
@@ -245,7 +245,7 @@ def test_fp32_beyond_its_tolerance_is_refused_whatever_the_user_says(monkeypatch
 
 def test_without_formats_there_is_the_folder_that_transformers_opens(tiny_tokenizer, tmp_path):
     model = model_of(tiny_tokenizer)
-    report = export(model, tmp_path / "toy", settings=replace(SETTINGS, formats=()))
+    report = export(model, tmp_path / "toy", settings=SETTINGS.changed(formats=()))
     assert list(report["formats"]) == ["pytorch"]
     opened = AutoModelForSequenceClassification.from_pretrained(tmp_path / "toy" / "pytorch")
     assert all(torch.equal(a, b) for a, b in zip(opened.parameters(), model.model.parameters(), strict=True))
@@ -254,7 +254,7 @@ def test_without_formats_there_is_the_folder_that_transformers_opens(tiny_tokeni
 
 def test_timing_on_more_tokens_than_the_model_has_positions_for_is_refused(tiny_tokenizer, tmp_path):
     with pytest.raises(ConfigurationError) as caught:
-        export(model_of(tiny_tokenizer), tmp_path / "toy", settings=replace(SETTINGS, sequence_length=MAX_TOKENS + 1))
+        export(model_of(tiny_tokenizer), tmp_path / "toy", settings=SETTINGS.changed(sequence_length=MAX_TOKENS + 1))
     assert str(caught.value) == (
         f"The exports of task `toy` are to be timed on {MAX_TOKENS + 1} tokens, but the model has {MAX_TOKENS} "
         f"positions. Set params:evaluate.export.sequence_length to at most {MAX_TOKENS}."

@@ -12,9 +12,8 @@ import torch
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 from bort_kedro.agora.loop import max_trials
-from bort_kedro.agora.points import PointSettings
+from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import (
-    AgoraSettings,
     TaskTeacher,
     fine_tune_by_agora,
     fine_tune_rivals,
@@ -23,29 +22,38 @@ from bort_kedro.agora.teacher import (
     weakness,
 )
 from bort_kedro.agora.teacher_bar import check_teacher
-from bort_kedro.agora.transformation import TransformationSettings
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.teachers import open_teacher
 from bort_kedro.errors import TaskError, TeacherError, TrainingError
 from bort_kedro.finetuning.data import COLUMNS, check_examples
-from bort_kedro.finetuning.finetune import ThetaSettings, answer_diagnostic, conclude, student_task, train_plainly
-from bort_kedro.finetuning.theta import HyperparameterSet
+from bort_kedro.finetuning.finetune import answer_diagnostic, conclude, student_task, train_plainly
+from bort_kedro.finetuning.settings import ThetaSettings
+from bort_kedro.finetuning.theta import HyperparameterSet, build_theta
 from bort_kedro.tasks.table import TASKS, Form
 from bort_kedro.tasks.units import Unit
 from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
-TEACHER_SETTINGS = replace(SETTINGS, num_epochs=8)
+TEACHER_SETTINGS = SETTINGS.changed(num_epochs=8)
 THETA = tuple(HyperparameterSet(rate, 0.01, 0.1, 512, 0) for rate in (1e-3, 3e-3))
 TEACHER_THETA = (HyperparameterSet(1e-2, 0.01, 0.1, 512, 0),)
 AGORA = AgoraSettings(
     seed=0,
     max_replays=1,
     distillation_share=0.5,
-    points=PointSettings(2, max_points_share=0.5, max_overlap=0.8, ngram_words=2, teacher_labels="hard"),
+    points_per_mistake=2,
+    max_points_share=0.5,
+    max_overlap=0.8,
+    ngram_words=2,
+    teacher_labels="hard",
     transformation=TransformationSettings(
-        {"masked_lm": 1.0, "swap_words": 1.0}, 0.3, temperature=1.0, top_k=20, batch_tokens=512, max_tokens=48
+        weights={"masked_lm": 1.0, "swap_words": 1.0},
+        changed_share=0.3,
+        temperature=1.0,
+        top_k=20,
+        batch_tokens=512,
+        max_tokens=48,
     ),
 )
 RIVALS = ("plain", "distilled", "random_augmentation")
@@ -88,7 +96,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     larger, told = encoder_of(tiny_tokenizer, seed=1, shape=LARGER), []
     # As taught as it comes: whether the teacher is over its bar is asked elsewhere.
     tuned, check = fine_tune_teacher(
-        task_for(larger, data, states, theta=TEACHER_THETA, settings=replace(TEACHER_SETTINGS, num_epochs=2))
+        task_for(larger, data, states, theta=TEACHER_THETA, settings=TEACHER_SETTINGS.changed(num_epochs=2))
     )
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
     task = task_for(encoder_of(tiny_tokenizer), data, states, told=told)
@@ -191,10 +199,10 @@ def test_points_of_a_teacher_come_near_neither_dev_nor_test(tiny_tokenizer, stat
     larger = encoder_of(tiny_tokenizer, shape=LARGER)
     tuned, _ = fine_tune_teacher(task_for(larger, data, states, theta=TEACHER_THETA))
     weights = {"swap_words": 1.0}
-    settings = replace(AGORA, transformation=replace(AGORA.transformation, weights=weights, changed_share=0.01))
+    settings = AGORA.changed(transformation=AGORA.transformation.changed(weights=weights, changed_share=0.01))
     points = TaskTeacher(tuned.model, larger, data, settings, 48).points(states)
     # One pair of words is swapped: of six pairs of neighbours three stay at least.
-    strict = replace(settings, points=replace(settings.points, max_overlap=0.2))
+    strict = settings.changed(max_overlap=0.2)
     of_test = (
         TaskTeacher(tuned.model, larger, data, strict, 48)
         .points(states)
@@ -203,6 +211,18 @@ def test_points_of_a_teacher_come_near_neither_dev_nor_test(tiny_tokenizer, stat
     assert (len(of_test.units), of_test.num_copies + of_test.num_repeated) == (0, 12)
     unseen = [Unit(((" ".join(f"{word}{place}" for place, word in enumerate(NOISE)), None),))]
     assert len(points.make(unseen, seed=1, max_points=99).units) > 0
+
+
+@pytest.mark.parametrize(("name", "protects"), [("wic", True), ("wsc", True), ("cola", False), ("boolq", False)])
+def test_a_teacher_protects_marked_spans_in_tasks_that_have_some(tiny_tokenizer, states, monkeypatch, name, protects):
+    asked = []
+    monkeypatch.setattr(
+        "bort_kedro.agora.teacher.Transformation", lambda *given, protects_spans: asked.append(protects_spans)
+    )
+    data, encoder = data_of(num_train=6, num_dev=6, num_test=6), encoder_of(tiny_tokenizer)
+    data = replace(data, task=replace(data.task, layout=TASKS[name].layout))
+    TaskTeacher(encoder, encoder, data, AGORA, 48).points(states)
+    assert asked == [protects]
 
 
 def test_examples_that_were_saved_are_those_that_were_read(tiny_tokenizer, tmp_path):
@@ -260,12 +280,20 @@ def test_a_teacher_above_the_bar_that_is_below_the_majority_is_told_both():
 
 
 def test_theta_is_every_combination_or_a_part_of_it():
-    settings = ThetaSettings((1e-3, 2e-3), (0.0,), (0.1,), (256, 512), (0, 1), None)
-    assert len(settings.build(0)) == 8
-    drawn = replace(settings, max_sets=3).build(0)
+    settings = ThetaSettings(
+        learning_rates=(1e-3, 2e-3),
+        weight_decays=(0.0,),
+        warmup_shares=(0.1,),
+        batch_tokens=(256, 512),
+        seeds=(0, 1),
+        max_sets=None,
+    )
+    every = build_theta(settings, draw_seed=0)
+    assert len(every) == 8
+    drawn = build_theta(settings.changed(max_sets=3), draw_seed=0)
     assert len(drawn) == 3
-    assert set(drawn) <= set(settings.build(0))
-    assert replace(settings, max_sets=3).build(0) == drawn
+    assert set(drawn) <= set(every)
+    assert build_theta(settings.changed(max_sets=3), draw_seed=0) == drawn
 
 
 def nli_examples(splits, labels, *, seed=0):

@@ -2,6 +2,7 @@ from itertools import product
 
 import pytest
 
+from bort_kedro.finetuning.settings import ThetaSettings
 from bort_kedro.finetuning.theta import HyperparameterSet, build_theta
 
 LISTS = {
@@ -15,7 +16,8 @@ EVERY = [HyperparameterSet(*values) for values in product(*LISTS.values())]
 
 
 def theta(max_sets=None, draw_seed=0, **changes):
-    return build_theta(**{**LISTS, **changes}, max_sets=max_sets, draw_seed=draw_seed)
+    settings = ThetaSettings(**{**LISTS, **changes}, max_sets=max_sets)
+    return build_theta(settings, draw_seed=draw_seed)
 
 
 def test_every_combination_stands_once_with_learning_rates_slowest_and_seeds_fastest():

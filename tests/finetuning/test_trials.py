@@ -20,9 +20,9 @@ from memory_states import DictStates
 from toy_tasks import SETTINGS as TOY_SETTINGS
 
 HYPERPARAMETERS = HyperparameterSet(learning_rate=5e-3, weight_decay=0.01, warmup_share=0.1, batch_tokens=256, seed=0)
-SETTINGS = replace(TOY_SETTINGS, max_tokens=24, num_epochs=8, looks_per_epoch=2, dropout=0.1)
+SETTINGS = TOY_SETTINGS.changed(max_tokens=24, num_epochs=8, looks_per_epoch=2, dropout=0.1)
 # For what needs no learning.
-SHORT = replace(SETTINGS, num_epochs=1, looks_per_epoch=1)
+SHORT = SETTINGS.changed(num_epochs=1, looks_per_epoch=1)
 FILES = {split: f"{split}.csv" for split in ("train", "dev", "test")}
 TEXT_AND_LABEL = {"text": "text", "label": "label"}
 TOY = own_task("toy", files=FILES, columns=TEXT_AND_LABEL, metrics=("accuracy", "macro_f1"))
@@ -160,7 +160,7 @@ def test_a_finished_trial_is_found_and_not_trained_again(pretrained, toy, monkey
 
 
 def test_a_trial_killed_on_its_way_ends_as_an_uninterrupted_one(pretrained, toy):
-    settings = replace(SETTINGS, checkpoint_every_steps=2)
+    settings = SETTINGS.changed(checkpoint_every_steps=2)
     whole = trial_of(pretrained, toy, settings=settings)
     states, steps = DictStates(), iter(range(5))
     examples = toy.splits["train"]
@@ -227,11 +227,11 @@ def test_each_hyperparameter_is_part_of_the_identity(pretrained, toy, change):
     ids=str,
 )
 def test_each_setting_that_matters_is_part_of_the_identity(pretrained, toy, identity, change):
-    assert identity_of(pretrained, toy, settings=replace(SHORT, **change)) != identity
+    assert identity_of(pretrained, toy, settings=SHORT.changed(**change)) != identity
 
 
 def test_what_changes_no_result_is_no_part_of_the_identity(pretrained, toy, identity):
-    assert identity_of(pretrained, toy, settings=replace(SHORT, checkpoint_every_steps=7)) == identity
+    assert identity_of(pretrained, toy, settings=SHORT.changed(checkpoint_every_steps=7)) == identity
     assert identity_of(pretrained, toy, num_steps=2) != identity
     assert identity_of(pretrained, toy, num_steps=identity["optimization"]["num_steps"]) == identity
     # Nothing is that long, so that no id differs.
@@ -261,18 +261,18 @@ def test_encoder_examples_metric_and_answers_are_part_of_the_identity(pretrained
 def test_as_many_steps_as_epochs_or_as_told(pretrained, toy):
     train = toy.splits["train"]
     per_epoch = train.steps_per_epoch(batch_tokens=256, seed=0)
-    trial = trial_of(pretrained, toy, settings=replace(SHORT, num_epochs=2.5))
+    trial = trial_of(pretrained, toy, settings=SHORT.changed(num_epochs=2.5))
     assert (trial.num_steps, per_epoch > 1) == (round(2.5 * per_epoch), True)
     assert trial_of(pretrained, toy, settings=SHORT, num_steps=3).num_steps == 3
     # Fewer than one step is one.
-    assert trial_of(pretrained, toy, settings=replace(SHORT, num_epochs=0.001)).num_steps == 1
+    assert trial_of(pretrained, toy, settings=SHORT.changed(num_epochs=0.001)).num_steps == 1
 
 
 def test_looks_are_spread_over_an_epoch_and_end_with_the_last_step(pretrained, toy):
     examples = toy.splits["train"]
     per_epoch = examples.steps_per_epoch(batch_tokens=64, seed=0)
     small = replace(HYPERPARAMETERS, batch_tokens=64)
-    trial = trial_of(pretrained, toy, small, replace(SHORT, looks_per_epoch=3), num_steps=per_epoch + 1)
+    trial = trial_of(pretrained, toy, small, SHORT.changed(looks_per_epoch=3), num_steps=per_epoch + 1)
     every = per_epoch // 3
     assert every > 1
     assert [look["step"] for look in trial.looks] == [*range(every, per_epoch + 1, every), per_epoch + 1]
@@ -286,7 +286,7 @@ def test_looks_are_at_the_steps_that_are_given(pretrained, toy):
 
 def test_patience_counts_the_looks_that_are_given(pretrained, toy):
     still = replace(HYPERPARAMETERS, learning_rate=1e-12)
-    trial = trial_of(pretrained, toy, still, replace(SETTINGS, patience=2), num_steps=20, look_every=4)
+    trial = trial_of(pretrained, toy, still, SETTINGS.changed(patience=2), num_steps=20, look_every=4)
     assert [look["step"] for look in trial.looks] == [4, 8, 12]
     assert trial.num_steps_done == 12
 
@@ -300,7 +300,7 @@ def test_steps_between_looks_are_part_of_the_identity_where_they_are_not_the_tri
 def test_patience_ends_a_trial_early(pretrained, toy):
     # A rate this low changes no answer, so that no look is better than the first.
     still = replace(HYPERPARAMETERS, learning_rate=1e-12)
-    trial = trial_of(pretrained, toy, still, replace(SETTINGS, patience=2))
+    trial = trial_of(pretrained, toy, still, SETTINGS.changed(patience=2))
     assert len(trial.looks) == 3
     assert trial.num_steps_done == trial.looks[-1]["step"] < trial.num_steps
     assert trial.to_row()["num_steps_done"] == trial.num_steps_done
@@ -312,12 +312,12 @@ def test_class_weights_matter_where_labels_are_unequal_and_only_for_classificati
     kept = (examples["split"] != "train") | (examples["label"] == "arrays") | (examples.index < 8)
     task = check_examples(examples[kept], TOY).encoded(pretrained, max_tokens=24)
     plain, balanced = (
-        trial_of(pretrained, task, settings=replace(SHORT, class_weights=kind)) for kind in ("none", "balanced")
+        trial_of(pretrained, task, settings=SHORT.changed(class_weights=kind)) for kind in ("none", "balanced")
     )
     assert not are_equal(weights(plain.model), weights(balanced.model))
     choice = check_examples(questions({"train": 8, "dev": 2, "test": 2}), CHOICE).encoded(pretrained, max_tokens=24)
     same, alike = (
-        trial_of(pretrained, choice, settings=replace(SHORT, class_weights=kind)) for kind in ("none", "balanced")
+        trial_of(pretrained, choice, settings=SHORT.changed(class_weights=kind)) for kind in ("none", "balanced")
     )
     assert are_equal(weights(same.model), weights(alike.model))
 
@@ -418,5 +418,5 @@ def test_a_learning_rate_that_is_far_too_high_does_not_stop_the_others(pretraine
     examples = separable(SIZES, labels=("0.0", "2.5"))
     task = check_examples(examples, CLOSENESS).encoded(pretrained, max_tokens=24)
     wild = replace(HYPERPARAMETERS, learning_rate=1e6)
-    trial = trial_of(pretrained, task, wild, replace(SHORT, looks_per_epoch=1), num_steps=150)
+    trial = trial_of(pretrained, task, wild, SHORT.changed(looks_per_epoch=1), num_steps=150)
     assert is_diverged(trial, task)

@@ -10,15 +10,15 @@ from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
 from bort_kedro.configuration import check_parameters
-from bort_kedro.params.evaluate import CardParams
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
+from bort_kedro.reporting.settings import CardSettings
 from model_card_data import ORIGIN, RESULTS
 from toy_tasks import MAX_TOKENS, encoder_of
 from toy_training import train_classifier
 
 CONF = Path(__file__).parent.parent.parent / "conf"
-CARD = CardParams(language=["en"], license="mit", encoder_repository=None)
+CARD = CardSettings(language=["en"], license="mit", encoder_repository=None)
 EXPORTS = {
     "has_pairs": False,
     "formats": {},
@@ -74,7 +74,7 @@ def test_a_task_without_a_teacher_needs_no_report_of_one():
 
 def test_a_language_that_is_no_code_is_refused():
     with pytest.raises(ValidationError) as caught:
-        CardParams(language=["English"], license=None, encoder_repository=None)
+        CardSettings(language=["English"], license=None, encoder_repository=None)
     assert caught.value.errors()[0]["msg"] == (
         "Value error, language holds ['English'], allowed are codes of two or three small letters such as en"
     )

@@ -4,15 +4,15 @@ import pandas as pd
 import pytest
 
 from bort_kedro.errors import CorpusError, TokenizerError
-from bort_kedro.params import CorpusParams
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
+from bort_kedro.text.settings import CorpusSettings
 
 WORDS = ["mean", "array", "axis", "sum", "shape", "value", "index", "row", "column", "matrix"]
 
 
 @pytest.fixture
 def corpus():
-    return CorpusParams(
+    return CorpusSettings(
         seed=0,
         splits={"validation": 0.1, "test": 0.1, "tasks": 0.2},
         tokenizer={"pretrained": None, "vocabulary_size": 280, "min_count": None},

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.params import EvaluateParams
-from bort_kedro.params.evaluate import BootstrapParams
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed
@@ -25,7 +25,7 @@ from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
 FINETUNE = check_parameters(SMOKE["parameters"]).finetune
-BOOTSTRAP = BootstrapParams(level=0.9, num_resamples=200, seed=0)
+BOOTSTRAP = BootstrapSettings(level=0.9, num_resamples=200, seed=0)
 EXAMPLES = {"test": {"source": "official test"}}
 COST = {
     "method": "agora",

@@ -24,7 +24,6 @@ from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines import tasks
 from bort_kedro.pipelines.finetune import create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
-    agora_settings,
     diagnostic_predictor_of,
     open_finetuning_teacher,
     rival_tuner_of,
@@ -162,15 +161,6 @@ def test_a_row_of_the_table_or_of_the_users_own_is_found():
     assert task_of("cola", finetune) is TASKS["cola"]
     own = task_of("toy", finetune)
     assert (own.benchmark, own.metrics, own.labels) == ("own", ("accuracy",), ())
-
-
-@pytest.mark.parametrize(("name", "protects"), [("wic", True), ("wsc", True), ("cola", False), ("boolq", False)])
-def test_marked_spans_are_protected_in_tasks_that_have_some(name, protects):
-    finetune = parameters()
-    settings = agora_settings(finetune.agora, TASKS[name])
-    assert settings.transformation.protects_spans is protects
-    assert settings.points.points_per_mistake == finetune.agora.points_per_mistake
-    assert (settings.seed, settings.max_replays) == (finetune.agora.seed, finetune.agora.max_replays)
 
 
 def write_csv(folder, examples):

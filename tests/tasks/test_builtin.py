@@ -12,14 +12,14 @@ from bort_kedro.errors import TaskError
 from bort_kedro.tasks.builtin import (
     BUILTIN_TASKS,
     Document,
-    TaskSettings,
     build_examples,
     shuffle_window,
     split_documents,
 )
+from bort_kedro.tasks.settings import BuiltinTasksSettings
 from bort_kedro.text.prose import sentences
 
-SETTINGS = TaskSettings(
+SETTINGS = BuiltinTasksSettings(
     seed=0,
     dev_share=0.2,
     test_share=0.2,
@@ -67,12 +67,12 @@ def test_no_document_and_no_sentence_is_in_two_splits(task):
 def test_examples_depend_on_seed_and_not_on_order_of_documents(task):
     first = build_examples(task, _corpus(), SETTINGS)
     assert build_examples(task, _corpus()[::-1], SETTINGS) == first
-    assert build_examples(task, _corpus(), replace(SETTINGS, seed=1)) != first
+    assert build_examples(task, _corpus(), SETTINGS.changed(seed=1)) != first
 
 
 @pytest.mark.parametrize("task", BUILTIN_TASKS)
 def test_max_examples_bounds_each_split(task):
-    few = replace(SETTINGS, max_examples={"train": 20, "dev": 12, "test": 10})
+    few = SETTINGS.changed(max_examples={"train": 20, "dev": 12, "test": 10})
     sizes = Counter(example.split for example in build_examples(task, _corpus(), few))
     assert sizes == {"train": 20, "dev": 12, "test": 10}
 
@@ -162,7 +162,7 @@ def test_repeated_sentence_is_used_once_and_breaks_adjacency():
         Document(document.document_id, document.source, document.text + "\nThis sentence stands everywhere here.")
         for document in _corpus()
     ]
-    settings = replace(SETTINGS, max_examples={"train": 1000, "dev": 1000, "test": 1000})
+    settings = SETTINGS.changed(max_examples={"train": 1000, "dev": 1000, "test": 1000})
     library = build_examples("library", documents, settings)
     assert sum("everywhere" in example.text for example in library) == 1
     adjacent = build_examples("adjacent", documents, settings)

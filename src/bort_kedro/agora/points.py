@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bort_kedro import __version__
+from bort_kedro.agora.settings import PointSettings
 from bort_kedro.finetuning.objectives import likeliest_options
 from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.tasks.table import Form
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from bort_kedro.agora.near_duplicates import NearDuplicates
     from bort_kedro.agora.transformation import Transformation
     from bort_kedro.tasks.table import Task
-
-
-@dataclass(frozen=True)
-class PointSettings:
-    """How points are made. Units and meaning stand in `params.AgoraParams`."""
-
-    points_per_mistake: int
-    max_points_share: float
-    max_overlap: float
-    ngram_words: int
-    teacher_labels: str
 
 
 class PointMaker:
@@ -71,7 +60,7 @@ class PointMaker:
         identity = {
             **self._identity,
             "sources": hashlib.sha256(rows.encode()).hexdigest(),
-            "settings": asdict(self._settings),
+            "settings": self._settings.model_dump(include=set(PointSettings.model_fields)),
             "seed": seed,
             "max_points": max_points,
             "version": __version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ import torch
 from accelerate import PartialState
 
 from bort_kedro.agora.near_duplicates import NearDuplicates
-from bort_kedro.agora.points import PointMaker, PointSettings
+from bort_kedro.agora.points import PointMaker
 from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.teacher_bar import check_teacher
-from bort_kedro.agora.transformation import Transformation, TransformationSettings
+from bort_kedro.agora.transformation import Transformation
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError
 from bort_kedro.finetuning.encoding import TaskEncoder
@@ -30,19 +30,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bort_kedro.agora.settings import AgoraSettings
     from bort_kedro.finetuning.data import TaskData
     from bort_kedro.tasks.units import Unit
-
-
-@dataclass(frozen=True)
-class AgoraSettings:
-    """How Agora goes. Units and meaning stand in `params.AgoraParams`."""
-
-    seed: int
-    max_replays: int
-    distillation_share: float
-    points: PointSettings
-    transformation: TransformationSettings
 
 
 def require_strong_teacher(check: Mapping[str, Any], task: str) -> None:
@@ -97,23 +87,21 @@ class TaskTeacher:
 
     def points(self, states: Any) -> PointMaker:
         """Makes points that repeat neither dev nor test, labelled by this teacher."""
-        settings, data = self.settings, self._data
+        settings, data, protects_spans = self.settings, self._data, self._data.task.has_marked_spans
         references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
         texts = json.dumps([unit.rows for unit in references])
         identity = {
             "teacher": self._classifier.fingerprint,
             "masked_lm": self._masked_lm.fingerprint,
-            "transformation": asdict(settings.transformation),
+            "transformation": settings.transformation.model_dump() | {"protects_spans": protects_spans},
             "references": hashlib.sha256(texts.encode()).hexdigest(),
             "max_tokens": self._max_tokens,
             "num_threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        near = NearDuplicates(
-            references, max_overlap=settings.points.max_overlap, ngram_words=settings.points.ngram_words
-        )
-        tau = Transformation(self._masked_lm, settings.transformation)
-        return PointMaker(tau, near, self.says, identity, data.task, settings.points, states)
+        near = NearDuplicates(references, max_overlap=settings.max_overlap, ngram_words=settings.ngram_words)
+        tau = Transformation(self._masked_lm, settings.transformation, protects_spans=protects_spans)
+        return PointMaker(tau, near, self.says, identity, data.task, settings, states)
 
 
 def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, dict[str, Any]]:
@@ -135,7 +123,7 @@ def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher) -> MethodResult:
         task,
         teacher.points(task.states),
         max_replays=settings.max_replays,
-        max_points_share=settings.points.max_points_share,
+        max_points_share=settings.max_points_share,
         seed=settings.seed,
     )
 
@@ -152,7 +140,7 @@ def fine_tune_rivals(
     material = Material(
         teacher.points(task.states),
         cache(lambda: teacher.says(task.data.units["train"])),
-        settings.points.points_per_mistake,
+        settings.points_per_mistake,
         settings.distillation_share,
         settings.seed,
     )

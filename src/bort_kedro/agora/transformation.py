@@ -9,53 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bort_kedro.agora.masked_replacement import MaskedReplacement
+from bort_kedro.agora.settings import MASKED_LM, TRANSFORMATIONS
 from bort_kedro.agora.word_transformations import WORD_TRANSFORMATIONS, word_places
-from bort_kedro.errors import ConfigurationError
 from bort_kedro.tasks.units import Row, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from bort_kedro.agora.settings import TransformationSettings
     from bort_kedro.encoders.pretrained import Pretrained
 
-MASKED_LM = "masked_lm"
-TRANSFORMATIONS = (MASKED_LM, *WORD_TRANSFORMATIONS)
 # Texts with fewer words are left alone where a unit has a longer one: two spans of two words can change places in this.
 MINIMUM_WORDS = 4
-
-
-@dataclass(frozen=True)
-class TransformationSettings:
-    """How new texts are made.
-
-    Args:
-        weights: By the names in `TRANSFORMATIONS`, how often each is drawn, in proportion; those left out never are.
-        changed_share: Share of the words, or of their tokens, that one transformation changes, in (0, 1).
-        temperature: Of the masked-LM head's distribution, above 0.
-        top_k: Likeliest tokens that a replacement is drawn from.
-        batch_tokens: Padded tokens of a batch of the masked-LM encoder.
-        max_tokens: That it sees of a row, special tokens included.
-        protects_spans: Whether marked spans stay as they are, see `tasks.spans`.
-
-    Raises:
-        ConfigurationError: If a weight is unknown or below 0, or none is above 0.
-    """
-
-    weights: Mapping[str, float]
-    changed_share: float
-    temperature: float
-    top_k: int
-    batch_tokens: int
-    max_tokens: int
-    protects_spans: bool = False
-
-    def __post_init__(self) -> None:
-        is_known = set(self.weights) <= set(TRANSFORMATIONS)
-        if not is_known or min(self.weights.values(), default=0) < 0 or not sum(self.weights.values()):
-            raise ConfigurationError(
-                f"The transformation has the weights {dict(self.weights)}. Allowed are {', '.join(TRANSFORMATIONS)}, "
-                "none below 0 and one at least above it. Change weights under params:finetune.agora.transformation."
-            )
 
 
 @dataclass(frozen=True)
@@ -87,6 +52,7 @@ class Transformation:
     Args:
         masked_lm: Encoder with its masked-LM head, on the device that is to be used.
         settings: See there.
+        protects_spans: Whether marked spans stay as they are, see `tasks.spans`.
 
     References:
         Bort's authors leave tau open but for its being label-free; replacement by a masked LM with teacher labels is
@@ -94,8 +60,10 @@ class Transformation:
         (EDA), arXiv 1901.11196.
     """
 
-    def __init__(self, masked_lm: Pretrained, settings: TransformationSettings) -> None:
-        self._masked_lm, self._settings = masked_lm, settings
+    def __init__(
+        self, masked_lm: Pretrained, settings: TransformationSettings, *, protects_spans: bool = False
+    ) -> None:
+        self._masked_lm, self._settings, self._protects_spans = masked_lm, settings, protects_spans
         weights = np.array([settings.weights.get(name, 0.0) for name in TRANSFORMATIONS], dtype=np.float64)
         self._chances = weights / weights.sum()
 
@@ -109,7 +77,7 @@ class Transformation:
             top_k=settings.top_k,
             batch_tokens=settings.batch_tokens,
             max_tokens=settings.max_tokens,
-            protects_spans=settings.protects_spans,
+            protects_spans=self._protects_spans,
         )
 
     def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
@@ -154,7 +122,7 @@ class Transformation:
                 texts[side],
                 share=self._settings.changed_share,
                 generator=plan.generator,
-                protects_spans=self._settings.protects_spans,
+                protects_spans=self._protects_spans,
             )
         return texts[0] or "", texts[1]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bort_kedro.evaluation.scores import units_in
+from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.tasks.metrics import TRUE, Scored, score, scored_rows
 from bort_kedro.tasks.table import Form, Task
 
@@ -36,7 +37,7 @@ class Interval:
 
 
 def score_interval(
-    task: Task, table: pd.DataFrame, answers: Sequence[str], *, level: float, num_resamples: int, seed: int
+    task: Task, table: pd.DataFrame, answers: Sequence[str], settings: BootstrapSettings
 ) -> Interval | None:
     """The percentile interval of a task's first metric on one labelled split.
 
@@ -48,16 +49,14 @@ def score_interval(
         task: Says which metric.
         table: Rows with ``part``, ``group``, ``option`` and ``label``.
         answers: One for each row.
-        level: Such as 0.95.
-        num_resamples: Of the units.
-        seed: Of the resamples; the same gives the same interval.
+        settings: Of the resamples; the same give the same interval.
 
     Returns:
         None with a single unit, which says nothing of others.
     """
     scored, units = scored_rows(task, table, answers), units_in(table)
     statistic = statistic_of_units(task, task.metrics[0], scored, units)
-    return bootstrap_interval(statistic, len(units), level=level, num_resamples=num_resamples, seed=seed)
+    return bootstrap_interval(statistic, len(units), settings)
 
 
 def statistic_of_units(task: Task, metric: str, scored: Scored, units: Sequence[NDArray[np.int64]]) -> Statistic:
@@ -79,9 +78,7 @@ def statistic_of_units(task: Task, metric: str, scored: Scored, units: Sequence[
     return lambda drawn: score(task.form, metric, _take_units(scored, [units[unit] for unit in drawn]))
 
 
-def bootstrap_interval(
-    statistic: Statistic, num_units: int, *, level: float, num_resamples: int, seed: int
-) -> Interval | None:
+def bootstrap_interval(statistic: Statistic, num_units: int, settings: BootstrapSettings) -> Interval | None:
     """The percentile interval of a statistic of units.
 
     Percentile rather than BCa (our decision): it never leaves the metric's range, it is defined for constant data,
@@ -91,9 +88,7 @@ def bootstrap_interval(
     Args:
         statistic: Of (N,) numbers of units, repeated ones included.
         num_units: N.
-        level: See `score_interval`.
-        num_resamples: Likewise.
-        seed: Likewise.
+        settings: Of the resamples.
 
     Returns:
         None with fewer than two units; low and high are equal where all units are alike.
@@ -108,14 +103,14 @@ def bootstrap_interval(
     found = bootstrap(
         (np.arange(num_units),),
         statistic,
-        n_resamples=num_resamples,
+        n_resamples=settings.num_resamples,
         batch=max(1, UNITS_AT_ONCE // num_units),
         vectorized=False,
-        confidence_level=level,
+        confidence_level=settings.level,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(settings.seed),
     ).confidence_interval
-    return Interval(float(found.low), float(found.high), level, num_resamples)
+    return Interval(float(found.low), float(found.high), settings.level, settings.num_resamples)
 
 
 def _of_confusion(metric: str, scored: Scored, units: Sequence[NDArray[np.int64]]) -> Statistic:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bort_kedro.exports.runtimes import Inputs, Session
+    from bort_kedro.exports.settings import ExportSettings
     from bort_kedro.finetuning.data import EncodedTask, TaskData
     from bort_kedro.latency.conditions import Latency
 
@@ -51,24 +52,6 @@ LOGGER = logging.getLogger(__name__)
 # Formats that compute as PyTorch does, so that differences are rounding.
 EXACT = frozenset({"onnx"})
 SPLIT = "test"
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """How models are exported. Units and meaning stand in `params.evaluate.ExportParams`."""
-
-    formats: tuple[str, ...]
-    tolerance: float
-    allowed_drop: float
-    refuse: bool
-    num_calibration: int
-    num_checked: int
-    batch_size: int
-    sequence_length: int
-    warmup_rounds: int
-    timed_rounds: int
-    num_threads: int
-    seed: int
 
 
 def export_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
@@ -14,8 +14,6 @@ from bort_kedro.finetuning.data import check_examples
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.finetuning.rounds import Round
-from bort_kedro.finetuning.theta import HyperparameterSet, build_theta
-from bort_kedro.finetuning.trials import TrialSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,27 +23,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bort_kedro.finetuning.data import EncodedTask, TaskData
+    from bort_kedro.finetuning.settings import TrialSettings
+    from bort_kedro.finetuning.theta import HyperparameterSet
     from bort_kedro.tasks.table import Task
 
 # Predictions need no gradients, so their batches may be larger than those of a training.
 PREDICTION_TOKENS = 8192
 PREDICTED_SPLITS = ("dev", "test", "submission")
-
-
-@dataclass(frozen=True)
-class ThetaSettings:
-    """What Theta is made of. Units and meaning stand in `params.TrialParams`."""
-
-    learning_rates: tuple[float, ...]
-    weight_decays: tuple[float, ...]
-    warmup_shares: tuple[float, ...]
-    batch_tokens: tuple[int, ...]
-    seeds: tuple[int, ...]
-    max_sets: int | None
-
-    def build(self, seed: int) -> tuple[HyperparameterSet, ...]:
-        """The sets, some of them drawn by ``seed`` where there are too many."""
-        return build_theta(**asdict(self), draw_seed=seed)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning.rounds import Round
-from bort_kedro.finetuning.trials import Trial, TrialSettings, train_trial
+from bort_kedro.finetuning.trials import Trial, train_trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bort_kedro.finetuning.data import EncodedTask, TaskData
     from bort_kedro.finetuning.encoding import EncodedExamples
     from bort_kedro.finetuning.rounds import Draw
+    from bort_kedro.finetuning.settings import TrialSettings
     from bort_kedro.finetuning.theta import HyperparameterSet
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from bort_kedro.finetuning.settings import ThetaSettings
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,17 @@ class HyperparameterSet:
         return asdict(self)
 
 
-def build_theta(
-    *,
-    learning_rates: Sequence[float],
-    weight_decays: Sequence[float],
-    warmup_shares: Sequence[float],
-    batch_tokens: Sequence[int],
-    seeds: Sequence[int],
-    max_sets: int | None,
-    draw_seed: int,
-) -> tuple[HyperparameterSet, ...]:
+def build_theta(settings: ThetaSettings, *, draw_seed: int) -> tuple[HyperparameterSet, ...]:
     """Every combination, learning rates slowest; or so many of them drawn without repetition, in the same order."""
-    every = [
-        HyperparameterSet(*values)
-        for values in product(learning_rates, weight_decays, warmup_shares, batch_tokens, seeds)
-    ]
-    if max_sets is None or max_sets >= len(every):
+    lists = (
+        settings.learning_rates,
+        settings.weight_decays,
+        settings.warmup_shares,
+        settings.batch_tokens,
+        settings.seeds,
+    )
+    every = [HyperparameterSet(*values) for values in product(*lists)]
+    if settings.max_sets is None or settings.max_sets >= len(every):
         return tuple(every)
-    drawn = np.random.default_rng(draw_seed).choice(len(every), max_sets, replace=False)
+    drawn = np.random.default_rng(draw_seed).choice(len(every), settings.max_sets, replace=False)
     return tuple(every[index] for index in sorted(drawn))

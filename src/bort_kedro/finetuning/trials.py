@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.finetuning.data import EncodedTask
     from bort_kedro.finetuning.encoding import EncodedExamples
+    from bort_kedro.finetuning.settings import TrialSettings
     from bort_kedro.finetuning.theta import HyperparameterSet
 
 LOGGER = logging.getLogger(__name__)
@@ -35,24 +36,6 @@ LOGGER = logging.getLogger(__name__)
 DIVERGED = -1.0
 # Name of the one output of a regression or of an option's score.
 SINGLE_OUTPUT = "score"
-
-
-@dataclass(frozen=True)
-class TrialSettings:
-    """What all trials of a task share. Units and meaning stand in `params.TrialParams`."""
-
-    max_tokens: int
-    num_epochs: float
-    looks_per_epoch: int
-    patience: int | None
-    class_weights: str
-    adam_beta2: float
-    adam_epsilon: float
-    max_gradient_norm: float
-    dropout: float
-    mixed_precision: str
-    checkpoint_every_steps: int
-    num_threads: int
 
 
 @dataclass(frozen=True)

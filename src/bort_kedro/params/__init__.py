@@ -1,32 +1,26 @@
-"""Parameters: typed, frozen, and refusing what they do not know. Values live in ``conf`` alone."""
+"""Parameters: the settings of the rooms, under the stages' names, with the rules across rooms.
+
+Values live in ``conf`` alone.
+"""
 
 from typing import Self
 
 from pydantic import model_validator
 
 from bort_kedro.frozen import FrozenModel
-from bort_kedro.params.corpus import CorpusParams
 from bort_kedro.params.evaluate import EvaluateParams
-from bort_kedro.params.finetune import BuiltinTasksParams, FinetuneParams, FinetuneTeacherParams, TrialParams
+from bort_kedro.params.finetune import FinetuneParams
 from bort_kedro.params.pretrain_distill import PretrainDistillParams
 from bort_kedro.search.settings import SearchSettings
+from bort_kedro.text.settings import CorpusSettings
 
-__all__ = [
-    "BuiltinTasksParams",
-    "CorpusParams",
-    "EvaluateParams",
-    "FinetuneParams",
-    "FinetuneTeacherParams",
-    "Parameters",
-    "PretrainDistillParams",
-    "TrialParams",
-]
+__all__ = ["EvaluateParams", "FinetuneParams", "Parameters", "PretrainDistillParams"]
 
 
 class Parameters(FrozenModel):
     """Everything under ``conf/*/parameters_*.yml``: one block a stage."""
 
-    corpus: CorpusParams
+    corpus: CorpusSettings
     search: SearchSettings
     pretrain_distill: PretrainDistillParams
     finetune: FinetuneParams

@@ -24,6 +24,7 @@ from bort_kedro.reporting.model_card_sections import (
     task_use,
     text_section,
 )
+from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.description import Form, Task
 
 Row = Mapping[str, Any]
@@ -47,21 +48,6 @@ SOURCES = (
 # How the source of a test split begins that is no half of dev.
 HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "user's"))
 TAGS = ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation"]
-
-
-@dataclass(frozen=True)
-class CardSettings:
-    """What no data says.
-
-    Args:
-        language: Codes of ISO 639, none where it is not stated.
-        license: The hub's identifier, such as ``apache-2.0``; None where it is not stated.
-        encoder_repository: The hub's id of the pretrained encoder, which a fine-tuned card then names as its base.
-    """
-
-    language: tuple[str, ...]
-    license: str | None
-    encoder_repository: str | None
 
 
 @dataclass(frozen=True)

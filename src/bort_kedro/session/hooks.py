@@ -25,9 +25,9 @@ from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 from bort_kedro.exports.formats import require_packages
+from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 from bort_kedro.params import Parameters
-from bort_kedro.params.evaluate import ExportParams
 from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.pipelines.namespaces import STAGES
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
@@ -158,7 +158,7 @@ def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol, fin
     task_files = catalog.load(TASK_FILES)
     for name in finetune.tasks:
         if name not in BUILTIN_TASKS and f"{name}.examples" in _made_by(pipeline):
-            read_task(task_of(name, finetune), task_files, **finetune.reading(name))
+            read_task(task_of(name, finetune), task_files, finetune)
 
 
 def _require_precision(parameters: Parameters) -> None:
@@ -175,7 +175,7 @@ def _require_precision(parameters: Parameters) -> None:
             )
 
 
-def _require_runtimes(pipeline: Pipeline, export: ExportParams) -> None:
+def _require_runtimes(pipeline: Pipeline, export: ExportSettings) -> None:
     """The exports come last, hours after what is missing for them could have been installed."""
     if EXPORT_PARAMETERS in pipeline.inputs():
         require_packages(export.formats)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import SPLITS
+from bort_kedro.tasks.settings import BuiltinTasksSettings
 from bort_kedro.text.prose import sentences
 
 INTACT, SHUFFLED = "intact", "shuffled"
@@ -56,19 +57,6 @@ class TaskExample:
 
 
 @dataclass(frozen=True)
-class TaskSettings:
-    """How tasks are built. Units and meaning stand beside the fields in `params.BuiltinTasksParams`."""
-
-    seed: int
-    dev_share: float
-    test_share: float
-    min_words: int
-    max_words: int
-    shuffled_words: int
-    max_examples: Mapping[str, int]
-
-
-@dataclass(frozen=True)
 class Sentence:
     """A sentence and where it stands.
 
@@ -87,7 +75,7 @@ class Sentence:
 
 # The sentences of one split, the settings and a generator: (text, text_pair, label) of each example.
 Rows = list[tuple[str, str | None, str]]
-Builder = Callable[[Sequence[Sentence], TaskSettings, int, np.random.Generator], Rows]
+Builder = Callable[[Sequence[Sentence], BuiltinTasksSettings, int, np.random.Generator], Rows]
 
 
 @dataclass(frozen=True)
@@ -105,7 +93,7 @@ class BuiltinTask:
     description: str
 
 
-def build_examples(task: str, documents: Iterable[Document], settings: TaskSettings) -> list[TaskExample]:
+def build_examples(task: str, documents: Iterable[Document], settings: BuiltinTasksSettings) -> list[TaskExample]:
     """Build a task's train, dev and test examples; the same for every order of the documents.
 
     Args:
@@ -126,7 +114,7 @@ def build_examples(task: str, documents: Iterable[Document], settings: TaskSetti
     for index, split in enumerate(SPLITS):
         # Documents are split alike for all tasks; what is drawn afterwards is each split's own.
         generator = np.random.default_rng([settings.seed, 1 + index])
-        rows = chosen.build(by_split[split], settings, settings.max_examples[split], generator)
+        rows = chosen.build(by_split[split], settings, getattr(settings.max_examples, split), generator)
         examples += [TaskExample(split, *row) for row in rows]
     _require_enough(task, chosen, examples)
     return examples
@@ -146,7 +134,7 @@ def builtin_task(task: str) -> BuiltinTask:
     return BUILTIN_TASKS[task]
 
 
-def split_documents(documents: Sequence[Document], settings: TaskSettings) -> dict[str, list[Document]]:
+def split_documents(documents: Sequence[Document], settings: BuiltinTasksSettings) -> dict[str, list[Document]]:
     """Deal whole documents to train, dev and test, each source in the same shares.
 
     Args:
@@ -168,7 +156,7 @@ def split_documents(documents: Sequence[Document], settings: TaskSettings) -> di
     return dealt
 
 
-def _split_at(position: int, settings: TaskSettings) -> str:
+def _split_at(position: int, settings: BuiltinTasksSettings) -> str:
     """Even steps through the documents: a split is due whenever its running share passes a whole number."""
 
     def passes(share: float) -> bool:
@@ -179,7 +167,7 @@ def _split_at(position: int, settings: TaskSettings) -> str:
     return "dev" if passes(settings.test_share + settings.dev_share) else "train"
 
 
-def _sentences_by_split(documents: list[Document], settings: TaskSettings) -> dict[str, list[Sentence]]:
+def _sentences_by_split(documents: list[Document], settings: BuiltinTasksSettings) -> dict[str, list[Sentence]]:
     """Every sentence of allowed length, once: what is met again, in any split, is left out.
 
     The small splits choose first, so that they keep their size.
@@ -201,7 +189,7 @@ def _sentences_by_split(documents: list[Document], settings: TaskSettings) -> di
 
 
 def _library_rows(
-    candidates: Sequence[Sentence], settings: TaskSettings, limit: int, generator: np.random.Generator
+    candidates: Sequence[Sentence], settings: BuiltinTasksSettings, limit: int, generator: np.random.Generator
 ) -> Rows:
     """Which source a sentence comes from."""
     chosen = generator.permutation(len(candidates))[:limit]
@@ -209,7 +197,7 @@ def _library_rows(
 
 
 def _order_rows(
-    candidates: Sequence[Sentence], settings: TaskSettings, limit: int, generator: np.random.Generator
+    candidates: Sequence[Sentence], settings: BuiltinTasksSettings, limit: int, generator: np.random.Generator
 ) -> Rows:
     """Whether a sentence still has its word order; each sentence appears in one variant only."""
     pairs: list[tuple[str, str]] = []
@@ -257,7 +245,7 @@ def shuffle_window(text: str, *, num_words: int, generator: np.random.Generator)
 
 
 def _adjacent_rows(
-    candidates: Sequence[Sentence], settings: TaskSettings, limit: int, generator: np.random.Generator
+    candidates: Sequence[Sentence], settings: BuiltinTasksSettings, limit: int, generator: np.random.Generator
 ) -> Rows:
     """Whether the second sentence follows the first in its document.
 

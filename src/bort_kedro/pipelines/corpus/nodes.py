@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.errors import CorpusError, TokenizerError
-from bort_kedro.params import CorpusParams
 from bort_kedro.progress import track
+from bort_kedro.text.settings import CorpusSettings
 from bort_kedro.text.splits import assign_splits
 from bort_kedro.text.tokens import Tokens
 
@@ -17,7 +17,7 @@ PRETRAINING_SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
 
 
-def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusParams) -> tuple[pd.DataFrame, dict[str, Any]]:
+def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Give every document its split; the manifest says what was read."""
     documents = raw_corpus.assign(
         split=assign_splits(raw_corpus["document_id"].tolist(), shares=corpus.splits.model_dump(), seed=corpus.seed)
@@ -38,7 +38,7 @@ def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusParams) -> tuple[pd.
 
 
 def make_tokenizer(
-    corpus_documents: pd.DataFrame, corpus: CorpusParams, pretrained_teacher: str | None
+    corpus_documents: pd.DataFrame, corpus: CorpusSettings, pretrained_teacher: str | None
 ) -> tuple[Any, dict[str, Any]]:
     """Open the tokenizer named, or the teacher's, or train one; then drop the ids that the corpus does not use."""
     from bort_kedro.text.trimming import count_ids, size_report, trim_tokenizer, trimming_report
@@ -53,7 +53,7 @@ def make_tokenizer(
     return trimmed, trimming_report(whole, trimmed, train_counts=counts, train_texts=train, held_out_texts=held_out)
 
 
-def _whole_tokenizer(train: list[str], corpus: CorpusParams, pretrained_teacher: str | None) -> Any:
+def _whole_tokenizer(train: list[str], corpus: CorpusSettings, pretrained_teacher: str | None) -> Any:
     from bort_kedro.text.tokenizer import open_tokenizer, train_tokenizer
 
     if corpus.tokenizer.pretrained is not None:
@@ -71,7 +71,7 @@ def _whole_tokenizer(train: list[str], corpus: CorpusParams, pretrained_teacher:
         ) from fault
 
 
-def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusParams) -> Tokens:
+def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusSettings) -> Tokens:
     """Cut the documents of the pretraining splits into blocks; where they are joined, each keeps its special tokens."""
     from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts, word_starts
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bort_kedro.params import FinetuneParams
-from bort_kedro.params.evaluate import CardParams
 from bort_kedro.params.finetune import task_of
+from bort_kedro.reporting.settings import CardSettings
 
 
 def task_card_writer_of(name: str) -> Callable[..., str]:
@@ -23,11 +23,11 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         search_report: dict[str, Any],
         pretraining_metrics: dict[str, Any],
         finetune: FinetuneParams,
-        card: CardParams,
+        card: CardSettings,
         teacher_report: dict[str, Any] | None = None,
     ) -> str:
         """What a person who is handed the model must know."""
-        from bort_kedro.reporting.model_card import CardSettings, TaskResults, task_card
+        from bort_kedro.reporting.model_card import TaskResults, task_card
 
         results = TaskResults(
             task_of(name, finetune),
@@ -40,7 +40,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         )
         size = _size_of(finetuned_model, finetune.training.max_tokens)
         origin = _origin(corpus_manifest, search_report, pretraining_metrics)
-        return task_card(results, size, origin, CardSettings(**card.model_dump()))
+        return task_card(results, size, origin, card)
 
     return write_task_card
 
@@ -50,17 +50,17 @@ def write_encoder_card(
     corpus_manifest: dict[str, Any],
     search_report: dict[str, Any],
     pretraining_metrics: dict[str, Any],
-    card: CardParams,
+    card: CardSettings,
 ) -> str:
     """The same of the pretrained encoder."""
     from bort_kedro.encoders.families import longest_sequence
-    from bort_kedro.reporting.model_card import CardSettings, encoder_card
+    from bort_kedro.reporting.model_card import encoder_card
 
     # A recorded search knows no length; the student then knows no more than its positions.
     longest = search_report.get("sizes", {}).get("sequence_length") or longest_sequence(student_encoder.model.config)
     size = _size_of(student_encoder, longest)
     origin = _origin(corpus_manifest, search_report, pretraining_metrics)
-    return encoder_card(size, student_encoder.tokenizer.mask_token, origin, CardSettings(**card.model_dump()))
+    return encoder_card(size, student_encoder.tokenizer.mask_token, origin, card)
 
 
 def _size_of(pretrained: Any, max_tokens: int) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.params import FinetuneParams
-from bort_kedro.params.evaluate import ExportParams
 from bort_kedro.params.finetune import task_of
 
 
@@ -22,15 +22,14 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[
         examples: pd.DataFrame,
         corpus_documents: pd.DataFrame,
         finetune: FinetuneParams,
-        export: ExportParams,
+        export: ExportSettings,
     ) -> tuple[TemporaryDirectory[str], dict[str, Any]]:
         """Convert the model, hold each format against PyTorch on the test split, and keep those that hold."""
-        from bort_kedro.exports.verification import ExportSettings, export_task
+        from bort_kedro.exports.verification import export_task
         from bort_kedro.finetuning.data import check_examples
 
         data = check_examples(examples, task_of(name, finetune))
         texts = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()
-        settings = ExportSettings(**export.model_dump())
         folder = TemporaryDirectory(prefix="bort_kedro_export_")
         try:
             report = export_task(
@@ -38,7 +37,7 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[
                 data,
                 texts,
                 max_tokens=finetune.training.max_tokens,
-                settings=settings,
+                settings=export,
                 folder=Path(folder.name),
             )
         except BaseException:

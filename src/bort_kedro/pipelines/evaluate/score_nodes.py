@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.params import FinetuneParams
-from bort_kedro.params.evaluate import BootstrapParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.tasks.table import Form, Task
 
@@ -26,7 +26,7 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
         predictions: pd.DataFrame,
         finetuning_report: dict[str, Any],
         finetune: FinetuneParams,
-        bootstrap: BootstrapParams,
+        bootstrap: BootstrapSettings,
         rival_predictions: pd.DataFrame | None = None,
     ) -> dict[str, Any]:
         """Score the test split, which fine-tuning never saw, and the dev split beside it; hold rivals against it."""
@@ -41,7 +41,7 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
         for split, table in tables.items():
             answers = table["prediction"].tolist()
             metrics[split] = _flat(score_answers(task, table, answers))
-            interval = score_interval(task, table, answers, **bootstrap.model_dump())
+            interval = score_interval(task, table, answers, bootstrap)
             if interval is not None:
                 metrics[split]["interval"] = asdict(interval)
         metrics["parts"] = {

@@ -118,7 +118,5 @@ def _official_rows(file: SubmissionFile, task_files: Any, finetune: FinetunePara
         TaskError: If its files are not there.
     """
     sources = tuple(source for source in file.task.sources if source.split == "test")
-    rows = read_task(
-        replace(file.task, sources=sources, required=("test",)), task_files, **finetune.reading(file.task.name)
-    ).examples
+    rows = read_task(replace(file.task, sources=sources, required=("test",)), task_files, finetune).examples
     return pd.DataFrame(rows[["index", "option"]])

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.params import FinetuneParams, TrialParams
-from bort_kedro.params.finetune import AgoraParams, task_of
+from bort_kedro.finetuning.settings import FinetuningSettings
+from bort_kedro.params import FinetuneParams
+from bort_kedro.params.finetune import task_of
 from bort_kedro.progress import TrialEnded, tell_trial
-from bort_kedro.tasks.table import Task
 
 LOGGER = logging.getLogger(__name__)
 Finetuned = tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
@@ -139,35 +139,20 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, dict
     return predict_diagnostic
 
 
-def agora_settings(agora: AgoraParams, task: Task) -> Any:
-    """The settings of the training side, from the parameters."""
-    from bort_kedro.agora.points import PointSettings
-    from bort_kedro.agora.teacher import AgoraSettings
-    from bort_kedro.agora.transformation import TransformationSettings
-
-    values = agora.model_dump()
-    return AgoraSettings(
-        **{name: values[name] for name in ("seed", "max_replays", "distillation_share")},
-        points=PointSettings(**{name: values[name] for name in PointSettings.__dataclass_fields__}),
-        transformation=TransformationSettings(**values["transformation"], protects_spans=task.has_marked_spans),
-    )
-
-
 def _task_teacher(task: Any, encoder: Any, classifier: Any, finetune: FinetuneParams) -> Any:
     """The larger encoder, before and after its fine-tuning, as Agora and its rivals use it."""
     from bort_kedro.agora.teacher import TaskTeacher
 
-    settings = agora_settings(finetune.agora, task.data.task)
-    return TaskTeacher(classifier, encoder, task.data, settings, finetune.teacher.training.max_tokens)
+    return TaskTeacher(classifier, encoder, task.data, finetune.agora, finetune.teacher.training.max_tokens)
 
 
 def _student_task(
-    name: str, examples: pd.DataFrame, encoder: Any, states: Any, finetune: FinetuneParams, params: TrialParams
+    name: str, examples: pd.DataFrame, encoder: Any, states: Any, finetune: FinetuneParams, params: FinetuningSettings
 ) -> Any:
     """What any method of fine-tuning needs, with its trials told to whoever listens."""
     from bort_kedro.finetuning import finetune as finetuning
     from bort_kedro.finetuning.data import check_examples
-    from bort_kedro.finetuning.trials import TrialSettings
+    from bort_kedro.finetuning.theta import build_theta
 
     def on_trial(method: str, number: int, place: int, trial: Any) -> None:
         tell_trial(TrialEnded(name, method, number, place, trial.to_row(), trial.history, trial.looks))
@@ -175,8 +160,8 @@ def _student_task(
     return finetuning.student_task(
         encoder,
         check_examples(examples, task_of(name, finetune)),
-        finetuning.ThetaSettings(**params.theta()).build(finetune.split_seed),
-        TrialSettings(**params.shared()),
+        build_theta(params, draw_seed=finetune.split_seed),
+        params,
         states,
         on_trial,
     )

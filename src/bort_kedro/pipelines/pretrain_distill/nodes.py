@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.params import CorpusParams, PretrainDistillParams
+from bort_kedro.params import PretrainDistillParams
 from bort_kedro.pretraining.settings import PretrainingSettings
+from bort_kedro.text.settings import CorpusSettings
 from bort_kedro.text.tokens import Tokens
 
 STAGE = "pretrain_distill"
 
 
-def open_teacher(pretrained_teacher: str, corpus: CorpusParams) -> Any:
+def open_teacher(pretrained_teacher: str, corpus: CorpusSettings) -> Any:
     """Open a masked-LM encoder of the hub or of a folder; the copy that is kept makes later stages need neither."""
     from bort_kedro.encoders.teachers import open_teacher
 
@@ -85,7 +86,7 @@ def distill_student(
     training_states: Any,
     teacher_cache: Any,
     pretrain_distill: PretrainDistillParams,
-    corpus: CorpusParams,
+    corpus: CorpusSettings,
     text_stream: Any = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Any, pd.DataFrame]:
@@ -123,7 +124,7 @@ def _new_student(
     shape: BertShape,
     tokens: Tokens,
     tokenizer: Any,
-    corpus: CorpusParams,
+    corpus: CorpusSettings,
     pretrain_distill: PretrainDistillParams,
     teacher_encoder: Any = None,
     mapping: Any = None,
@@ -147,7 +148,7 @@ def train_without_teacher(
     tokenizer: Any,
     training_states: Any,
     pretrain_distill: PretrainDistillParams,
-    corpus: CorpusParams,
+    corpus: CorpusSettings,
     text_stream: Any = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Any, pd.DataFrame]:
@@ -177,7 +178,7 @@ def _stream(
     tokens: Tokens,
     tokenizer: Any,
     student: PretrainingSettings,
-    corpus: CorpusParams,
+    corpus: CorpusSettings,
 ) -> Any:
     """Batches of the streamed text, without the documents that are held out; None where tokens are trained on."""
     if text_stream is None or corpus_documents is None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
-from bort_kedro.tasks.builtin import Document, TaskExample, TaskSettings
+from bort_kedro.tasks.builtin import Document, TaskExample
 from bort_kedro.tasks.builtin import build_examples as build
 from bort_kedro.tasks.description import SPLITS
 from bort_kedro.tasks.reading.choose import read_task
@@ -27,7 +27,7 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
         builtin_tasks = finetune.builtin_tasks
         kept = corpus_documents[corpus_documents["split"] == "tasks"]
         documents = [Document(*row) for row in zip(kept.document_id, kept.source, kept.text, strict=True)]
-        built = build(name, documents, TaskSettings(**builtin_tasks.model_dump()))
+        built = build(name, documents, builtin_tasks)
         examples = pd.DataFrame(built, columns=list(TaskExample.__dataclass_fields__))
         numbers = [str(row) for row in range(len(examples))]
         examples = examples.assign(part="", group=numbers, index=numbers, option=None)
@@ -44,7 +44,7 @@ def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
     def read_examples(task_files: Any, finetune: FinetuneParams) -> Examples:
         """Read the official files, or the hub's, and keep a labelled split that no method sees."""
         task = task_of(name, finetune)
-        reading = read_task(task, task_files, **finetune.reading(name))
+        reading = read_task(task, task_files, finetune)
         examples, report = divide_splits(
             reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=_whose(task, finetune)
         )

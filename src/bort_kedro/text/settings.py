@@ -1,4 +1,4 @@
-"""Parameters of the corpus stage."""
+"""How text becomes blocks of tokens, as parameters say it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bort_kedro.frozen import FrozenModel
 
 
-class TokenizerParams(FrozenModel):
+class TokenizerSettings(FrozenModel):
     """Where the tokenizer comes from."""
 
     pretrained: str | None = Field(
@@ -38,12 +38,12 @@ class SplitShares(FrozenModel):
         return self
 
 
-class CorpusParams(FrozenModel):
+class CorpusSettings(FrozenModel):
     """From text to token blocks."""
 
     seed: int = Field(ge=0, description="Of the division of documents.")
     splits: SplitShares
-    tokenizer: TokenizerParams
+    tokenizer: TokenizerSettings
     sequence_length: int = Field(ge=8, description="Tokens of a block, the two special ones included.")
     packing: Literal["documents", "joined"] = Field(
         description="documents: a block holds a piece of one; joined: as many pieces as fit, attention inside each."
