@@ -12,15 +12,25 @@ from pathlib import Path
 import pytest
 import yaml
 from kedro.io import CatalogConfigResolver
+from kedro.pipeline import Pipeline
 from pydantic import BaseModel
 
 from bort_kedro.configuration import RENAMED, RENAMED_OF_TASKS, base_parameters
 from bort_kedro.pipeline_registry import build_pipelines, register_pipelines
-from bort_kedro.pipelines.namespaces import BROUGHT, PASSED, PASSED_OF_TASKS, STAGES, passes
+from bort_kedro.pipelines.namespaces import (
+    BROUGHT,
+    PASSED,
+    PASSED_OF_TASKS,
+    REPORTED,
+    REPORTED_OF_TASKS,
+    RESULTS,
+    STAGES,
+    passes,
+)
 
 PROJECT = Path(__file__).parent.parent
 # What a user brings, and what trainings write while they run.
-NOT_VERSIONED = BROUGHT | {"training_states", "pretrain_distill.teacher_cache"}
+NOT_VERSIONED = BROUGHT | {"training_states", "pretrain_distill.teacher_cache", *RESULTS.values()}
 
 
 @pytest.fixture
@@ -58,13 +68,22 @@ def catalog():
 
 
 def entry_of(name):
+    """Of the name or of a pattern that fits it; empty of what stays in memory."""
     entry = catalog().resolve_pattern(name)
-    assert entry, name
-    return entry
+    return {} if entry["type"] == "kedro.io.MemoryDataset" else entry
 
 
 def layer_of(name):
-    return entry_of(name)["metadata"]["kedro-viz"]["layer"]
+    return entry_of(name).get("metadata", {}).get("kedro-viz", {}).get("layer")
+
+
+def drawn_first(pipeline):
+    """Datasets that Kedro-Viz draws beside the boxes of the stages."""
+    drawn = set()
+    for stage in {node.namespace.partition(".")[0] for node in pipeline.nodes}:
+        inside = pipeline.only_nodes_with_namespaces([stage])
+        drawn |= inside.inputs() | inside.outputs() | ((pipeline - inside).inputs() & inside.all_outputs())
+    return {name for name in drawn if not name.startswith("params:")}
 
 
 def names_of(pipeline):
@@ -89,7 +108,7 @@ def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, teacher
     """A teacher that was opened has no history, and no node may wait for one."""
     pipelines = build_pipelines(changed(parameters, "pretrain_distill", pretrained_teacher=teacher))
     asked = {name for name in pipelines["__default__"].inputs() if not name.startswith("params:")}
-    assert asked <= NOT_VERSIONED
+    assert asked <= NOT_VERSIONED - set(RESULTS.values())
 
 
 def test_search_brings_its_corpus_along_and_finetune_the_examples_of_its_tasks(pipelines):
@@ -112,7 +131,8 @@ def test_both_searches_make_the_same_choice_of_the_same_form(pipelines, recorded
     assert replayed - trained == {
         f"search.{name}" for name in ("recorded_counts", "strategy_comparison", "strategy_plot")
     }
-    assert {"candidate_table", "selected_shape", "search_report", "pareto_plot", "search.w_plot"} <= replayed & trained
+    told = {f"search.{name}" for name in ("candidate_table", "search_report", "pareto_plot", "w_plot")}
+    assert told | {"selected_shape", "search_results"} <= replayed & trained
 
 
 def test_every_node_is_named_after_its_function(nodes):
@@ -142,9 +162,19 @@ def test_no_run_asks_for_a_typed_block_of_parameters_and_for_a_typed_part_of_it(
     assert not [(whole, part) for whole in typed for part in typed if part.startswith(f"{whole}.")]
 
 
-def test_every_dataset_has_a_catalog_entry_with_a_layer(nodes):
-    for name in {name for node in nodes for name in datasets_of(node)}:
-        assert layer_of(name), name
+def opened_in_memory(nodes):
+    """What is opened of the results of earlier stages, and saved by those."""
+    return {name for node in nodes if node.name.startswith("evaluate.open_") for name in node.outputs}
+
+
+def test_every_dataset_has_a_catalog_entry_and_a_layer_inside_its_stage(nodes):
+    opened = opened_in_memory(nodes)
+    # Without an entry: one would save it a second time.
+    assert [name for name in opened if entry_of(name)] == []
+    beside = drawn_first(Pipeline(nodes))
+    for name in {name for node in nodes for name in datasets_of(node)} - opened:
+        assert entry_of(name), name
+        assert (layer_of(name) is None) is (name in beside or name in PASSED), name
 
 
 def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters):
@@ -158,6 +188,15 @@ def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_st
             assert len(stages) > 1 or name in BROUGHT, name
         else:
             assert stages == {name.partition(".")[0]}, name
+    reported = [f"{stage}.{name}" for stage, names in REPORTED.items() for name in names]
+    reported += [
+        f"{stage}.{task}.{name}"
+        for stage, names in REPORTED_OF_TASKS.items()
+        for task in parameters.finetune.tasks
+        for name in names
+    ]
+    assert set(reported) <= set(used)
+    assert {f"evaluate.{name.partition('.')[2]}" for name in reported} <= set(used)
     found = {name for name in used if passes(name)} | {"recorded_candidates", "task_files"}
     assert found == PASSED | {f"{task}.{name}" for task in parameters.finetune.tasks for name in PASSED_OF_TASKS}
 
@@ -167,6 +206,7 @@ def test_every_name_that_left_its_stage_out_once_is_known(parameters):
     for values in ({}, {"teacher": parameters.finetune.teacher.model_copy(update={"pretrained": "a/hub-id"})}):
         default = build_pipelines(changed(parameters, "finetune", tasks=("cola",), **values))["__default__"]
         names |= {name for node in default.nodes for name in datasets_of(node) if not passes(name)}
+        names -= opened_in_memory(default.nodes)
     table = build_pipelines(changed(parameters, "search", error_source="table"))["search"]
     names |= {name for node in table.nodes for name in datasets_of(node) if not passes(name)}
     assert names == {
@@ -175,48 +215,63 @@ def test_every_name_that_left_its_stage_out_once_is_known(parameters):
     }
 
 
-def test_layers_follow_one_another_without_a_circle(nodes):
+def layers_before(edges):
+    """Of each layer those that come before it, also by way of datasets without one; edges are in order."""
     before: dict[str, set[str]] = {}
-    for node in nodes:
-        sources = {layer_of(name) for name in node.inputs if not name.startswith("params:")}
-        for target in map(layer_of, node.outputs):
-            before.setdefault(target, set()).update(sources - {target})
+    reached: dict[str, set[str]] = {}
+    for sources, targets in edges:
+        layers = set().union(*({layer_of(name)} if layer_of(name) else reached.get(name, set()) for name in sources))
+        for target in targets:
+            reached[target] = layers
+            if layer := layer_of(target):
+                before.setdefault(layer, set()).update(layers - {layer})
+    return before
+
+
+def test_layers_follow_one_another_without_a_circle(nodes):
+    """Kedro-Viz shows no layers at all where one would come before and after another."""
+    edges = [([name for name in node.inputs if not name.startswith("params:")], node.outputs) for node in nodes]
+    before = layers_before(edges)
+    # A circle raises CycleError.
     assert list(TopologicalSorter(before).static_order())[-1] == "reporting"
-
-
-def drawn_in(node, depth):
-    """The box of a node where Kedro-Viz draws namespaces of so many parts as one."""
-    return ".".join((node.namespace or "").split(".")[:depth])
+    assert set(before) >= {"feature", "reporting"}
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_namespaces_drawn_as_boxes_make_no_circle_and_keep_the_layers_apart(pipelines, depth):
-    """Kedro-Viz draws stages so at first, and shows no layers at all where one would come before and after another."""
+def test_namespaces_drawn_as_boxes_make_no_circle(pipelines, depth):
     edges: dict[str, tuple[set[str], set[str]]] = {}
     for node in pipelines["__default__"].nodes:
-        box = node.name if drawn_in(node, depth) in STAGES and depth == 2 else drawn_in(node, depth)
+        parts = node.namespace.split(".")
+        box = ".".join(parts[:depth]) if len(parts) >= depth else node.name
         sources, targets = edges.setdefault(box, (set(), set()))
-        sources.update(name for name in node.inputs if not name.startswith("params:"))
+        sources.update(node.inputs)
         targets.update(node.outputs)
-    boxes = {box: {other for other in edges if other != box and edges[other][1] & edges[box][0]} for box in edges}
-    before: dict[str, set[str]] = {}
-    for drawn, (sources, targets) in edges.items():
-        elsewhere = {name for other, (asked, _) in edges.items() if other != drawn for name in asked}
-        # What is made and used inside alone is not drawn.
-        for target in map(layer_of, targets - (sources - elsewhere)):
-            before.setdefault(target, set()).update(map(layer_of, sources - targets))
-            before[target].discard(target)
+    before = {box: {other for other in edges if other != box and edges[other][1] & edges[box][0]} for box in edges}
     # A circle raises CycleError.
-    assert set(TopologicalSorter(before).static_order()) == {*before, *set().union(*before.values())}
-    order = list(TopologicalSorter(boxes).static_order())
-    assert len(order) == len(edges)
+    order = list(TopologicalSorter(before).static_order())
     if depth == 1:
+        assert sorted(order) == sorted(STAGES)
         assert order[0] == "corpus"
         assert order[-3:] == ["pretrain_distill", "finetune", "evaluate"]
 
 
+def test_the_graph_opens_with_a_box_for_each_stage_and_what_passes_between_them(pipelines):
+    """Few enough to be read without zooming, see `docs/decisions/0017-stages-as-boxes.md`."""
+    tasks = ("library", "order", "adjacent")
+    assert drawn_first(pipelines["__default__"]) == {
+        *("raw_corpus", "training_states", "pretrain_distill.teacher_cache"),
+        *("corpus_documents", "tokenizer", "tokens", "selected_shape"),
+        *("maximum_point_encoder", "teacher_encoder", "student_encoder"),
+        *RESULTS.values(),
+        *(f"{task}.{name}" for task in tasks for name in ("examples", "finetuned_model")),
+        *(f"evaluate.{task}.{name}" for task in tasks for name in ("export", "model_card")),
+        *("evaluate.encoder_card", "evaluate.report_page"),
+    }
+
+
 def test_everything_a_stage_makes_is_versioned(nodes):
-    for name in {name for node in nodes for name in datasets_of(node)} | BROUGHT:
+    names = {name for node in nodes for name in datasets_of(node)} - opened_in_memory(nodes)
+    for name in names | BROUGHT:
         assert entry_of(name).get("versioned", False) is (name not in NOT_VERSIONED), name
 
 

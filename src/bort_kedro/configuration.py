@@ -19,15 +19,18 @@ from bort_kedro.params import Parameters
 
 # Datasets that older versions had under the name after the stage alone, or after the task alone.
 RENAMED = {
-    "corpus": ("vocabulary_report",),
+    "corpus": ("corpus_manifest", "vocabulary_report"),
     "search": (
         *("candidate_shapes", "invalid_shapes", "candidate_costs", "candidate_latency", "modelled_latency"),
         *("latency_check", "latency_calibration", "growth_check", "maximum_point_costs", "maximum_point_size"),
         *("search_space", "maximum_point", "maximum_point_history", "candidate_errors", "candidate_history"),
         *("worker_restarts", "baseline_errors", "w_plot", "error_by_step_plot", "latency_plot", "recorded_counts"),
-        *("strategy_comparison", "strategy_plot"),
+        *("strategy_comparison", "strategy_plot", "candidate_table", "search_report", "pareto_plot"),
     ),
-    "pretrain_distill": ("undistilled_encoder", "teacher_cache"),
+    "pretrain_distill": (
+        *("undistilled_encoder", "teacher_cache", "teacher_history", "student_history", "undistilled_history"),
+        *("pretraining_metrics", "pretraining_plot"),
+    ),
     "finetune": ("finetuning_teacher",),
     "evaluate": (
         *("task_scores", "leaderboard", "submission_archives", "submission_report", "speed_table", "speed_plot"),
@@ -35,7 +38,11 @@ RENAMED = {
     ),
 }
 RENAMED_OF_TASKS = {
-    "finetune": ("teacher_classifier", "teacher_history", "teacher_predictions", "history", "rivals_history"),
+    "tasks": ("examples_report",),
+    "finetune": (
+        *("teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"),
+        *("history", "predictions", "finetuning_report", "rivals_history", "rival_predictions", "rivals_report"),
+    ),
     "evaluate": ("metrics", "model_card", "export", "export_report"),
 }
 

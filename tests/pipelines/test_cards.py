@@ -69,7 +69,9 @@ def test_every_task_with_a_model_of_its_own_has_a_card():
 
 
 def test_a_task_without_a_teacher_needs_no_report_of_one():
-    assert "library.teacher_report" not in create_pipeline(["library"], has_teacher=False, has_rivals=False).inputs()
+    without = create_pipeline(["library"], has_teacher=False, has_rivals=False)
+    assert "evaluate.library.teacher_report" not in without.datasets()
+    assert "evaluate.library.teacher_report" in create_pipeline(["library"], has_rivals=False).datasets()
 
 
 def test_a_language_that_is_no_code_is_refused():

@@ -21,6 +21,7 @@ from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed
 from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
+from bort_kedro.pipelines.namespaces import RESULTS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
@@ -65,6 +66,12 @@ def parameters(env):
     return EvaluateParams(**values)
 
 
+def opened(pipeline):
+    """What is opened of the results of each stage."""
+    nodes = [node for node in pipeline.nodes if node.name.startswith("evaluate.open_")]
+    return {node.inputs[0]: {name.removeprefix("evaluate.") for name in node.outputs} for node in nodes}
+
+
 def test_pipeline_scores_each_task_in_its_namespace():
     pipeline = create_pipeline(["library", "order"])
     assert {node.name for node in pipeline.nodes} == {
@@ -82,17 +89,9 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "evaluate.cost_stages_node",
         "evaluate.write_report_node",
         "evaluate.write_report_page_node",
+        *(f"evaluate.open_{name}_results_node" for name in RESULTS),
     }
     assert pipeline.inputs() == {
-        "library.predictions",
-        "library.finetuning_report",
-        "library.examples_report",
-        "order.examples_report",
-        "order.predictions",
-        "order.finetuning_report",
-        "library.rival_predictions",
-        "order.rival_predictions",
-        *(f"{task}.{name}" for task in ("library", "order") for name in ("teacher_report", "rivals_report")),
         *(f"{task}.{name}" for task in ("library", "order") for name in ("finetuned_model", "examples")),
         "student_encoder",
         "corpus_documents",
@@ -102,13 +101,18 @@ def test_pipeline_scores_each_task_in_its_namespace():
         "params:finetune",
         "selected_shape",
         "params:evaluate.speed",
-        "corpus_manifest",
-        "search_report",
-        "candidate_table",
-        "pretraining_metrics",
-        *(f"{name}_history" for name in ("teacher", "student", "undistilled")),
-        "pareto_plot",
-        "pretraining_plot",
+        *RESULTS.values(),
+    }
+    reported = ["predictions", "finetuning_report", "rival_predictions", "rivals_report", "teacher_report"]
+    assert opened(pipeline) == {
+        "corpus_results": {"corpus_manifest"},
+        "search_results": {"search_report", "candidate_table", "pareto_plot"},
+        "pretrain_distill_results": {
+            *("pretraining_metrics", "pretraining_plot"),
+            *(f"{name}_history" for name in ("teacher", "student", "undistilled")),
+        },
+        "tasks_results": {"library.examples_report", "order.examples_report"},
+        "finetune_results": {f"{task}.{name}" for task in ("library", "order") for name in reported},
     }
     ends = ["report_page", "encoder_card", "library.model_card", "order.model_card", "library.export", "order.export"]
     assert pipeline.outputs() == {f"evaluate.{name}" for name in ends}
@@ -121,27 +125,28 @@ def test_the_report_is_written_again_from_saved_data_alone():
         "evaluate.cost_stages_node",
         "evaluate.write_report_node",
         "evaluate.write_report_page_node",
+        *(f"evaluate.open_{name}_results_node" for name in ("corpus", "search", "pretrain_distill")),
     }
     assert slice_.inputs() == {
-        *("corpus_manifest", "search_report", "candidate_table", "pretraining_metrics"),
-        *("teacher_history", "student_history", "undistilled_history", "pareto_plot", "pretraining_plot"),
+        *("corpus_results", "search_results", "pretrain_distill_results"),
         *("evaluate.task_scores", "evaluate.speed_table", "evaluate.leaderboard", "evaluate.speed_plot"),
         "evaluate.library.export_report",
     }
 
 
 def test_rivals_are_scored_only_of_tasks_that_train_some():
-    assert not any("rival" in name for name in create_pipeline(["library"], has_rivals=False).inputs())
+    assert not any("rival" in name for name in create_pipeline(["library"], has_rivals=False).datasets())
     # The diagnostic has the model of MNLI, whose rivals answer MNLI alone.
-    inputs = create_pipeline(["mnli", "ax"]).inputs()
-    assert {name for name in inputs if "rival" in name} == {"mnli.rival_predictions", "mnli.rivals_report"}
+    read = opened(create_pipeline(["mnli", "ax"]))["finetune_results"]
+    assert {name for name in read if "rival" in name} == {"mnli.rival_predictions", "mnli.rivals_report"}
 
 
 def test_teachers_are_summarised_only_where_there_are_some():
-    inputs = create_pipeline(["mnli", "ax"], has_rivals=False).inputs()
-    assert {name for name in inputs if "teacher" in name} == {"mnli.teacher_report", "teacher_history"}
-    without = create_pipeline(["mnli", "ax"], has_teacher=False, has_rivals=False).inputs()
-    assert {name for name in without if "teacher" in name} == {"teacher_history"}
+    read = opened(create_pipeline(["mnli", "ax"], has_rivals=False))
+    assert {name for name in read["finetune_results"] if "teacher" in name} == {"mnli.teacher_report"}
+    without = opened(create_pipeline(["mnli", "ax"], has_teacher=False, has_rivals=False))
+    assert not any("teacher" in name for name in without["finetune_results"])
+    assert "teacher_history" in without["pretrain_distill_results"] & read["pretrain_distill_results"]
 
 
 def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
@@ -153,9 +158,9 @@ def test_building_the_pipeline_in_a_new_process_warns_of_nothing():
 def test_tasks_are_scored_and_summarised_by_a_runner():
     catalog = DataCatalog(
         {
-            "library.predictions": MemoryDataset(predictions()),
-            "library.finetuning_report": MemoryDataset(COST),
-            "library.examples_report": MemoryDataset(EXAMPLES),
+            "evaluate.library.predictions": MemoryDataset(predictions()),
+            "evaluate.library.finetuning_report": MemoryDataset(COST),
+            "evaluate.library.examples_report": MemoryDataset(EXAMPLES),
             "params:finetune": MemoryDataset(FINETUNE),
             "params:evaluate.bootstrap": MemoryDataset(BOOTSTRAP),
         }

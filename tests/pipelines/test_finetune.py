@@ -94,24 +94,28 @@ def test_each_task_has_the_whole_stage_in_its_namespace():
         f"finetune.{task}.fine_tune_{what}_node"
         for task in ("library", "cola")
         for what in ("teacher", "student", "rivals")
-    }
+    } | {"finetune.gather_results_node"}
     examples = {"library.examples", "cola.examples"}
     assert pipeline.inputs() == examples | {"student_encoder", "teacher_encoder", "training_states", "params:finetune"}
-    passed = ["finetuned_model", "predictions", "finetuning_report", "teacher_report"]
-    passed += ["rival_predictions", "rivals_report"]
-    own = ["history", "teacher_classifier", "teacher_history", "teacher_predictions", "rivals_history"]
+    own = ["predictions", "finetuning_report", "teacher_report", "rival_predictions", "rivals_report"]
+    ends = ["history", "teacher_history", "teacher_predictions", "rivals_history"]
     assert pipeline.all_outputs() == {
-        *(f"{task}.{name}" for task in ("library", "cola") for name in passed),
-        *(f"finetune.{task}.{name}" for task in ("library", "cola") for name in own),
+        "finetune_results",
+        *(f"{task}.finetuned_model" for task in ("library", "cola")),
+        *(f"finetune.{task}.{name}" for task in ("library", "cola") for name in (*own, *ends, "teacher_classifier")),
     }
+    (gather,) = [node for node in pipeline.nodes if node.name == "finetune.gather_results_node"]
+    assert set(gather.inputs) == {f"finetune.{task}.{name}" for task in ("library", "cola") for name in (*own, *ends)}
     assert {tag for node in pipeline.nodes for tag in node.tags} == {"finetune"}
 
 
 def test_without_rivals_none_are_trained_and_plainly_there_is_no_teacher():
     without = create_pipeline(["cola"], has_rivals=False)
-    assert names_of(without) == {"finetune.cola.fine_tune_teacher_node", "finetune.cola.fine_tune_student_node"}
+    assert names_of(without) == {
+        f"finetune.{name}_node" for name in ("cola.fine_tune_teacher", "cola.fine_tune_student", "gather_results")
+    }
     plain = create_pipeline(["cola"], method="plain")
-    assert names_of(plain) == {"finetune.cola.fine_tune_student_node"}
+    assert names_of(plain) == {"finetune.cola.fine_tune_student_node", "finetune.gather_results_node"}
     assert plain.inputs() == {"cola.examples", "student_encoder", "training_states", "params:finetune"}
 
 
@@ -147,7 +151,7 @@ def test_a_diagnostic_is_answered_with_the_model_of_the_first_task_that_is_run(t
 @pytest.mark.parametrize("task", [name for name, task in TASKS.items() if not task.scored_with])
 def test_every_task_of_the_table_has_a_pipeline(task):
     for method in ("agora", "plain"):
-        assert f"{task}.predictions" in create_pipeline([task], method=method).all_outputs()
+        assert f"finetune.{task}.predictions" in create_pipeline([task], method=method).all_outputs()
 
 
 def test_building_the_pipeline_in_a_new_process_warns_of_nothing():

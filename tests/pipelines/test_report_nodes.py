@@ -8,8 +8,9 @@ from kedro.runner import SequentialRunner
 
 from bort_kedro.datasets.atomic import AtomicCSVDataset
 from bort_kedro.datasets.markdown_report import IllustratedReportDataset, TextReportDataset
+from bort_kedro.datasets.stage_results import StageResultsDataset
 from bort_kedro.pipelines.evaluate import create_pipeline
-from bort_kedro.pipelines.namespaces import without_stage
+from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.reporting.report import PLOTS
 from report_data import report_inputs, task
 
@@ -22,23 +23,28 @@ def saved():
     inputs = report_inputs()
     figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), {"title": {"text": "Four at <b>2</b>"}})
     return {
-        "corpus_manifest": inputs["corpus"],
-        "search_report": inputs["search"],
-        "candidate_table": pd.DataFrame(inputs["candidates"]),
-        "pretraining_metrics": inputs["pretraining"],
-        "task_scores": pd.DataFrame([task("library")]),
-        "speed_table": pd.DataFrame(inputs["speed"]).assign(is_reference=True),
-        "leaderboard": {},
-        "library.export_report": {"formats": {}},
-        **{f"{name}_history": HISTORY for name in ("teacher", "student", "undistilled")},
-        **dict.fromkeys(PLOTS.values(), figure),
+        "corpus.corpus_manifest": inputs["corpus"],
+        "search.search_report": inputs["search"],
+        "search.candidate_table": pd.DataFrame(inputs["candidates"]),
+        "search.pareto_plot": figure,
+        "pretrain_distill.pretraining_metrics": inputs["pretraining"],
+        "pretrain_distill.pretraining_plot": figure,
+        **{f"pretrain_distill.{name}_history": HISTORY for name in ("teacher", "student", "undistilled")},
+        "evaluate.task_scores": pd.DataFrame([task("library")]),
+        "evaluate.speed_table": pd.DataFrame(inputs["speed"]).assign(is_reference=True),
+        "evaluate.speed_plot": figure,
+        "evaluate.leaderboard": {},
+        "evaluate.library.export_report": {"formats": {}},
     }
 
 
 def written(saved, folder, **changes):
     """What the slice writes, by way of files as in a session."""
     pipeline = create_pipeline(["library"], **changes).only_nodes_with_tags("report")
-    catalog = DataCatalog({name: MemoryDataset(saved[without_stage(name)]) for name in pipeline.inputs()})
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in saved.items()})
+    for results in pipeline.inputs() & set(RESULTS.values()):
+        catalog[results] = StageResultsDataset()
+        catalog[results].read_from(catalog)
     catalog["evaluate.stage_costs"] = AtomicCSVDataset(
         filepath=str(folder / "stage_costs.csv"), save_args={"index": False}
     )
@@ -71,8 +77,8 @@ def test_the_report_has_every_plot_as_an_image_at_the_end_of_its_section(saved, 
 
 
 def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):
-    del saved["teacher_history"]
-    saved["pretraining_metrics"]["teacher"] |= {"seconds": 0.0}
+    del saved["pretrain_distill.teacher_history"]
+    saved["pretrain_distill.pretraining_metrics"]["teacher"] |= {"seconds": 0.0}
     made = written(saved, tmp_path, has_pretrained_teacher=True)
     assert made["stage_costs"]["what"].tolist() == [
         "2 candidates and the maximum point",

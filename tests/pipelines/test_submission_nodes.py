@@ -127,5 +127,7 @@ def test_submissions_are_made_only_where_a_task_is_of_a_leaderboard():
     assert "evaluate.leaderboard" in plain.all_outputs()
     assert not [node for node in plain.nodes if node.name == "evaluate.write_submissions_node"]
     (node,) = [node for node in glue.nodes if node.name == "evaluate.write_submissions_node"]
-    assert node.inputs == ["task_files", "params:finetune", "cola.predictions", "cola.examples_report"]
+    assert node.inputs == [
+        *("task_files", "params:finetune", "evaluate.cola.predictions", "evaluate.cola.examples_report")
+    ]
     assert {"evaluate.submission_archives", "evaluate.submission_report"} <= glue.outputs()

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from kedro.config import OmegaConfigLoader
-from kedro.io import DataCatalog, DatasetError, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.pandas import CSVDataset
 
+from bort_kedro.datasets.atomic import AtomicJSONDataset
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
+from bort_kedro.datasets.stage_results import StageResultsDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
 from bort_kedro.pipelines import evaluate, tasks
@@ -160,9 +162,39 @@ def test_scoring_again_reads_no_files_of_tasks(tmp_path):
     names = ("task_files", "cola.examples")
     pipeline = evaluate.create_pipeline(["cola"])
     assert set(names) <= pipeline.inputs()
-    catalog = catalog_of({name: MemoryDataset(0) for name in pipeline.inputs()} | {"task_files": told}, raw)
+    there = [*pipeline.inputs(), *hooks._results_read(pipeline)]
+    catalog = catalog_of({name: MemoryDataset(0) for name in there} | {"task_files": told}, raw)
     preflight(tmp_path, pipeline, catalog)
     assert told.read == []
+
+
+def test_what_is_missing_of_the_results_of_a_stage_is_listed_by_name(tmp_path):
+    pipeline = evaluate.create_pipeline(["library"]).only_nodes_with_tags("report")
+    there = {*pipeline.inputs(), *hooks._results_read(pipeline)}
+    gone = {"pretrain_distill.student_history", "search.candidate_table", "evaluate.speed_table"}
+    with pytest.raises(MissingInputError) as caught:
+        preflight(tmp_path, pipeline, catalog_of({name: MemoryDataset(0) for name in there - gone}))
+    assert str(caught.value).splitlines()[1:-1] == [
+        "  - evaluate.speed_table: made by `kedro run --pipelines evaluate`",
+        "  - pretrain_distill.student_history: made by `kedro run --pipelines pretrain_distill`",
+        "  - search.candidate_table: made by `kedro run --pipelines search`",
+    ]
+
+
+def test_the_manifest_has_the_versions_of_what_was_read_of_the_results_of_a_stage(tmp_path):
+    saved = AtomicJSONDataset(filepath=str(tmp_path / "report.json"), version=Version(None, "2026-01-01"))
+    saved.save({"w": 1})
+    catalog = catalog_of({"search.search_report": saved, "search_results": StageResultsDataset()})
+    catalog["run_manifest"] = MemoryDataset()
+    catalog["search_results"].read_from(catalog)
+    hook = hooks.ManifestHook()
+    hook.after_catalog_created(catalog)
+    results = catalog.load("search_results")
+    hook.after_dataset_loaded("search_results", results)
+    assert results.load("search.search_report") == {"w": 1}
+    run = {"run_id": "1", "pipeline_names": None, "env": None, "project_path": str(tmp_path)}
+    hook.after_pipeline_run(run, catalog)
+    assert catalog.load("run_manifest")["datasets_read"] == {"search.search_report": "2026-01-01"}
 
 
 def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from bort_kedro.datasets.stage_results import StageResults
+
 STAGES = ("corpus", "tasks", "search", "pretrain_distill", "finetune", "evaluate")
-# What a user brings, what every training writes to, and what one stage makes for another: plain names.
+# What a user brings.
 BROUGHT = frozenset({"raw_corpus", "text_stream", "recorded_candidates", "task_files"})
+# What a stage made that `evaluate` tells of; all of it passes on as one dataset, the results of the stage.
+REPORTED = {
+    "corpus": ("corpus_manifest",),
+    "search": ("candidate_table", "search_report", "pareto_plot"),
+    "pretrain_distill": (
+        *("teacher_history", "student_history", "undistilled_history"),
+        *("pretraining_metrics", "pretraining_plot"),
+    ),
+}
+# Likewise of each task.
+REPORTED_OF_TASKS = {
+    "tasks": ("examples_report",),
+    "finetune": ("predictions", "finetuning_report", "teacher_report", "rival_predictions", "rivals_report"),
+}
+RESULTS = {stage: f"{stage}_results" for stage in (*REPORTED, *REPORTED_OF_TASKS)}
+# What passes between stages: plain names.
 PASSED = BROUGHT | {
     "training_states",
-    *("corpus_documents", "corpus_manifest", "tokenizer", "tokens"),
-    *("candidate_table", "selected_shape", "search_report", "pareto_plot", "maximum_point_encoder"),
-    *("teacher_encoder", "student_encoder", "teacher_history", "student_history", "undistilled_history"),
-    *("pretraining_metrics", "pretraining_plot"),
+    *("corpus_documents", "tokenizer", "tokens", "selected_shape"),
+    *("maximum_point_encoder", "teacher_encoder", "student_encoder"),
+    *RESULTS.values(),
 }
 # Likewise of each task, whose name they carry: ``library.finetuned_model``.
-PASSED_OF_TASKS = frozenset(
-    {
-        *("examples", "examples_report"),
-        *("finetuned_model", "predictions", "finetuning_report"),
-        *("teacher_report", "rival_predictions", "rivals_report"),
-    }
-)
+PASSED_OF_TASKS = frozenset({"examples", "finetuned_model"})
 
 
 @contextmanager
@@ -37,10 +49,55 @@ def across_namespaces() -> Iterator[None]:
 
 
 def in_stage(stage: str, nodes: Iterable[Node | Pipeline]) -> Pipeline:
-    """All nodes of a stage: what passes between stages keeps its name, the rest is named under the stage."""
-    pipeline = Pipeline(nodes, tags=stage)
+    """All nodes of a stage: what passes between stages keeps its name, the rest is named under the stage.
+
+    A node that ends the stage makes its results of all that no other stage takes as it is; nodes before the others open
+    the results of earlier stages.
+    """
+    pipeline = Pipeline(nodes)
+    pipeline += Pipeline([*_opening_nodes(pipeline), *_gathering_nodes(stage, pipeline)])
     kept = {dataset for dataset in pipeline.datasets() if passes(dataset)}
-    return _under(stage, pipeline, inputs=kept & pipeline.inputs(), outputs=kept & pipeline.all_outputs())
+    return _under(
+        stage, Pipeline(pipeline, tags=stage), inputs=kept & pipeline.inputs(), outputs=kept & pipeline.all_outputs()
+    )
+
+
+def _opening_nodes(pipeline: Pipeline) -> Iterator[Node]:
+    for stage, results in RESULTS.items():
+        names = sorted(name for name in pipeline.inputs() if _reporter_of(name) == stage)
+        if names:
+            readers = [node for node in pipeline.nodes if set(names) & set(node.inputs)]
+            tags = {tag for node in readers for tag in node.tags}
+            yield Node(opener_of(stage, names), results, names, name=f"open_{results}_node", tags=tags)
+
+
+def _gathering_nodes(stage: str, pipeline: Pipeline) -> Iterator[Node]:
+    if stage in RESULTS:
+        ends = {name for name in pipeline.outputs() if not passes(name)}
+        names = sorted(ends | {name for name in pipeline.all_outputs() if _reporter_of(name) == stage})
+        yield Node(gather_results, {name: name for name in names}, RESULTS[stage], name="gather_results_node")
+
+
+def _reporter_of(dataset: str) -> str | None:
+    """The stage among whose results a dataset is."""
+    _, dot, name = dataset.rpartition(".")
+    stages = REPORTED_OF_TASKS if dot else REPORTED
+    return next((stage for stage, names in stages.items() if name in names), None)
+
+
+def gather_results(**results: Any) -> list[str]:
+    """The names of what the stage made."""
+    return list(results)
+
+
+def opener_of(stage: str, names: Sequence[str]) -> Callable[[StageResults], tuple[Any, ...]]:
+    """The node function that loads so many of the results of a stage."""
+
+    def open_results(results: StageResults) -> tuple[Any, ...]:
+        return tuple(results.load(f"{stage}.{name}") for name in names)
+
+    open_results.__name__ = f"open_{RESULTS[stage]}"
+    return open_results
 
 
 def of_task(task: str, nodes: Iterable[Node], *, shared: Collection[str] = ()) -> Pipeline:

@@ -22,6 +22,7 @@ from bort_kedro.configuration import (
     session_parameters,
 )
 from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
+from bort_kedro.datasets.stage_results import StageResults
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 from bort_kedro.exports.formats import require_packages
@@ -29,7 +30,7 @@ from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
-from bort_kedro.pipelines.namespaces import STAGES
+from bort_kedro.pipelines.namespaces import RESULTS, STAGES
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.reading.choose import read_task
 
@@ -81,8 +82,10 @@ class ConfigurationHook:
         pipelines.update(build_pipelines(check_parameters(context.config_loader["parameters"])))
 
     @hook_impl(tryfirst=True)
-    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
+    def after_catalog_created(self, catalog: CatalogProtocol, conf_catalog: dict[str, Any]) -> None:
         check_dataset_names(conf_catalog)
+        for results in RESULTS.values():
+            catalog[results].read_from(catalog)
 
 
 class LaunchedProcessHook:
@@ -133,6 +136,7 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Pa
         for name in pipeline.inputs()
         if not name.startswith("params:") and name != "parameters" and not catalog.exists(name)
     )
+    missing += [name for name in _results_read(pipeline) if not catalog.exists(name)]
     if not missing:
         return
     makers: dict[str, list[str]] = {}
@@ -148,6 +152,18 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Pa
         "This run needs data that is not there yet:\n"
         + "\n".join(lines)
         + "\nRun the earliest of these stages first, or `kedro run` for all stages in order."
+    )
+
+
+def _results_read(pipeline: Pipeline) -> list[str]:
+    """What is opened of the results of stages that are no part of the run."""
+    asked = {results: stage for stage, results in RESULTS.items() if results in pipeline.inputs()}
+    return sorted(
+        f"{asked[name]}.{output.partition('.')[2]}"
+        for node in pipeline.nodes
+        for name in node.inputs
+        if name in asked
+        for output in node.outputs
     )
 
 
@@ -234,14 +250,20 @@ class ManifestHook:
     def __init__(self) -> None:
         self._read: dict[str, str] = {}
         self._written: dict[str, str] = {}
+        self._results: list[StageResults] = []
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
         self._catalog = catalog
-        self._read, self._written = {}, {}
+        self._read, self._written, self._results = {}, {}, []
 
     @hook_impl
-    def after_dataset_loaded(self, dataset_name: str) -> None:
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        if isinstance(data, StageResults):
+            self._results.append(data)
+        self._note_read(dataset_name)
+
+    def _note_read(self, dataset_name: str) -> None:
         # A dataset the run made itself is no input of the run.
         if dataset_name not in self._written:
             self._note(self._read, dataset_name, "resolve_load_version")
@@ -258,6 +280,9 @@ class ManifestHook:
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        for results in self._results:
+            for name in results.loaded:
+                self._note_read(name)
         parameters = session_parameters(catalog)
         values = parameters.model_dump(mode="json")
         catalog.save(

@@ -29,6 +29,8 @@ CANDIDATE_COLUMNS = {
 
 # Rows of the table; the rest is in the catalog.
 CANDIDATES_SHOWN = 20
+CANDIDATES = "search.candidate_table"
+SEARCH = "search.search_report"
 SCORES = "evaluate.task_scores"
 REPORT = "evaluate.report"
 REPORTS = {REPORT: "The report", "evaluate.report_page": "The same as one file, for a browser"}
@@ -44,7 +46,7 @@ class SummaryHook:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        if dataset_name in {"candidate_table", "search_report", SCORES}:
+        if dataset_name in {CANDIDATES, SEARCH, SCORES}:
             self._made[dataset_name] = data
         if dataset_name in REPORTS or dataset_name.endswith(EXPORT):
             self._made[dataset_name] = True
@@ -55,8 +57,8 @@ class SummaryHook:
 
         # A log file has no width of its own; the tables need this much.
         console = Console(width=None if Console().is_terminal else 120)
-        if "candidate_table" in self._made:
-            _print_candidates(console, self._made["candidate_table"], self._made["search_report"])
+        if CANDIDATES in self._made:
+            _print_candidates(console, self._made[CANDIDATES], self._made[SEARCH])
         if SCORES in self._made:
             _print_scores(console, self._made[SCORES])
         places = _places(self._made, catalog)

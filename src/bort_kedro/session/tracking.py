@@ -144,10 +144,15 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        import mlflow
+
         # Written when the run is over, so no node's saving announces it.
         if self._is_mlflow_enabled:
             _log_artifact("run_manifest", catalog.load("run_manifest"))
         super().after_pipeline_run(run_params, pipeline, catalog)
+        # It began the run anew for each node; what stays active would be the run of the next session, too.
+        while mlflow.active_run() and not self._already_active_mlflow:
+            mlflow.end_run()
         self._end("FINISHED")
 
     @hook_impl

@@ -39,7 +39,8 @@ def create_pipeline(
         has_pretrained_teacher: Whether the teacher of the pretraining was opened, so that it has no history.
     """
     nodes: list[Node | Pipeline] = [
-        of_task(task, _task_nodes(task, tasks, has_teacher=has_teacher, has_rivals=has_rivals)) for task in tasks
+        of_task(task, _task_nodes(task, tasks, has_teacher=has_teacher, has_rivals=has_rivals), shared=ORIGIN)
+        for task in tasks
     ]
     nodes += [
         Node(
