@@ -2,6 +2,7 @@
 
 import json
 
+from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.state import SavedState
 
 
@@ -26,8 +27,8 @@ class DictStore:
 class DictStates:
     """States of many trainings, each under its name and the text of its identity."""
 
-    def __init__(self):
-        self.stores = {}
+    def __init__(self, observer=None):
+        self.stores, self.observer = {}, observer or SilentObserver()
 
     def of(self, name, identity):
         return self.stores.setdefault((name, json.dumps(identity, sort_keys=True)), DictStore())
@@ -35,3 +36,16 @@ class DictStates:
     @property
     def identities(self):
         return [json.loads(identity) for _, identity in self.stores]
+
+
+class NotingObserver:
+    """Keeps what it hears."""
+
+    def __init__(self):
+        self.rows, self.trials = [], []
+
+    def row_logged(self, name, row):
+        self.rows.append((name, row))
+
+    def trial_ended(self, trial):
+        self.trials.append(trial)

@@ -14,14 +14,12 @@ from benchmarks.command import command_line
 from benchmarks.own_process import in_own_process
 from benchmarks.page import Figure, Part, write_page
 from benchmarks.pretrain.material import (
-    HISTORY_NAME,
     MAX_POSITIONS,
     Setting,
     encoder,
     random_tokens,
     seconds_between,
     settings_of,
-    told,
 )
 from bort_kedro.encoders.shapes import BERT_BASE, BORT, BertShape
 from bort_kedro.encoders.training_cost import forward_flops
@@ -105,17 +103,17 @@ def _speed(setting: Setting, *, compiles: bool) -> Speed | None:
     steps = ROWS * STEPS_A_ROW
     settings = settings_of(replace(setting, mixed_precision="bf16"), num_steps=whole).changed(torch_compile=compiles)
     torch.cuda.reset_peak_memory_stats()
+    ends: list[float] = []
     try:
-        with told(time.perf_counter) as ends:
-            pretrain(
-                encoder(setting.shape, setting),
-                random_tokens(setting, num_blocks=16 * setting.batch_size),
-                settings,
-                states=None,
-                name="benchmark",
-                stop_at=steps,
-                history_name=HISTORY_NAME,
-            )
+        pretrain(
+            encoder(setting.shape, setting),
+            random_tokens(setting, num_blocks=16 * setting.batch_size),
+            settings,
+            states=None,
+            name="benchmark",
+            stop_at=steps,
+            on_row=lambda row: ends.append(time.perf_counter()),
+        )
     except (TrainingError, torch.OutOfMemoryError) as fault:
         if isinstance(fault, torch.OutOfMemoryError) or isinstance(fault.__cause__, torch.OutOfMemoryError):
             return None

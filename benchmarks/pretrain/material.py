@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bort_kedro import progress
 from bort_kedro.encoders.shapes import BERT_BASE, BORT, BertShape
 from bort_kedro.text.tokens import TokenBlocks, Tokens
 
@@ -18,12 +15,8 @@ if TYPE_CHECKING:
 
     from bort_kedro.pretraining.settings import PretrainingSettings
 
-Noted = TypeVar("Noted")
-
 # RoBERTa's, with its ids 0 to 4 as `text.tokenizer` gives them.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-# Rows told under this name are those of the training that is timed.
-HISTORY_NAME = "benchmark"
 # The Trainer's default, so that both schedules start alike; the speed does not depend on it.
 LEARNING_RATE = 5e-5
 DROPOUT = 0.1
@@ -155,22 +148,6 @@ def settings_of(setting: Setting, **changes: Any) -> PretrainingSettings:
         gradient_checkpointing=False,
         torch_compile=False,
     )
-
-
-@contextmanager
-def told(note: Callable[[], Noted]) -> Iterator[list[Noted]]:
-    """What ``note`` gave at each row of a training, filled while it runs: with few steps that is each step's end."""
-    notes: list[Noted] = []
-
-    def listen(name: str, row: dict[str, float]) -> None:
-        if name == HISTORY_NAME:
-            notes.append(note())
-
-    progress.LISTENERS.append(listen)
-    try:
-        yield notes
-    finally:
-        progress.LISTENERS.remove(listen)
 
 
 def seconds_between(times: list[float], setting: Setting) -> list[float]:

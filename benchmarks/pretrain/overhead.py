@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pretrain.material import (
-    HISTORY_NAME,
     Setting,
     encoder,
     random_tokens,
     seconds_between,
     settings_of,
-    told,
 )
+from bort_kedro.training.observer import Row
 
 # Parts of a step that are work, and what belongs to each; the rest of a step's wall time is the loop's own.
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimiser"
@@ -63,12 +62,14 @@ def step_parts(setting: Setting) -> StepParts:
 
     stop = setting.num_steps
     seconds: dict[str, float] = defaultdict(float)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _timers(seconds),
-        told(time.perf_counter) as ends,
-        told(lambda: dict(seconds)) as sums,
-    ):
+    ends: list[float] = []
+    sums: list[dict[str, float]] = []
+
+    def note(row: Row) -> None:
+        ends.append(time.perf_counter())
+        sums.append(dict(seconds))
+
+    with tempfile.TemporaryDirectory() as folder, _timers(seconds):
         pretrain(
             encoder(setting.shape, setting),
             random_tokens(setting),
@@ -76,7 +77,7 @@ def step_parts(setting: Setting) -> StepParts:
             states=TrainingStates(Path(folder), keep=2),
             name="benchmark",
             stop_at=stop,
-            history_name=HISTORY_NAME,
+            on_row=note,
         )
         state_bytes = max(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
     parts = {part: seconds_between([row.get(part, 0.0) for row in sums], setting) for part in (*WORK, BATCHES)}

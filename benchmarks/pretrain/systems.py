@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pretrain.material import (
-    HISTORY_NAME,
     LEARNING_RATE,
     Setting,
     encoder,
@@ -17,7 +16,6 @@ from benchmarks.pretrain.material import (
     random_tokens,
     seconds_between,
     settings_of,
-    told,
 )
 from bort_kedro.latency.memory import peak_resident_bytes
 
@@ -120,16 +118,16 @@ def _pretrain(setting: Setting, distillation: Any) -> Taken:
     from bort_kedro.pretraining.pretrain import pretrain
 
     before = peak_resident_bytes()
-    with told(time.perf_counter) as times:
-        pretrain(
-            encoder(setting.shape, setting),
-            random_tokens(setting),
-            settings_of(setting),
-            states=None,
-            name="benchmark",
-            distillation=distillation,
-            history_name=HISTORY_NAME,
-        )
+    times: list[float] = []
+    pretrain(
+        encoder(setting.shape, setting),
+        random_tokens(setting),
+        settings_of(setting),
+        states=None,
+        name="benchmark",
+        distillation=distillation,
+        on_row=lambda row: times.append(time.perf_counter()),
+    )
     return Taken(seconds_between(times, setting), peak_resident_bytes(), before)
 
 

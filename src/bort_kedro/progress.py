@@ -6,53 +6,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
-# Told each row of a running training's history, under the name of the dataset that will hold it.
-LISTENERS: list[Callable[[str, dict[str, float]], None]] = []
-
-
-def tell(name: str, row: dict[str, float]) -> None:
-    """Pass a row of a running training on to whoever shows it, such as the tracking of runs."""
-    for listener in LISTENERS:
-        listener(name, row)
-
-
-@dataclass(frozen=True)
-class TrialEnded:
-    """A fine-tuning that has ended, for whoever tracks it.
-
-    Args:
-        task: That was learned.
-        method: It was part of, such as ``agora``.
-        round: Of the method, from 0.
-        setting: Place of its hyperparameters among those tried, from 0.
-        row: Hyperparameters, steps, score and seconds.
-        history: Rows of the training, each with a ``step``.
-        looks: ``step`` and ``score`` of each look at dev.
-    """
-
-    task: str
-    method: str
-    round: int
-    setting: int
-    row: dict[str, Any]
-    history: list[dict[str, float]]
-    looks: list[dict[str, float]]
-
-
-# Told each trial that ends.
-TRIAL_LISTENERS: list[Callable[[TrialEnded], None]] = []
-
-
-def tell_trial(trial: TrialEnded) -> None:
-    """Pass a trial on to whoever shows it."""
-    for listener in TRIAL_LISTENERS:
-        listener(trial)
 
 
 def track(

@@ -1,8 +1,12 @@
+import pickle
+
 import pytest
 import torch
 
 from bort_kedro.datasets.training_states import TrainingStates, TrainingStatesDataset
+from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.saved_state import SavedState
+from memory_states import NotingObserver
 
 
 def state(step):
@@ -77,3 +81,20 @@ def test_dataset_loads_a_handle_and_refuses_to_save(tmp_path):
     assert dataset.load().of("a", {}).latest().step == 3
     with pytest.raises(Exception, match="written through the handle"):
         dataset.save("anything")
+
+
+def test_each_catalogs_handles_carry_the_observer_of_their_session_alone(tmp_path):
+    mine, yours = (TrainingStatesDataset(str(tmp_path)) for _ in range(2))
+    mine.observer = NotingObserver()
+    mine.load().observer.row_logged("student_history", {"step": 1.0, "loss": 0.5})
+    yours.load().observer.row_logged("student_history", {"step": 2.0, "loss": 0.25})
+    assert mine.observer.rows == [("student_history", {"step": 1.0, "loss": 0.5})]
+    assert isinstance(yours.observer, SilentObserver)
+
+
+def test_a_handle_that_travels_to_another_process_is_silent_and_finds_the_same_states(tmp_path):
+    states = TrainingStates(tmp_path, keep=2, observer=NotingObserver())
+    states.of("a", {"seed": 0}).put(state(1))
+    travelled = pickle.loads(pickle.dumps(states))  # noqa: S301 - made here
+    assert isinstance(travelled.observer, SilentObserver)
+    assert travelled.of("a", {"seed": 0}).latest().step == 1

@@ -14,7 +14,6 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from bort_kedro import progress
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
@@ -33,6 +32,7 @@ from bort_kedro.pipelines.finetune.nodes import (
 from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
 from bort_kedro.tasks.table import RIGHT, TASKS, scoring_task
 from bort_kedro.text.prose import sentences
+from memory_states import NotingObserver
 from toy_tasks import NOISE, encoder_of, examples_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -57,7 +57,7 @@ def parameters(**changes):
 
 @pytest.fixture
 def states(tmp_path):
-    return TrainingStates(tmp_path / "states", keep=2)
+    return TrainingStates(tmp_path / "states", keep=2, observer=NotingObserver())
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,8 @@ def larger(tiny_tokenizer):
 
 
 @pytest.fixture
-def told(monkeypatch):
-    trials = []
-    monkeypatch.setattr(progress, "TRIAL_LISTENERS", [trials.append])
-    return trials
+def told(states):
+    return states.observer.trials
 
 
 class Kept(MemoryDataset):

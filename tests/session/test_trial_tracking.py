@@ -14,14 +14,16 @@ from kedro.framework.context import KedroContext
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 
-from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS, TrialEnded, tell, tell_trial
+from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.session.tracking import TrackingHook
 from bort_kedro.session.trial_tracking import METRICS_PER_CALL, NO_LINKS, PARENT_TAG, log_metrics
+from bort_kedro.training.observer import SilentObserver, TrialEnded
 from project_copy import PROJECT
 
 RUN_PARAMS = dict.fromkeys(("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "load_versions"))
 FINETUNE = RUN_PARAMS | {"pipeline_names": ["finetune"]}
-CATALOG = DataCatalog({"run_manifest": MemoryDataset({"device": "cpu"})})
+STATES = TrainingStatesDataset("states")
+CATALOG = DataCatalog({"run_manifest": MemoryDataset({"device": "cpu"}), "training_states": STATES})
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def hook(store, tmp_path, monkeypatch):
-    """As after a session has made its context; the store and the listeners are left as they were."""
+    """As after a session has made its context; the store and the observer are left as they were."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.chdir(tmp_path)
     loader = OmegaConfigLoader(
@@ -44,15 +46,22 @@ def hook(store, tmp_path, monkeypatch):
             project_path=tmp_path, config_loader=loader, env="smoke", package_name="bort_kedro", hook_manager=None
         )
     )
-    before = list(LISTENERS), list(TRIAL_LISTENERS)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield hook
     while mlflow.active_run():
         mlflow.end_run()
-    LISTENERS[:], TRIAL_LISTENERS[:] = before
+    STATES.observer = SilentObserver()
     for number, handler in handlers.items():
         signal.signal(number, handler)
     mlflow.set_tracking_uri(None)
+
+
+def tell(name, row):
+    STATES.load().observer.row_logged(name, row)
+
+
+def tell_trial(trial):
+    STATES.load().observer.trial_ended(trial)
 
 
 def started(hook):
@@ -233,7 +242,7 @@ def test_a_signal_marks_the_kedro_run_and_its_tasks_as_killed(hook, number, stop
     (task,) = children(kedro_run).values()
     assert mlflow.get_run(kedro_run).info.status == task.info.status == "KILLED"
     assert mlflow.active_run() is None
-    assert hook._log_trial not in TRIAL_LISTENERS
+    assert isinstance(STATES.observer, SilentObserver)
     assert signal.getsignal(number) is before
 
 
@@ -271,13 +280,11 @@ def test_a_signal_that_comes_while_a_row_is_logged_waits_until_it_is_logged(hook
 
 
 @pytest.mark.parametrize("end", [finished, lambda hook: hook.on_pipeline_error(ValueError(), FINETUNE, None, CATALOG)])
-def test_listeners_are_there_while_the_pipeline_runs_and_gone_when_it_ends(hook, end):
-    rows, trials = list(LISTENERS), list(TRIAL_LISTENERS)
+def test_the_session_listens_while_the_pipeline_runs_and_no_longer(hook, end):
     started(hook)
-    assert [*rows, hook._log_row] == LISTENERS
-    assert [*trials, hook._log_trial] == TRIAL_LISTENERS
+    assert STATES.load().observer is hook
     end(hook)
-    assert (rows, trials) == (LISTENERS, TRIAL_LISTENERS)
+    assert isinstance(STATES.load().observer, SilentObserver)
 
 
 def test_a_run_without_trials_has_no_runs_below_it(hook):
@@ -303,7 +310,6 @@ def test_nothing_is_tracked_where_mlflow_is_off(hook):
     hook.mlflow_config.tracking.disable_tracking.pipelines = ["finetune"]
     before = len(mlflow.search_runs(experiment_names=["bort_kedro"], output_format="list"))
     hook.before_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
-    assert hook._log_trial not in TRIAL_LISTENERS
     tell_trial(trial())
     finished(hook)
     assert mlflow.active_run() is None

@@ -15,7 +15,7 @@ from bort_kedro.finetuning.objectives import likeliest_options
 from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
-from bort_kedro.training.saved_state import SavedState
+from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class PointMaker:
         identity: dict[str, Any],
         task: Task,
         settings: PointSettings,
-        states: Any,
+        states: States,
     ) -> None:
         self._transformation, self._references, self._teacher_says = transformation, references, teacher_says
         self._identity, self._task, self._settings, self._states = identity, task, settings, states

@@ -23,6 +23,7 @@ from bort_kedro.finetuning.encoding import TaskEncoder
 from bort_kedro.finetuning.finetune import PREDICTED_SPLITS, PREDICTION_TOKENS, Finetuned, conclude, train_plainly
 from bort_kedro.finetuning.methods import MethodResult, StudentTask
 from bort_kedro.finetuning.objectives import predict
+from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ class TaskTeacher:
         examples = self._encoder(units)
         return predict(self._classifier.model, self._data.task.form, examples, batch_tokens=PREDICTION_TOKENS)
 
-    def points(self, states: Any) -> PointMaker:
+    def points(self, states: States) -> PointMaker:
         """Makes points that repeat neither dev nor test, labelled by this teacher."""
         settings, data, protects_spans = self.settings, self._data, self._data.task.has_marked_spans
         references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]

@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import CheckpointError
+from bort_kedro.training.observer import SilentObserver, TrainingObserver
 
 if TYPE_CHECKING:
     from bort_kedro.training.saved_state import SavedState
@@ -24,6 +25,8 @@ _FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
 class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
     """Loads a handle rather than data, because a node's outputs are only saved when it ends.
 
+    A session that listens to its trainings puts its observer into ``observer``; the handles loaded then carry it.
+
     Args:
         filepath: Root folder.
         keep: States kept per training; the newest ones. At least 2, so that a damaged one has a predecessor.
@@ -32,9 +35,10 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
 
     def __init__(self, filepath: str, keep: int = 2, metadata: dict[str, Any] | None = None) -> None:
         self._root, self._keep, self.metadata = Path(filepath), keep, metadata
+        self.observer: TrainingObserver = SilentObserver()
 
     def load(self) -> TrainingStates:
-        return TrainingStates(self._root, self._keep)
+        return TrainingStates(self._root, self._keep, self.observer)
 
     def save(self, data: NoReturn) -> None:
         raise CheckpointError("Training states are written through the handle that `load` gives, step by step.")
@@ -47,10 +51,19 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
 
 
 class TrainingStates:
-    """Finds the folder of a training by a name for people and a hash of all that its result depends on."""
+    """Finds the folder of a training by a name for people and a hash of all that its result depends on.
 
-    def __init__(self, root: Path, keep: int) -> None:
-        self._root, self._keep = root, keep
+    Args:
+        root: Of all trainings.
+        keep: States kept of each.
+        observer: Who listens to them, in this process alone: a copy that travels to another one is silent.
+    """
+
+    def __init__(self, root: Path, keep: int, observer: TrainingObserver | None = None) -> None:
+        self._root, self._keep, self.observer = root, keep, observer or SilentObserver()
+
+    def __reduce__(self) -> tuple[type[TrainingStates], tuple[Path, int]]:
+        return TrainingStates, (self._root, self._keep)
 
     def of(self, name: str, identity: dict[str, Any]) -> TrainingFolder:
         """The states of one training.

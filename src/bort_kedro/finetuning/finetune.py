@@ -14,6 +14,7 @@ from bort_kedro.finetuning.data import check_examples
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.finetuning.rounds import Round
+from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ def student_task(
     data: TaskData,
     theta: Sequence[HyperparameterSet],
     settings: TrialSettings,
-    states: Any,
+    states: States,
     on_trial: Callable[..., None],
 ) -> StudentTask:
     """Everything a method needs, the examples encoded."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning.rounds import Round
 from bort_kedro.finetuning.trials import Trial, train_trial
+from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ class StudentTask:
     encoded: EncodedTask
     theta: Sequence[HyperparameterSet]
     settings: TrialSettings
-    states: Any
+    states: States
     on_trial: OnTrial = field(default=lambda method, number, place, trial: None)
 
     def train(

@@ -17,6 +17,7 @@ from bort_kedro.finetuning.objectives import balanced_weights, objective_of, pre
 from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import train
+from bort_kedro.training.saved_state import States
 from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def train_trial(
     hyperparameters: HyperparameterSet,
     settings: TrialSettings,
     *,
-    states: Any,
+    states: States,
     num_steps: int | None = None,
     look_every: int | None = None,
     description: str = "",

@@ -16,7 +16,7 @@ from bort_kedro.latency.measure import measure_latency
 from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.latency.timed_encoders import build_headless_encoder, shared_word_table, with_masked_lm_head
 from bort_kedro.progress import track
-from bort_kedro.training.saved_state import SavedState
+from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,7 +150,7 @@ def _condition_text(condition: Condition) -> str:
 
 
 def time_shapes_once(
-    shapes: Sequence[BertShape], states: Any, settings: LatencySettings, *, vocabulary_size: int, device: str
+    shapes: Sequence[BertShape], states: States, settings: LatencySettings, *, vocabulary_size: int, device: str
 ) -> list[Timing]:
     """As `time_shapes`, but shapes timed before on this machine under the same settings are not timed again.
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
 from bort_kedro.pretraining.pretrain import has_reached, pretrain, pretraining_identity
+from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -48,7 +50,7 @@ class PretrainingJob:
     model: BertForMaskedLM
     tokens: Tokens
     settings: PretrainingSettings
-    states: Any
+    states: States
     name: str
     start: str
     distillation: Distillation | None
@@ -57,8 +59,11 @@ class PretrainingJob:
     history_name: str | None
 
     def run(self) -> TrainingResult:
-        """Train the model in place."""
+        """Train the model in place, its rows told to the observer of the states."""
         arguments = dict(vars(self))
+        history_name = arguments.pop("history_name")
+        if history_name is not None:
+            arguments["on_row"] = partial(self.states.observer.row_logged, history_name)
         return pretrain(arguments.pop("model"), arguments.pop("tokens"), arguments.pop("settings"), **arguments)
 
     def is_finished(self) -> bool:

@@ -18,11 +18,10 @@ from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import MaskedLmScore, evaluate_masked_lm, masked_lm_objective
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
-from bort_kedro.progress import tell
 from bort_kedro.text.batching import BatchPlan
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import Batches, Loss, TrainingResult, train
-from bort_kedro.training.saved_state import StateStore
+from bort_kedro.training.saved_state import States, StateStore
 from bort_kedro.training.threads import cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transformers import BertForMaskedLM, PreTrainedModel
+
+    from bort_kedro.training.observer import Row
 
 # Padded tokens of a batch while scoring; changes speed, not results.
 EVALUATION_BATCH_TOKENS = 8192
@@ -94,14 +95,14 @@ def pretrain(
     tokens: Tokens,
     settings: PretrainingSettings,
     *,
-    states: Any | None,
+    states: States | None,
     name: str,
     start: str = "random",
     distillation: Distillation | None = None,
     stream: Any | None = None,
     stop_at: int | None = None,
     description: str = "",
-    history_name: str | None = None,
+    on_row: Callable[[Row], None] | None = None,
 ) -> TrainingResult:
     """Train a masked-LM encoder in place, resuming where an earlier run of the same settings stopped.
 
@@ -117,7 +118,7 @@ def pretrain(
         stop_at: Steps after which to stop early, see `loop.train`. Not part of the training's identity, so a
             later call goes on from there.
         description: For the progress bar; empty for silence.
-        history_name: Under which rows are told while it runs (`progress.tell`), speed among them; None tells nothing.
+        on_row: Told each row of the history while it runs, speed among them; None measures no speed.
 
     Raises:
         TrainingError: If the training diverges, or the device has too little memory.
@@ -147,8 +148,8 @@ def pretrain(
                 states=kept,
                 stop_at=stop_at,
                 description=description,
-                meter_for=_meter_for(model, settings, distillation) if history_name else None,
-                on_row=lambda row: tell(history_name, row) if history_name else None,
+                meter_for=_meter_for(model, settings, distillation) if on_row else None,
+                on_row=on_row or (lambda row: None),
                 compiles=settings.torch_compile,
             )
         except torch.OutOfMemoryError as fault:

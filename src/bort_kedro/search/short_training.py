@@ -23,7 +23,7 @@ from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
-from bort_kedro.training.saved_state import SavedState
+from bort_kedro.training.saved_state import SavedState, States
 from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ShortTraining:
     tokens: Tokens
     settings: PretrainingSettings
     max_positions: int
-    states: Any
+    states: States
 
     def run(self, shape: BertShape, changes: dict[str, Any], seed: int, num_steps: int) -> dict[str, Any]:
         """Train one shape to a step, score it on the validation split, and keep the score.

@@ -13,12 +13,13 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from pydantic import BaseModel
 
 from bort_kedro.configuration import session_parameters
+from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import without_stage
-from bort_kedro.progress import LISTENERS, TRIAL_LISTENERS
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
 from bort_kedro.session.trial_tracking import TrialTracking, log_metrics
+from bort_kedro.training.observer import SilentObserver
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
-    from bort_kedro.progress import TrialEnded
+    from bort_kedro.training.observer import TrainingObserver, TrialEnded
 
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
 METADATA_KEY = "mlflow"
+# The catalog's handle of the states of all trainings, which carries who listens to them.
+TRAINING_STATES = "training_states"
 # How the name of a task's examples ends in the catalog.
 EXAMPLES = ".examples"
 
@@ -80,23 +83,28 @@ class TrackingHook(MlflowHook):
         self._handlers = _on_signals(self._stop)
         # Steps shown already, by history.
         self._shown: dict[str, set[int]] = {}
-        LISTENERS.append(self._log_row)
+        self._states = catalog.get(TRAINING_STATES)
+        self._listen(self)
         self._trials: TrialTracking | None = None
         self._models = ModelLogging(str(run_params.get("run_id", "")))
         # Whether the examples of a task are pairs, by its name.
         self._pairs: dict[str, bool] = {}
         if self._is_mlflow_enabled:
             self._trials = TrialTracking(mlflow.active_run().info)
-            TRIAL_LISTENERS.append(self._log_trial)
 
-    def _log_row(self, name: str, row: dict[str, float]) -> None:
+    def _listen(self, observer: TrainingObserver) -> None:
+        """Let all trainings of this session's catalog be told to an observer."""
+        if isinstance(self._states, TrainingStatesDataset):
+            self._states.observer = observer
+
+    def row_logged(self, name: str, row: dict[str, float]) -> None:
         """Show a row of a training that still runs."""
         if self._is_mlflow_enabled:
             step = int(row["step"])
             self._shown.setdefault(name, set()).add(step)
             self._log_metrics([(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
 
-    def _log_trial(self, trial: TrialEnded) -> None:
+    def trial_ended(self, trial: TrialEnded) -> None:
         """Track a fine-tuning that has ended."""
         if self._trials is not None:
             with _signals_wait():
@@ -163,10 +171,7 @@ class TrackingHook(MlflowHook):
         self._end("FAILED")
 
     def _end(self, status: str) -> None:
-        if self._log_row in LISTENERS:
-            LISTENERS.remove(self._log_row)
-        if self._log_trial in TRIAL_LISTENERS:
-            TRIAL_LISTENERS.remove(self._log_trial)
+        self._listen(SilentObserver())
         if self._trials is not None:
             with _signals_wait():
                 self._trials.end(status)

@@ -19,6 +19,7 @@ from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
+from bort_kedro.training.observer import Row
 from bort_kedro.training.optimizer import build_optimizer, set_step
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
@@ -29,7 +30,6 @@ Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 # Called with (step, part, number of parts), with the step alone where there is one part; see `train`.
 Batches = Callable[..., Batch]
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)

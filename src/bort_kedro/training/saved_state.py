@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bort_kedro.training.observer import TrainingObserver
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,19 @@ class StateStore(Protocol):
 
     def put(self, state: SavedState) -> None:
         """Keep a state; when this returns it survives a power cut."""
+
+
+class States(Protocol):
+    """Where all trainings keep their states, each under its name and all that its result depends on."""
+
+    @property
+    def observer(self) -> TrainingObserver:
+        """Who listens to these trainings."""
+
+    def of(self, name: str, identity: dict[str, Any]) -> StateStore:
+        """The states of one training.
+
+        Args:
+            name: For people, such as ``search/D2-A4-H128-I256``.
+            identity: JSON-able; a changed value leads to another store, hence to training anew.
+        """

@@ -11,7 +11,8 @@ import pandas as pd
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
-from bort_kedro.progress import TrialEnded, tell_trial
+from bort_kedro.training.observer import TrialEnded
+from bort_kedro.training.saved_state import States
 
 LOGGER = logging.getLogger(__name__)
 Finetuned = tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
@@ -33,7 +34,7 @@ def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Any, Any, FinetunePar
     """The node function that fine-tunes the teacher on one task."""
 
     def fine_tune_teacher(
-        examples: pd.DataFrame, encoder: Any, training_states: Any, finetune: FinetuneParams
+        examples: pd.DataFrame, encoder: Any, training_states: States, finetune: FinetuneParams
     ) -> Finetuned:
         """Fine-tune the larger encoder plainly and hold it against its bar."""
         from bort_kedro.agora import teacher as agora
@@ -63,7 +64,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
     def fine_tune_student(
         examples: pd.DataFrame,
         student_encoder: Any,
-        training_states: Any,
+        training_states: States,
         finetune: FinetuneParams,
         encoder: Any = None,
         teacher_classifier: Any = None,
@@ -94,7 +95,7 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
     def fine_tune_rivals(
         examples: pd.DataFrame,
         student_encoder: Any,
-        training_states: Any,
+        training_states: States,
         finetune: FinetuneParams,
         encoder: Any,
         teacher_classifier: Any,
@@ -147,7 +148,12 @@ def _task_teacher(task: Any, encoder: Any, classifier: Any, finetune: FinetunePa
 
 
 def _student_task(
-    name: str, examples: pd.DataFrame, encoder: Any, states: Any, finetune: FinetuneParams, params: FinetuningSettings
+    name: str,
+    examples: pd.DataFrame,
+    encoder: Any,
+    states: States,
+    finetune: FinetuneParams,
+    params: FinetuningSettings,
 ) -> Any:
     """What any method of fine-tuning needs, with its trials told to whoever listens."""
     from bort_kedro.finetuning import finetune as finetuning
@@ -155,7 +161,8 @@ def _student_task(
     from bort_kedro.finetuning.theta import build_theta
 
     def on_trial(method: str, number: int, place: int, trial: Any) -> None:
-        tell_trial(TrialEnded(name, method, number, place, trial.to_row(), trial.history, trial.looks))
+        ended = TrialEnded(name, method, number, place, trial.to_row(), trial.history, trial.looks)
+        states.observer.trial_ended(ended)
 
     return finetuning.student_task(
         encoder,

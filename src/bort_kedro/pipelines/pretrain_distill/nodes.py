@@ -11,6 +11,7 @@ from bort_kedro.params import PretrainDistillParams
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.text.settings import CorpusSettings
 from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.saved_state import States
 
 STAGE = "pretrain_distill"
 
@@ -23,7 +24,7 @@ def open_teacher(pretrained_teacher: str, corpus: CorpusSettings) -> Any:
 
 
 def train_teacher(
-    maximum_point_encoder: Any, tokens: Tokens, training_states: Any, pretrain_distill: PretrainDistillParams
+    maximum_point_encoder: Any, tokens: Tokens, training_states: States, pretrain_distill: PretrainDistillParams
 ) -> tuple[Any, pd.DataFrame]:
     """Train the search's maximum point further."""
     from bort_kedro.encoders.pretrained import Pretrained, require_same_tokenizer
@@ -47,7 +48,7 @@ def train_teacher(
 def _train(
     model: Any,
     tokens: Tokens,
-    training_states: Any,
+    training_states: States,
     training: PretrainingSettings,
     pretrain_distill: PretrainDistillParams,
     *,
@@ -83,7 +84,7 @@ def distill_student(
     tokens: Tokens,
     tokenizer: Any,
     teacher_encoder: Any,
-    training_states: Any,
+    training_states: States,
     teacher_cache: Any,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
@@ -146,7 +147,7 @@ def train_without_teacher(
     selected_shape: dict[str, int],
     tokens: Tokens,
     tokenizer: Any,
-    training_states: Any,
+    training_states: States,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
     text_stream: Any = None,

@@ -19,6 +19,7 @@ from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.search.strategies.partition import representatives
 from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.saved_state import States
 
 
 def enumerate_candidates(search: SearchSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -49,7 +50,7 @@ def estimate_costs(
 
 
 def measure_latency(
-    candidate_costs: pd.DataFrame, tokens: Tokens, training_states: Any, search: SearchSettings
+    candidate_costs: pd.DataFrame, tokens: Tokens, training_states: States, search: SearchSettings
 ) -> pd.DataFrame:
     """Time T and representatives of the ordered candidates, those of the budget among them, or every candidate."""
     from bort_kedro.latency.shapes import resolve_device, time_shapes_once
@@ -122,7 +123,7 @@ def order_candidates(
 def train_maximum_point(
     tokens: Tokens,
     tokenizer: Any,
-    training_states: Any,
+    training_states: States,
     maximum_point_size: dict[str, Any],
     search: SearchSettings,
     max_positions: int,
@@ -149,7 +150,7 @@ def measure_errors(
     maximum_point: dict[str, Any],
     baseline_errors: dict[str, float],
     tokens: Tokens,
-    training_states: Any,
+    training_states: States,
     search: SearchSettings,
     max_positions: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
