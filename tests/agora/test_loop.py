@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bort_kedro.agora.loop import AgoraRun, max_rounds, max_trials
+from agora_bounds import max_rounds, max_trials
+from bort_kedro.agora.loop import AgoraRun
 from bort_kedro.finetuning.rounds import Round
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bort_kedro.agora.loop import AgoraRun, max_trials
+from agora_bounds import max_trials
+from bort_kedro.agora.loop import AgoraRun
 from bort_kedro.agora.run import run_agora
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError

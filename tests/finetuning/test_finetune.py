@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import RobertaConfig, RobertaForMaskedLM
 
-from bort_kedro.agora.loop import max_trials
+from agora_bounds import max_trials
 from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import (
     TaskTeacher,

@@ -32,10 +32,5 @@ def test_no_row_is_no_unit():
     assert units_of(QUESTIONS.iloc[:0], True) == units_of(QUESTIONS.iloc[:0], False) == []
 
 
-def test_the_shared_text_is_what_all_of_several_rows_have_in_common():
-    passage, mixed, single = units_of(QUESTIONS, True)
-    assert (passage.shared_text, mixed.shared_text, single.shared_text) == ("p", None, None)
-
-
 def test_equal_rows_are_equal_units_for_a_set():
     assert len({Unit((("a", None),)), Unit((("a", None),)), Unit((("a", "b"),))}) == 2

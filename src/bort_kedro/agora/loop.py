@@ -143,13 +143,3 @@ class AgoraRun:
         ranking = done.ranking
         pairs = takewhile(lambda pair: pair[0] == pair[1], zip(ranking, earlier, strict=False))
         return tuple(ranking[: max(1, len(list(pairs)))])
-
-
-def max_rounds(num_settings: int, max_replays: int) -> int:
-    """Most rounds of a run: an accepted one drops a setting, and others are replayed."""
-    return num_settings + max_replays
-
-
-def max_trials(num_settings: int, max_replays: int) -> int:
-    """Most trainings of a run: n + (n - 1) + ... + 1, and all replays in round 1, since round 0 always helps."""
-    return num_settings * (num_settings + 1) // 2 + max_replays * (num_settings - 1)

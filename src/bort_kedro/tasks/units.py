@@ -22,12 +22,6 @@ class Unit:
 
     rows: tuple[Row, ...]
 
-    @property
-    def shared_text(self) -> str | None:
-        """The text that all of several rows have in common, such as a passage; None for one row, or if they differ."""
-        texts = {text for text, _ in self.rows}
-        return self.rows[0][0] if len(self.rows) > 1 and len(texts) == 1 else None
-
 
 def units_of(examples: pd.DataFrame, is_multiple_choice: bool) -> list[Unit]:
     """The units of a table of examples, in its order.

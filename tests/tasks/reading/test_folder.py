@@ -100,7 +100,7 @@ def test_scores_are_read_as_texts(tmp_path):
 def test_own_files_that_are_missing_are_all_named():
     task = own_task("mine", files={"train": "nowhere.tsv", "dev": "dev.csv", "test": "nor.jsonl"}, columns=SINGLE)
     with pytest.raises(TaskError) as caught:
-        NOWHERE.require(task)
+        NOWHERE.read(task)
     assert str(caught.value) == (
         "Own task `mine`: files not found: train (nowhere.tsv), dev (dev.csv), test (nor.jsonl) (seen from "
         f"{Path.cwd()}). Change `own_tasks.mine.files` in params:finetune."
@@ -196,7 +196,7 @@ def test_official_files_that_are_missing_are_named_with_how_to_get_them(tmp_path
     (tmp_path / "glue" / "MRPC").mkdir(parents=True)
     (tmp_path / "glue" / "MRPC" / "msr_paraphrase_train.txt").write_text("")
     with pytest.raises(TaskError) as caught:
-        TaskFilesDataset(folder=str(tmp_path)).load().require(TASKS["mrpc"])
+        TaskFilesDataset(folder=str(tmp_path)).load().read(TASKS["mrpc"])
     places = ", ".join(str(tmp_path / outer / "MRPC") for outer in ("glue", "GLUE", "glue_data", ""))
     assert str(caught.value) == (
         "Task `mrpc` (GLUE MRPC): files not found: train (train.tsv or msr_paraphrase_train.txt with dev_ids.tsv), dev "

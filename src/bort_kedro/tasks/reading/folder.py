@@ -56,14 +56,6 @@ class TaskFolder:
             progress.end(source)
         return progress.reading()
 
-    def require(self, task: Task, *, files: Mapping[str, str] | None = None) -> None:
-        """Find the files of a task without reading them.
-
-        Raises:
-            TaskError: Listing what is missing, where it was looked for and how to get it.
-        """
-        self._find(task, files or {})
-
     def _find(self, task: Task, files: Mapping[str, str]) -> list[tuple[SplitSource, Path, SourceFile]]:
         """Each split's folder and file, in the order train, dev, test."""
         if not task.sources:
