@@ -79,7 +79,7 @@ def test_copies_of_dev_and_of_test_are_thrown_away_and_counted(states):
     near, copy = f"{DEV.removesuffix('six')}seven", f"{DEV.upper()}!"
     draw = draw_of(Asked([near, copy, TEST, MADE[3]], BELIEFS), states)
     assert texts_of(draw) == [near, MADE[3]]
-    assert draw.to_row() == {
+    assert draw.report().to_json() == {
         "num_sources": 2,
         "num_made": 4,
         "num_copies": 2,
@@ -158,7 +158,7 @@ def test_points_that_were_drawn_are_found_again_and_nobody_is_asked(states):
     asked.calls.clear()
     again = draw_of(asked, states, max_points=2)
     assert asked.calls == []
-    assert (again.units, again.to_row()) == (first.units, first.to_row())
+    assert (again.units, again.report()) == (first.units, first.report())
     assert np.array_equal(again.targets, first.targets)
 
 
@@ -195,7 +195,7 @@ def test_without_mistakes_there_are_no_points(states):
     for _ in range(2):
         draw = draw_of(asked, states, sources=[])
         assert draw.units == []
-        assert set(draw.to_row().values()) == {0}
+        assert set(draw.report().to_json().values()) == {0}
         assert draw.targets.shape == (0, 2)
     assert asked.calls == [("teacher", 0)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,8 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning import trials
 from bort_kedro.finetuning.methods import StudentTask
-from bort_kedro.finetuning.rounds import Draw
+from bort_kedro.finetuning.report import MethodReport, RoundReport, RoundTrial
+from bort_kedro.finetuning.rounds import Draw, DrawReport, Round
 from bort_kedro.finetuning.theta import HyperparameterSet
 from bort_kedro.finetuning.trials import DIVERGED, Trial
 from bort_kedro.params import FinetuneParams
@@ -27,32 +28,39 @@ from toy_tasks import data_of, encoder_of
 
 SETTINGS = TOY_SETTINGS.changed(num_epochs=2)
 THETA = [HyperparameterSet(1e-3, 0.01, 0.1, 256, 0), HyperparameterSet(3e-3, 0.01, 0.1, 256, 5)]
+COUNTS = DrawReport(num_sources=0, num_made=100, num_copies=0, num_repeated=0, num_beyond=0, num_kept=0)
 # Round 1 threw its points away; of round 2, its replay, one setting is left in round 3.
-REPORT = {
-    "rounds": [
-        {
-            "plan": {
-                "number": number,
-                "settings": settings,
-                "is_replay": number == 2,
-                "draws": draws,
-                "mistakes_of": None,
-            },
-            "points": None if num_points is None else {"num_kept": num_points, "num_made": 100},
-            "trials": [
-                {"setting": place, "num_steps": 10 * number + place + 1, "look_every": 3 + number + place}
+REPORT = MethodReport(
+    method="agora",
+    rounds=tuple(
+        RoundReport(
+            plan=Round(number, settings, is_replay=number == 2, draws=draws, mistakes_of=None),
+            num_train=48,
+            points=None if num_points is None else COUNTS.model_copy(update={"num_kept": num_points}),
+            trials=tuple(
+                RoundTrial(
+                    **asdict(HyperparameterSet(1e-3, 0.0, 0.1, 256, place)),
+                    setting=place,
+                    num_steps=10 * number + place + 1,
+                    num_steps_done=0,
+                    look_every=3 + number + place,
+                    dev_score=0.0,
+                    has_diverged=False,
+                    seconds=0.0,
+                    num_tokens=0,
+                )
                 for place in settings
-            ],
-        }
-        for number, settings, draws, num_points in (
-            (0, [0, 1], [], None),
-            (1, [0, 1], [1], 6),
-            (2, [0, 1], [2], 5),
-            (3, [1], [2, 3], 4),
+            ),
         )
-    ]
-}
-SCHEDULE = [ScheduledRound.from_row(row) for row in REPORT["rounds"]]
+        for number, settings, draws, num_points in (
+            (0, (0, 1), (), None),
+            (1, (0, 1), (1,), 6),
+            (2, (0, 1), (2,), 5),
+            (3, (1,), (2, 3), 4),
+        )
+    ),
+)
+SCHEDULE = [ScheduledRound.of(each) for each in REPORT.rounds]
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,8 @@ def test_every_rival_that_can_be_asked_for_is_known():
 
 
 def test_schedule_is_read_from_a_report_as_it_was_saved():
-    saved = json.loads(json.dumps(REPORT))["rounds"]
-    assert [ScheduledRound.from_row(row) for row in saved] == SCHEDULE
+    saved = MethodReport.from_json(json.loads(json.dumps(REPORT.to_json())))
+    assert [ScheduledRound.of(each) for each in saved.rounds] == SCHEDULE
     assert SCHEDULE[3].plan.settings == (1,)
     assert SCHEDULE[3].plan.draws == (2, 3)
     assert [each.num_points for each in SCHEDULE] == [None, 6, 5, 4]
@@ -144,8 +152,8 @@ def test_a_rival_has_the_trials_of_agora_and_as_many_steps_and_looks_in_each(not
         (2, 1, 22, 6),
         (3, 1, 32, 7),
     ]
-    report = result.to_report()
-    assert (report["method"], report["num_trials"], report["num_steps"]) == (method, 7, 101)
+    report = result.report()
+    assert (report.method, report.num_trials, report.num_steps) == (method, 7, 101)
     # 0.5 + 3 / 10 + 1 / 100.
     assert (result.best.score, result.best.model) == (pytest.approx(0.81), "model 3/1")
     assert {trial.model for each in result.rounds for trial in each.trials} == {None}
@@ -199,7 +207,7 @@ def test_random_points_are_as_many_as_agora_had_and_made_of_train_alone(noted, d
         assert not set(sources) & {*data.units["dev"], *data.units["test"]}
     assert points.asked[0][0] != points.asked[1][0]
     assert [each.num_train for each in result.rounds] == [12, 18, 17, 21]
-    assert [each.to_row()["points"] and each.to_row()["points"]["num_kept"] for each in result.rounds] == [
+    assert [each.draw and each.draw.report().num_kept for each in result.rounds] == [
         None,
         6,
         5,
@@ -220,7 +228,7 @@ def test_random_points_are_joined_as_agora_joins_its_own(noted):
 
 def test_fewer_random_points_than_agora_had_are_taken_as_they_are(noted):
     result = run_rival("random_augmentation", noted, SCHEDULE, material(Points(per_source=1)))
-    assert [each.draw.to_row()["num_kept"] for each in result.rounds[1:]] == [3, 3, 2]
+    assert [each.draw.report().num_kept for each in result.rounds[1:]] == [3, 3, 2]
 
 
 def test_random_points_follow_the_seed(noted):
@@ -279,7 +287,7 @@ def test_a_rival_that_gains_nothing_is_ended_after_as_many_steps_as_agora(data, 
     task = StudentTask(student, data, data.encoded(student, max_tokens=48), theta, settings, states)
     agora = run_agora(task, Points(), max_replays=0, max_points_share=1.0, seed=7)
     looks_of_agora, counting.looks = counting.looks, []
-    schedule = [ScheduledRound.from_row(row) for row in agora.to_report()["rounds"]]
+    schedule = [ScheduledRound.of(each) for each in agora.report().rounds]
     plain = run_rival("plain", task, schedule, material())
     # Round 1 has points beside the train split, so its epochs, and with them the steps between looks, are longer.
     assert schedule[1].look_every[0] > schedule[0].look_every[0]
@@ -310,10 +318,10 @@ def trainings(folder):
 def test_the_first_round_of_plain_is_that_of_agora_and_is_not_trained_twice(real):
     agora, task, folder = real
     before = trainings(folder)
-    schedule = [ScheduledRound.from_row(row) for row in agora.to_report()["rounds"]]
+    schedule = [ScheduledRound.of(each) for each in agora.report().rounds]
     plain = run_rival("plain", task, schedule, material())
     assert len(schedule) >= 2
-    assert [trial.to_row() for trial in plain.rounds[0].trials] == [trial.to_row() for trial in agora.rounds[0].trials]
+    assert [trial.report() for trial in plain.rounds[0].trials] == [trial.report() for trial in agora.rounds[0].trials]
     num_later = sum(len(each.plan.settings) for each in schedule[1:])
     assert len(trainings(folder) - before) == num_later
     assert [[trial.num_steps_done for trial in each.trials] for each in plain.rounds] == [
@@ -326,8 +334,8 @@ def test_the_first_round_of_plain_is_that_of_agora_and_is_not_trained_twice(real
 
 def test_a_rival_started_again_trains_nothing(real):
     agora, task, folder = real
-    schedule = [ScheduledRound.from_row(row) for row in agora.to_report()["rounds"]]
+    schedule = [ScheduledRound.of(each) for each in agora.report().rounds]
     first = run_rival("distilled", task, schedule, material())
     before = trainings(folder)
-    assert run_rival("distilled", task, schedule, material()).to_report() == first.to_report()
+    assert run_rival("distilled", task, schedule, material()).report() == first.report()
     assert trainings(folder) == before

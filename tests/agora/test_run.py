@@ -22,6 +22,7 @@ from bort_kedro.finetuning import trials
 from bort_kedro.finetuning.encoding import EncodedExamples
 from bort_kedro.finetuning.finetune import conclude
 from bort_kedro.finetuning.methods import StudentTask
+from bort_kedro.finetuning.report import MethodReport
 from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.finetuning.theta import HyperparameterSet
 from bort_kedro.finetuning.trials import DIVERGED, Trial
@@ -162,7 +163,7 @@ def test_each_round_trains_on_the_train_split_and_the_points_that_were_accepted(
     for number, _, examples in task.trained:
         assert examples.fingerprint == expected[number].fingerprint
     assert [each.num_train for each in result.rounds] == [12, 13, 13, 14]
-    assert [each.draw.to_row()["num_kept"] if each.draw else None for each in result.rounds] == [None, 1, 1, 1]
+    assert [each.draw.report().num_kept if each.draw else None for each in result.rounds] == [None, 1, 1, 1]
     joined = expected[3]
     assert len(joined) == joined.num_units == 14
     assert joined.targets[12:].tolist() == [[0.25, 0.75], [0.25, 0.75]]
@@ -185,25 +186,28 @@ def test_every_trial_is_told_once_and_in_order(data, encoded):
 
 
 def test_the_report_counts_trials_steps_and_seconds(data, encoded):
-    report = agora(scripted(data, encoded, 3, SCORES)).to_report()
-    assert {name: report[name] for name in ("method", "num_trials", "num_steps", "num_steps_done", "seconds")} == {
+    report = agora(scripted(data, encoded, 3, SCORES)).report()
+    assert {
+        name: getattr(report, name) for name in ("method", "num_trials", "num_steps", "num_steps_done", "seconds")
+    } == {
         "method": "agora",
         "num_trials": 8,
         "num_steps": 80,
         "num_steps_done": 72,
         "seconds": 8.0,
     }
-    assert report["best"]["dev_score"] == 0.7
-    last = report["rounds"][3]
+    assert report.best.dev_score == 0.7
+    last = report.to_json()["rounds"][3]
     assert last["plan"] == {
         "number": 3,
-        "settings": (0,),
+        "settings": [0],
         "is_replay": False,
-        "draws": (2, 3),
+        "draws": [2, 3],
         "mistakes_of": 2,
     }
-    assert [(trial["setting"], trial["look_every"]) for trial in report["rounds"][2]["trials"]] == [(0, 5), (1, 5)]
-    assert json.loads(json.dumps(report))["num_trials"] == 8
+    assert [(trial.setting, trial.look_every) for trial in report.rounds[2].trials] == [(0, 5), (1, 5)]
+    assert MethodReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    assert report.num_trials == 8
 
 
 def test_a_training_that_diverged_counts_as_the_worst_and_is_dropped_first(data, encoded):
@@ -211,7 +215,7 @@ def test_a_training_that_diverged_counts_as_the_worst_and_is_dropped_first(data,
     result = agora(scripted(data, encoded, 2, scores))
     assert [each.plan.settings for each in result.rounds] == [(0, 1), (1,)]
     assert result.best.model == "model 1/1"
-    assert [[trial["has_diverged"] for trial in each["trials"]] for each in result.to_report()["rounds"]] == [
+    assert [[trial.has_diverged for trial in each.trials] for each in result.report().rounds] == [
         [True, False],
         [False],
     ]
@@ -309,7 +313,7 @@ def finished(data, student, folder):
     """Predictions and report without seconds, and the weights."""
     task = real_task(data, student, folder)
     found = conclude(task, agora(task))
-    return found.predictions, untimed(found.report), found.model.fingerprint, found.history
+    return found.predictions, untimed(found.report.to_json()), found.model.fingerprint, found.history
 
 
 def untimed(report):

@@ -95,7 +95,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     data = data_of(form, num_train=24, num_dev=12, num_test=12)
     larger, told = encoder_of(tiny_tokenizer, seed=1, shape=LARGER), []
     # As taught as it comes: whether the teacher is over its bar is asked elsewhere.
-    tuned, check = fine_tune_teacher(
+    tuned, taught = fine_tune_teacher(
         task_for(larger, data, states, theta=TEACHER_THETA, settings=TEACHER_SETTINGS.changed(num_epochs=2))
     )
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
@@ -103,16 +103,16 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     result = fine_tune_by_agora(task, teacher)
     found = conclude(task, result)
     report = found.report
-    assert (report["task"], report["form"], report["method"]) == ("toy", form.value, "agora")
-    assert report["num_units"] == {"train": 24, "dev": 12, "test": 12}
-    assert len(THETA) <= report["num_trials"] <= max_trials(len(THETA), AGORA.max_replays)
-    drawn = [each["points"] for each in report["rounds"][1:]]
-    assert all(points["num_kept"] <= 12 for points in drawn)
-    assert sum(points["num_kept"] for points in drawn) > 0
+    assert (report.task, report.form, report.method) == ("toy", form.value, "agora")
+    assert report.num_units == {"train": 24, "dev": 12, "test": 12}
+    assert len(THETA) <= report.num_trials <= max_trials(len(THETA), AGORA.max_replays)
+    drawn = [each.points for each in report.rounds[1:]]
+    assert all(points.num_kept <= 12 for points in drawn)
+    assert sum(points.num_kept for points in drawn) > 0
     rows = {"train": 24, "dev": 12, "test": 12}
     if form == Form.MULTIPLE_CHOICE:
         rows = {split: 3 * count for split, count in rows.items()}
-    assert report["num_examples"] == rows
+    assert report.num_examples == rows
     predictions = found.predictions
     assert predictions["split"].value_counts().to_dict() == {"dev": rows["dev"], "test": rows["test"]}
     outputs = [name for name in predictions.columns if name.startswith("probability_") or name == "output"]
@@ -121,15 +121,15 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     if form == Form.MULTIPLE_CHOICE:
         chosen = predictions.groupby(["split", "group"])["prediction"].apply(lambda answers: (answers == "right").sum())
         assert (chosen == 1).all()
-    assert set(check) == {"score", "bar", "chance", "majority", "is_over"}
-    assert len(told) == report["num_trials"]
+    assert set(taught.to_json()["check"]) == {"score", "bar", "chance", "majority", "is_over"}
+    assert len(told) == report.num_trials
     rivals = fine_tune_rivals(RIVALS, task, report, teacher)
     assert [rival.method for rival in rivals] == list(RIVALS)
     for rival in rivals:
-        its = rival.to_report()
-        assert (its["num_trials"], its["num_steps"]) == (report["num_trials"], report["num_steps"])
-        assert [trial["num_steps"] for each in its["rounds"] for trial in each["trials"]] == [
-            trial["num_steps"] for each in report["rounds"] for trial in each["trials"]
+        its = rival.report()
+        assert (its.num_trials, its.num_steps) == (report.num_trials, report.num_steps)
+        assert [trial.num_steps for each in its.rounds for trial in each.trials] == [
+            trial.num_steps for each in report.rounds for trial in each.trials
         ]
 
 
@@ -144,8 +144,8 @@ def test_plain_fine_tuning_trains_each_setting_once_and_keeps_the_best(tiny_toke
     found = conclude(task, result)
     assert {row["setting"] for row in found.history} == {0, 1}
     assert {row["method"] for row in found.history} == {"plain"}
-    assert found.report["rounds"][0]["points"] is None
-    assert found.report["labels"] == ["array", "row"]
+    assert found.report.rounds[0].points is None
+    assert found.report.labels == ("array", "row")
     assert not found.model.model.training
 
 
@@ -174,14 +174,15 @@ def test_a_teacher_of_another_family_is_fine_tuned_checked_and_teaches(tiny_toke
     data = data_of(num_train=96, num_dev=24, num_test=12)
     theta = tuple(HyperparameterSet(rate, 0.01, 0.1, 256, 0) for rate in (3e-3, 1e-2))
     task = task_for(larger, data, states, theta=theta, settings=TEACHER_SETTINGS)
-    tuned, check = fine_tune_teacher(task)
+    tuned, taught = fine_tune_teacher(task)
+    check = taught.check
     assert tuned.model.model.config.model_type == "roberta"
-    assert tuned.report["method"] == "teacher"
+    assert tuned.report.method == "teacher"
     assert type(larger)(larger.model, larger.tokenizer).fingerprint == before
     dev = tuned.predictions[tuned.predictions["split"] == "dev"]
-    assert check["score"] == (dev["label"] == dev["prediction"]).mean()
-    assert (check["bar"], check["chance"], check["majority"]) == (pytest.approx(2 / 3), 0.5, 0.5)
-    assert check["is_over"]
+    assert check.score == (dev["label"] == dev["prediction"]).mean()
+    assert (check.bar, check.chance, check.majority) == (pytest.approx(2 / 3), 0.5, 0.5)
+    assert check.is_over
     require_strong_teacher(check, "toy")
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
     said = teacher.says(data.units["dev"])
@@ -329,15 +330,15 @@ def test_a_diagnostic_is_answered_with_the_model_of_another_task(mnli_model):
     assert shares.sum(axis=1) == pytest.approx(1.0)
     assert predictions["prediction"].tolist() == [ax.labels[place] for place in shares.argmax(1)]
     assert predictions["label"].tolist() == examples["label"].tolist()
-    assert report["num_examples"] == report["num_units"] == {"test": 9}
+    assert report.num_examples == report.num_units == {"test": 9}
     assert {
-        name: report[name]
+        name: getattr(report, name)
         for name in ("task", "form", "metrics", "labels", "method", "num_trials", "seconds", "num_tokens")
     } == {
         "task": "ax",
         "form": "classification",
-        "metrics": ["matthews"],
-        "labels": list(TASKS["mnli"].labels),
+        "metrics": ("matthews",),
+        "labels": TASKS["mnli"].labels,
         "method": "diagnostic",
         "num_trials": 0,
         "seconds": 0.0,
@@ -351,7 +352,7 @@ def test_a_diagnostic_without_labels_is_answered_too(mnli_model):
     assert predictions["split"].tolist() == ["submission"] * 5
     assert predictions["label"].isna().all()
     assert set(predictions["prediction"]) <= set(TASKS["ax"].labels)
-    assert report["num_examples"] == {"submission": 5}
+    assert report.num_examples == {"submission": 5}
 
 
 def test_a_diagnostic_with_other_labels_than_the_model_is_refused(mnli_model):

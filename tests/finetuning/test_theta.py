@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from itertools import product
 
 import pytest
@@ -74,7 +75,7 @@ def test_every_combination_is_as_likely_to_be_drawn():
 
 
 def test_a_row_names_what_varies():
-    assert EVERY[0].to_row() == {
+    assert asdict(EVERY[0]) == {
         "learning_rate": 1e-5,
         "weight_decay": 0.0,
         "warmup_share": 0.06,

@@ -155,7 +155,7 @@ def test_a_finished_trial_is_found_and_not_trained_again(pretrained, toy, monkey
     assert [name for name, _ in states.stores] == ["finetune/toy"]
     assert are_equal(weights(again.model), weights(first.model))
     np.testing.assert_array_equal(again.dev_outputs, first.dev_outputs)
-    assert again.to_row() == first.to_row()
+    assert again.report() == first.report()
     assert (again.history, again.looks) == (first.history, first.looks)
 
 
@@ -281,7 +281,7 @@ def test_looks_are_spread_over_an_epoch_and_end_with_the_last_step(pretrained, t
 def test_looks_are_at_the_steps_that_are_given(pretrained, toy):
     trial = trial_of(pretrained, toy, settings=SHORT, num_steps=8, look_every=3)
     assert [look["step"] for look in trial.looks] == [3, 6, 8]
-    assert trial.look_every == trial.to_row()["look_every"] == 3
+    assert trial.look_every == trial.report().look_every == 3
 
 
 def test_patience_counts_the_looks_that_are_given(pretrained, toy):
@@ -303,7 +303,7 @@ def test_patience_ends_a_trial_early(pretrained, toy):
     trial = trial_of(pretrained, toy, still, SETTINGS.changed(patience=2))
     assert len(trial.looks) == 3
     assert trial.num_steps_done == trial.looks[-1]["step"] < trial.num_steps
-    assert trial.to_row()["num_steps_done"] == trial.num_steps_done
+    assert trial.report().num_steps_done == trial.num_steps_done
 
 
 def test_class_weights_matter_where_labels_are_unequal_and_only_for_classification(pretrained):
@@ -354,7 +354,7 @@ def test_no_split_but_train_and_dev_is_touched(pretrained, toy):
 
 
 def is_diverged(trial, task):
-    row = trial.to_row()
+    row = trial.report().to_json()
     assert (trial.score, trial.model, row["has_diverged"], row["dev_score"]) == (DIVERGED, None, True, -1.0)
     assert trial.dev_outputs.shape == task.splits["dev"].targets.shape
     assert (trial.history, trial.looks, trial.num_steps_done) == ([], [], 0)
@@ -389,7 +389,7 @@ def test_a_loss_that_is_no_number_counts_as_the_worst_and_is_told(pretrained, to
         f"toy: plain, round 1, setting 1: loss, gradient_norm is not finite at step {step + 1}. It counts as the worst "
         "of its round."
     ]
-    assert trial.to_row() == {
+    assert trial.report().to_json() == {
         **asdict(HYPERPARAMETERS),
         "num_steps": trial.num_steps,
         "num_steps_done": 0,

@@ -72,7 +72,7 @@ class PointMaker:
             return Draw(units, saved.tensors["targets"].numpy(), **saved.record["counts"])
         draw = self._draw(sources, seed, max_points)
         if store is not None:
-            counts = {name: value for name, value in draw.to_row().items() if name != "num_kept"}
+            counts = {name: value for name, value in draw.report() if name != "num_kept"}
             record = {"units": [unit.rows for unit in draw.units], "counts": counts}
             store.put(SavedState(0, {"targets": torch.from_numpy(draw.targets).contiguous()}, record))
         return draw

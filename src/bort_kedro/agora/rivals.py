@@ -10,21 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
-from bort_kedro.finetuning.rounds import Round
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from bort_kedro.agora.points import PointMaker
     from bort_kedro.finetuning.encoding import EncodedExamples
-    from bort_kedro.finetuning.rounds import Draw
+    from bort_kedro.finetuning.report import RoundReport
+    from bort_kedro.finetuning.rounds import Draw, Round
 
 # Between the seeds of two rounds of a method that learns from the same examples each time.
 ROUND_SEED_STRIDE = 1000
@@ -72,14 +72,13 @@ class ScheduledRound:
     num_points: int | None
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> ScheduledRound:
+    def of(cls, done: RoundReport) -> ScheduledRound:
         """From a round of Agora's report."""
-        points = row["points"]
         return cls(
-            Round(**{**row["plan"], "settings": tuple(row["plan"]["settings"]), "draws": tuple(row["plan"]["draws"])}),
-            tuple(trial["num_steps"] for trial in row["trials"]),
-            tuple(trial["look_every"] for trial in row["trials"]),
-            points["num_kept"] if points else None,
+            done.plan,
+            tuple(trial.num_steps for trial in done.trials),
+            tuple(trial.look_every for trial in done.trials),
+            done.points.num_kept if done.points else None,
         )
 
 

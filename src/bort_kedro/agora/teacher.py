@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from bort_kedro.agora.near_duplicates import NearDuplicates
 from bort_kedro.agora.points import PointMaker
 from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.agora.run import run_agora
-from bort_kedro.agora.teacher_bar import check_teacher
+from bort_kedro.agora.teacher_bar import TeacherReport, check_teacher
 from bort_kedro.agora.transformation import Transformation
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError
@@ -26,31 +25,33 @@ from bort_kedro.finetuning.objectives import predict
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from bort_kedro.agora.settings import AgoraSettings
+    from bort_kedro.agora.teacher_bar import TeacherCheck
     from bort_kedro.finetuning.data import TaskData
+    from bort_kedro.finetuning.report import MethodReport
     from bort_kedro.tasks.units import Unit
 
 
-def require_strong_teacher(check: Mapping[str, Any], task: str) -> None:
+def require_strong_teacher(check: TeacherCheck, task: str) -> None:
     """Stop where the teacher is too weak to label anything.
 
     Raises:
         TeacherError: If it is not over its bar.
     """
-    if not check["is_over"]:
+    if not check.is_over:
         raise TeacherError(f"Task `{task}`: {weakness(check)} {CHOICES_OF_A_WEAK_TEACHER}")
 
 
-def weakness(check: Mapping[str, Any]) -> str:
+def weakness(check: TeacherCheck) -> str:
     """What a teacher that is not over its bar lacks, as a sentence."""
     return (
-        f"the fine-tuned teacher reaches {check['score']:.1%} on dev and must be over {check['bar']:.1%} to label new "
-        f"points (chance {check['chance']:.1%}, majority {check['majority']:.1%})."
+        f"the fine-tuned teacher reaches {check.score:.1%} on dev and must be over {check.bar:.1%} to label new "
+        f"points (chance {check.chance:.1%}, majority {check.majority:.1%})."
     )
 
 
@@ -105,16 +106,12 @@ class TaskTeacher:
         return PointMaker(tau, near, self.says, identity, data.task, settings, states)
 
 
-def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, dict[str, Any]]:
-    """Fine-tune a larger encoder plainly, and say whether it is strong enough to teach.
-
-    Returns:
-        The teacher, and JSON-able: ``score`` and ``bar`` and whether it ``is_over``, see `agora.teacher_bar`.
-    """
+def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, TeacherReport]:
+    """Fine-tune a larger encoder plainly, and say whether it is strong enough to teach."""
     finetuned = conclude(task, train_plainly(task, method="teacher"))
     predictions = finetuned.predictions
     check = check_teacher(task.data.task, task.data.labels, predictions[predictions["split"] == "dev"])
-    return finetuned, asdict(check)
+    return finetuned, TeacherReport(check=check, **dict(finetuned.report))
 
 
 def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher) -> MethodResult:
@@ -132,12 +129,12 @@ def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher) -> MethodResult:
 def fine_tune_rivals(
     methods: Sequence[str],
     task: StudentTask,
-    agora_report: Mapping[str, Any],
+    agora_report: MethodReport,
     teacher: TaskTeacher,
 ) -> list[MethodResult]:
     """The methods that Agora is held against, each with as many trials and steps."""
     settings = teacher.settings
-    schedule = [ScheduledRound.from_row(row) for row in agora_report["rounds"]]
+    schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
     material = Material(
         teacher.points(task.states),
         cache(lambda: teacher.says(task.data.units["train"])),

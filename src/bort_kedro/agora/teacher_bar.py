@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.tasks.description import RIGHT, Form, Task
 from bort_kedro.tasks.metrics import score_rows
 
@@ -46,6 +47,12 @@ class TeacherCheck:
     chance: float
     majority: float
     is_over: bool
+
+
+class TeacherReport(FinetuningReport):
+    """How a teacher of a task was trained, and whether it may teach."""
+
+    check: TeacherCheck
 
 
 def teacher_bar(chance: float) -> float:

@@ -13,6 +13,7 @@ from bort_kedro.errors import TaskError
 from bort_kedro.finetuning.data import check_examples
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
 from bort_kedro.finetuning.objectives import predict
+from bort_kedro.finetuning.report import FinetuningReport, MethodReport
 from bort_kedro.finetuning.rounds import Round
 from bort_kedro.training.saved_state import States
 
@@ -41,13 +42,13 @@ class Finetuned:
         model: On the CPU, with its tokenizer.
         predictions: See `task_data.EncodedTask.predictions`: dev, test and submission, as far as there are such.
         history: Rows ``method``, ``round``, ``setting``, ``step`` and those of the training.
-        report: JSON-able.
+        report: Its trials and what they cost.
     """
 
     model: Pretrained
     predictions: pd.DataFrame
     history: list[dict[str, Any]]
-    report: dict[str, Any]
+    report: FinetuningReport
 
 
 def train_plainly(task: StudentTask, *, method: str = "plain") -> MethodResult:
@@ -69,18 +70,22 @@ def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
     assert result.best.model is not None  # noqa: S101 - methods raise where every trial diverged
     model = Pretrained(result.best.model, task.student.tokenizer)
     outputs = outputs_of(model, task.encoded)
-    encoded = task.encoded
-    report = {
-        "task": task.data.task.name,
-        "form": str(task.data.task.form),
-        "metrics": list(task.data.task.metrics),
-        "labels": list(task.data.labels),
-        "num_examples": {split: len(rows) for split, rows in encoded.splits.items()},
-        "num_units": {split: rows.num_units for split, rows in encoded.splits.items()},
-        "truncated_share": encoded.truncated_share,
-        **result.to_report(),
-    }
-    return Finetuned(model, encoded.predictions(outputs), result.history(), report)
+    report = _report(task.data, task.encoded, result.report())
+    return Finetuned(model, task.encoded.predictions(outputs), result.history(), report)
+
+
+def _report(data: TaskData, encoded: EncodedTask, found: MethodReport) -> FinetuningReport:
+    """What a method found, with what is known of the examples."""
+    return FinetuningReport(
+        task=data.task.name,
+        form=str(data.task.form),
+        metrics=data.task.metrics,
+        labels=data.labels,
+        num_examples={split: len(rows) for split, rows in encoded.splits.items()},
+        num_units={split: rows.num_units for split, rows in encoded.splits.items()},
+        truncated_share=encoded.truncated_share,
+        **dict(found),
+    )
 
 
 def outputs_of(model: Pretrained, encoded: EncodedTask) -> dict[str, NDArray[np.float64]]:
@@ -111,11 +116,11 @@ def student_task(
 
 def answer_diagnostic(
     model: Pretrained, task: Task, examples: pd.DataFrame, *, max_tokens: int
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, FinetuningReport]:
     """Answer a diagnostic with the model of another task.
 
     Returns:
-        The predictions, and JSON-able what the report of a fine-tuning would say of the examples.
+        The predictions, and what the report of a fine-tuning says of the examples.
 
     Raises:
         TaskError: If the model answers with other labels than the diagnostic has.
@@ -128,17 +133,4 @@ def answer_diagnostic(
         )
     data = check_examples(examples, replace(task, labels=tuple(labels)))
     encoded = data.encoded(model, max_tokens=max_tokens)
-    report = {
-        "task": task.name,
-        "form": str(task.form),
-        "metrics": list(task.metrics),
-        "labels": labels,
-        "num_examples": {split: len(rows) for split, rows in encoded.splits.items()},
-        "num_units": {split: rows.num_units for split, rows in encoded.splits.items()},
-        "truncated_share": encoded.truncated_share,
-        "method": "diagnostic",
-        "num_trials": 0,
-        "seconds": 0.0,
-        "num_tokens": 0,
-    }
-    return encoded.predictions(outputs_of(model, encoded)), report
+    return encoded.predictions(outputs_of(model, encoded)), _report(data, encoded, MethodReport(method="diagnostic"))

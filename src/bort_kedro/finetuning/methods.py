@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import TrainingError
+from bort_kedro.finetuning.report import MethodReport, RoundReport, RoundTrial
 from bort_kedro.finetuning.rounds import Round
 from bort_kedro.finetuning.trials import Trial, train_trial
 from bort_kedro.training.saved_state import States
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
     from bort_kedro.finetuning.encoding import EncodedExamples
     from bort_kedro.finetuning.rounds import Draw
     from bort_kedro.finetuning.settings import TrialSettings
-    from bort_kedro.finetuning.theta import HyperparameterSet
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.finetuning.data import EncodedTask, TaskData
-    from bort_kedro.finetuning.encoding import EncodedExamples
-    from bort_kedro.finetuning.rounds import Draw
     from bort_kedro.finetuning.theta import HyperparameterSet
 
 
@@ -119,17 +111,14 @@ class RoundResult:
     trials: list[Trial]
     num_train: int
 
-    def to_row(self) -> dict[str, Any]:
-        """For a report."""
-        return {
-            "plan": asdict(self.plan),
-            "num_train": self.num_train,
-            "points": self.draw.to_row() if self.draw else None,
-            "trials": [
-                {"setting": place, **trial.to_row()}
-                for place, trial in zip(self.plan.settings, self.trials, strict=True)
-            ],
-        }
+    def report(self) -> RoundReport:
+        """Without weights, outputs, curves and texts."""
+        trials = tuple(
+            RoundTrial(setting=place, **dict(trial.report()))
+            for place, trial in zip(self.plan.settings, self.trials, strict=True)
+        )
+        points = self.draw.report() if self.draw else None
+        return RoundReport(plan=self.plan, num_train=self.num_train, points=points, trials=trials)
 
 
 @dataclass(frozen=True)
@@ -146,19 +135,19 @@ class MethodResult:
     best: Trial
     rounds: list[RoundResult]
 
-    def to_report(self) -> dict[str, Any]:
-        """JSON-able."""
+    def report(self) -> MethodReport:
+        """Without weights, outputs, curves and texts."""
         trials = [trial for each in self.rounds for trial in each.trials]
-        return {
-            "method": self.method,
-            "best": self.best.to_row(),
-            "rounds": [each.to_row() for each in self.rounds],
-            "num_trials": len(trials),
-            "num_steps": sum(trial.num_steps for trial in trials),
-            "num_steps_done": sum(trial.num_steps_done for trial in trials),
-            "seconds": sum(trial.seconds for trial in trials),
-            "num_tokens": sum(trial.num_tokens for trial in trials),
-        }
+        return MethodReport(
+            method=self.method,
+            best=self.best.report(),
+            rounds=tuple(each.report() for each in self.rounds),
+            num_trials=len(trials),
+            num_steps=sum(trial.num_steps for trial in trials),
+            num_steps_done=sum(trial.num_steps_done for trial in trials),
+            seconds=sum(trial.seconds for trial in trials),
+            num_tokens=sum(trial.num_tokens for trial in trials),
+        )
 
     def history(self) -> list[dict[str, Any]]:
         """Rows of all trainings, with method, round and setting."""

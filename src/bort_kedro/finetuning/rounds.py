@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.units import Unit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,17 @@ class Round:
         return cls(number=0, settings=tuple(range(num_settings)), is_replay=False, draws=(), mistakes_of=None)
 
 
+class DrawReport(FrozenModel):
+    """Counts of the points of a round; `Draw` says what each is, and ``num_kept`` are those left."""
+
+    num_sources: int
+    num_made: int
+    num_copies: int
+    num_repeated: int
+    num_beyond: int
+    num_kept: int
+
+
 @dataclass(frozen=True)
 class Draw:
     """The points of one round.
@@ -63,13 +71,13 @@ class Draw:
     num_repeated: int
     num_beyond: int
 
-    def to_row(self) -> dict[str, int]:
-        """Counts for a report."""
-        return {
-            "num_sources": self.num_sources,
-            "num_made": self.num_made,
-            "num_copies": self.num_copies,
-            "num_repeated": self.num_repeated,
-            "num_beyond": self.num_beyond,
-            "num_kept": len(self.units),
-        }
+    def report(self) -> DrawReport:
+        """Its counts."""
+        return DrawReport(
+            num_sources=self.num_sources,
+            num_made=self.num_made,
+            num_copies=self.num_copies,
+            num_repeated=self.num_repeated,
+            num_beyond=self.num_beyond,
+            num_kept=len(self.units),
+        )

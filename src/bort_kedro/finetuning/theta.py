@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,10 +29,6 @@ class HyperparameterSet:
     warmup_share: float
     batch_tokens: int
     seed: int
-
-    def to_row(self) -> dict[str, Any]:
-        """For tables and tracked runs."""
-        return asdict(self)
 
 
 def build_theta(settings: ThetaSettings, *, draw_seed: int) -> tuple[HyperparameterSet, ...]:

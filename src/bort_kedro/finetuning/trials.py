@@ -14,6 +14,7 @@ from bort_kedro import __version__
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning.objectives import balanced_weights, objective_of, predict
+from bort_kedro.finetuning.report import TrialReport
 from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import train
@@ -71,18 +72,18 @@ class Trial:
     has_diverged: bool = False
     num_tokens: int = 0
 
-    def to_row(self) -> dict[str, Any]:
-        """For a report."""
-        return {
-            **self.hyperparameters.to_row(),
-            "num_steps": self.num_steps,
-            "num_steps_done": self.num_steps_done,
-            "look_every": self.look_every,
-            "dev_score": self.score,
-            "has_diverged": self.has_diverged,
-            "seconds": self.seconds,
-            "num_tokens": self.num_tokens,
-        }
+    def report(self) -> TrialReport:
+        """Without weights, outputs and curves."""
+        return TrialReport(
+            **asdict(self.hyperparameters),
+            num_steps=self.num_steps,
+            num_steps_done=self.num_steps_done,
+            look_every=self.look_every,
+            dev_score=self.score,
+            has_diverged=self.has_diverged,
+            seconds=self.seconds,
+            num_tokens=self.num_tokens,
+        )
 
 
 def output_names(task: EncodedTask) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
@@ -43,17 +45,17 @@ def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Any, Any, FinetunePar
         params = finetune.teacher.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, encoder, training_states, finetune, params)
-            finetuned, check = agora.fine_tune_teacher(task)
+            finetuned, report = agora.fine_tune_teacher(task)
         if finetune.weak_teacher == "stop":
-            agora.require_strong_teacher(check, name)
-        elif not check["is_over"]:
+            agora.require_strong_teacher(report.check, name)
+        elif not report.check.is_over:
             LOGGER.warning(
                 "Task `%s`: %s It is fine-tuned plainly, without Agora (params:finetune.weak_teacher).",
                 name,
-                agora.weakness(check),
+                agora.weakness(report.check),
             )
         history = pd.DataFrame(finetuned.history)
-        return finetuned.model, history, finetuned.predictions, finetuned.report | {"check": check}
+        return finetuned.model, history, finetuned.predictions, report.to_json()
 
     return fine_tune_teacher
 
@@ -78,13 +80,13 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         params = finetune.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
-            if teacher_report is not None and teacher_report["check"]["is_over"]:
+            if teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over:
                 teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
                 result = agora.fine_tune_by_agora(task, teacher)
             else:
                 result = finetuning.train_plainly(task)
             finetuned = finetuning.conclude(task, result)
-        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, finetuned.report
+        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, finetuned.report.to_json()
 
     return fine_tune_student
 
@@ -106,17 +108,18 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
 
-        if finetuning_report["method"] != "agora":
+        agora_report = FinetuningReport.from_json(finetuning_report)
+        if agora_report.method != "agora":
             return NO_HISTORY, NO_PREDICTIONS, {}
         histories, tables, report = [], [], {}
         with cpu_threads(finetune.training.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
             teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
-            for result in agora.fine_tune_rivals(finetune.rivals, task, finetuning_report, teacher):
+            for result in agora.fine_tune_rivals(finetune.rivals, task, agora_report, teacher):
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
-                report[result.method] = finetuned.report
+                report[result.method] = finetuned.report.to_json()
         return pd.concat(histories, ignore_index=True), pd.concat(tables, ignore_index=True), report
 
     return fine_tune_rivals
@@ -133,9 +136,10 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, dict
         from bort_kedro.training.threads import cpu_threads
 
         with cpu_threads(finetune.training.num_threads):
-            return finetuning.answer_diagnostic(
+            predictions, report = finetuning.answer_diagnostic(
                 model, task_of(name, finetune), examples, max_tokens=finetune.training.max_tokens
             )
+        return predictions, report.to_json()
 
     return predict_diagnostic
 
@@ -161,7 +165,7 @@ def _student_task(
     from bort_kedro.finetuning.theta import build_theta
 
     def on_trial(method: str, number: int, place: int, trial: Any) -> None:
-        ended = TrialEnded(name, method, number, place, trial.to_row(), trial.history, trial.looks)
+        ended = TrialEnded(name, method, number, place, trial.report().to_json(), trial.history, trial.looks)
         states.observer.trial_ended(ended)
 
     return finetuning.student_task(

@@ -1,0 +1,91 @@
+"""What a fine-tuning reports: its trials, rounds and costs."""
+
+from __future__ import annotations
+
+from bort_kedro.finetuning.rounds import DrawReport, Round
+from bort_kedro.frozen import FrozenModel
+
+
+class TrialReport(FrozenModel):
+    """How a trial was trained and what it reached; `trials.Trial` says what each is."""
+
+    learning_rate: float
+    weight_decay: float
+    warmup_share: float
+    batch_tokens: int
+    seed: int
+    num_steps: int
+    num_steps_done: int
+    look_every: int
+    dev_score: float
+    has_diverged: bool
+    seconds: float
+    num_tokens: int
+
+
+class RoundTrial(TrialReport):
+    """A trial of a round, with its place in Theta."""
+
+    setting: int
+
+
+class RoundReport(FrozenModel):
+    """A round as it went.
+
+    Args:
+        plan: What was to be done.
+        num_train: Units trained on.
+        points: Its own; None in the first round.
+        trials: In the order of ``plan.settings``.
+    """
+
+    plan: Round
+    num_train: int
+    points: DrawReport | None
+    trials: tuple[RoundTrial, ...]
+
+
+class MethodReport(FrozenModel):
+    """What a method of fine-tuning found; a diagnostic, which trains nothing, has neither trial nor round.
+
+    Args:
+        method: Its name, such as ``agora``.
+        best: The trial whose weights were kept.
+        rounds: All there were.
+        num_trials: In all rounds.
+        num_steps: Allowed.
+        num_steps_done: Until early stopping ended each trial.
+        seconds: Of all trials.
+        num_tokens: Trained on, padding left out.
+    """
+
+    method: str
+    best: TrialReport | None = None
+    rounds: tuple[RoundReport, ...] = ()
+    num_trials: int = 0
+    num_steps: int = 0
+    num_steps_done: int = 0
+    seconds: float = 0.0
+    num_tokens: int = 0
+
+
+class FinetuningReport(MethodReport):
+    """The same with what is known of the task's examples.
+
+    Args:
+        task: Its name.
+        form: Of the task.
+        metrics: Of the task, the first to choose by.
+        labels: In the order of the outputs.
+        num_examples: Rows by split.
+        num_units: Units by split.
+        truncated_share: Share of the inputs that are cut.
+    """
+
+    task: str
+    form: str
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...]
+    num_examples: dict[str, int]
+    num_units: dict[str, int]
+    truncated_share: float
