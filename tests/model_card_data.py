@@ -48,3 +48,21 @@ RESULTS = TaskResults(
     },
     teacher={"seconds": 180.0},
 )
+EXPORTS = {
+    "formats": {
+        "pytorch": {"title": "PyTorch", "bytes": 986_176, "score_after": 0.84, "median_ms": 2.5, "speedup": 1.0},
+        "onnx_int8": {
+            "title": "ONNX Runtime int8",
+            "bytes": 400_000,
+            "score_after": 0.7,
+            "median_ms": 0.5,
+            "speedup": 5.0,
+            "is_refused": True,
+        },
+    },
+    "metric": "f1",
+    "num_examples": 1725,
+    "sequence_length": 128,
+    "batch_size": 1,
+    "num_threads": 1,
+}

@@ -21,7 +21,7 @@ from bort_kedro.agora.teacher import (
     require_strong_teacher,
     weakness,
 )
-from bort_kedro.agora.teacher_bar import check_teacher
+from bort_kedro.agora.teacher_bar import TeacherCheck, check_teacher
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.teachers import open_teacher
@@ -243,7 +243,7 @@ def test_examples_that_were_saved_are_those_that_were_read(tiny_tokenizer, tmp_p
     assert not encoded[1]["submission"].targets.any()
 
 
-WEAK = {"score": 0.5, "bar": 2 / 3, "chance": 0.5, "majority": 0.5, "is_over": False}
+WEAK = TeacherCheck(score=0.5, bar=2 / 3, chance=0.5, majority=0.5, is_over=False)
 
 
 def test_a_weak_teacher_is_refused_with_what_it_lacks_and_the_ways_out():
@@ -258,9 +258,9 @@ def test_a_weak_teacher_is_refused_with_what_it_lacks_and_the_ways_out():
 
 
 def test_only_a_teacher_that_is_not_over_its_bar_stops_the_run():
-    assert require_strong_teacher({**WEAK, "score": 0.7, "is_over": True}, "toy") is None
+    assert require_strong_teacher(replace(WEAK, score=0.7, is_over=True), "toy") is None
     with pytest.raises(TeacherError, match=r"reaches 66.7% on dev and must be over 66.7%"):
-        require_strong_teacher({**WEAK, "score": 2 / 3, "is_over": False}, "toy")
+        require_strong_teacher(replace(WEAK, score=2 / 3), "toy")
 
 
 def test_a_teacher_above_the_bar_that_is_below_the_majority_is_told_both():
@@ -274,7 +274,7 @@ def test_a_teacher_above_the_bar_that_is_below_the_majority_is_told_both():
         table.assign(prediction=["x"] * 7 + ["y", "x", "y"]),
     )
     assert (worse.score, worse.is_over) == (0.8, False)
-    assert weakness({**WEAK, "score": 0.8, "majority": 0.8}) == (
+    assert weakness(replace(WEAK, score=0.8, majority=0.8)) == (
         "the fine-tuned teacher reaches 80.0% on dev and must be over 66.7% to label new points (chance 50.0%, "
         "majority 80.0%)."
     )

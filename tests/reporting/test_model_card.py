@@ -9,7 +9,29 @@ from huggingface_hub import EvalResult, ModelCard
 
 from bort_kedro.reporting.model_card import encoder_card, task_card
 from bort_kedro.tasks.table import find_task
-from model_card_data import NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
+from model_card_data import EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
+
+
+CHOICE = replace(
+    RESULTS,
+    task=find_task("copa"),
+    metrics={"metric": "accuracy", "method": "plain", "test": SCORES},
+    finetuning=RESULTS.finetuning | {"labels": ["wrong", "right"], "method": "plain"},
+    teacher=None,
+)
+REGRESSION = replace(
+    RESULTS,
+    task=find_task("stsb"),
+    metrics={"metric": "pearson", "method": "agora"},
+    finetuning=RESULTS.finetuning | {"labels": ["value"]},
+)
+CARDS = {
+    "classification": lambda: task_card(replace(RESULTS, exports=EXPORTS), SIZE, ORIGIN, STATED),
+    "choice": lambda: task_card(CHOICE, SIZE, ORIGIN, NOTHING_STATED),
+    "regression": lambda: task_card(REGRESSION, SIZE, ORIGIN, NOTHING_STATED),
+    "marked_spans": lambda: task_card(replace(RESULTS, task=find_task("wsc"), has_pairs=False), SIZE, ORIGIN, STATED),
+    "encoder": lambda: encoder_card(SIZE, "<mask>", ORIGIN, STATED),
+}
 
 
 def card(results=RESULTS, settings=NOTHING_STATED):
@@ -18,6 +40,11 @@ def card(results=RESULTS, settings=NOTHING_STATED):
 
 def section(text, title):
     return text.split(f"## {title}\n\n")[1].split("\n\n## ")[0]
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_cards_are_those_that_a_person_has_read(golden, name):
+    golden.check(f"{name}_card.md", CARDS[name]())
 
 
 def test_the_metadata_of_a_fine_tuned_model_reads_back():
@@ -102,25 +129,7 @@ def test_size_is_that_of_the_model():
 
 
 def test_exports_are_shown_with_what_they_lose_and_gain():
-    exports = {
-        "formats": {
-            "pytorch": {"title": "PyTorch", "bytes": 986_176, "score_after": 0.84, "median_ms": 2.5, "speedup": 1.0},
-            "onnx_int8": {
-                "title": "ONNX Runtime int8",
-                "bytes": 400_000,
-                "score_after": 0.7,
-                "median_ms": 0.5,
-                "speedup": 5.0,
-                "is_refused": True,
-            },
-        },
-        "metric": "f1",
-        "num_examples": 1725,
-        "sequence_length": 128,
-        "batch_size": 1,
-        "num_threads": 1,
-    }
-    size = section(card(replace(RESULTS, exports=exports)).content, "Size")
+    size = section(card(replace(RESULTS, exports=EXPORTS)).content, "Size")
     assert "| PyTorch | 1.0 | 0.8400 | 2.50 | 1.0x |  |" in size
     assert "| ONNX Runtime int8 | 0.4 | 0.7000 | 0.50 | 5.0x | refused |" in size
 
