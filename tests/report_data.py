@@ -7,40 +7,7 @@ import math
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.latency.conditions import speed_rows
 from search_results import CHOSEN, candidates, trained_search
-
-
-def task(name, **changes):
-    """A row of the table of scores."""
-    row = {
-        "task": name,
-        "method": "plain",
-        "metric": "accuracy",
-        "num_labels": 2,
-        "num_examples": 400,
-        "score": 0.7,
-        "standard_error": 0.023,
-        "majority_score": 0.5,
-        "advantage": 0.2,
-        "advantage_standard_error": 0.045,
-        "beats_majority": True,
-        "dev_score": 0.72,
-        "dev_standard_error": 0.022,
-        "num_trials": 3,
-        "seconds": 20.0,
-        "truncated_share": 0.05,
-        "test_split": "official test",
-        "num_rows_skipped": 0,
-        "num_made": 0,
-        "num_kept": 0,
-        "num_copies": 0,
-        "other_scores": "",
-        "teacher_score": None,
-        "teacher_bar": None,
-        "is_teacher_over": None,
-        "teacher_seconds": 0.0,
-        "rival_seconds": 0.0,
-    }
-    return row | changes
+from task_records import task
 
 
 def report_inputs():

@@ -3,14 +3,16 @@
 import pytest
 
 from bort_kedro.evaluation.leaderboards import averaged_tasks, leaderboards, task_score
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.tasks.table import TASKS
+from task_records import score
 
 
 def metrics(*values, task, parts=None):
-    """What the scoring of a task writes, of values in the order of its metrics."""
-    names = TASKS[task].metrics
-    test = {f"metric_{name}": value for name, value in zip(names, values, strict=True)}
-    return {"metric": names[0], "test": test, "parts": parts or {}}
+    """What the scoring of a task says, of values in the order of its metrics."""
+    names = TASKS[task].metrics if task in TASKS else ("accuracy",)
+    test = score(values[0], **dict(zip(names, values, strict=True)))
+    return TaskMetrics(names[0], "plain", {"test": test}, {part: score(value) for part, value in (parts or {}).items()})
 
 
 def test_a_task_counts_as_the_mean_of_its_metrics():
@@ -22,7 +24,7 @@ def test_a_task_counts_as_the_mean_of_its_metrics():
 
 
 def test_mnli_is_the_mean_of_its_parts_however_many_examples_they_have():
-    parts = {"matched": {"metric_accuracy": 0.6}, "mismatched": {"metric_accuracy": 0.8}}
+    parts = {"matched": 0.6, "mismatched": 0.8}
     assert task_score("mnli", metrics(0.77, task="mnli", parts=parts)) == pytest.approx(0.7)
     assert task_score("mnli", metrics(0.77, task="mnli")) == 0.77
 
@@ -59,7 +61,7 @@ def test_missing_tasks_are_named_and_the_average_is_over_those_there_are():
             "cola": metrics(0.2, task="cola"),
             "rte": metrics(0.6, task="rte"),
             "cb": metrics(0.5, 0.7, task="cb"),
-            "library": {"metric": "accuracy", "test": {"metric_accuracy": 1.0}, "parts": {}},
+            "library": metrics(1.0, task="library"),
         }
     )
     assert board["GLUE"]["tasks"] == {"cola": 0.2, "rte": 0.6}
@@ -74,7 +76,7 @@ def test_missing_tasks_are_named_and_the_average_is_over_those_there_are():
 
 
 def test_diagnostics_alone_have_no_average():
-    board = leaderboards({"axg": metrics(0.5, 0.9, task="axg"), "ax": {"metric": "matthews", "parts": {}}})
+    board = leaderboards({"axg": metrics(0.5, 0.9, task="axg"), "ax": TaskMetrics("matthews", "plain")})
     assert set(board) == {"SuperGLUE"}
     assert board["SuperGLUE"]["average"] is None
     assert board["SuperGLUE"]["diagnostics"] == {"axg": {"accuracy": 0.5, "parity": 0.9}}
@@ -82,4 +84,4 @@ def test_diagnostics_alone_have_no_average():
 
 
 def test_no_task_of_a_benchmark_gives_no_leaderboard():
-    assert leaderboards({"library": {"metric": "accuracy", "test": {"metric_accuracy": 1.0}, "parts": {}}}) == {}
+    assert leaderboards({"library": metrics(1.0, task="library")}) == {}

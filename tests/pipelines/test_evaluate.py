@@ -22,19 +22,14 @@ from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed
 from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 from bort_kedro.pipelines.namespaces import RESULTS
+from task_records import FINETUNING, TEACHER, examples
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
 FINETUNE = check_parameters(SMOKE["parameters"]).finetune
 BOOTSTRAP = BootstrapSettings(level=0.9, num_resamples=200, seed=0)
-EXAMPLES = {"test": {"source": "official test"}}
-COST = {
-    "method": "agora",
-    "num_trials": 2,
-    "seconds": 12.5,
-    "labels": ["a", "b"],
-    "truncated_share": 0.25,
-}
+EXAMPLES = examples(test="official test").to_json()
+COST = FINETUNING.to_json()
 
 
 def predictions(test="aabb", dev="ab"):
@@ -314,15 +309,14 @@ def test_summary_has_a_row_for_each_task_in_the_order_given():
 
 def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_took():
     rivals = predictions(test="abab").assign(method="plain")
-    check = {"score": 0.8, "bar": 0.7, "majority": 0.75, "is_over": True}
     table = summarise_tasks(
         **{
             # Both right in the first part, both wrong in the second.
             "library.metrics": scored(predictions(test="abba"), rivals),
             "library.finetuning_report": COST,
             "library.examples_report": EXAMPLES,
-            "library.teacher_report": {"check": check, "seconds": 4.5},
-            "library.rivals_report": {"plain": {"seconds": 2.0}, "distilled": {"seconds": 3.0}},
+            "library.teacher_report": TEACHER.to_json(),
+            "library.rivals_report": {"plain": COST | {"seconds": 2.0}, "distilled": COST | {"seconds": 3.0}},
             "order.metrics": scored(predictions().assign(part="")) | {"metric": "f1"},
             "order.finetuning_report": COST,
             "order.examples_report": EXAMPLES,

@@ -12,7 +12,8 @@ from bort_kedro.datasets.stage_results import StageResultsDataset
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.reporting.report import PLOTS
-from report_data import report_inputs, task
+from report_data import report_inputs
+from task_records import task
 
 HISTORY = pd.DataFrame({"device_hours": [0.01], "seconds": [36.0], "num_tokens": [3600]})
 
@@ -30,7 +31,7 @@ def saved():
         "pretrain_distill.pretraining_metrics": inputs["pretraining"],
         "pretrain_distill.pretraining_plot": figure,
         **{f"pretrain_distill.{name}_history": HISTORY for name in ("teacher", "student", "undistilled")},
-        "evaluate.task_scores": pd.DataFrame([task("library")]),
+        "evaluate.task_scores": pd.DataFrame([task("library").to_row()]),
         "evaluate.speed_table": pd.DataFrame(inputs["speed"]).assign(is_reference=True),
         "evaluate.speed_plot": figure,
         "evaluate.leaderboard": {},

@@ -9,15 +9,17 @@ from kedro.config import OmegaConfigLoader
 from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import TaskError
 from bort_kedro.evaluation.submissions import NUM_EXAMPLES
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.submission_nodes import NO_ROWS, average_tasks, write_submissions
 from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.table import TASKS
+from task_records import examples, score
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
 FINETUNE = check_parameters(SMOKE["parameters"]).finetune
-EXAMPLES = {"test": {"source": "the other half of the official dev"}}
+EXAMPLES = examples(test="the other half of the official dev").to_json()
 
 
 def predicted(task, count, split="submission", part=""):
@@ -53,7 +55,7 @@ def official_superglue(folder):
 
 
 def test_an_archive_holds_the_answers_of_this_run_and_is_filled_where_there_are_none(tmp_path, caplog):
-    labelled = {"ax": {"test": {"source": "official test"}}}
+    labelled = {"ax": examples(test="official test").to_json()}
     tables = {"cola": predicted("cola", 1063), "ax": predicted("ax", 1104, split="test")}
     archives, report = submitted(tmp_path, tables, labelled)
     assert set(archives) == {"GLUE"}
@@ -118,7 +120,9 @@ def test_predictions_without_a_column_are_refused(tmp_path):
 
 
 def test_tasks_are_averaged_by_the_names_of_their_namespaces():
-    board = average_tasks(**{"cola.metrics": {"test": {"metric_matthews": 0.25}, "parts": {}}, "ax.metrics": {}})
+    cola = TaskMetrics("matthews", "plain", {"test": score(0.25, matthews=0.25)})
+    unlabelled = TaskMetrics("matthews", "diagnostic")
+    board = average_tasks(**{"cola.metrics": cola.to_json(), "ax.metrics": unlabelled.to_json()})
     assert board["GLUE"]["tasks"] == {"cola": 0.25}
 
 

@@ -3,7 +3,9 @@
 import pytest
 
 from bort_kedro.reporting.comparison import RunRecord, compare_runs, flattened
+from bort_kedro.reporting.stage_costs import StageCost
 from search_results import recorded_search, trained_search
+from task_records import rival, task
 
 MANIFEST = {
     "run_id": "one",
@@ -22,19 +24,17 @@ CHANGED = MANIFEST | {
     "seeds": {"search.seed": 3},
     "packages": {"torch": "2.14.0", "numpy": "2.4.6"},
 }
-TASK = {
-    "task": "library",
-    "method": "agora",
-    "metric": "accuracy",
-    "score": 0.572,
-    "standard_error": 0.009,
-    "interval_low": 0.553,
-    "interval_high": 0.591,
-    "advantage": 0.186,
-    "advantage_standard_error": 0.012,
-    "plain_lead": 0.011,
-    "plain_lead_standard_error": 0.010,
-}
+TASK = task(
+    "library",
+    method="agora",
+    score=0.572,
+    standard_error=0.009,
+    interval_low=0.553,
+    interval_high=0.591,
+    advantage=0.186,
+    advantage_standard_error=0.012,
+    rivals={"plain": rival(0.011, 0.010)},
+)
 SPEED = {
     "name": "chosen shape",
     "is_chosen": True,
@@ -72,7 +72,8 @@ def test_a_run_without_its_parameters_is_compared_by_seeds_and_fingerprint():
 
 
 def test_scores_have_intervals_and_the_change_from_the_first_to_the_second():
-    better = TASK | {"score": 0.612, "standard_error": 0.012, "interval_low": None, "plain_lead": float("nan")}
+    changes = {"score": 0.612, "standard_error": 0.012, "interval_low": None, "rivals": {}}
+    better = TASK.model_copy(update=changes)
     text = compare_runs({"one": RunRecord(MANIFEST, tasks=[TASK]), "two": RunRecord(CHANGED, tasks=[better])})
     # 0.612 - 0.572, and the root of 0.9^2 + 1.2^2 points.
     assert (
@@ -98,7 +99,10 @@ def test_a_recorded_shape_that_is_no_network_is_named():
 
 
 def test_scores_in_different_metrics_have_no_change():
-    runs = {"a": RunRecord(MANIFEST, tasks=[TASK]), "b": RunRecord(MANIFEST, tasks=[TASK | {"metric": "f1"}])}
+    runs = {
+        "a": RunRecord(MANIFEST, tasks=[TASK]),
+        "b": RunRecord(MANIFEST, tasks=[TASK.model_copy(update={"metric": "f1"})]),
+    }
     assert ", agora | – |\n" in compare_runs(runs)
 
 
@@ -112,7 +116,10 @@ def test_shapes_stand_side_by_side_with_their_noise():
 def test_pretraining_speed_and_cost_stand_side_by_side():
     score = {"accuracy": 0.267, "accuracy_standard_error": 0.004}
     metrics = {"student": score, "undistilled": score, "teacher": {"accuracy": 0.4}}
-    cost = [{"stage": "search", "seconds": 100.0}, {"stage": "search", "seconds": 25.0}]
+    cost = [
+        StageCost(stage="search", what="", purpose="model", seconds=seconds, device_hours=0.0, tokens=None)
+        for seconds in (100.0, 25.0)
+    ]
     headed = SPEED | {"is_reference": False, "median_ms": 99.0}
     text = compare_runs(
         {

@@ -11,7 +11,6 @@ from bort_kedro.reporting.model_card import encoder_card, task_card
 from bort_kedro.tasks.table import find_task
 from model_card_data import EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
 
-
 CHOICE = replace(
     RESULTS,
     task=find_task("copa"),

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from bort_kedro.encoders.shapes import BORT, BORT_EXCHANGED, BertShape
-from bort_kedro.evaluation.stage_costs import stage_costs
 from bort_kedro.latency.conditions import speed_rows
 from bort_kedro.reporting.markdown import duration, large, number, percent, table, times
 from bort_kedro.reporting.paper_claims import CLAIMS
@@ -16,8 +15,11 @@ from bort_kedro.reporting.report import build_report
 from bort_kedro.reporting.report_choice import ANSWERS
 from bort_kedro.reporting.report_delivery import exports_section, leaderboard_text
 from bort_kedro.reporting.report_sections import teacher_costs, verdict
-from report_data import report_inputs, task
+from bort_kedro.reporting.stage_costs import stage_costs
+from bort_kedro.reporting.task_rows import TaskRow
+from report_data import report_inputs
 from search_results import CHOSEN, recorded_search, trained_search
+from task_records import rival, task
 
 
 @pytest.fixture
@@ -57,14 +59,14 @@ def test_verdict_within_two_standard_errors_says_did_not_beat_and_why(difference
 
 def test_tasks_that_lose_to_the_best_constant_answer_are_named(inputs):
     assert "Every task beats the best constant answer by more than twice the standard error." in build_report(**inputs)
-    inputs["tasks"][1] |= {"beats_majority": False, "advantage": 0.01}
+    inputs["tasks"][1] = task("order", beats_majority=False, advantage=0.01)
     text = build_report(**inputs)
     assert "**Did not beat** the best constant answer by more than twice the standard error: `order`." in text
     assert "- 1 of 2 tasks beat the best constant answer by more than twice the standard error.\n" in text
 
 
 def test_task_row_shows_method_metric_and_scores_with_standard_errors(inputs):
-    inputs["tasks"][1] |= {"method": "agora", "metric": "f1_answers", "advantage": -0.004}
+    inputs["tasks"][1] = task("order", method="agora", metric="f1_answers", advantage=-0.004)
     text = build_report(**inputs)
     assert (
         "| `library` | plain | accuracy | 400 | 70.0 ± 2.3 % | 50.0 % | +20.0 ± 4.5 | 72.0 ± 2.2 % | 5.0 % |\n"
@@ -75,13 +77,8 @@ def test_task_row_shows_method_metric_and_scores_with_standard_errors(inputs):
 def test_leads_over_rivals_are_shown_where_agora_ran_and_nowhere_else(inputs):
     title = "Points that Agora is ahead of other ways to spend as many steps"
     assert title not in build_report(**inputs)
-    leads = {
-        "plain_lead": 0.021,
-        "plain_lead_standard_error": 0.01,
-        "distilled_lead": -0.005,
-        "distilled_lead_standard_error": 0.02,
-    }
-    inputs["tasks"] = [task("library", method="agora", **leads), task("order", **dict.fromkeys(leads, math.nan))]
+    rivals = {"plain": rival(0.021, 0.01), "distilled": rival(-0.005, 0.02)}
+    inputs["tasks"] = [task("library", method="agora", rivals=rivals), task("order")]
     text = build_report(**inputs)
     assert title in text
     assert (
@@ -210,8 +207,8 @@ def test_an_export_that_drops_too_far_and_is_kept_says_so():
 
 
 def test_scores_and_times_have_their_intervals_in_brackets_where_there_are_some(inputs):
-    inputs["tasks"][0] |= {"interval_low": 0.655, "interval_high": 0.7449, "interval_level": 0.95}
-    inputs["tasks"][1] |= {"interval_low": math.nan, "interval_high": math.nan}
+    interval = {"interval_low": 0.655, "interval_high": 0.7449, "interval_level": 0.95}
+    inputs["tasks"] = [task("library", **interval), task("order")]
     inputs["speed"][0] |= {"interval_low_ms": 1.95, "interval_high_ms": 2.05}
     text = build_report(**inputs)
     assert "| `library` | plain | accuracy | 400 | 70.0 ± 2.3 % (65.5 to 74.5) | 50.0 % |" in text
@@ -367,14 +364,13 @@ def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inpu
         "- `ax`: scored on the official test.\n"
     )
     assert expected in build_report(**inputs)
-    saved = pd.DataFrame(inputs["tasks"]).to_csv(index=False)
-    inputs["tasks"] = pd.read_csv(io.StringIO(saved)).to_dict("records")
+    saved = pd.DataFrame([row.to_row() for row in inputs["tasks"]]).to_csv(index=False)
+    inputs["tasks"] = [TaskRow.from_row(row) for row in pd.read_csv(io.StringIO(saved)).to_dict("records")]
     assert expected in build_report(**inputs)
 
 
 def test_agora_is_shown_beside_what_others_make_of_the_same_steps(inputs):
-    lead = {"plain_score": 0.6, "plain_lead": 0.031, "plain_lead_standard_error": 0.009}
-    inputs["tasks"] = [task("library", method="agora", **lead), task("order", plain_lead=math.nan)]
+    inputs["tasks"] = [task("library", method="agora", rivals={"plain": rival(0.031, 0.009)}), task("order")]
     text = build_report(**inputs)
     assert "| Task | labelled examples alone |" in text
     assert "| `library` | +3.1 ± 0.9 |" in text
@@ -383,9 +379,8 @@ def test_agora_is_shown_beside_what_others_make_of_the_same_steps(inputs):
 
 def test_the_report_says_what_the_teacher_cost_in_time_and_which_leads_are_clear(inputs):
     inputs["pretraining"]["undistilled"] |= {"seconds": 24.0}
-    leads = {"plain_lead": 0.021, "plain_lead_standard_error": 0.010}
-    unclear = {"plain_lead": 0.011, "plain_lead_standard_error": 0.010}
-    inputs["tasks"] = [task("order", **leads), task("library", **unclear)]
+    clear, unclear = rival(0.021, 0.010), rival(0.011, 0.010)
+    inputs["tasks"] = [task("order", rivals={"plain": clear}), task("library", rivals={"plain": unclear})]
     text = build_report(**inputs)
     # 60 s against 24 s.
     assert "those under the teacher took 2.5x as long." in text

@@ -5,16 +5,15 @@ import math
 import pandas as pd
 import pytest
 
-from bort_kedro.evaluation.stage_costs import stage_costs, sums
 from bort_kedro.reporting.report_delivery import costs_section
+from bort_kedro.reporting.stage_costs import StageCost, stage_costs, total
 from search_results import trained_search
+from task_records import task
 
 PRETRAINING = {
     name: {"seconds": seconds} for name, seconds in {"teacher": 72.0, "student": 36.0, "undistilled": 18.0}.items()
 }
 TASK = {
-    "task": "library",
-    "num_trials": 3,
     **{"teacher_seconds": 30.0, "seconds": 20.0, "rival_seconds": 10.0},
     **{"teacher_num_tokens": 500, "num_tokens": 400, "rival_num_tokens": 200},
 }
@@ -22,12 +21,12 @@ HISTORY = [{"device_hours": 0.0025, "num_tokens": 3600}, {"device_hours": 0.005,
 
 
 def costs(**changes):
-    tasks = [TASK | changes]
+    tasks = [task("library", **TASK | changes)]
     return stage_costs(trained_search(seconds=125.0, num_tokens=7000), PRETRAINING, {"student": HISTORY}, tasks)
 
 
 def test_each_training_has_a_row_in_the_order_of_the_stages():
-    assert [(row["stage"], row["what"], row["purpose"], row["seconds"]) for row in costs()] == [
+    assert [(row.stage, row.what, row.purpose, row.seconds) for row in costs()] == [
         ("search", "2 candidates and the maximum point", "model", 125.0),
         ("pretrain_distill", "the teacher", "model", 72.0),
         ("pretrain_distill", "the student under the teacher", "model", 36.0),
@@ -40,27 +39,26 @@ def test_each_training_has_a_row_in_the_order_of_the_stages():
 
 def test_device_hours_are_those_recorded_and_else_the_time_on_one_device():
     student, other = costs()[2:4]
-    assert (student["device_hours"], other["device_hours"]) == (0.005, 18 / 3600)
+    assert (student.device_hours, other.device_hours) == (0.005, 18 / 3600)
 
 
 def test_tokens_are_those_recorded_and_missing_where_none_were():
-    assert [row["tokens"] for row in costs(rival_num_tokens=0)] == [7000, None, 3600, None, 500, 400, None]
+    assert [row.tokens for row in costs(rival_num_tokens=0)] == [7000, None, 3600, None, 500, 400, None]
 
 
 def test_what_took_no_time_has_no_row():
-    assert [row["what"] for row in costs(teacher_seconds=0.0, rival_seconds=0.0)[4:]] == ["task `library`: 3 trials"]
+    assert [row.what for row in costs(teacher_seconds=0.0, rival_seconds=0.0)[4:]] == ["task `library`: 3 trials"]
 
 
-def test_sums_leave_out_what_was_not_recorded_also_in_a_saved_table():
+def test_a_total_leaves_out_what_was_not_counted_also_in_a_saved_table():
     rows = costs()
-    read = pd.DataFrame(rows).to_dict("records")
-    assert any(math.isnan(row["tokens"]) for row in read)
-    for table in (rows, read):
-        assert sums(table) == {
-            "seconds": pytest.approx(311.0),
-            "device_hours": pytest.approx((311 - 36) / 3600 + 0.005),
-            "tokens": 7000 + 3600 + 500 + 400 + 200,
-        }
+    saved = pd.DataFrame([row.to_json() for row in rows]).to_dict("records")
+    assert any(math.isnan(row["tokens"]) for row in saved)
+    assert [StageCost.from_row(row) for row in saved] == rows
+    whole = total(rows)
+    assert whole.seconds == pytest.approx(311.0)
+    assert whole.device_hours == pytest.approx((311 - 36) / 3600 + 0.005)
+    assert whole.tokens == 7000 + 3600 + 500 + 400 + 200
 
 
 def test_the_section_adds_up_and_says_what_was_spent_on_comparison():

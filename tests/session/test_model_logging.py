@@ -20,10 +20,13 @@ from mlflow.exceptions import MlflowException
 
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.evaluation.scores import Interval
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.session import tracking
 from bort_kedro.session.model_logging import NO_REPOSITORY, ModelLogging, ServedTask, description_of, requirements
 from bort_kedro.tasks.table import Form, find_task
 from project_copy import PROJECT
+from task_records import score
 from toy_tasks import MAX_TOKENS, encoder_of, examples_of, task_of
 from toy_training import train_classifier
 
@@ -149,8 +152,10 @@ def test_marked_spans_are_part_of_the_description():
 def test_the_score_on_the_test_split_is_told_to_the_version_of_this_run(run, classifier):
     models = ModelLogging("run")
     models.log(classifier, served("scored"))
-    models.tell_score("unknown", {"metric": "accuracy", "test": {"score": 0.5}})
-    models.tell_score("scored", {"metric": "accuracy", "test": {"score": 0.875, "interval": {"low": 0.75, "high": 1}}})
+    models.tell_score("unknown", TaskMetrics("accuracy", "plain", {"test": score(0.5)}))
+    models.tell_score(
+        "scored", TaskMetrics("accuracy", "plain", {"test": score(0.875, interval=Interval(0.75, 1, 0.95, 1000))})
+    )
     tags = version_of("bort_kedro-scored").tags
     assert {name: tags[name] for name in ("metric", "test_score", "test_low", "test_high")} == {
         "metric": "accuracy",
@@ -176,13 +181,16 @@ def test_a_version_that_takes_no_tags_is_a_warning_and_no_fault(run, classifier,
     models = ModelLogging("run")
     models.log(classifier, served("vanished"))
     monkeypatch.setattr(mlflow.MlflowClient, "set_model_version_tag", refuse)
-    models.tell_score("vanished", {"metric": "accuracy", "test": {"score": 0.5}})
+    models.tell_score("vanished", TaskMetrics("accuracy", "plain", {"test": score(0.5)}))
     assert caplog.messages[-1] == ("Version 1 of bort_kedro-vanished in MLflow has no tag of its score: it is gone")
 
 
 def test_nothing_is_printed(run, classifier, capfd):
     ModelLogging("run").log(classifier, served("quiet"))
     assert capfd.readouterr() == ("", "")
+
+
+SCORES = TaskMetrics("accuracy", "plain", {"test": score(0.5)})
 
 
 class Told(ModelLogging):
@@ -224,10 +232,13 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
         [
             Node(lambda examples: "weights", "library.examples", "library.finetuned_model", name="library_node"),
             Node(
-                lambda model: {"score": 0.5}, "library.finetuned_model", "evaluate.library.metrics", name="score_node"
+                lambda model: SCORES.to_json(),
+                "library.finetuned_model",
+                "evaluate.library.metrics",
+                name="score_node",
             ),
             Node(lambda examples: "others", "order.examples", "order.finetuned_model", name="order_node"),
         ]
     )
     SequentialRunner().run(pipeline, catalog, manager)
-    assert hook._models.told == [("weights", "library", False, 32), ("library", {"score": 0.5})]
+    assert hook._models.told == [("weights", "library", False, 32), ("library", SCORES)]

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from bort_kedro.errors import MissingInputError, StorageError
 from bort_kedro.reporting.comparison import RunRecord
+from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.session.runs import REPORTING, compare, read_run, versions
 
 ONE, TWO = "2026-01-01T00.00.00.000Z", "2026-01-02T00.00.00.000Z"
@@ -30,7 +31,12 @@ def project(tmp_path, monkeypatch):
     saved(folder, "run_manifest.json", ONE, json.dumps(manifest(datasets_written={"stage_costs": ONE})))
     second = manifest(datasets_read={"stage_costs": ONE}, packages={"torch": "2.14.0"})
     saved(folder, "run_manifest.json", TWO, json.dumps(second))
-    saved(folder, "stage_costs.csv", ONE, "stage,seconds\nsearch,90.0\n")
+    saved(
+        folder,
+        "stage_costs.csv",
+        ONE,
+        "stage,what,purpose,seconds,device_hours,tokens\nsearch,2 candidates,model,90.0,0.025,\n",
+    )
     return folder
 
 
@@ -44,7 +50,9 @@ def test_versions_are_those_of_runs_that_ended(project):
 
 
 def test_a_run_has_what_it_made_or_read_of_another(project):
-    costs = [{"stage": "search", "seconds": 90.0}]
+    costs = [
+        StageCost(stage="search", what="2 candidates", purpose="model", seconds=90.0, device_hours=0.025, tokens=None)
+    ]
     assert read_run(project, ONE) == RunRecord(manifest(datasets_written={"stage_costs": ONE}), costs=costs)
     assert read_run(project, TWO).costs == costs
     assert read_run(project, TWO).search == {}

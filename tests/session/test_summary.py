@@ -12,6 +12,7 @@ from bort_kedro.datasets.markdown_report import TextReportDataset
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.session.summary import SummaryHook, _print_candidates, _print_scores, _search_lines
 from search_results import candidate, candidates, recorded, recorded_search, trained_search
+from task_records import rival, task
 
 
 def printed(rows, report):
@@ -94,20 +95,16 @@ def test_nothing_is_said_where_nothing_was_made(capsys):
 
 
 def scores(**changes):
-    row = {
-        "task": "superglue_rte",
-        "method": "agora",
-        "metric": "accuracy",
-        "score": 0.572,
-        "standard_error": 0.009,
-        "interval_low": 0.553,
-        "interval_high": 0.591,
-        "majority_score": 0.386,
-        "beats_majority": True,
-        "plain_lead": 0.011,
-        "plain_lead_standard_error": 0.01,
-    }
-    return pd.DataFrame([row | changes])
+    row = task(
+        "superglue_rte",
+        method="agora",
+        score=0.572,
+        standard_error=0.009,
+        majority_score=0.386,
+        rivals={"plain": rival(0.011, 0.01)},
+        **{"interval_low": 0.553, "interval_high": 0.591} | changes,
+    )
+    return pd.DataFrame([row.to_row()])
 
 
 @pytest.mark.parametrize(

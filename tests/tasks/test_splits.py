@@ -7,7 +7,7 @@ import pytest
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import RIGHT, WRONG, Form
-from bort_kedro.tasks.splits import divide_splits
+from bort_kedro.tasks.splits import ExamplesReport, divide_splits
 
 COLUMNS = ["split", "part", "group", "text", "text_pair", "option", "label"]
 
@@ -40,7 +40,7 @@ def test_labelled_test_stays_test_and_dev_stays_whole():
     examples = table([("train", "a"), ("dev", "a"), ("dev", "b"), ("test", "b"), ("test", "a")])
     divided, report = divide(examples)
     pd.testing.assert_frame_equal(divided, examples)
-    assert {split: row["source"] for split, row in report.items()} == {
+    assert {split: row.source for split, row in report.splits.items()} == {
         "train": "official train",
         "dev": "official dev",
         "test": "official test",
@@ -58,7 +58,7 @@ def test_unlabelled_test_becomes_the_submission_and_dev_is_halved():
         ("test", "b"): 3,
     }
     assert divided["split"].tolist()[21:] == ["submission"] * 3
-    assert {split: (row["source"], row["num_rows"], row["labels"]) for split, row in report.items()} == {
+    assert {split: (row.source, row.num_rows, row.labels) for split, row in report.splits.items()} == {
         "train": ("official train", 1, {"a": 1}),
         "dev": ("half of the official dev, stratified by label, seed 0", 10, {"a": 8, "b": 2}),
         "test": ("the other half of the official dev, stratified by label, seed 0", 10, {"a": 7, "b": 3}),
@@ -111,8 +111,8 @@ def test_rows_of_one_question_go_to_one_half():
     divided, report = divide(table(rows))
     assert (divided.groupby("group")["split"].nunique() == 1).all()
     assert divided["split"].value_counts().to_dict() == {"dev": 30, "test": 30}
-    assert report["dev"]["labels"] == {"false": 20, "true": 10}
-    assert report["dev"]["num_units"] == 30
+    assert report.dev.labels == {"false": 20, "true": 10}
+    assert report.dev.num_units == 30
 
 
 def test_multiple_choice_is_stratified_by_the_place_of_the_right_option():
@@ -133,9 +133,9 @@ def test_multiple_choice_is_stratified_by_the_place_of_the_right_option():
         ("test", "1"): 3,
         ("test", "2"): 2,
     }
-    assert report["test"]["num_units"] == 10
-    assert report["test"]["num_rows"] == 30
-    assert report["dev"]["source"] == "half of the official dev, stratified by place of the right option, seed 0"
+    assert report.test.num_units == 10
+    assert report.test.num_rows == 30
+    assert report.dev.source == "half of the official dev, stratified by place of the right option, seed 0"
 
 
 def test_regression_is_stratified_by_tenths_of_the_label():
@@ -143,9 +143,9 @@ def test_regression_is_stratified_by_tenths_of_the_label():
     divided, report = divide(table([("dev", f"{value / 10:.1f}") for value in values]), form=Form.REGRESSION)
     tenth = divided["label"].astype(float).astype(int)
     assert (tenth[divided["split"] == "dev"].value_counts() == 5).all()
-    assert report["test"]["source"] == "the other half of the official dev, stratified by tenth of the label, seed 0"
+    assert report.test.source == "the other half of the official dev, stratified by tenth of the label, seed 0"
     test_values = divided.loc[divided["split"] == "test", "label"].astype(float)
-    assert report["test"]["labels"] == {
+    assert report.test.labels == {
         "minimum": test_values.min(),
         "mean": pytest.approx(test_values.mean()),
         "maximum": test_values.max(),
@@ -173,8 +173,8 @@ def test_half_of_the_matched_part_and_all_of_the_mismatched_are_scored():
         ("test", "mismatched", "a"): 3,
         ("test", "mismatched", "b"): 3,
     }
-    assert report["dev"]["source"] == "half of the official dev (matched), stratified by label, seed 0"
-    assert report["test"]["source"] == (
+    assert report.dev.source == "half of the official dev (matched), stratified by label, seed 0"
+    assert report.test.source == (
         "the other half of the official dev (matched), stratified by label, seed 0; and all of the official dev "
         "(mismatched)"
     )
@@ -184,7 +184,7 @@ def test_other_parts_are_halved_each():
     rows = [{"split": "dev", "part": "xy"[n % 2], "group": str(n // 2), "label": "ab"[n // 2 % 2]} for n in range(24)]
     divided, report = divide(table(rows))
     assert set(Counter(zip(divided["split"], divided["part"], divided["label"], strict=True)).values()) == {3}
-    assert report["dev"]["source"] == "half of the official dev (x, y), stratified by label and part, seed 0"
+    assert report.dev.source == "half of the official dev (x, y), stratified by label and part, seed 0"
 
 
 def test_texts_that_stand_in_an_earlier_split_are_counted():
@@ -198,15 +198,15 @@ def test_texts_that_stand_in_an_earlier_split_are_counted():
         {"split": "test", "text": "three", "label": "b"},
     ]
     _, report = divide(table(rows))
-    assert report["dev"]["texts_also_in_train"] == 1
-    assert report["test"]["texts_also_in_train"] == 2
-    assert report["test"]["texts_also_in_dev"] == 1
-    assert "texts_also_in_train" not in report["train"]
+    assert report.dev.texts_also_in_train == 1
+    assert report.test.texts_also_in_train == 2
+    assert report.test.texts_also_in_dev == 1
+    assert "texts_also_in_train" not in report.to_json()["train"]
 
 
 def test_report_is_json():
     _, report = divide(classified())
-    assert json.loads(json.dumps(report)) == report
+    assert ExamplesReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 
 
 def test_diagnostic_without_train_and_dev_is_no_error():
@@ -214,7 +214,7 @@ def test_diagnostic_without_train_and_dev_is_no_error():
     assert labelled["split"].tolist() == ["test", "test"]
     hidden, report = divide(table([("test", None)]))
     assert hidden["split"].tolist() == ["submission"]
-    assert list(report) == ["submission"]
+    assert list(report.to_json()) == list(report.splits) == ["submission"]
 
 
 def test_missing_dev_says_what_was_found():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bort_kedro.evaluation.scores import units_in
+from bort_kedro.evaluation.scores import Interval, units_in
 from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.tasks.metrics import TRUE, Scored, score, scored_rows
 from bort_kedro.tasks.table import Form, Task
@@ -24,16 +24,6 @@ Statistic = Callable[["NDArray[np.int64]"], float]
 MEANS_OVER_UNITS = ("accuracy", "exact_match", "f1_tokens", "parity")
 # Drawn units held in memory at once: 8 MB.
 UNITS_AT_ONCE = 1_000_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Where a score lies with a probability of ``level``, found from ``num_resamples`` resamples."""
-
-    low: float
-    high: float
-    level: float
-    num_resamples: int
 
 
 def score_interval(

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bort_kedro.evaluation.submissions import BENCHMARKS
 from bort_kedro.tasks.table import TASKS
+
+if TYPE_CHECKING:
+    from bort_kedro.evaluation.task_metrics import TaskMetrics
 
 SPLIT_NOTE = "of the unseen split, not of the leaderboard's hidden test"
 
@@ -22,14 +25,13 @@ def averaged_tasks(benchmark: str) -> list[str]:
     return [name for name, task in TASKS.items() if task.benchmark == benchmark and not task.is_diagnostic]
 
 
-def leaderboards(metrics_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, dict[str, Any]]:
     """Each leaderboard's average of averages over the tasks that were run.
 
     Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts.
 
     Args:
-        metrics_of: By task, JSON as the scoring writes it: ``test`` with ``metric_<name>``, and ``parts``. Tasks of
-            other benchmarks, and those without labels to score by, are passed over.
+        metrics_of: By task. Tasks of other benchmarks, and those without labels to score by, are passed over.
 
     Returns:
         JSON-able, for ``GLUE`` and ``SuperGLUE`` as far as a task of theirs was scored: ``average`` (None if only
@@ -39,12 +41,12 @@ def leaderboards(metrics_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[
     References:
         Wang et al. 2018, arXiv 1804.07461, section 4; Wang et al. 2019, arXiv 1905.00537, section 4.
     """
-    scored = {name: metrics for name, metrics in metrics_of.items() if name in TASKS and "test" in metrics}
+    scored = {name: metrics for name, metrics in metrics_of.items() if name in TASKS and metrics.test}
     present = {TASKS[name].benchmark for name in scored}
     return {benchmark: _leaderboard(benchmark, scored) for benchmark in BENCHMARKS if benchmark in present}
 
 
-def task_score(name: str, metrics: Mapping[str, Any]) -> float:
+def task_score(name: str, metrics: TaskMetrics) -> float:
     """One task's number on its leaderboard.
 
     Args:
@@ -52,16 +54,16 @@ def task_score(name: str, metrics: Mapping[str, Any]) -> float:
         metrics: See `leaderboards`.
     """
     # A user's own test file for MNLI may have no parts.
-    parts = list(metrics.get("parts", {}).values()) or [metrics["test"]]
-    return fmean(part[f"metric_{metric}"] for metric in TASKS[name].metrics for part in parts)
+    parts = list(metrics.parts.values()) or [metrics.splits["test"]]
+    return fmean(part.metrics[metric] for metric in TASKS[name].metrics for part in parts)
 
 
-def _leaderboard(benchmark: str, scored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _leaderboard(benchmark: str, scored: Mapping[str, TaskMetrics]) -> dict[str, Any]:
     counted = averaged_tasks(benchmark)
     tasks = {name: task_score(name, scored[name]) for name in counted if name in scored}
     diagnostics = {
-        name: {metric: scored[name]["test"][f"metric_{metric}"] for metric in TASKS[name].metrics}
-        for name in scored
+        name: {metric: each.splits["test"].metrics[metric] for metric in TASKS[name].metrics}
+        for name, each in scored.items()
         if TASKS[name].benchmark == benchmark and TASKS[name].is_diagnostic
     }
     return {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Blocks of units that the jackknife leaves out one by one; fewer where there are fewer units.
 JACKKNIFE_BLOCKS = 200
 JACKKNIFE_SEED = 0
+# How the name of a metric begins in JSON.
+METRIC = "metric_"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Where a score lies with a probability of ``level``, found from ``num_resamples`` resamples."""
+
+    low: float
+    high: float
+    level: float
+    num_resamples: int
+
+
+@dataclass(frozen=True)
 class TaskScore:
     """Quality of a model on one split.
 
@@ -46,6 +58,7 @@ class TaskScore:
             place among the options, or the mean value.
         advantage: Of the model over that answer, paired: both answer the same examples.
         num_examples: Units scored.
+        interval: Of the score; None of a part, and of a single example.
     """
 
     metrics: dict[str, float]
@@ -53,15 +66,45 @@ class TaskScore:
     majority_score: float
     advantage: Estimate
     num_examples: int
+    interval: Interval | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As one level of JSON, a metric under ``metric_<name>``; `from_json` gives an equal value back."""
+        return {
+            "score": self.score.value,
+            "standard_error": self.score.standard_error,
+            "majority_score": self.majority_score,
+            "advantage": self.advantage.value,
+            "advantage_standard_error": self.advantage.standard_error,
+            "beats_majority": self.advantage.is_above_noise,
+            "num_examples": self.num_examples,
+            **{f"{METRIC}{name}": value for name, value in self.metrics.items()},
+            **({"interval": asdict(self.interval)} if self.interval else {}),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TaskScore:
+        """The value that `to_json` wrote."""
+        return cls(
+            {name.removeprefix(METRIC): number for name, number in value.items() if name.startswith(METRIC)},
+            Estimate(value["score"], value["standard_error"]),
+            value["majority_score"],
+            Estimate(value["advantage"], value["advantage_standard_error"]),
+            value["num_examples"],
+            Interval(**value["interval"]) if "interval" in value else None,
+        )
 
 
-def score_answers(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> TaskScore:
+def score_answers(
+    task: Task, table: pd.DataFrame, answers: Sequence[str], *, interval: Interval | None = None
+) -> TaskScore:
     """Score the answers to one labelled split.
 
     Args:
         task: Says which metrics.
         table: Rows with ``group``, ``option`` and ``label``.
         answers: One for each row, as `finetuning.objectives.answers_of` gives them.
+        interval: Kept beside the score, see `intervals.score_interval`.
 
     Raises:
         ValueError: If there is nothing to score, or the two differ in length.
@@ -79,6 +122,7 @@ def score_answers(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> Ta
         majority_score=score_rows(task, metric, table, constant),
         advantage=lead(task, table, answers, constant),
         num_examples=len(units_in(table)),
+        interval=interval,
     )
 
 

@@ -11,7 +11,8 @@ from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.reporting.markdown import MISSING, duration, large, percent, signed_points, table, times
 from bort_kedro.reporting.report_certainty import error_text, with_noise
 from bort_kedro.reporting.report_sections import median_with_interval, score_with_interval
-from bort_kedro.statistics import is_missing
+from bort_kedro.reporting.stage_costs import StageCost
+from bort_kedro.reporting.task_rows import TaskRow
 
 Row = Mapping[str, Any]
 
@@ -32,9 +33,9 @@ class RunRecord:
     manifest: Row
     search: Row = field(default_factory=dict)
     pretraining: Row = field(default_factory=dict)
-    tasks: Sequence[Row] = ()
+    tasks: Sequence[TaskRow] = ()
     speed: Sequence[Row] = ()
-    costs: Sequence[Row] = ()
+    costs: Sequence[StageCost] = ()
 
 
 def compare_runs(runs: Mapping[str, RunRecord]) -> str:
@@ -143,7 +144,7 @@ def _rows_of(
 
 def _tasks(runs: Mapping[str, RunRecord]) -> str:
     """Score of each task, and the change where two runs have it."""
-    by_run = [{row["task"]: row for row in run.tasks} for run in runs.values()]
+    by_run = [{row.task: row for row in run.tasks} for run in runs.values()]
     names = list(dict.fromkeys(name for tasks in by_run for name in tasks))
     if not names:
         return ""
@@ -151,7 +152,7 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
     rows = []
     for name in names:
         found = [tasks.get(name) for tasks in by_run]
-        cells = [f"{score_with_interval(row)}, {row['method']}" if row else MISSING for row in found]
+        cells = [f"{score_with_interval(row)}, {row.method}" if row else MISSING for row in found]
         rows.append([f"`{name}`", *cells, *([_change(*found)] if has_change else [])])
         rows += [
             [f"`{name}`: points ahead of {rival}", *leads, *([MISSING] if has_change else [])]
@@ -164,31 +165,27 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
     )
 
 
-def _leads(found: Sequence[Row | None]) -> dict[str, list[str]]:
+def _leads(found: Sequence[TaskRow | None]) -> dict[str, list[str]]:
     """How far a task is ahead of the constant answer and of each rival that any of the runs trained."""
-    columns = {"advantage": "a constant answer"} | {
-        column: column.removesuffix("_lead").replace("_", " ")
+    leads = [
+        {}
+        if row is None
+        else {"a constant answer": signed_points(row.advantage, row.advantage_standard_error)}
+        | {
+            method.replace("_", " "): signed_points(rival.lead, rival.lead_standard_error)
+            for method, rival in row.rivals.items()
+        }
         for row in found
-        for column in row or {}
-        if column.endswith("_lead")
-    }
-    return {
-        rival: [
-            MISSING
-            if row is None or is_missing(row.get(column))
-            else signed_points(row[column], row[f"{column}_standard_error"])
-            for row in found
-        ]
-        for column, rival in columns.items()
-        if any(row is not None and not is_missing(row.get(column)) for row in found)
-    }
+    ]
+    rivals = dict.fromkeys(rival for each in leads for rival in each)
+    return {rival: [each.get(rival, MISSING) for each in leads] for rival in rivals}
 
 
-def _change(first: Row | None, second: Row | None) -> str:
-    if first is None or second is None or first["metric"] != second["metric"]:
+def _change(first: TaskRow | None, second: TaskRow | None) -> str:
+    if first is None or second is None or first.metric != second.metric:
         return MISSING
-    error = math.hypot(first["standard_error"], second["standard_error"])
-    return signed_points(second["score"] - first["score"], error)
+    error = math.hypot(first.standard_error, second.standard_error)
+    return signed_points(second.score - first.score, error)
 
 
 def _speed(runs: Mapping[str, RunRecord]) -> str:
@@ -213,12 +210,12 @@ def _speed(runs: Mapping[str, RunRecord]) -> str:
 
 def _costs(runs: Mapping[str, RunRecord]) -> str:
     """Training time of each stage."""
-    stages = list(dict.fromkeys(row["stage"] for run in runs.values() for row in run.costs))
+    stages = list(dict.fromkeys(cost.stage for run in runs.values() for cost in run.costs))
     if not stages:
         return ""
 
     def spent(run: RunRecord, stage: str) -> str:
-        seconds = [row["seconds"] for row in run.costs if row["stage"] == stage]
+        seconds = [cost.seconds for cost in run.costs if cost.stage == stage]
         return duration(sum(seconds)) if seconds else MISSING
 
     return table(["Stage", *runs], [[stage, *(spent(run, stage) for run in runs.values())] for stage in stages])

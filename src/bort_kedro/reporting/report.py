@@ -23,6 +23,8 @@ from bort_kedro.reporting.report_sections import (
     tasks_section,
     verdict,
 )
+from bort_kedro.reporting.stage_costs import StageCost
+from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.reporting.templates import render
 from bort_kedro.statistics import is_missing
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
@@ -42,9 +44,9 @@ def build_report(
     search: Row,
     candidates: Sequence[Row],
     pretraining: Row,
-    tasks: Sequence[Row],
+    tasks: Sequence[TaskRow],
     speed: Sequence[Row],
-    costs: Sequence[Row] = (),
+    costs: Sequence[StageCost] = (),
     device: str = "a machine that was not recorded",
     leaderboard: Mapping[str, Row] | None = None,
     exports: Mapping[str, Row] | None = None,
@@ -86,9 +88,11 @@ def build_report(
     return f"# A small BERT for this corpus: {shape}\n\n{body}\n"
 
 
-def _summary(shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
+def _summary(
+    shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[TaskRow], speed: Sequence[Row]
+) -> list[str]:
     chosen = chosen_row(speed)
-    won = [row["task"] for row in tasks if row["beats_majority"]]
+    won = [row.task for row in tasks if row.beats_majority]
     return [
         f"Chosen out of {search['num_candidates']} shapes, {search['num_trained']} of them "
         f"{done_words(search)}: **{shape}** (layers, heads, hidden size, "
@@ -107,10 +111,10 @@ def _slowdown(chosen: Row, reference: str) -> str:
     return counted if is_missing(measured) else f"{times(measured)} the time and {counted}"
 
 
-def _question(corpus: Row, search: Row, tasks: Sequence[Row]) -> str:
+def _question(corpus: Row, search: Row, tasks: Sequence[TaskRow]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in corpus["versions"].items())
     splits = ", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items())
-    named = "; ".join(_task_named(row["task"]) for row in tasks) or "none"
+    named = "; ".join(_task_named(row.task) for row in tasks) or "none"
     return (
         "Of all BERT encoders with a given choice of depth D, heads A, hidden size H and intermediate "
         "size I, which one is small, fast and good at once? The search ranks by W, the W-coefficient of de Wynter "
@@ -127,9 +131,9 @@ def _task_named(name: str) -> str:
     return f"`{name}`, {asked}" if asked else f"`{name}`"
 
 
-def _limits(pretraining: Row, tasks: Sequence[Row], speed: Sequence[Row]) -> list[str]:
+def _limits(pretraining: Row, tasks: Sequence[TaskRow], speed: Sequence[Row]) -> list[str]:
     conditions = speed[0]
-    largest = max((row["num_examples"] for row in tasks), default=0)
+    largest = max((row.num_examples for row in tasks), default=0)
     return [
         f"The student saw {pretraining['num_steps']:,} steps; published encoders see hundreds of thousands. "
         "Scores compare models of this run with each other, not with published ones.",

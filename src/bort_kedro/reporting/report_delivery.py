@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bort_kedro.evaluation.stage_costs import sums
 from bort_kedro.reporting.markdown import MISSING, bullets, duration, large, number, percent, table, times
-from bort_kedro.statistics import is_missing
+from bort_kedro.reporting.stage_costs import StageCost, total
 
 Row = Mapping[str, Any]
 # What every other format is held against.
@@ -23,34 +22,34 @@ def leaderboard_text(leaderboard: Mapping[str, Row]) -> str:
     return bullets(lines)
 
 
-def costs_section(costs: Sequence[Row], device: str) -> str:
+def costs_section(costs: Sequence[StageCost], device: str) -> str:
     """Time, device hours and tokens of every training; empty where none was recorded.
 
     Args:
-        costs: Rows of `evaluation.stage_costs.stage_costs`.
+        costs: Rows of `reporting.stage_costs.stage_costs`.
         device: In words, of the machine that evaluates.
     """
     if not costs:
         return ""
     rows = [
         [
-            row["stage"],
-            row["what"],
-            duration(row["seconds"]),
-            number(row["device_hours"], 3),
-            "not counted" if is_missing(row["tokens"]) else large(row["tokens"]),
+            row.stage,
+            row.what,
+            duration(row.seconds),
+            number(row.device_hours, 3),
+            "not counted" if row.tokens is None else large(row.tokens),
         ]
         for row in costs
     ]
-    whole = sums(costs)
-    compared = sums([row for row in costs if row["purpose"] == "compare"])
-    time, hours = f"**{duration(whole['seconds'])}**", f"**{number(whole['device_hours'], 3)}**"
-    counted = " counted" if any(is_missing(row["tokens"]) for row in costs) else ""
-    tokens = f"**{large(whole['tokens'])}**{counted}" if whole["tokens"] else MISSING
+    whole = total(costs)
+    compared = total([row for row in costs if row.purpose == "compare"])
+    time, hours = f"**{duration(whole.seconds)}**", f"**{number(whole.device_hours, 3)}**"
+    counted = " counted" if any(row.tokens is None for row in costs) else ""
+    tokens = f"**{large(whole.tokens)}**{counted}" if whole.tokens else MISSING
     rows.append(["**sum**", MISSING, time, hours, tokens])
     return (
         f"{table(['Stage', 'Training', 'Time', 'Device hours', 'Tokens'], rows)}\n\n"
-        f"Of it {duration(compared['seconds'])} went into what the result is only held against. Time spent training: "
+        f"Of it {duration(compared.seconds)} went into what the result is only held against. Time spent training: "
         "trainings that run side by side each count in full, in device hours too, and one that was found finished on "
         "the disk counts the time it took then. Making the corpus, scoring, timing and exporting are not in it. A "
         f"device is one GPU, or all cores of a machine together; this report was written on {device}. Tokens are "

@@ -20,6 +20,7 @@ from bort_kedro.reporting.markdown import (
     with_interval,
 )
 from bort_kedro.reporting.paper_claims import BORT_KEYS, CLAIMS, SEQUENCE_LENGTH, VOCABULARY_SIZE, speed_claim_rows
+from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.statistics import is_above_noise, is_missing
 
 Row = Mapping[str, Any]
@@ -104,7 +105,7 @@ def teacher_costs(metrics: Row) -> list[str]:
     return said
 
 
-def tasks_section(tasks: Sequence[Row]) -> str:
+def tasks_section(tasks: Sequence[TaskRow]) -> str:
     """Scores of the fine-tuned tasks on their test splits, and what other methods make of the same steps."""
     header = [
         "Task",
@@ -119,19 +120,19 @@ def tasks_section(tasks: Sequence[Row]) -> str:
     ]
     rows = [
         [
-            f"`{row['task']}`",
-            row["method"],
-            row["metric"].replace("_", " "),
-            number(row["num_examples"], 0),
+            f"`{row.task}`",
+            row.method,
+            row.metric.replace("_", " "),
+            number(row.num_examples, 0),
             score_with_interval(row),
-            percent(row["majority_score"]),
-            signed_points(row["advantage"], row["advantage_standard_error"]),
-            "" if is_missing(row["dev_score"]) else percent(row["dev_score"], row["dev_standard_error"]),
-            percent(row["truncated_share"]),
+            percent(row.majority_score),
+            signed_points(row.advantage, row.advantage_standard_error),
+            "" if row.dev_score is None else percent(row.dev_score, row.dev_standard_error),
+            percent(row.truncated_share),
         ]
         for row in tasks
     ]
-    lost = [f"`{row['task']}`" for row in tasks if not row["beats_majority"]]
+    lost = [f"`{row.task}`" for row in tasks if not row.beats_majority]
     outcome = (
         f"**Did not beat** the best constant answer by more than twice the standard error: {', '.join(lost)}."
         if lost
@@ -148,18 +149,16 @@ def tasks_section(tasks: Sequence[Row]) -> str:
     )
 
 
-def _level(tasks: Sequence[Row]) -> str:
+def _level(tasks: Sequence[TaskRow]) -> str:
     """Such as ``95 % ``; "" where no score has an interval."""
-    levels = (row.get("interval_level") for row in tasks)
-    return next((f"{100 * level:g} % " for level in levels if level is not None and not is_missing(level)), "")
+    levels = (row.interval_level for row in tasks)
+    return next((f"{100 * level:g} % " for level in levels if level is not None), "")
 
 
-def score_with_interval(row: Row) -> str:
-    """A row of `task_scores` as ``57.2 ± 0.9 % (55.2 to 59.2)``."""
-    low, high = (
-        None if is_missing(row.get(end)) else 100 * float(row[end]) for end in ("interval_low", "interval_high")
-    )
-    return with_interval(percent(row["score"], row["standard_error"]), low, high, digits=1)
+def score_with_interval(row: TaskRow) -> str:
+    """A score as ``57.2 ± 0.9 % (55.2 to 59.2)``."""
+    low, high = (None if end is None else 100 * end for end in (row.interval_low, row.interval_high))
+    return with_interval(percent(row.score, row.standard_error), low, high, digits=1)
 
 
 def median_with_interval(row: Row) -> str:
@@ -181,49 +180,45 @@ RIVAL_NAMES = {
 }
 
 
-def _what_test_is(tasks: Sequence[Row]) -> str:
+def _what_test_is(tasks: Sequence[TaskRow]) -> str:
     """Where the test examples of each task come from, rows that could not be read, and points thrown away."""
     lines = []
     for row in tasks:
-        said = [f"scored on the {row['test_split'].removeprefix('the ')}"]
-        if row["other_scores"] and isinstance(row["other_scores"], str):  # of a saved table NaN where there are none
-            said.append(f"further scores there: {row['other_scores']}")
-        if row["is_teacher_over"] is not None and not is_missing(row["teacher_score"]):
-            weak = "" if row["is_teacher_over"] else ", so the task was fine-tuned plainly, without Agora"
+        said = [f"scored on the {row.test_split.removeprefix('the ')}"]
+        if row.other_scores:
+            said.append(f"further scores there: {row.other_scores}")
+        if row.is_teacher_over is not None:
+            weak = "" if row.is_teacher_over else ", so the task was fine-tuned plainly, without Agora"
             said.append(
-                f"the teacher scored {percent(row['teacher_score'])} on dev and had to be over "
-                f"{percent(row['teacher_bar'])}{weak}"
+                f"the teacher scored {percent(row.teacher_score)} on dev and had to be over "
+                f"{percent(row.teacher_bar)}{weak}"
             )
-        if row["num_rows_skipped"]:
-            said.append(f"{number(row['num_rows_skipped'], 0)} malformed rows were skipped")
-        if row["num_made"]:
+        if row.num_rows_skipped:
+            said.append(f"{number(row.num_rows_skipped, 0)} malformed rows were skipped")
+        if row.num_made:
             said.append(
-                f"Agora learned from {number(row['num_kept'], 0)} of the {number(row['num_made'], 0)} points it made; "
-                f"{number(row['num_copies'], 0)} were thrown away as near-duplicates of dev or test"
+                f"Agora learned from {number(row.num_kept, 0)} of the {number(row.num_made, 0)} points it made; "
+                f"{number(row.num_copies, 0)} were thrown away as near-duplicates of dev or test"
             )
-        lines.append(f"`{row['task']}`: {'; '.join(said)}.")
+        lines.append(f"`{row.task}`: {'; '.join(said)}.")
     return bullets(lines)
 
 
-def _rivals(tasks: Sequence[Row]) -> str:
+def _rivals(tasks: Sequence[TaskRow]) -> str:
     """How far Agora is ahead of other ways to spend the same steps; empty where none was trained."""
-    found = [name for name in RIVAL_NAMES if any(f"{name}_lead" in row for row in tasks)]
+    found = [name for name in RIVAL_NAMES if any(name in row.rivals for row in tasks)]
+    held = {row.task: [row.rivals[name] for name in found] for row in tasks if row.rivals}
     rows = [
-        [
-            f"`{row['task']}`",
-            *(signed_points(row[f"{name}_lead"], row[f"{name}_lead_standard_error"]) for name in found),
-        ]
-        for row in tasks
-        if found and not is_missing(row.get(f"{found[0]}_lead"))
+        [f"`{task}`", *(signed_points(rival.lead, rival.lead_standard_error) for rival in rivals)]
+        for task, rivals in held.items()
     ]
     if not rows:
         return ""
     header = ["Task", *(RIVAL_NAMES[name] for name in found)]
     clear = [
-        f"`{row['task']}`"
-        for row in tasks
-        if not is_missing(row.get(f"{found[0]}_lead"))
-        and all(is_above_noise(row[f"{name}_lead"], row[f"{name}_lead_standard_error"]) for name in found)
+        f"`{task}`"
+        for task, rivals in held.items()
+        if all(is_above_noise(rival.lead, rival.lead_standard_error) for rival in rivals)
     ]
     return (
         "\n\nPoints that Agora is ahead of other ways to spend as many steps, with the same hyperparameters, on the "

@@ -2,71 +2,121 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from bort_kedro.statistics import is_missing
+from bort_kedro.frozen import FrozenModel
+
+if TYPE_CHECKING:
+    from bort_kedro.reporting.task_rows import TaskRow
 
 SECONDS_PER_HOUR = 3600.0
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
+Purpose = Literal["model", "compare"]
+
+
+class StageCost(FrozenModel):
+    """What one kind of training took, a row of the table `stage_costs`.
+
+    Args:
+        stage: Of the pipeline.
+        what: Was trained.
+        purpose: ``model`` for what the result needs, ``compare`` for what it is held against.
+        seconds: Of training.
+        device_hours: A device is one GPU, or all cores of a machine together.
+        tokens: Trained on, padding left out; None where none were counted.
+    """
+
+    stage: str
+    what: str
+    purpose: Purpose
+    seconds: float
+    device_hours: float
+    tokens: int | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> StageCost:
+        """From a row of the table, of a saved one with NaN where nothing was counted."""
+        tokens = row["tokens"]
+        return cls.model_validate({**row, "tokens": None if tokens is None or math.isnan(tokens) else int(tokens)})
 
 
 def stage_costs(
-    search: Row, pretraining: Row, histories: Mapping[str, Sequence[Row]], tasks: Sequence[Row]
-) -> list[dict[str, Any]]:
-    """One row for each kind of training, in the order of the stages.
+    search: Row, pretraining: Row, histories: Mapping[str, Sequence[Row]], tasks: Sequence[TaskRow]
+) -> list[StageCost]:
+    """What each kind of training took, in the order of the stages; what took no time is left out.
 
     Args:
         search: `search_report`.
         pretraining: `pretraining_metrics`.
         histories: Rows of the histories of ``teacher``, ``student`` and ``undistilled``.
         tasks: Rows of `task_scores`.
-
-    Returns:
-        ``stage``, ``what``, ``purpose`` (``model`` for what the result needs, ``compare`` for what it is held
-        against), ``seconds`` of training, ``device_hours`` (a device is one GPU, or all cores of a machine together)
-        and ``tokens`` trained on, padding left out, None where none were counted.
     """
-    rows = [_row("search", f"{search['num_trained']} candidates and the maximum point", search)]
-    names = {
+    costs = [
+        _cost(
+            "search",
+            f"{search['num_trained']} candidates and the maximum point",
+            search["seconds"],
+            search.get("num_tokens"),
+            device_hours=search.get("device_hours"),
+        )
+    ]
+    names: dict[str, tuple[str, Purpose]] = {
         "teacher": ("the teacher", "model"),
         "student": ("the student under the teacher", "model"),
         "undistilled": ("the same shape without a teacher", "compare"),
     }
     for key, (what, purpose) in names.items():
-        spent = {"seconds": pretraining[key]["seconds"]}
-        if history := histories.get(key):
-            spent |= {name: history[-1][name] for name in ("num_tokens", "device_hours") if name in history[-1]}
-        rows.append(_row("pretrain_distill", what, spent, purpose=purpose))
+        last = history[-1] if (history := histories.get(key)) else {}
+        costs.append(
+            _cost(
+                "pretrain_distill",
+                what,
+                pretraining[key]["seconds"],
+                last.get("num_tokens"),
+                purpose=purpose,
+                device_hours=last.get("device_hours"),
+            )
+        )
     for row in tasks:
-        task = f"task `{row['task']}`"
-        rows += [
-            _row("finetune", f"{task}: its teacher", _of("teacher_", row)),
-            _row("finetune", f"{task}: {row['num_trials']} trials", _of("", row)),
-            _row("finetune", f"{task}: other methods", _of("rival_", row), purpose="compare"),
+        task = f"task `{row.task}`"
+        costs += [
+            _cost("finetune", f"{task}: its teacher", row.teacher_seconds, row.teacher_num_tokens),
+            _cost("finetune", f"{task}: {row.num_trials} trials", row.seconds, row.num_tokens),
+            _cost("finetune", f"{task}: other methods", row.rival_seconds, row.rival_num_tokens, purpose="compare"),
         ]
-    return [row for row in rows if row["seconds"]]
+    return [cost for cost in costs if cost.seconds]
 
 
-def _row(stage: str, what: str, spent: Row, *, purpose: str = "model") -> dict[str, Any]:
-    """A row of ``seconds``, and of ``num_tokens`` and ``device_hours`` where they were recorded."""
-    seconds = float(spent["seconds"])
-    return {
-        "stage": stage,
-        "what": what,
-        "purpose": purpose,
-        "seconds": seconds,
-        "device_hours": float(spent.get("device_hours", seconds / SECONDS_PER_HOUR)),
-        "tokens": spent.get("num_tokens") or None,
-    }
+def _cost(
+    stage: str,
+    what: str,
+    seconds: float,
+    num_tokens: int | None,
+    *,
+    purpose: Purpose = "model",
+    device_hours: float | None = None,
+) -> StageCost:
+    return StageCost(
+        stage=stage,
+        what=what,
+        purpose=purpose,
+        seconds=seconds,
+        # On one device where it was not recorded.
+        device_hours=seconds / SECONDS_PER_HOUR if device_hours is None else device_hours,
+        tokens=num_tokens or None,
+    )
 
 
-def _of(whose: str, row: Row) -> dict[str, Any]:
-    return {"seconds": row[f"{whose}seconds"], "num_tokens": row.get(f"{whose}num_tokens")}
-
-
-def sums(rows: Sequence[Row]) -> dict[str, float]:
-    """``seconds``, ``device_hours`` and ``tokens`` of all rows together; what was not recorded counts as nothing."""
-    keys = ("seconds", "device_hours", "tokens")
-    return {key: float(sum(row[key] for row in rows if not is_missing(row[key]))) for key in keys}
+def total(costs: Sequence[StageCost]) -> StageCost:
+    """All of them together; tokens that were not counted are left out."""
+    return StageCost(
+        stage="",
+        what="",
+        purpose="model",
+        seconds=sum(cost.seconds for cost in costs),
+        device_hours=sum(cost.device_hours for cost in costs),
+        tokens=sum(cost.tokens or 0 for cost in costs),
+    )

@@ -6,7 +6,7 @@ import copy
 import importlib.metadata
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from bort_kedro.tasks.description import Form, Task
 
 if TYPE_CHECKING:
     from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.evaluation.task_metrics import TaskMetrics
 
 LOGGER = logging.getLogger(__name__)
 # What serving needs; MLflow adds itself.
@@ -88,20 +89,17 @@ class ModelLogging:
             return
         self._versions[task.name] = (name, str(version))
 
-    def tell_score(self, task: str, metrics: Mapping[str, Any]) -> None:
+    def tell_score(self, task: str, metrics: TaskMetrics) -> None:
         """Tag the version that this run registered with its score on the test split."""
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        if task not in self._versions or "test" not in metrics:
+        if task not in self._versions or (test := metrics.test) is None:
             return
         name, version = self._versions[task]
-        interval = metrics["test"].get("interval", {})
-        tags = {
-            "metric": metrics["metric"],
-            "test_score": metrics["test"]["score"],
-            **{f"test_{side}": interval[side] for side in ("low", "high") if side in interval},
-        }
+        tags: dict[str, str | float] = {"metric": metrics.metric, "test_score": test.score.value}
+        if test.interval is not None:
+            tags |= {"test_low": test.interval.low, "test_high": test.interval.high}
         try:
             for key, value in tags.items():
                 text = value if isinstance(value, str) else f"{value:.6g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from bort_kedro.errors import MissingInputError, StorageError
 from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.reporting.comparison import RunRecord, compare_runs
 from bort_kedro.reporting.html_page import html_page
+from bort_kedro.reporting.stage_costs import StageCost
+from bort_kedro.reporting.task_rows import TaskRow
 
 REPORTING = Path("data/08_reporting")
 MANIFEST = "run_manifest"
@@ -23,6 +26,12 @@ PARTS = {
     "tasks": ("task_scores", "csv"),
     "speed": ("speed_table", "csv"),
     "costs": ("stage_costs", "csv"),
+}
+
+# What a row of a table is read into.
+RECORDS: dict[str, Callable[[dict[Hashable, Any]], Any]] = {
+    "task_scores": TaskRow.from_row,
+    "stage_costs": StageCost.from_row,
 }
 
 
@@ -65,7 +74,9 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".json":
             return json.loads(path.read_text("utf-8"))
-        return pd.read_csv(path).to_dict("records")
+        rows = pd.read_csv(path).to_dict("records")
+        read = RECORDS.get(path.stem)
+        return [read(row) for row in rows] if read else rows
     except (ValueError, OSError) as fault:
         raise StorageError(
             f"{path} cannot be read: {fault}. Compare other versions, or run that stage again."

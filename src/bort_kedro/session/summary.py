@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 
 from bort_kedro.reporting.markdown import signed_points
-from bort_kedro.statistics import is_missing
+from bort_kedro.reporting.task_rows import TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,34 +143,34 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
     from rich.table import Table
 
     shown = Table(title="Tasks, on test examples that fine-tuning never saw", title_justify="left")
-    has_rival = "plain_lead" in scores.columns
+    rows = [TaskRow.from_row(row) for row in scores.to_dict("records")]
+    has_rival = any("plain" in row.rivals for row in rows)
     # In two lines, so that all fits into 100 columns.
     names = ["task", "method", "metric", "score", "interval", "constant\nanswer", "beats\nit"]
     for name in [*names, *(["ahead of\nplain, points"] if has_rival else [])]:
         shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
-    for row in scores.to_dict("records"):
+    for row in rows:
         shown.add_row(
-            row["task"],
-            row["method"],
-            row["metric"].replace("_", " "),
-            f"{row['score']:.3f}",
+            row.task,
+            row.method,
+            row.metric.replace("_", " "),
+            f"{row.score:.3f}",
             _interval(row),
-            f"{row['majority_score']:.3f}",
-            "yes" if row["beats_majority"] else "no",
+            f"{row.majority_score:.3f}",
+            "yes" if row.beats_majority else "no",
             *([_lead(row)] if has_rival else []),
         )
     console.print(shown)
 
 
-def _interval(row: dict[str, Any]) -> str:
+def _interval(row: TaskRow) -> str:
     """Of a score; its standard error where there is none, as of a single example."""
-    low, high = row.get("interval_low"), row.get("interval_high")
-    if low is None or high is None or is_missing(low) or is_missing(high):
-        return f"± {row['standard_error']:.3f}"
-    return f"{low:.3f} to {high:.3f}"
+    if row.interval_low is None or row.interval_high is None:
+        return f"± {row.standard_error:.3f}"
+    return f"{row.interval_low:.3f} to {row.interval_high:.3f}"
 
 
-def _lead(row: dict[str, Any]) -> str:
+def _lead(row: TaskRow) -> str:
     """Points that Agora is ahead of plain fine-tuning; empty of a task without Agora."""
-    lead = row["plain_lead"]
-    return "" if is_missing(lead) else signed_points(lead, row["plain_lead_standard_error"])
+    plain = row.rivals.get("plain")
+    return "" if plain is None else signed_points(plain.lead, plain.lead_standard_error)

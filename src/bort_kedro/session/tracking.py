@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.training_states import TrainingStatesDataset
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.reporting.markdown import IllustratedText
@@ -38,6 +39,8 @@ METADATA_KEY = "mlflow"
 TRAINING_STATES = "training_states"
 # How the name of a task's examples ends in the catalog.
 EXAMPLES = ".examples"
+# How that of its scores ends.
+SCORES = ".metrics"
 
 
 class TrackingHook(MlflowHook):
@@ -133,8 +136,9 @@ class TrackingHook(MlflowHook):
         name = without_stage(dataset_name)
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
-            with _signals_wait():
-                self._models.tell_score(name.removesuffix(".metrics"), data)
+            if name.endswith(SCORES):
+                with _signals_wait():
+                    self._models.tell_score(name.removesuffix(SCORES), TaskMetrics.from_json(data))
         elif kind == "model":
             self._log_model(name.removesuffix(".finetuned_model"), data)
         elif kind == "history":

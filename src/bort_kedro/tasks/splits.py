@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from bort_kedro.errors import TaskError
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.spans import CLOSE, OPEN
 from bort_kedro.tasks.units import units_of
@@ -34,9 +36,63 @@ _STRATIFIED_BY = {
 }
 
 
+class SplitReport(FrozenModel):
+    """What a split holds.
+
+    Args:
+        source: The split it comes from, in words.
+        num_rows: Rows.
+        num_units: Rows, or questions of multiple choice.
+        labels: Rows of each; for regression ``minimum``, ``mean`` and ``maximum``.
+        texts_also_in_train: Units of dev and test that have an equal one in train.
+        texts_also_in_dev: Units of test that have an equal one in dev.
+    """
+
+    source: str
+    num_rows: int
+    num_units: int
+    labels: dict[str, int | float]
+    texts_also_in_train: int | None = None
+    texts_also_in_dev: int | None = None
+
+
+class ExamplesReport(FrozenModel):
+    """What the splits of a task hold, and the files that they were read from.
+
+    Args:
+        train: None where there is no such split, as of the others.
+        dev: Settings are chosen on it.
+        test: Scored on.
+        submission: The official test, where its labels are hidden.
+        files: Read, by split and part.
+        num_rows_read: Likewise.
+        num_rows_skipped: Malformed ones by file.
+        first_faults: What was wrong with the first of them.
+    """
+
+    train: SplitReport | None = None
+    dev: SplitReport | None = None
+    test: SplitReport | None = None
+    submission: SplitReport | None = None
+    files: dict[str, str] = Field(default_factory=dict)
+    num_rows_read: dict[str, int] = Field(default_factory=dict)
+    num_rows_skipped: dict[str, int] = Field(default_factory=dict)
+    first_faults: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, SplitReport]:
+        """Those there are, by name."""
+        named = {TRAIN: self.train, DEV: self.dev, TEST: self.test, SUBMISSION: self.submission}
+        return {split: report for split, report in named.items() if report is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it, without what there is not."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
 def divide_splits(
     examples: pd.DataFrame, *, form: Form, seed: int, task: str = "", whose: Mapping[str, str] = OFFICIAL
-) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+) -> tuple[pd.DataFrame, ExamplesReport]:
     """Give every example the split it is used in.
 
     Labelled examples of the official test stay in ``test``; the others become ``submission``. Without labelled ones,
@@ -53,10 +109,7 @@ def divide_splits(
         whose: By split, what the report calls it: ``official``, ``built-in`` or ``user's``.
 
     Returns:
-        The examples in their order with the ``split`` they are used in; and JSON-able, for each split that has any:
-        ``source`` (the split it comes from), ``num_rows``, ``num_units`` (rows, or questions of multiple choice),
-        ``labels`` (rows of each; for regression ``minimum``, ``mean`` and ``maximum``), ``texts_also_in_train`` of dev
-        and test (units that have an equal one in train) and ``texts_also_in_dev`` of test.
+        The examples in their order with the ``split`` they are used in; and what each split holds.
 
     Raises:
         TaskError: If a task that is trained has no dev, or one with unlabelled rows or too small to be halved.
@@ -131,25 +184,23 @@ def _mixed_within_strata(strata: pd.Series, seed: int) -> NDArray[np.intp]:
     return np.lexsort((np.random.default_rng(seed).permutation(len(strata)), kinds, parts))
 
 
-def _report(divided: pd.DataFrame, form: Form, sources: dict[str, str]) -> dict[str, dict[str, Any]]:
-    report: dict[str, dict[str, Any]] = {}
-    units_in = {}
+def _report(divided: pd.DataFrame, form: Form, sources: dict[str, str]) -> ExamplesReport:
+    reports, units_in = {}, {}
     for split in (TRAIN, DEV, TEST, SUBMISSION):
         rows = divided[divided["split"] == split]
         if rows.empty:
             continue
         units = units_of(rows, form == Form.MULTIPLE_CHOICE)
         units_in[split] = set(units)
-        report[split] = {
-            "source": sources[split],
-            "num_rows": len(rows),
-            "num_units": len(units),
-            "labels": _label_counts(rows["label"].dropna(), form),
-        }
-        for earlier in {DEV: (TRAIN,), TEST: (TRAIN, DEV)}.get(split, ()):
-            if earlier in units_in:
-                report[split][f"texts_also_in_{earlier}"] = sum(unit in units_in[earlier] for unit in units)
-    return report
+        earlier = [each for each in {DEV: (TRAIN,), TEST: (TRAIN, DEV)}.get(split, ()) if each in units_in]
+        reports[split] = SplitReport(
+            source=sources[split],
+            num_rows=len(rows),
+            num_units=len(units),
+            labels=_label_counts(rows["label"].dropna(), form),
+            **{f"texts_also_in_{each}": sum(unit in units_in[each] for unit in units) for each in earlier},
+        )
+    return ExamplesReport(**reports)
 
 
 def _label_counts(labels: pd.Series, form: Form) -> dict[str, int | float]:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
+from bort_kedro.reporting.stage_costs import StageCost
+from bort_kedro.reporting.task_rows import TaskRow
 
 EXPORT_REPORT = ".export_report"
 
@@ -21,16 +23,16 @@ def cost_stages(
     teacher_history: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Time, device hours and tokens of every training; a teacher that was opened rather than trained cost none."""
-    from bort_kedro.evaluation.stage_costs import stage_costs
+    from bort_kedro.reporting.stage_costs import stage_costs
 
     histories = {"teacher": teacher_history, "student": student_history, "undistilled": undistilled_history}
     rows = stage_costs(
         search_report,
         pretraining_metrics,
         {name: history.to_dict("records") for name, history in histories.items() if history is not None},
-        task_scores.to_dict("records"),
+        [TaskRow.from_row(row) for row in task_scores.to_dict("records")],
     )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row.to_json() for row in rows], columns=list(StageCost.model_fields))
 
 
 def write_report(
@@ -62,9 +64,9 @@ def write_report(
         search=search_report,
         candidates=candidate_table.to_dict("records"),
         pretraining=pretraining_metrics,
-        tasks=task_scores.to_dict("records"),
+        tasks=[TaskRow.from_row(row) for row in task_scores.to_dict("records")],
         speed=speed_table[speed_table["is_reference"]].to_dict("records"),
-        costs=stage_costs.to_dict("records"),
+        costs=[StageCost.from_row(row) for row in stage_costs.to_dict("records")],
         device=" and ".join(names),
         leaderboard=leaderboard,
         exports=exports,

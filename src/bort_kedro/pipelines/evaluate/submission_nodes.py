@@ -21,8 +21,10 @@ from bort_kedro.evaluation.submissions import (
     official_test_rows,
     submission_files,
 )
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.params import FinetuneParams
 from bort_kedro.tasks.reading.choose import read_task
+from bort_kedro.tasks.splits import ExamplesReport
 from bort_kedro.tasks.table import TASKS
 
 LOGGER = logging.getLogger(__name__)
@@ -32,7 +34,9 @@ NO_ROWS = "no task of it was run on the official test files, so there is nothing
 
 def average_tasks(**of_tasks: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What GLUE and SuperGLUE rank by, from each task's ``metrics``; nothing where none of their tasks was run."""
-    return leaderboards({name.removesuffix(".metrics"): metrics for name, metrics in of_tasks.items()})
+    return leaderboards(
+        {name.removesuffix(".metrics"): TaskMetrics.from_json(metrics) for name, metrics in of_tasks.items()}
+    )
 
 
 def write_submissions(
@@ -107,8 +111,8 @@ def _own_rows(file: SubmissionFile, of_tasks: Mapping[str, Any]) -> pd.DataFrame
             f"`{name}.predictions` has columns {', '.join(map(str, predictions.columns))} and lacks "
             f"{', '.join(missing)}. `kedro run --pipelines finetune` writes them."
         )
-    source = of_tasks[f"{name}.examples_report"].get("test", {}).get("source")
-    return official_test_rows(predictions, source, file.part)
+    test = ExamplesReport.from_json(of_tasks[f"{name}.examples_report"]).test
+    return official_test_rows(predictions, test.source if test else None, file.part)
 
 
 def _official_rows(file: SubmissionFile, task_files: Any, finetune: FinetuneParams) -> pd.DataFrame:

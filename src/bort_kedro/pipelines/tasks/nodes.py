@@ -33,7 +33,8 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
         examples = examples.assign(part="", group=numbers, index=numbers, option=None)
         form = find_task(name).form
         whose = dict.fromkeys(SPLITS, "built-in")
-        return divide_splits(examples, form=form, seed=builtin_tasks.seed, task=name, whose=whose)
+        divided, report = divide_splits(examples, form=form, seed=builtin_tasks.seed, task=name, whose=whose)
+        return divided, report.to_json()
 
     return build_examples
 
@@ -48,12 +49,13 @@ def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
         examples, report = divide_splits(
             reading.examples, form=task.form, seed=finetune.split_seed, task=name, whose=_whose(task, finetune)
         )
-        return examples, report | {
+        read = {
             "files": {split: str(path) for split, path in reading.files.items()},
             "num_rows_read": reading.num_rows,
             "num_rows_skipped": reading.num_skipped,
-            "first_faults": reading.first_faults,
+            "first_faults": tuple(reading.first_faults),
         }
+        return examples, report.model_copy(update=read).to_json()
 
     return read_examples
 

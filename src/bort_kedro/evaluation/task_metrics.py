@@ -1,0 +1,182 @@
+"""What is measured of one task: scores of its splits with intervals, parts of the test split, and rivals beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.intervals import score_interval
+from bort_kedro.evaluation.scores import TaskScore, lead, score_answers
+from bort_kedro.evaluation.settings import BootstrapSettings
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.tasks.table import Form, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREDICTION_COLUMNS = ("split", "part", "group", "option", "label", "prediction")
+SCORED_SPLITS = ("test", "dev")
+PROBABILITY = "probability_"
+
+
+class RivalScore(FrozenModel):
+    """Score of another method on the test split, and how far ours is ahead of it, paired by example."""
+
+    score: float
+    lead: float
+    lead_standard_error: float
+
+
+@dataclass(frozen=True)
+class TaskMetrics:
+    """Scores of a fine-tuned task.
+
+    Args:
+        metric: Its first.
+        method: That it was fine-tuned by.
+        splits: ``test``, which fine-tuning never saw, and ``dev``, as far as they have labels.
+        parts: Of the test split, by name.
+        rivals: By method.
+    """
+
+    metric: str
+    method: str
+    splits: dict[str, TaskScore] = field(default_factory=dict)
+    parts: dict[str, TaskScore] = field(default_factory=dict)
+    rivals: dict[str, RivalScore] = field(default_factory=dict)
+
+    @property
+    def test(self) -> TaskScore | None:
+        """Of the test split; None where it has no labels."""
+        return self.splits.get("test")
+
+    @property
+    def dev(self) -> TaskScore | None:
+        """Likewise of the dev split."""
+        return self.splits.get("dev")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it, each split under its name; `from_json` gives an equal value back."""
+        return {
+            "metric": self.metric,
+            "method": self.method,
+            **{split: score.to_json() for split, score in self.splits.items()},
+            "parts": {part: score.to_json() for part, score in self.parts.items()},
+            "rivals": {method: rival.to_json() for method, rival in self.rivals.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TaskMetrics:
+        """The value that `to_json` wrote."""
+        return cls(
+            value["metric"],
+            value["method"],
+            {split: TaskScore.from_json(value[split]) for split in SCORED_SPLITS if split in value},
+            {part: TaskScore.from_json(score) for part, score in value["parts"].items()},
+            {method: RivalScore.from_json(rival) for method, rival in value["rivals"].items()},
+        )
+
+
+def measure_task(
+    task: Task,
+    predictions: pd.DataFrame,
+    bootstrap: BootstrapSettings,
+    *,
+    labels: Sequence[str],
+    method: str,
+    rivals: pd.DataFrame | None = None,
+) -> TaskMetrics:
+    """Score the test split and the dev split beside it, and hold rivals against it.
+
+    Args:
+        task: Says which metrics.
+        predictions: Columns `PREDICTION_COLUMNS`, and ``probability_<label>`` of a classification.
+        bootstrap: Of the intervals.
+        labels: That the model answers with.
+        method: That it was fine-tuned by.
+        rivals: The same columns and ``method``; None where no other method was trained.
+
+    Raises:
+        TaskError: If columns or splits are missing, or the answers are those of another model.
+    """
+    splits = [split for split in SCORED_SPLITS if split == "test" or not task.is_diagnostic]
+    tables = {split: _split_of(predictions, split) for split in splits if _has(predictions, split, task)}
+    _require_labels(predictions, task, task.labels or tuple(labels))
+    scores = {}
+    for split, table in tables.items():
+        answers = table["prediction"].tolist()
+        interval = score_interval(task, table, answers, bootstrap)
+        scores[split] = score_answers(task, table, answers, interval=interval)
+    parts = {
+        str(part): score_answers(task, rows, rows["prediction"].tolist())
+        for part, rows in (tables["test"].groupby("part") if "test" in tables else ())
+        if part
+    }
+    others = {
+        str(other): _against(task, tables["test"], rows)
+        for other, rows in (() if rivals is None else rivals.groupby("method", sort=False))
+    }
+    return TaskMetrics(task.metrics[0], method, scores, parts, others)
+
+
+def _against(task: Task, own: pd.DataFrame, rival: pd.DataFrame) -> RivalScore:
+    rival = _split_of(rival, "test")
+    _require_same_examples(own, rival, task.name)
+    answers = rival["prediction"].tolist()
+    ahead = lead(task, own, own["prediction"].tolist(), answers)
+    return RivalScore(
+        score=score_answers(task, rival, answers).score.value,
+        lead=ahead.value,
+        lead_standard_error=ahead.standard_error,
+    )
+
+
+def _require_same_examples(own: pd.DataFrame, rival: pd.DataFrame, task: str) -> None:
+    columns = ["part", "group", "option", "label"]
+    if not own[columns].fillna("").equals(rival[columns].fillna("")):
+        raise TaskError(
+            f"Task `{task}`: `{task}.predictions` and `{task}.rival_predictions` answer different test examples, so "
+            "they are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
+        )
+
+
+def _require_labels(predictions: pd.DataFrame, task: Task, labels: tuple[str, ...]) -> None:
+    """Refuse the answers of a model that was made for other labels."""
+    if task.form == Form.REGRESSION:
+        return
+    said = sorted(predictions["prediction"].astype(str).unique())
+    columns = [str(name).removeprefix(PROBABILITY) for name in predictions if str(name).startswith(PROBABILITY)]
+    has_other_outputs = set(columns or labels) != set(labels)
+    found = columns if has_other_outputs else said
+    if has_other_outputs or not set(said) <= set(labels):
+        raise TaskError(
+            f"Task `{task.name}` has the {len(labels)} labels {', '.join(labels)}, but `{task.name}.predictions` are "
+            f"of a model with {', '.join(found)}. Run `kedro run --pipelines finetune` to its end, then this stage."
+        )
+
+
+def _has(predictions: pd.DataFrame, split: str, task: Task) -> bool:
+    """Whether a split is there; a diagnostic may have none with labels.
+
+    Raises:
+        TaskError: If columns are missing, or a split that every other task has.
+    """
+    missing = [column for column in PREDICTION_COLUMNS if column not in predictions.columns]
+    if missing:
+        raise TaskError(
+            f"The predictions have columns {list(predictions.columns)} and lack {', '.join(missing)}. "
+            f"Expected {', '.join(PREDICTION_COLUMNS)}; `kedro run --pipelines finetune` writes them."
+        )
+    is_there = bool((predictions["split"] == split).any())
+    if not is_there and not task.is_diagnostic:
+        raise TaskError(
+            f"The predictions hold no example of split `{split}`, only of "
+            f"{sorted(predictions['split'].unique())}. Give the task's examples a `{split}` split."
+        )
+    return is_there
+
+
+def _split_of(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    return predictions[predictions["split"] == split].reset_index(drop=True)

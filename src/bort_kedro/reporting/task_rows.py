@@ -1,0 +1,174 @@
+"""The table of scores: a row for each task that was scored, made of what its stages reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from bort_kedro.evaluation.task_metrics import RivalScore
+from bort_kedro.frozen import FrozenModel
+
+if TYPE_CHECKING:
+    from bort_kedro.agora.teacher_bar import TeacherReport
+    from bort_kedro.evaluation.task_metrics import TaskMetrics
+    from bort_kedro.finetuning.report import FinetuningReport, MethodReport
+    from bort_kedro.tasks.splits import ExamplesReport
+
+
+class TaskRow(FrozenModel):
+    """A task in the table `task_scores`, where a rival has the columns ``<method>_score`` and so on.
+
+    Args:
+        task: Its name.
+        method: That it was fine-tuned by.
+        metric: Its first.
+        num_labels: Outputs of its head.
+        score: On the test split.
+        standard_error: Of the score.
+        majority_score: Of the best constant answer.
+        advantage: Over that answer, paired.
+        advantage_standard_error: Of the advantage.
+        beats_majority: Whether the advantage is above noise.
+        num_examples: Units scored.
+        interval_low: Of the score; None of a single example.
+        interval_high: Likewise.
+        interval_level: Such as 0.95.
+        dev_score: None of a diagnostic.
+        dev_standard_error: Likewise.
+        other_scores: Further metrics, and the parts of the test split, for readers.
+        num_trials: Of the method.
+        seconds: Of its trials.
+        num_tokens: That they were trained on.
+        truncated_share: Share of the inputs that were cut.
+        test_split: Where the test examples come from.
+        num_rows_skipped: Malformed ones.
+        num_made: Points that Agora made.
+        num_copies: Of them thrown away as near-duplicates of dev or test.
+        num_kept: Of them learned from.
+        teacher_score: On dev; None where there was no teacher, as the two that follow.
+        teacher_bar: That it had to be over, its own bar or the best constant answer.
+        is_teacher_over: Whether it was.
+        teacher_seconds: Of its training.
+        teacher_num_tokens: Likewise.
+        rival_seconds: Of all rivals.
+        rival_num_tokens: Likewise.
+        rivals: By method.
+    """
+
+    task: str
+    method: str
+    metric: str
+    num_labels: int
+    score: float
+    standard_error: float
+    majority_score: float
+    advantage: float
+    advantage_standard_error: float
+    beats_majority: bool
+    num_examples: int
+    interval_low: float | None = None
+    interval_high: float | None = None
+    interval_level: float | None = None
+    dev_score: float | None = None
+    dev_standard_error: float | None = None
+    other_scores: str = ""
+    num_trials: int
+    seconds: float
+    num_tokens: int = 0
+    truncated_share: float
+    test_split: str
+    num_rows_skipped: int = 0
+    num_made: int = 0
+    num_copies: int = 0
+    num_kept: int = 0
+    teacher_score: float | None = None
+    teacher_bar: float | None = None
+    is_teacher_over: bool | None = None
+    teacher_seconds: float = 0.0
+    teacher_num_tokens: int = 0
+    rival_seconds: float = 0.0
+    rival_num_tokens: int = 0
+    rivals: dict[str, RivalScore] = Field(default_factory=dict)
+
+    def to_row(self) -> dict[str, Any]:
+        """As a row of the table."""
+        return self.model_dump(exclude={"rivals"}) | {
+            f"{method}_{name}": value for method, rival in self.rivals.items() for name, value in rival
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[Any, Any]) -> TaskRow:
+        """From a row of the table, of a saved one with NaN where nothing was."""
+
+        def is_there(name: str) -> bool:
+            return name in row and not (isinstance(row[name], float) and math.isnan(row[name]))
+
+        fields = {name: row[name] for name, info in cls.model_fields.items() if info.is_required() or is_there(name)}
+        methods = [str(name).removesuffix("_lead") for name in row if str(name).endswith("_lead")]
+        rivals = {
+            method: RivalScore(**{name: row[f"{method}_{name}"] for name in RivalScore.model_fields})
+            for method in methods
+            if is_there(f"{method}_lead")
+        }
+        return cls(**fields, rivals=rivals)
+
+
+def task_row(
+    task: str,
+    metrics: TaskMetrics,
+    finetuning: FinetuningReport,
+    examples: ExamplesReport,
+    *,
+    teacher: TeacherReport | None = None,
+    rivals: Mapping[str, MethodReport] | None = None,
+) -> TaskRow | None:
+    """A task's row; None of one whose test split has no labels."""
+    if (test := metrics.test) is None:
+        return None
+    assert examples.test is not None  # noqa: S101 - what was scored was divided
+    interval, dev, check = test.interval, metrics.dev, teacher.check if teacher else None
+    draws = [each.points for each in finetuning.rounds if each.points]
+    others = (rivals or {}).values()
+    return TaskRow(
+        task=task,
+        method=metrics.method,
+        metric=metrics.metric,
+        num_labels=len(finetuning.labels),
+        **{name: value for name, value in test.to_json().items() if name in TaskRow.model_fields},
+        interval_low=interval.low if interval else None,
+        interval_high=interval.high if interval else None,
+        interval_level=interval.level if interval else None,
+        dev_score=dev.score.value if dev else None,
+        dev_standard_error=dev.score.standard_error if dev else None,
+        other_scores=_other_scores(metrics),
+        num_trials=finetuning.num_trials,
+        seconds=finetuning.seconds,
+        num_tokens=finetuning.num_tokens,
+        truncated_share=finetuning.truncated_share,
+        test_split=examples.test.source,
+        num_rows_skipped=sum(examples.num_rows_skipped.values()),
+        num_made=sum(each.num_made for each in draws),
+        num_copies=sum(each.num_copies for each in draws),
+        num_kept=sum(each.num_kept for each in draws),
+        teacher_score=check.score if check else None,
+        # It must be over the share of the most frequent label, too.
+        teacher_bar=max(check.bar, check.majority) if check else None,
+        is_teacher_over=check.is_over if check else None,
+        teacher_seconds=teacher.seconds if teacher else 0.0,
+        teacher_num_tokens=teacher.num_tokens if teacher else 0,
+        rival_seconds=sum(each.seconds for each in others),
+        rival_num_tokens=sum(each.num_tokens for each in others),
+        rivals=metrics.rivals,
+    )
+
+
+def _other_scores(metrics: TaskMetrics) -> str:
+    assert metrics.test is not None  # noqa: S101 - asked before
+    others: Iterable[tuple[str, float]] = (
+        (name.replace("_", " "), value) for name, value in metrics.test.metrics.items() if name != metrics.metric
+    )
+    parts = ((part, each.score.value) for part, each in metrics.parts.items())
+    return ", ".join(f"{name} {value:.3f}" for name, value in (*others, *parts))
