@@ -1,8 +1,11 @@
 """A made run of which model cards tell."""
 
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults
 from bort_kedro.reporting.settings import CardSettings
+from bort_kedro.tasks.splits import ExamplesReport
 from bort_kedro.tasks.table import find_task
+from task_records import FINETUNING, TEACHER, score, split
 
 NOTHING_STATED = CardSettings(language=(), license=None, encoder_repository=None)
 STATED = CardSettings(language=("en", "de"), license="apache-2.0", encoder_repository="someone/small-encoder")
@@ -28,29 +31,33 @@ ORIGIN = Origin(
     },
     device={"processor": "AMD EPYC", "cpu_count": 2, "cuda_devices": []},
 )
-SCORES = {
-    "score": 0.84,
-    "standard_error": 0.01,
-    "majority_score": 0.68,
-    "num_examples": 1725,
-    "metric_f1": 0.84,
-    "metric_accuracy": 0.79,
-}
+SCORES = score(0.84, majority=0.68, num_examples=1725, f1=0.84, accuracy=0.79)
 RESULTS = TaskResults(
     task=find_task("mrpc"),
     has_pairs=True,
-    metrics={"metric": "f1", "method": "agora", "test": SCORES, "dev": SCORES | {"score": 0.86, "num_examples": 204}},
-    finetuning={"labels": ["0", "1"], "method": "agora", "num_trials": 3, "seconds": 90.0},
-    examples={
-        "train": {"num_units": 3668, "source": "official train"},
-        "dev": {"num_units": 204, "source": "half of the official dev"},
-        "test": {"num_units": 1725, "source": "official test"},
-    },
-    teacher={"seconds": 180.0},
+    metrics=TaskMetrics(
+        "f1",
+        "agora",
+        {"test": SCORES, "dev": score(0.86, majority=0.68, num_examples=204, f1=0.84, accuracy=0.79)},
+    ),
+    finetuning=FINETUNING.model_copy(update={"labels": ("0", "1"), "num_trials": 3, "seconds": 90.0}),
+    examples=ExamplesReport(
+        train=split("official train", 3668),
+        dev=split("half of the official dev", 204),
+        test=split("official test", 1725),
+    ),
+    teacher=TEACHER.model_copy(update={"seconds": 180.0}),
 )
 EXPORTS = {
     "formats": {
-        "pytorch": {"title": "PyTorch", "bytes": 986_176, "score_after": 0.84, "median_ms": 2.5, "speedup": 1.0},
+        "pytorch": {
+            "title": "PyTorch",
+            "bytes": 986_176,
+            "score_after": 0.84,
+            "median_ms": 2.5,
+            "speedup": 1.0,
+            "is_refused": False,
+        },
         "onnx_int8": {
             "title": "ONNX Runtime int8",
             "bytes": 400_000,

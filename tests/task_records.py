@@ -25,18 +25,20 @@ TEACHER = TeacherReport(
 )
 
 
+def split(source, num_units=4):
+    """A split of so many examples."""
+    return SplitReport(source=source, num_rows=num_units, num_units=num_units, labels={})
+
+
 def examples(**sources):
     """A report of splits that come from ``sources``, such as ``test="official test"``."""
-    return ExamplesReport(
-        **{split: SplitReport(source=source, num_rows=4, num_units=4, labels={}) for split, source in sources.items()}
-    )
+    return ExamplesReport(**{name: split(source) for name, source in sources.items()})
 
 
-def score(value=0.5, *, majority=0.5, interval=None, **metrics):
-    """A score of four examples; its metrics are the accuracy where none are named."""
-    return TaskScore(
-        metrics or {"accuracy": value}, Estimate(value, 0.01), majority, Estimate(value - majority, 0.01), 4, interval
-    )
+def score(value=0.5, *, majority=0.5, interval=None, num_examples=4, **metrics):
+    """A score; its metrics are the accuracy where none are named."""
+    ahead = Estimate(value - majority, 0.01)
+    return TaskScore(metrics or {"accuracy": value}, Estimate(value, 0.01), majority, ahead, num_examples, interval)
 
 
 def rival(lead, standard_error, value=0.6):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def finetune():
 def test_a_task_card_counts_its_model_and_names_what_was_stated(tiny_tokenizer, finetune):
     model = train_classifier(tiny_tokenizer, num_steps=1)
     count = sum(weights.numel() for weights in model.model.parameters())
-    reports = (RESULTS.metrics | {"metric": "accuracy"}, RESULTS.finetuning, RESULTS.examples)
+    metrics = replace(RESULTS.metrics, metric="accuracy")
+    reports = [record.to_json() for record in (metrics, RESULTS.finetuning, RESULTS.examples)]
     text = task_card_writer_of("library")(model, *reports, EXPORTS, *OF_THE_RUN, finetune, CARD)
     read = ModelCard(text)
     assert read.data.license == "mit"

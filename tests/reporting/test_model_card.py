@@ -7,22 +7,25 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import EvalResult, ModelCard
 
+from bort_kedro.evaluation.scores import Interval
+from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.reporting.model_card import encoder_card, task_card
 from bort_kedro.tasks.table import find_task
 from model_card_data import EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
+from task_records import split
 
 CHOICE = replace(
     RESULTS,
     task=find_task("copa"),
-    metrics={"metric": "accuracy", "method": "plain", "test": SCORES},
-    finetuning=RESULTS.finetuning | {"labels": ["wrong", "right"], "method": "plain"},
+    metrics=TaskMetrics("accuracy", "plain", {"test": SCORES}),
+    finetuning=RESULTS.finetuning.model_copy(update={"labels": ("wrong", "right"), "method": "plain"}),
     teacher=None,
 )
 REGRESSION = replace(
     RESULTS,
     task=find_task("stsb"),
-    metrics={"metric": "pearson", "method": "agora"},
-    finetuning=RESULTS.finetuning | {"labels": ["value"]},
+    metrics=TaskMetrics("pearson", "agora"),
+    finetuning=RESULTS.finetuning.model_copy(update={"labels": ("value",)}),
 )
 CARDS = {
     "classification": lambda: task_card(replace(RESULTS, exports=EXPORTS), SIZE, ORIGIN, STATED),
@@ -81,15 +84,15 @@ def test_a_card_that_is_read_and_written_again_is_the_same():
 
 
 def test_an_interval_goes_before_the_standard_error():
-    interval = {"low": 0.8212, "high": 0.8587, "level": 0.95, "num_resamples": 1000}
-    results = replace(RESULTS, metrics=RESULTS.metrics | {"test": SCORES | {"interval": interval}})
+    splits = RESULTS.metrics.splits | {"test": replace(SCORES, interval=Interval(0.8212, 0.8587, 0.95, 1000))}
+    results = replace(RESULTS, metrics=replace(RESULTS.metrics, splits=splits))
     assert card(results).data.eval_results[0].metric_name == "F1 (95% interval 0.8212 to 0.8587)"
     assert "| test (official test) | f1 | 0.8400 | 0.8212 to 0.8587 (95%) | 0.6800 | 1,725 |" in card(results).text
     assert "| dev (half of the official dev) | f1 | 0.8600 | ± 0.0100 | 0.6800 | 204 |" in card(results).text
 
 
 def test_a_test_split_made_from_dev_is_called_validation():
-    examples = RESULTS.examples | {"test": {"num_units": 204, "source": "other half of the official dev"}}
+    examples = RESULTS.examples.model_copy(update={"test": split("other half of the official dev", 204)})
     result = card(replace(RESULTS, examples=examples)).data.eval_results[0]
     assert (result.dataset_split, result.dataset_name) == ("validation", "MRPC (other half of the official dev)")
 
@@ -113,7 +116,7 @@ def test_hours_of_every_training_that_led_to_the_model_are_summed():
 
 
 def test_a_task_without_a_teacher_has_no_row_for_one_and_is_not_tagged():
-    results = replace(RESULTS, teacher=None, finetuning=RESULTS.finetuning | {"method": "plain"})
+    results = replace(RESULTS, teacher=None, finetuning=RESULTS.finetuning.model_copy(update={"method": "plain"}))
     assert "teacher of the task" not in card(results).text
     assert "agora" not in card(results).data.tags
     assert "and fine-tuned plainly on MRPC (GLUE): classification into `0`, `1`." in card(results).text
@@ -134,27 +137,17 @@ def test_exports_are_shown_with_what_they_lose_and_gain():
 
 
 def test_a_regression_says_that_its_score_is_the_value():
-    results = replace(
-        RESULTS,
-        task=find_task("stsb"),
-        metrics={"metric": "pearson", "test": SCORES | {"metric_pearson": 0.84, "metric_spearman": 0.8}},
-        finetuning=RESULTS.finetuning | {"labels": ["value"]},
-    )
+    scored = replace(SCORES, metrics={"pearson": 0.84, "spearman": 0.8})
+    results = replace(REGRESSION, metrics=TaskMetrics("pearson", "agora", {"test": scored}))
     assert "`score` is the value itself" in section(card(results).content, "How to use")
     assert card(results).data.metrics == ["pearsonr", "spearmanr"]
 
 
 def test_multiple_choice_claims_no_pipeline_and_shows_how_options_are_compared():
-    results = replace(
-        RESULTS,
-        task=find_task("copa"),
-        metrics={"metric": "accuracy", "test": SCORES},
-        finetuning=RESULTS.finetuning | {"labels": ["wrong", "right"]},
-    )
-    assert card(results).data.pipeline_tag is None
-    assert card(results).data.eval_results[0].task_type == "multiple-choice"
-    assert "best = options[int(model(**inputs).logits[:, 0].argmax())]" in card(results).text
-    assert 'text, options = "The premise.", ["What was the cause? One choice.", "..."]' in card(results).text
+    assert card(CHOICE).data.pipeline_tag is None
+    assert card(CHOICE).data.eval_results[0].task_type == "multiple-choice"
+    assert "best = options[int(model(**inputs).logits[:, 0].argmax())]" in card(CHOICE).text
+    assert 'text, options = "The premise.", ["What was the cause? One choice.", "..."]' in card(CHOICE).text
 
 
 @pytest.mark.parametrize(
@@ -168,13 +161,13 @@ def test_multiple_choice_claims_no_pipeline_and_shows_how_options_are_compared()
     ],
 )
 def test_the_example_of_use_says_which_text_goes_where_and_cuts_as_training_did(task, has_pairs, example):
-    results = replace(RESULTS, task=find_task(task), has_pairs=has_pairs, metrics={"metric": "accuracy"})
+    results = replace(RESULTS, task=find_task(task), has_pairs=has_pairs, metrics=TaskMetrics("accuracy", "agora"))
     said = f"classify({example}, truncation=True, max_length={SIZE.max_tokens})"
     assert said in section(card(results).content, "How to use")
 
 
 def test_a_test_split_of_the_users_own_is_not_claimed_to_be_that_of_the_hub():
-    examples = RESULTS.examples | {"test": {"num_units": 9, "source": "user's test"}}
+    examples = RESULTS.examples.model_copy(update={"test": split("user's test", 9)})
     (result, _) = card(replace(RESULTS, examples=examples)).data.eval_results
     assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("GLUE", None, "test")
 
@@ -188,7 +181,7 @@ def test_a_teacher_that_was_opened_has_no_row_of_cost():
 
 
 def test_a_task_without_labels_on_test_has_no_evaluation_results():
-    results = replace(RESULTS, metrics={"metric": "f1"})
+    results = replace(RESULTS, metrics=TaskMetrics("f1", "agora"))
     assert card(results).data.eval_results is None
     assert "nothing was scored" in section(card(results).content, "Scores")
 

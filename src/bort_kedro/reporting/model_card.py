@@ -10,22 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.reporting.markdown import bullets, large, number, table
-from bort_kedro.reporting.model_card_sections import (
-    NAME_PREFIX,
-    cost_section,
-    encoder_limits,
-    encoder_scores,
-    encoder_use,
-    export_section,
-    task_limits,
-    task_scores,
-    task_use,
-    text_section,
-)
+from bort_kedro.evaluation.scores import TaskScore
+from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.finetuning.report import FinetuningReport
+from bort_kedro.reporting.markdown import number
 from bort_kedro.reporting.settings import CardSettings
+from bort_kedro.reporting.templates import render
 from bort_kedro.tasks.description import Form, Task
+from bort_kedro.tasks.splits import ExamplesReport
 
 Row = Mapping[str, Any]
 # The hub's names of our metrics, where they differ: https://huggingface.co/metrics.
@@ -37,16 +31,20 @@ HUB_METRICS = {
     "f1_answers": "f1",
     "f1_tokens": "f1",
 }
-AGORA = (
-    "Agora trains again on new texts, made of those that were answered wrong on dev by changing words, and labelled by "
-    "the larger teacher."
-)
-SOURCES = (
-    "The search for the shape, the distillation and Agora follow de Wynter and Perry 2020, "
-    "[arXiv 2010.10499](https://arxiv.org/abs/2010.10499), and the papers it builds on."
-)
 # How the source of a test split begins that is no half of dev.
 HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "user's"))
+NAME_PREFIX = "bort_kedro"
+FOLDER = "folder-or-repository-of-this-model"
+# What an example's two texts are where the files of a task hold something else (`tasks.layouts`).
+TEXTS_OF_LAYOUT = {
+    "copa": ("The premise.", "What was the cause? One choice."),
+    "multirc": ("The passage.", "The question? One answer."),
+    "options": ("The text.", "One option."),
+    "race": ("The article.", "The question? One answer."),
+    "record": ("The passage.", "The statement with [ one entity ] in its blank."),
+    "wic": ("A sentence with the [ word ].", "Another with the [ word ]."),
+    "wsc": ("A sentence with [ a phrase ] and with [ it ].", ""),
+}
 TAGS = ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation"]
 
 
@@ -113,10 +111,10 @@ class TaskResults:
 
     task: Task
     has_pairs: bool
-    metrics: Row
-    finetuning: Row
-    examples: Row
-    teacher: Row | None = None
+    metrics: TaskMetrics
+    finetuning: FinetuningReport
+    examples: ExamplesReport
+    teacher: TeacherReport | None = None
     exports: Row | None = None
 
 
@@ -127,7 +125,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: C
         The text of a ``README.md``, which `huggingface_hub.ModelCard` reads.
     """
     task = results.task
-    is_choice, is_agora = task.form == Form.MULTIPLE_CHOICE, results.finetuning["method"] == "agora"
+    is_choice, is_agora = task.form == Form.MULTIPLE_CHOICE, results.finetuning.method == "agora"
     metadata = _metadata(
         settings,
         name=f"{NAME_PREFIX}-{task.name}",
@@ -138,33 +136,32 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: C
         datasets=[task.hub[0]] if task.hub[0] else None,
         scores=_task_evaluations(results),
     )
-    labels = ", ".join(f"`{label}`" for label in results.finetuning["labels"])
-    asked = {
-        Form.CLASSIFICATION: f"classification into {labels}",
-        Form.REGRESSION: "a number for each example",
-        Form.MULTIPLE_CHOICE: "the best of a question's options",
-    }[task.form]
     trainings = [
         *origin.trainings(),
-        *([("teacher of the task", results.teacher["seconds"])] if results.teacher else []),
-        (f"fine-tuning, {results.finetuning['num_trials']} trainings", results.finetuning["seconds"]),
+        *([("teacher of the task", results.teacher.seconds)] if results.teacher else []),
+        (f"fine-tuning, {results.finetuning.num_trials} trainings", results.finetuning.seconds),
     ]
-    sections = {
-        "How to use": task_use(task, has_pairs=results.has_pairs, max_tokens=size.max_tokens),
-        "Scores": task_scores(task, results.metrics, results.examples),
-        "Training data": f"{text_section(origin.corpus)}\n\n{_examples_sentence(task, results.examples)}",
-        "Size": _size_section(size, results.exports),
-        "What it cost": cost_section(trainings, origin.device),
-        "Limits": bullets([*task_limits(task, size.max_tokens), *_unstated(settings)]),
-        "Sources": SOURCES,
-    }
-    lead = (
-        f"A BERT encoder of the shape {origin.shape} (layers, heads, hidden size, intermediate size), chosen among "
-        f"{origin.search['num_candidates']} shapes, pretrained under a larger teacher and fine-tuned "
-        f"{'by Agora' if is_agora else 'plainly'} on {task.title} ({task.benchmark}): {asked}."
-        + (f"\n\n{AGORA}" if is_agora else "")
+    return _card(
+        "task_card",
+        metadata=metadata,
+        model_name=f"{NAME_PREFIX}-{task.name}",
+        task=task,
+        results=results,
+        texts=example_texts(task),
+        is_agora=is_agora,
+        trainings=trainings,
+        size=size,
+        origin=origin,
+        settings=settings,
     )
-    return _card(metadata, f"{NAME_PREFIX}-{task.name}", lead, sections)
+
+
+def example_texts(task: Task) -> tuple[str, str]:
+    """What stands in the place of the two texts of an example, as its layout or its columns call them."""
+    if task.layout in TEXTS_OF_LAYOUT:
+        return TEXTS_OF_LAYOUT[task.layout]
+    first, second = (task.columns.get(role, (default,))[-1] for role, default in (("text", "text"), ("text_pair", "")))
+    return f"The {first}.", f"The {second or 'other text'}."
 
 
 def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: CardSettings) -> str:
@@ -200,20 +197,20 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
     ]
     name = f"{NAME_PREFIX}-encoder"
     metadata = _metadata(settings, name=name, pipeline_tag="fill-mask", tags=TAGS, scores=scores)
-    sections = {
-        "How to use": encoder_use(mask_token),
-        "Scores": encoder_scores(origin.pretraining),
-        "Training data": text_section(origin.corpus),
-        "Size": _size_section(size, None),
-        "What it cost": cost_section(origin.trainings(), origin.device),
-        "Limits": bullets([*encoder_limits(origin.pretraining, size.max_tokens), *_unstated(settings)]),
-        "Sources": SOURCES,
-    }
-    lead = (
-        f"A BERT encoder of the shape {origin.shape} (layers, heads, hidden size, intermediate size), chosen among "
-        f"{origin.search['num_candidates']} shapes and pretrained under a larger teacher. It is meant to be fine-tuned."
+    return _card(
+        "encoder_card",
+        metadata=metadata,
+        model_name=name,
+        mask_token=mask_token,
+        trainings=origin.trainings(),
+        size=size,
+        origin=origin,
+        settings=settings,
     )
-    return _card(metadata, name, lead, sections)
+
+
+def _card(template: str, **context: object) -> str:
+    return render(template, folder=FOLDER, **context) + "\n"
 
 
 def _metadata(settings: CardSettings, *, name: str, scores: Sequence[Row], **others: Any) -> str:
@@ -232,17 +229,12 @@ def _metadata(settings: CardSettings, *, name: str, scores: Sequence[Row], **oth
     return str(data.to_yaml())
 
 
-def _card(metadata: str, name: str, lead: str, sections: Mapping[str, str]) -> str:
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-    return f"---\n{metadata}\n---\n\n# {name}\n\n{lead}\n\n{body}\n"
-
-
 def _task_evaluations(results: TaskResults) -> list[dict[str, Any]]:
     """The scores on the test split as the hub wants them; the interval, which it has no place for, is in the name."""
-    task, scores = results.task, results.metrics.get("test")
+    task, scores = results.task, results.metrics.test
     if scores is None:
         return []
-    source = results.examples["test"]["source"]
+    source = results.examples.splits["test"].source
     is_official = "user's" not in source
     common = {
         "task_type": "multiple-choice" if task.form == Form.MULTIPLE_CHOICE else "text-classification",
@@ -251,55 +243,21 @@ def _task_evaluations(results: TaskResults) -> list[dict[str, Any]]:
         "dataset_config": task.hub[1] if task.hub[1] and is_official else None,
         "dataset_split": "test" if source.startswith(HELD_OUT) else "validation",
     }
-    found = []
-    for metric in task.metrics:
-        if f"metric_{metric}" not in scores:
-            continue
-        is_first = metric == results.metrics["metric"]
-        found.append(
-            common
-            | {
-                "metric_type": HUB_METRICS.get(metric, metric),
-                "metric_value": round(scores[f"metric_{metric}"], 4),
-                "metric_name": _metric_name(metric, scores if is_first else {}),
-            }
-        )
-    return found
-
-
-def _metric_name(metric: str, scores: Row) -> str:
-    title = metric.replace("_", " ").capitalize()
-    if "interval" in scores:
-        interval = scores["interval"]
-        return f"{title} ({interval['level']:.0%} interval {interval['low']:.4f} to {interval['high']:.4f})"
-    if scores.get("standard_error") is not None:
-        return f"{title} (standard error {scores['standard_error']:.4f})"
-    return title
-
-
-def _size_section(size: ModelSize, exports: Row | None) -> str:
-    rows = [
-        ["parameters", f"{size.num_parameters:,} ({large(size.num_parameters)})"],
-        ["weights in fp32, MB", number(4 * size.num_parameters / 1e6, 1)],
-        ["tokens of the vocabulary", f"{size.vocabulary_size:,}"],
-        ["longest input, tokens", f"{size.max_tokens:,}"],
-    ]
-    sizes = table(["What", "How much"], rows)
-    return f"{sizes}\n\n{export_section(exports)}" if exports else sizes
-
-
-def _examples_sentence(task: Task, examples: Row) -> str:
-    counts = [
-        f"{split} {examples[split]['num_units']:,} ({examples[split]['source']})"
-        for split in ("train", "dev", "test")
-        if split in examples
-    ]
-    return f"Examples of {task.title}: {', '.join(counts)}."
-
-
-def _unstated(settings: CardSettings) -> list[str]:
-    """What whoever made the model has not said."""
     return [
-        *([] if settings.language else ["The language of the texts is not stated."]),
-        *([] if settings.license else ["The licence is not stated. Texts and tasks have licences of their own."]),
+        common
+        | {
+            "metric_type": HUB_METRICS.get(metric, metric),
+            "metric_value": round(scores.metrics[metric], 4),
+            "metric_name": metric.replace("_", " ").capitalize()
+            + (_certainty(scores) if metric == results.metrics.metric else ""),
+        }
+        for metric in task.metrics
+        if metric in scores.metrics
     ]
+
+
+def _certainty(scores: TaskScore) -> str:
+    if scores.interval is not None:
+        interval = scores.interval
+        return f" ({interval.level:.0%} interval {interval.low:.4f} to {interval.high:.4f})"
+    return f" (standard error {scores.score.standard_error:.4f})"

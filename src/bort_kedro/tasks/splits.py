@@ -200,7 +200,7 @@ def _report(divided: pd.DataFrame, form: Form, sources: dict[str, str]) -> Examp
             labels=_label_counts(rows["label"].dropna(), form),
             **{f"texts_also_in_{each}": sum(unit in units_in[each] for unit in units) for each in earlier},
         )
-    return ExamplesReport(**reports)
+    return ExamplesReport.model_validate(reports)
 
 
 def _label_counts(labels: pd.Series, form: Form) -> dict[str, int | float]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.reporting.settings import CardSettings
+from bort_kedro.tasks.splits import ExamplesReport
 
 
 def task_card_writer_of(name: str) -> Callable[..., str]:
@@ -32,10 +36,10 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         results = TaskResults(
             task_of(name, finetune),
             export_report["has_pairs"],
-            metrics,
-            finetuning_report,
-            examples_report,
-            teacher_report,
+            TaskMetrics.from_json(metrics),
+            FinetuningReport.from_json(finetuning_report),
+            ExamplesReport.from_json(examples_report),
+            TeacherReport.from_json(teacher_report) if teacher_report else None,
             export_report,
         )
         size = _size_of(finetuned_model, finetune.training.max_tokens)
