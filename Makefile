@@ -8,7 +8,7 @@ NAME ?= other
 TASKS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
+.PHONY: help install run smoke test mutation lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -29,6 +29,9 @@ run: install     ## Search, pretrain, fine-tune and evaluate on the embedded def
 
 test: install    ## Run all tests
 	@$(BIN)/pytest
+
+mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (20 minutes)
+	@$(BIN)/python tests/mutation.py
 
 smoke: install   ## Run all stages with the smallest configuration (a minute)
 	@$(BIN)/kedro run --env smoke
