@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.params import FinetuneParams
@@ -18,7 +19,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
     """The node function that writes the card of one fine-tuned task."""
 
     def write_task_card(
-        finetuned_model: Any,
+        finetuned_model: Pretrained,
         metrics: dict[str, Any],
         finetuning_report: dict[str, Any],
         examples_report: dict[str, Any],
@@ -50,7 +51,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
 
 
 def write_encoder_card(
-    student_encoder: Any,
+    student_encoder: Pretrained,
     corpus_manifest: dict[str, Any],
     search_report: dict[str, Any],
     pretraining_metrics: dict[str, Any],
@@ -67,7 +68,7 @@ def write_encoder_card(
     return encoder_card(size, student_encoder.tokenizer.mask_token, origin, card)
 
 
-def _size_of(pretrained: Any, max_tokens: int) -> Any:
+def _size_of(pretrained: Pretrained, max_tokens: int) -> Any:
     from bort_kedro.reporting.model_card import ModelSize
 
     return ModelSize(

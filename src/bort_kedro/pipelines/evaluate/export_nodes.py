@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
@@ -18,7 +19,7 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[
     """The node function that exports the model of one task."""
 
     def export_model(
-        finetuned_model: Any,
+        finetuned_model: Pretrained,
         examples: pd.DataFrame,
         corpus_documents: pd.DataFrame,
         finetune: FinetuneParams,

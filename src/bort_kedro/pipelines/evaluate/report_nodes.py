@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from plotly.graph_objects import Figure
 
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
@@ -75,7 +76,7 @@ def write_report(
     return IllustratedText(text, {f"{name}.svg": draw_svg(figure) for name, figure in plots.items()})
 
 
-def write_report_page(report: IllustratedText, **plots: Any) -> str:
+def write_report_page(report: IllustratedText, **plots: Figure) -> str:
     """The report as one HTML file, with plots that answer the pointer."""
     from plotly.offline import get_plotlyjs
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
+from plotly.graph_objects import Figure
 
 from bort_kedro.latency.conditions import CHOSEN, conditions_of, speed_table_rows
 from bort_kedro.latency.settings import SpeedSettings
@@ -41,7 +40,7 @@ def measure_speed(selected_shape: dict[str, int], speed: SpeedSettings) -> pd.Da
     return pd.DataFrame(rows).assign(**speed.model_dump(include={"timed_rounds", "vocabulary_size", "max_positions"}))
 
 
-def plot_speed(speed_table: pd.DataFrame) -> Any:
+def plot_speed(speed_table: pd.DataFrame) -> Figure:
     """Median latency of each encoder."""
     from bort_kedro.reporting.plots import speed_figure
 

@@ -24,6 +24,7 @@ from bort_kedro.evaluation.submissions import (
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.params import FinetuneParams
 from bort_kedro.tasks.reading.choose import read_task
+from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.splits import ExamplesReport
 from bort_kedro.tasks.table import TASKS
 
@@ -40,7 +41,7 @@ def average_tasks(**of_tasks: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def write_submissions(
-    task_files: Any, finetune: FinetuneParams, **of_tasks: Any
+    task_files: TaskFolder, finetune: FinetuneParams, **of_tasks: Any
 ) -> tuple[dict[str, dict[str, str]], dict[str, Any]]:
     """Archives for the leaderboards of which a task was run, from each task's ``predictions`` and
     ``examples_report``; and of each leaderboard what its archive holds, or why there is none."""
@@ -65,7 +66,7 @@ def write_submissions(
 
 
 def _submission(
-    benchmark: str, of_tasks: Mapping[str, Any], task_files: Any, finetune: FinetuneParams
+    benchmark: str, of_tasks: Mapping[str, Any], task_files: TaskFolder, finetune: FinetuneParams
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The text of each file, and what is to be said of all."""
     wanted = submission_files(benchmark)
@@ -115,7 +116,7 @@ def _own_rows(file: SubmissionFile, of_tasks: Mapping[str, Any]) -> pd.DataFrame
     return official_test_rows(predictions, test.source if test else None, file.part)
 
 
-def _official_rows(file: SubmissionFile, task_files: Any, finetune: FinetuneParams) -> pd.DataFrame:
+def _official_rows(file: SubmissionFile, task_files: TaskFolder, finetune: FinetuneParams) -> pd.DataFrame:
     """The official test examples of a task that was not run.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.params import FinetuneParams
@@ -17,13 +18,13 @@ from bort_kedro.training.observer import TrialEnded
 from bort_kedro.training.saved_state import States
 
 LOGGER = logging.getLogger(__name__)
-Finetuned = tuple[Any, pd.DataFrame, pd.DataFrame, dict[str, Any]]
+Finetuned = tuple[Pretrained, pd.DataFrame, pd.DataFrame, dict[str, Any]]
 # What there is of rivals where Agora did not run.
 NO_HISTORY = pd.DataFrame({"method": [], "round": [], "setting": [], "step": []})
 NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "prediction": []}, dtype=object)
 
 
-def open_finetuning_teacher(finetune: FinetuneParams) -> Any:
+def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
     """Open the larger encoder that is fine-tuned to label new points."""
     from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 
@@ -32,11 +33,11 @@ def open_finetuning_teacher(finetune: FinetuneParams) -> Any:
     return open_teacher(str(teacher.pretrained), sequence_length=teacher.training.max_tokens, place=place)
 
 
-def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Any, Any, FinetuneParams], Finetuned]:
+def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, FinetuneParams], Finetuned]:
     """The node function that fine-tunes the teacher on one task."""
 
     def fine_tune_teacher(
-        examples: pd.DataFrame, encoder: Any, training_states: States, finetune: FinetuneParams
+        examples: pd.DataFrame, encoder: Pretrained, training_states: States, finetune: FinetuneParams
     ) -> Finetuned:
         """Fine-tune the larger encoder plainly and hold it against its bar."""
         from bort_kedro.agora import teacher as agora
@@ -65,11 +66,11 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
 
     def fine_tune_student(
         examples: pd.DataFrame,
-        student_encoder: Any,
+        student_encoder: Pretrained,
         training_states: States,
         finetune: FinetuneParams,
-        encoder: Any = None,
-        teacher_classifier: Any = None,
+        encoder: Pretrained | None = None,
+        teacher_classifier: Pretrained | None = None,
         teacher_report: dict[str, Any] | None = None,
     ) -> Finetuned:
         """Fine-tune by Agora where there is a teacher over its bar, else each set of hyperparameters once."""
@@ -80,7 +81,8 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         params = finetune.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
-            if teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over:
+            is_over = teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over
+            if encoder and teacher_classifier and is_over:
                 teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
                 result = agora.fine_tune_by_agora(task, teacher)
             else:
@@ -96,11 +98,11 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
 
     def fine_tune_rivals(
         examples: pd.DataFrame,
-        student_encoder: Any,
+        student_encoder: Pretrained,
         training_states: States,
         finetune: FinetuneParams,
-        encoder: Any,
-        teacher_classifier: Any,
+        encoder: Pretrained,
+        teacher_classifier: Pretrained,
         finetuning_report: dict[str, Any],
     ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
@@ -129,7 +131,7 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, dict
     """The node function that answers a diagnostic with the model of another task."""
 
     def predict_diagnostic(
-        examples: pd.DataFrame, model: Any, finetune: FinetuneParams
+        examples: pd.DataFrame, model: Pretrained, finetune: FinetuneParams
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Score or answer what nothing may be trained on."""
         from bort_kedro.finetuning import finetune as finetuning
@@ -144,7 +146,7 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, dict
     return predict_diagnostic
 
 
-def _task_teacher(task: Any, encoder: Any, classifier: Any, finetune: FinetuneParams) -> Any:
+def _task_teacher(task: Any, encoder: Pretrained, classifier: Pretrained, finetune: FinetuneParams) -> Any:
     """The larger encoder, before and after its fine-tuning, as Agora and its rivals use it."""
     from bort_kedro.agora.teacher import TaskTeacher
 
@@ -154,7 +156,7 @@ def _task_teacher(task: Any, encoder: Any, classifier: Any, finetune: FinetunePa
 def _student_task(
     name: str,
     examples: pd.DataFrame,
-    encoder: Any,
+    encoder: Pretrained,
     states: States,
     finetune: FinetuneParams,
     params: FinetuningSettings,

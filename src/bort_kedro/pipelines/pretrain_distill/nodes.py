@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from plotly.graph_objects import Figure
 
+from bort_kedro.datasets.teacher_cache import TeacherCaches
+from bort_kedro.datasets.text_streams import HubTextStream, TextFilesStream
+from bort_kedro.encoders.pretrained import Pretrained, require_same_tokenizer
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.params import PretrainDistillParams
 from bort_kedro.pretraining.settings import PretrainingSettings
@@ -16,7 +20,7 @@ from bort_kedro.training.saved_state import States
 STAGE = "pretrain_distill"
 
 
-def open_teacher(pretrained_teacher: str, corpus: CorpusSettings) -> Any:
+def open_teacher(pretrained_teacher: str, corpus: CorpusSettings) -> Pretrained:
     """Open a masked-LM encoder of the hub or of a folder; the copy that is kept makes later stages need neither."""
     from bort_kedro.encoders.teachers import open_teacher
 
@@ -24,11 +28,9 @@ def open_teacher(pretrained_teacher: str, corpus: CorpusSettings) -> Any:
 
 
 def train_teacher(
-    maximum_point_encoder: Any, tokens: Tokens, training_states: States, pretrain_distill: PretrainDistillParams
-) -> tuple[Any, pd.DataFrame]:
+    maximum_point_encoder: Pretrained, tokens: Tokens, training_states: States, pretrain_distill: PretrainDistillParams
+) -> tuple[Pretrained, pd.DataFrame]:
     """Train the search's maximum point further."""
-    from bort_kedro.encoders.pretrained import Pretrained, require_same_tokenizer
-
     require_same_tokenizer(maximum_point_encoder.tokenizer, tokens, model="maximum_point_encoder", stage="search")
     model = maximum_point_encoder.model
     history = _train(
@@ -83,16 +85,15 @@ def distill_student(
     selected_shape: dict[str, int],
     tokens: Tokens,
     tokenizer: Any,
-    teacher_encoder: Any,
+    teacher_encoder: Pretrained,
     training_states: States,
-    teacher_cache: Any,
+    teacher_cache: TeacherCaches,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
-    text_stream: Any = None,
+    text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Pretrained, pd.DataFrame]:
     """Pretrain the selected shape under the teacher."""
-    from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.distillation import Distillation, cache_of
     from bort_kedro.text.trimming import vocabulary_map
 
@@ -127,11 +128,10 @@ def _new_student(
     tokenizer: Any,
     corpus: CorpusSettings,
     pretrain_distill: PretrainDistillParams,
-    teacher_encoder: Any = None,
+    teacher_encoder: Pretrained | None = None,
     mapping: Any = None,
 ) -> tuple[Any, str]:
     """A student before its training, and what names its weights."""
-    from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.encoders.student_start import start_student
     from bort_kedro.pretraining.pretrain import new_encoder
 
@@ -150,11 +150,10 @@ def train_without_teacher(
     training_states: States,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
-    text_stream: Any = None,
+    text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[Pretrained, pd.DataFrame]:
     """Pretrain the same shape for the same steps on the true tokens alone: what distillation must beat."""
-    from bort_kedro.encoders.pretrained import Pretrained
 
     shape = BertShape.from_row(selected_shape)
     model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill)
@@ -174,7 +173,7 @@ def train_without_teacher(
 
 
 def _stream(
-    text_stream: Any,
+    text_stream: TextFilesStream | HubTextStream | None,
     corpus_documents: pd.DataFrame | None,
     tokens: Tokens,
     tokenizer: Any,
@@ -204,9 +203,9 @@ def _stream(
 
 
 def score_pretraining(
-    student_encoder: Any,
-    undistilled_encoder: Any,
-    teacher_encoder: Any,
+    student_encoder: Pretrained,
+    undistilled_encoder: Pretrained,
+    teacher_encoder: Pretrained,
     tokens: Tokens,
     pretrain_distill: PretrainDistillParams,
     student_history: pd.DataFrame,
@@ -239,7 +238,7 @@ def score_pretraining(
 
 def plot_training(
     student_history: pd.DataFrame, undistilled_history: pd.DataFrame, teacher_history: pd.DataFrame | None = None
-) -> Any:
+) -> Figure:
     """Masked accuracy of the trainings, step by step."""
     from bort_kedro.reporting.plots import training_curves_figure
 

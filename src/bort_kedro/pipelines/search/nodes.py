@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.costs import candidate_counts
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
@@ -127,9 +128,8 @@ def train_maximum_point(
     maximum_point_size: dict[str, Any],
     search: SearchSettings,
     max_positions: int,
-) -> tuple[Any, dict[str, Any], pd.DataFrame]:
+) -> tuple[Pretrained, dict[str, Any], pd.DataFrame]:
     """Train T as long as a candidate; its error anchors W, and it is the teacher's start."""
-    from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain, score
 
     settings = definite(search.maximum_point_training())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from plotly.graph_objects import Figure
 
 from bort_kedro.encoders.costs import count_operations, count_parameters
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
@@ -16,7 +17,7 @@ def plot_choice(
     selected_shape: dict[str, int],
     maximum_point: dict[str, Any],
     search_report: dict[str, Any],
-) -> tuple[Any, Any]:
+) -> tuple[Figure, Figure]:
     """Error against parameters with the front, the choice and known shapes; W over the space."""
     from bort_kedro.reporting.search_plots import pareto_figure, w_figure
 
@@ -48,7 +49,7 @@ def plot_search_training(
     latency_check: pd.DataFrame,
     latency_calibration: dict[str, Any],
     search: SearchSettings,
-) -> tuple[Any, Any]:
+) -> tuple[Figure, Figure]:
     """Error by step of every training; predicted against measured latency."""
     from bort_kedro.reporting.plots import error_by_step_figure, latency_figure
 
@@ -60,7 +61,7 @@ def plot_search_training(
     return curves, latency_figure(latency_check, latency_calibration)
 
 
-def plot_comparison(strategy_comparison: pd.DataFrame) -> Any:
+def plot_comparison(strategy_comparison: pd.DataFrame) -> Figure:
     """What each strategy would have found on a recorded table, by number of trainings."""
     from bort_kedro.reporting.comparison_plots import comparison_figure
 

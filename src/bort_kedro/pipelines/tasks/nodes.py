@@ -13,6 +13,7 @@ from bort_kedro.tasks.builtin import Document, TaskExample
 from bort_kedro.tasks.builtin import build_examples as build
 from bort_kedro.tasks.description import SPLITS
 from bort_kedro.tasks.reading.choose import read_task
+from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.splits import divide_splits
 from bort_kedro.tasks.table import Task, find_task
 
@@ -39,10 +40,10 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
     return build_examples
 
 
-def reader_of(name: str) -> Callable[[Any, FinetuneParams], Examples]:
+def reader_of(name: str) -> Callable[[TaskFolder, FinetuneParams], Examples]:
     """The node function that reads the examples of one task."""
 
-    def read_examples(task_files: Any, finetune: FinetuneParams) -> Examples:
+    def read_examples(task_files: TaskFolder, finetune: FinetuneParams) -> Examples:
         """Read the official files, or the hub's, and keep a labelled split that no method sees."""
         task = task_of(name, finetune)
         reading = read_task(task, task_files, finetune)
