@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 from benchmarks.configured import raw_parameters
@@ -9,13 +10,13 @@ from benchmarks.texts import embedded_text
 from bort_kedro.configuration import check_parameters
 
 
-def tiny_space_parameters():
-    """Those of ``conf/bench`` with 24 shapes, two seeds and trainings of nine steps."""
+def tiny_space_parameters(num_hidden_layers=(1, 2, 3), intermediate_size=(32, 64)):
+    """Those of ``conf/bench`` with 24 shapes unless told otherwise, two seeds and trainings of nine steps."""
     space = {
-        "num_hidden_layers": [1, 2, 3],
+        "num_hidden_layers": list(num_hidden_layers),
         "num_attention_heads": [2, 4],
         "hidden_size": [16, 32],
-        "intermediate_size": [32, 64],
+        "intermediate_size": list(intermediate_size),
     }
     optimization = {"num_steps": 9, "checkpoint_every_steps": 9}
     maximum = {"num_hidden_layers": 4, "num_attention_heads": 4, "hidden_size": 64, "intermediate_size": 128}
@@ -35,6 +36,18 @@ def tiny_text(packages=("joblib",)):
     return embedded_text(packages)
 
 
+def text_files(folder: Path, packages=("rich",)) -> str:
+    """A pattern of files with the documentation of another small package."""
+    lines = [json.dumps({"text": text}) for text in tiny_text(packages)["text"]]
+    (folder / "texts.jsonl").write_text("\n".join(lines) + "\n")
+    return str(folder / "*.jsonl")
+
+
+def in_this_process(environment, function, *arguments, **keywords):
+    """Stands for a process of its own, which would take seconds to start and see nothing of what a test patches."""
+    return function(*arguments, **keywords)
+
+
 def written(folder: Path, name: str, page_file: Path | None = None) -> tuple[str, dict]:
     """A page and its figures by name, each of them a number or None and named once."""
     record = json.loads((folder / f"{name}.json").read_text())
@@ -43,5 +56,5 @@ def written(folder: Path, name: str, page_file: Path | None = None) -> tuple[str
     assert all(each["value"] is None or math.isfinite(each["value"]) for each in figures.values())
     page = (page_file or folder / f"{name}.md").read_text()
     assert page.startswith("# ")
-    assert "nan" not in page.replace("finance", "")
+    assert not re.search(r"\bnan\b", page)
     return page, figures

@@ -8,7 +8,7 @@ import pytest
 
 from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BORT, BertShape
 from bort_kedro.latency.conditions import Condition, Latency, speed_table_rows
-from tiny_benchmarks import written
+from tiny_benchmarks import in_this_process, written
 
 
 def timed(milliseconds):
@@ -118,9 +118,18 @@ def test_a_conversion_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
 @pytest.mark.session
 def test_tiny_encoders_are_timed_converted_and_written(monkeypatch, tmp_path, capsys):
     from benchmarks.inference import __main__ as benchmark
-    from benchmarks.inference import runtimes
+    from benchmarks.inference import encoders, runtimes
     from benchmarks.inference.setting import Setting
 
+    for module in (encoders, runtimes):
+        monkeypatch.setattr(module, "in_own_process", in_this_process)
+    # Weighed in processes of their own, by a function with tests of its own.
+    monkeypatch.setattr(
+        encoders,
+        "weigh_encoders",
+        lambda setting, conditions: {each: [10**6 * size for size in (1, 2, 3)] for each in conditions},
+    )
+    monkeypatch.setattr(benchmark.os, "cpu_count", lambda: 1)
     sizes = {"bort": 1, "bert_base": 2, "bert_large": 3}
     shapes = {key: BertShape(layers, 2, 16, 32) for key, layers in sizes.items()}
     conditions = [Condition(1, 8, 1), Condition(2, 8, 1, has_head=True)]
@@ -144,6 +153,7 @@ def test_tiny_encoders_are_timed_converted_and_written(monkeypatch, tmp_path, ca
         "## How it was measured",
     ]
     assert figures["Bort as released, 2 x 8 tokens, 1 thread, head: latency"]["value"] > 0
+    assert figures["Bort as released, 1 x 8 tokens, 1 thread, no head: peak memory"]["value"] == 1.0
     latencies = [name for name in figures if name.endswith(" in OpenVINO int8: latency")]
     assert latencies == ["Bort as released in OpenVINO int8: latency"]
     assert page in capsys.readouterr().out

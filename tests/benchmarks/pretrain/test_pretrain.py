@@ -1,7 +1,8 @@
-"""The arithmetic of ``benchmarks/pretrain``; what they measure is not tested."""
+"""The arithmetic of ``benchmarks/pretrain``, and the whole of it on tiny encoders."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bort_kedro.encoders.shapes import BertShape
+from tiny_benchmarks import in_this_process, tiny_text, written
 
 
 @pytest.fixture
@@ -151,3 +153,42 @@ def test_peak_memory_grows_by_what_is_held():
     before = peak_resident_bytes()
     held = np.ones(50_000_000)
     assert peak_resident_bytes() - before > 0.5 * held.nbytes
+
+
+@pytest.mark.session
+def test_tiny_trainings_take_turns_and_are_written(monkeypatch, tmp_path, setting):
+    from benchmarks.pretrain import __main__ as benchmark
+    from benchmarks.pretrain import preparation, systems, turns
+
+    # Of one process, the largest memory would not grow from training to training.
+    memory = itertools.count(100_000_000, 1_000_000)
+    monkeypatch.setattr(systems, "peak_resident_bytes", lambda: next(memory))
+    monkeypatch.setattr(turns, "in_own_process", in_this_process)
+    monkeypatch.setattr(turns, "PREPARATION_ROUNDS", 1)
+    monkeypatch.setattr(turns, "product_rates", lambda num_threads: {"no": 2e9, "bf16": 1e9})
+    monkeypatch.setattr(preparation, "embedded_text", lambda packages: tiny_text())
+    tiny = replace(
+        setting,
+        shape=BertShape(1, 2, 16, 16),
+        teacher_shape=BertShape(1, 2, 16, 32),
+        vocabulary_size=100,
+        warmup_steps=1,
+        num_threads=1,
+    )
+    monkeypatch.setattr(benchmark, "Setting", lambda timed_steps: replace(tiny, timed_steps=timed_steps))
+    monkeypatch.setattr(benchmark, "SMALL", replace(tiny, shape=BertShape(1, 2, 8, 16)))
+    benchmark.main(["--rounds", "1", "--steps", "2", "--folder", str(tmp_path)])
+    page, figures = written(tmp_path, "pretrain")
+    assert [line for line in page.splitlines() if line.startswith("#")] == [
+        "# Pretraining",
+        "## What was missed, and why",
+        "## Times and memory",
+        "## Inside the loop",
+        "## The teacher cache",
+        "## Token preparation",
+        "## CUDA",
+    ]
+    assert "A bf16 matrix product runs at 1.0 GFLOP/s on this processor and an fp32 one at 2" in page
+    assert figures["tokens/s, ours fp32 over Trainer fp32"]["target"] == 2.2
+    assert figures["Trainer, fp32: step"]["value"] > 0
+    assert figures["matrix product, fp32"]["value"] == 2.0
