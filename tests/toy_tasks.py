@@ -96,3 +96,9 @@ def encoder_of(tokenizer, *, seed=0, shape=SHAPE):
     """A masked-LM encoder with random weights."""
     config = bert_config(shape, vocabulary_size=len(tokenizer), max_positions=MAX_TOKENS)
     return Pretrained(build_masked_lm(config, seed=seed).eval(), tokenizer)
+
+
+def write_csv(folder, examples):
+    """The splits of examples as files of texts and labels."""
+    for split, rows in examples.groupby("split"):
+        rows[["text", "label"]].to_csv(folder / f"{split}.csv", index=False)

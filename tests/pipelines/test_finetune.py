@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
@@ -18,7 +17,7 @@ from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.errors import TaskError, TeacherError
+from bort_kedro.errors import TeacherError
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines import tasks
 from bort_kedro.pipelines.finetune import create_pipeline
@@ -29,11 +28,9 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
-from bort_kedro.tasks.table import RIGHT, TASKS, scoring_task
-from bort_kedro.text.prose import sentences
+from bort_kedro.tasks.table import TASKS, scoring_task
 from memory_states import NotingObserver
-from toy_tasks import NOISE, encoder_of, examples_of
+from toy_tasks import encoder_of, examples_of, write_csv
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
@@ -165,70 +162,6 @@ def test_a_row_of_the_table_or_of_the_users_own_is_found():
     assert (own.benchmark, own.metrics, own.labels) == ("own", ("accuracy",), ())
 
 
-def write_csv(folder, examples):
-    for split, rows in examples.groupby("split"):
-        rows[["text", "label"]].to_csv(folder / f"{split}.csv", index=False)
-
-
-def test_examples_are_read_with_what_each_split_is_and_what_was_left_out(tmp_path):
-    write_csv(tmp_path, examples_of(num_train=6, num_dev=4, num_test=4))
-    with (tmp_path / "train.csv").open("a") as file:
-        file.write("only one field\n")
-    handle = TaskFilesDataset(folder=str(tmp_path / "none")).load()
-    finetune = parameters(folder=tmp_path, skip_bad_rows=True)
-    examples, report = reader_of("toy")(handle, finetune)
-    assert examples["split"].value_counts().to_dict() == {"train": 6, "dev": 4, "test": 4}
-    assert {split: report[split]["source"] for split in ("train", "dev", "test")} == {
-        split: f"user's {split}" for split in ("train", "dev", "test")
-    }
-    train = str(tmp_path / "train.csv")
-    assert report["files"]["train"] == train
-    assert report["num_rows_read"] == {"train": 6, "dev": 4, "test": 4}
-    assert report["num_rows_skipped"] == {train: 1}
-    assert report["first_faults"] == [
-        f"{train}, line 8: 1 fields, expected 2 (`text`, `label`). The row begins ['only one field']"
-    ]
-    with pytest.raises(TaskError, match=f"^{train}, line 8: 1 fields"):
-        reader_of("toy")(handle, parameters(folder=tmp_path))
-
-
-def test_a_split_read_from_other_files_than_the_official_ones_is_called_the_users(tmp_path):
-    (tmp_path / "RTE").mkdir()
-    header = "index\tsentence1\tsentence2\tlabel\n"
-    for name in ("train", "dev", "mine"):
-        rows = [f"{row}\tText {name} {row}.\tOther.\t{('entailment', 'not_entailment')[row % 2]}\n" for row in range(8)]
-        (tmp_path / "RTE" / f"{name}.tsv").write_text(header + "".join(rows))
-    handle = TaskFilesDataset(folder=str(tmp_path)).load()
-
-    def sources(files):
-        _, report = reader_of("rte")(handle, parameters(tasks=["rte"], files=files))
-        return {split: report[split]["source"] for split in ("train", "dev", "test")}
-
-    assert sources({"rte": {"test": "mine.tsv"}}) == {
-        "train": "official train",
-        "dev": "official dev",
-        "test": "user's test",
-    }
-    assert sources({"rte": {"dev": "mine.tsv"}})["dev"] == "half of the user's dev, stratified by label, seed 0"
-
-
-def test_examples_of_a_built_in_task_come_from_its_documents_alone():
-    documents = []
-    for number in range(60):
-        generator = np.random.default_rng(number)
-        lines = [f"Sentence d{number}s{line} {' '.join(generator.permutation(NOISE)[:5])}." for line in range(4)]
-        documents.append((f"d{number}", "numpy", "\n".join(lines), "tasks" if number % 2 else "train"))
-    table = pd.DataFrame(documents, columns=["document_id", "source", "text", "split"])
-    examples, report = builder_of("order")(table, parameters())
-    assert list(dict.fromkeys(examples["split"])) == ["train", "dev", "test"]
-    assert set(examples["label"]) == {"intact", "shuffled"}
-    assert examples["group"].is_unique
-    assert report["train"]["source"] == "built-in train"
-    assert sum(report[split]["num_rows"] for split in ("train", "dev", "test")) == len(examples)
-    given = {sentence for text in table.query("split == 'tasks'")["text"] for sentence in sentences(text)}
-    assert set(examples.query("label == 'intact'")["text"]) <= given
-
-
 def test_a_weak_teacher_stops_the_run_where_it_should(larger, states, told):
     examples = examples_of(num_train=8, num_dev=8, num_test=4)
     # As many wrong labels as right ones: nothing can be learned.
@@ -310,23 +243,3 @@ def test_a_diagnostic_node_answers_with_the_model_it_is_given(student, states):
     assert report["method"] == "diagnostic"
     assert len(predictions) == 6
     assert set(predictions["prediction"]) <= set(TASKS["ax"].labels)
-
-
-def test_multiple_choice_of_the_users_own_is_read_by_the_names_of_its_columns(tmp_path):
-    for split in ("train", "dev", "test"):
-        table = pd.DataFrame({"question": ["why", "how"], "a": ["x", "y"], "b": ["z", "w"], "answer": ["1", "a"]})
-        table.to_csv(tmp_path / f"{split}.csv", index=False)
-    finetune = parameters(
-        own_tasks={
-            "toy": {
-                "files": {split: str(tmp_path / f"{split}.csv") for split in ("train", "dev", "test")},
-                "columns": {"text": "question", "options": ["a", "b"], "label": "answer"},
-                "form": "multiple_choice",
-            }
-        }
-    )
-    examples, report = reader_of("toy")(TaskFilesDataset(folder=str(tmp_path)).load(), finetune)
-    train = examples.query("split == 'train'")
-    assert train["option"].tolist() == ["x", "z", "y", "w"]
-    assert (train["label"] == RIGHT).tolist() == [False, True, True, False]
-    assert (report["train"]["num_rows"], report["train"]["num_units"]) == (4, 2)

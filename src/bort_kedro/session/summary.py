@@ -71,8 +71,8 @@ class SummaryHook:
 
 def _places(made: Mapping[str, Any], catalog: CatalogProtocol) -> dict[str, Path]:
     """Where to find what a person opens next, by what it is."""
-    places = {title: Path(catalog.get(name)._get_load_path()) for name, title in REPORTS.items() if name in made}
-    exports = [Path(catalog.get(name)._get_load_path()) for name in made if name.endswith(EXPORT)]
+    places = {title: Path(catalog[name]._get_load_path()) for name, title in REPORTS.items() if name in made}
+    exports = [Path(catalog[name]._get_load_path()) for name in made if name.endswith(EXPORT)]
     if exports:
         # Of a task: <folder>/<task>/<version>/<task>.
         places["Models for other runtimes"] = exports[0].parents[2]

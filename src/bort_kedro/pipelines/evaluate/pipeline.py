@@ -10,8 +10,7 @@ from bort_kedro.pipelines.evaluate.report_nodes import cost_stages, write_report
 from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
-from bort_kedro.pipelines.finetune.pipeline import FINETUNE
-from bort_kedro.pipelines.namespaces import across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.tasks.table import TASKS, scoring_task
 

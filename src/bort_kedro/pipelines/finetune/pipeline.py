@@ -11,11 +11,9 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.namespaces import across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
 from bort_kedro.tasks.table import scoring_task
 
-# The whole block everywhere: Kedro cannot build a block and a part of it in one run.
-FINETUNE = "params:finetune"
 OWN_TEACHER = "finetuning_teacher"
 LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
 

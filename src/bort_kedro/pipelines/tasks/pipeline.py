@@ -4,12 +4,9 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.namespaces import across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
 from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
-
-# The whole block everywhere: Kedro cannot build a block and a part of it in one run.
-FINETUNE = "params:finetune"
 
 
 @across_namespaces()
