@@ -123,7 +123,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str | None, ast.AST | object]]:
             for place, old in enumerate(node.ops):
                 for new in OPERATORS[type(old)]:
                     yield "ops", [*node.ops[:place], new(), *node.ops[place + 1 :]]
-        case ast.UnaryOp():
+        case ast.UnaryOp() if not isinstance(node.operand, ast.Constant):
             yield None, node.operand
         case ast.Constant(value=bool()):
             yield "value", not node.value
@@ -202,12 +202,13 @@ def _lies_in(module: object, root: Path) -> bool:
 
 def tests_of(path: Path, room: str) -> list[Path]:
     """The tests of a room's modules, those of the module itself first."""
-    names = dict.fromkeys(f"test_{name}.py" for module in [path, *map(Path, ROOMS[room])] for name in _names(module))
-    return [file for name in names if (file := PROJECT / "tests" / room / name).exists()]
+    modules = [path.relative_to(PROJECT / "src" / "bort_kedro"), *map(Path, ROOMS[room])]
+    names = [name for module in modules for name in (module.with_name(f"test_{module.name}"), _of_folder(module))]
+    return [file for name in dict.fromkeys(names) if (file := PROJECT / "tests" / name).exists()]
 
 
-def _names(module: Path) -> tuple[str, str]:
-    return module.stem, module.parent.name
+def _of_folder(module: Path) -> Path:
+    return module.parent.with_name(f"test_{module.parent.name}.py")
 
 
 def survivors(mutants: Sequence[Mutant], name: str, tests: Sequence[Path], *, root: Path) -> list[Mutant]:

@@ -81,6 +81,10 @@ def test_masked_accuracy_counts_the_share_of_largest_logits():
     assert masked_accuracy(logits, torch.tensor([1, 1, 2])).item() == pytest.approx(2 / 3)
 
 
+def test_masked_accuracy_looks_for_the_largest_logit_of_each_position():
+    assert masked_accuracy(torch.tensor([[1.0, 2.0, 0.0], [5.0, 2.0, 0.0]]), torch.tensor([1, 0])).item() == 1.0
+
+
 def test_losses_of_half_precision_logits_are_summed_in_single_precision():
     logits = torch.cat([TEACHER, STUDENT]).to(torch.bfloat16)
     assert masked_lm_loss(logits, torch.tensor([1, 0])).dtype == torch.float32

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from torch.nn import CrossEntropyLoss
 
 from bort_kedro.pretraining.masking import IGNORED, Masking
 
@@ -126,8 +127,18 @@ def test_masks_of_a_stored_training_never_change(keys, hidden, inputs):
     assert corrupted[hidden].tolist() == inputs
 
 
-def test_what_happens_to_a_block_does_not_depend_on_the_rows_beside_it():
-    masking = Masking(1, MASK_ID, IS_ORDINARY, 0.3)
+def test_a_position_that_is_not_predicted_has_the_label_that_cross_entropy_ignores():
+    assert CrossEntropyLoss().ignore_index == IGNORED
+
+
+def test_a_share_that_is_not_said_is_that_of_bert():
+    _, labels = Masking(1, MASK_ID, IS_ORDINARY).hide(np.full((1, 20), 7), epoch=0, blocks=[0])
+    assert np.count_nonzero(labels != IGNORED) == 3
+
+
+@pytest.mark.parametrize("word_starts", [None, np.arange(VOCABULARY_SIZE) % 3 == 0], ids=["tokens", "words"])
+def test_what_happens_to_a_block_does_not_depend_on_the_rows_beside_it(word_starts):
+    masking = Masking(1, MASK_ID, IS_ORDINARY, 0.3, word_starts)
     lengths = [7, 90, 1, 33]
     rows = np.full((4, 90), 1)
     for row, length in zip(rows, lengths, strict=True):
@@ -196,6 +207,13 @@ def test_the_word_that_crosses_the_share_is_hidden_where_that_is_nearer(sizes, s
     block = np.concatenate([[0], *([6] + [7] * (size - 1) for size in sizes), [2]])
     counts = {int(hidden_words(block, share=share, number=number).sum()) for number in range(60)}
     assert counts == possible
+
+
+def test_the_first_token_of_a_block_begins_a_word_whatever_it_is():
+    # A word of three tokens, then one of one: never is a part of the first hidden alone.
+    block = np.array([7, 8, 10, 6, 2])
+    hidden = {tuple(np.flatnonzero(hidden_words(block, share=0.25, number=number))) for number in range(40)}
+    assert hidden == {(0, 1, 2), (3,)}
 
 
 def test_words_are_hidden_evenly_often():

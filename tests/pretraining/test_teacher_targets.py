@@ -105,6 +105,21 @@ def test_value_and_gradient_equal_those_of_the_naive_formula(pair, top_k, temper
     torch.testing.assert_close(ours.grad.double(), theirs.grad.double(), atol=ROUNDED, rtol=0)
 
 
+def test_gradient_is_that_of_the_value_for_targets_of_any_mass(pair):
+    ids, p_top, p_tail = (
+        torch.tensor([[3, 1], [0, 2]]),
+        torch.tensor([[0.3, 0.1], [0.5, 0.2]]),
+        torch.tensor([0.2, 0.9]),
+    )
+    ours, theirs = pair[0][:2].clone().requires_grad_(), pair[0][:2].double().clone().requires_grad_()
+    bucketed_divergence(ours, TeacherTargets(ids, p_top.log(), p_tail.log()), temperature=1.0).backward()
+    q = torch.softmax(theirs, dim=-1)
+    q_top = q.gather(-1, ids)
+    value = (p_top * (p_top / q_top).log()).sum(-1) + p_tail * (p_tail / (1 - q_top.sum(-1))).log()
+    value.mean().backward()
+    torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=1e-6, rtol=1e-5)
+
+
 def test_a_student_with_all_its_mass_on_the_top_has_a_finite_loss_and_is_drawn_back_to_the_tail():
     teacher = torch.tensor([0.4, 0.3, 0.2, 0.1]).log().unsqueeze(0)
     student = torch.tensor([[0.0, 0.0, -60.0, -60.0]], requires_grad=True)
@@ -186,6 +201,13 @@ def test_divergence_error_is_nothing_for_every_id_and_negative_otherwise(pair):
         full,
         pytest.approx(float(bucketed(*pair, top_k=10)), abs=2e-3),
     )
+
+
+def test_divergence_error_keeps_ids_beyond_two_bytes():
+    teacher = torch.zeros(1, 2**16 + 1)
+    teacher[0, -1] = 20.0
+    full, kept = divergence_error(torch.zeros_like(teacher), teacher, temperature=1.0, top_k=1)
+    assert kept == pytest.approx(full, rel=1e-3)
 
 
 def test_arguments_out_of_range_are_refused(pair):

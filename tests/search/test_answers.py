@@ -72,6 +72,11 @@ def test_knee_looks_at_the_front_only():
     assert knee(table, "error") == 11
 
 
+def test_a_front_one_wide_on_each_axis_has_a_knee_like_any_other():
+    table = ranked([1.0, np.exp(0.5), np.e], [5.0, 4.1, 4.0], w=[0.9, 0.1, 0.2])
+    assert knee(table, "error") == 11
+
+
 @pytest.mark.parametrize(
     ("cost", "error"),
     [([5], [0.5]), ([1, 2], [0.9, 0.5]), ([2, 2, 2], [0.9, 0.5, 0.4]), ([1, 2, 3], [0.5, 0.5, 0.5])],

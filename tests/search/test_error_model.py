@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from bort_kedro.errors import TrainingError
+from bort_kedro.search import error_model
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
 
 SPACE = np.array(list(product([1, 2, 4, 6], [1, 2, 4], [64, 128, 192], [64, 128, 256, 512])))
@@ -100,6 +101,15 @@ def test_quadratic_terms_are_used_when_they_help_and_errors_suffice():
     np.testing.assert_allclose(model.predict(SPACE[rest])[0], BENT[rest], rtol=0.02)
 
 
+def test_quadratic_terms_are_tried_from_two_errors_a_coefficient_up():
+    # Two axes vary, by less than e each: one constant, two linear and three quadratic terms.
+    shapes = np.array([[4, 2, hidden, width] for hidden in (64, 96, 128) for width in (64, 96, 128, 160)])
+    first, second = np.log(shapes[:, 2] / 64), np.log(shapes[:, 3] / 64)
+    errors = np.exp(-0.3 * first - 0.2 * second + 0.4 * first * second)
+    assert ErrorModel.fit(shapes, errors).is_quadratic
+    assert not ErrorModel.fit(shapes[:11], errors[:11]).is_quadratic
+
+
 def test_an_extrapolated_error_stays_positive():
     trained, _ = split(20)
     mean, deviation = ErrorModel.fit(SPACE[trained], POWER_LAW[trained]).predict(np.array([[96, 64, 8192, 32768]]))
@@ -123,21 +133,34 @@ def test_leave_one_out_equals_refitting_without_the_row():
     assert spearmanr(predictions, errors).statistic > 0.95
 
 
+def test_leave_one_out_of_two_rows_is_the_error_of_the_other():
+    np.testing.assert_allclose(leave_one_out(SPACE[:2], np.array([0.4, 0.5])), [0.5, 0.4])
+
+
+def test_rows_beyond_the_most_that_are_refitted_are_predicted_from_all(monkeypatch):
+    monkeypatch.setattr(error_model, "MOST_REFITTED", 6)
+    refitted = ErrorModel.fit(SPACE[1:6], POWER_LAW[1:6]).predict(SPACE[:1])[0]
+    assert leave_one_out(SPACE[:6], POWER_LAW[:6])[0] == refitted[0]
+    fitted = ErrorModel.fit(SPACE[:7], POWER_LAW[:7]).predict(SPACE[:7])[0]
+    np.testing.assert_array_equal(leave_one_out(SPACE[:7], POWER_LAW[:7]), fitted)
+
+
 def test_leave_one_out_of_a_single_row_is_unknown():
     assert np.isnan(leave_one_out(SPACE[:1], POWER_LAW[:1])).tolist() == [True]
 
 
-def test_shortcut_of_leave_one_out_equals_refitting_with_the_same_precisions():
+@pytest.mark.parametrize("is_quadratic", [False, True])
+def test_shortcut_of_leave_one_out_equals_refitting_with_the_same_precisions(is_quadratic):
     trained, _ = split(12)
     logs, targets = np.log(SPACE[trained]), np.log(BENT[trained])
-    model = ErrorModel._fitted(logs, targets, is_quadratic=False)
+    model = ErrorModel._fitted(logs, targets, is_quadratic=is_quadratic)
     features, scaled = model._features(logs), (targets - model.log_error_mean) / model.log_error_scale
     residuals = []
     for row in range(12):
         others = np.arange(12) != row
         rows, values = features[others], scaled[others]
         centred = rows - rows.mean(axis=0)
-        precision = centred.T @ centred + model.regression.lambda_ / model.regression.alpha_ * np.eye(4)
+        precision = centred.T @ centred + model.regression.lambda_ / model.regression.alpha_ * np.eye(rows.shape[1])
         coefficients = np.linalg.solve(precision, centred.T @ (values - values.mean()))
         residuals.append(scaled[row] - values.mean() - (features[row] - rows.mean(axis=0)) @ coefficients)
     assert model._leave_one_out_error(logs, targets) == pytest.approx(np.mean(np.square(residuals)))

@@ -69,6 +69,14 @@ def test_a_large_vocabulary_outgrows_one_layer_and_not_two():
     assert not check.holds
 
 
+@pytest.mark.parametrize(("vocabulary_size", "embeddings", "head"), [(33, 4, 4), (34, 4, 3), (35, 4, 3), (36, 3, 3)])
+def test_layers_that_grow_as_much_grow_enough(vocabulary_size, embeddings, head):
+    # One layer's hidden step adds 82 parameters, embeddings 2 * (V + 4) + 4; in operations 380, the head 116 + 8 V.
+    check = two_by_two(vocabulary_size)
+    assert check.parameters.num_above_embeddings == embeddings
+    assert check.operations.num_above_head == head
+
+
 def by_brute_force(shapes):
     lists = {name: sorted({getattr(shape, name) for shape in shapes}) for name in vars(shapes[0])}
     length, vocabulary = PUBLISHED_SIZES["sequence_length"], PUBLISHED_SIZES["vocabulary_size"]

@@ -4,6 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from bort_kedro.search import guarantee as guarantee_module
 from bort_kedro.search.guarantee import FEWEST_FOR_RESIDUAL, Guarantee, guarantee
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded
@@ -131,6 +132,23 @@ def test_pairs_of_which_neither_contains_the_other_and_equal_shapes_are_not_comp
     problem = chain(10, 20, 30)
     crossed = replace(problem, shapes=np.array([[1, 2, 1, 1], [2, 1, 1, 1], [1, 2, 1, 1]]))
     assert guarantee(crossed, trained({0: 0.5, 1: 0.5, 2: 0.5})).num_comparable == 0
+
+
+def test_one_axis_is_enough_to_contain():
+    problem = replace(chain(10, 20), shapes=np.array([[1, 1, 1, 1], [1, 2, 1, 1]]))
+    assert guarantee(problem, trained({0: 0.5, 1: 0.5})).num_comparable == 1
+
+
+def test_a_trained_candidate_as_good_as_the_maximum_point_leaves_it_the_lowest():
+    problem = chain(10, 20, heads=[9, 1])
+    assert guarantee(problem, trained({1: 0.2}, standard_error=0.05)).bound == pytest.approx(0.81)
+
+
+def test_of_too_many_networks_an_even_part_is_compared(monkeypatch):
+    monkeypatch.setattr(guarantee_module, "MOST_COMPARED", 5)
+    # Kept are the places 0, 2, 4, 6, 8: four err more than the first, and the last more than the three between.
+    errors = np.array([0.1, *[0.5] * 7, 0.9])
+    assert guarantee_module._violations(chain(*range(9)).shapes, errors, np.zeros(9)) == (10, 7)
 
 
 def monotone_problem(seed, budget):

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bort_kedro.search import replay
+from bort_kedro.search.guarantee import guarantee
 from bort_kedro.search.loop import SearchTrace
 from bort_kedro.search.replay import Finding, Recorded, bands, compare, judge, play, subspaces
 from bort_kedro.search.strategies import STRATEGIES, Outcome, SearchProblem, Trial
@@ -69,6 +71,22 @@ def test_shares_are_of_what_there_was_to_find():
     assert found.hypervolume_share == pytest.approx(second / whole)
     # Unseen, the first might have had T's error: W of 0.81.
     assert found.epsilon == pytest.approx(1 - 0.125 / 0.81)
+
+
+def test_axes_of_any_spread_are_scaled_from_zero_to_one():
+    problem, recorded = space(4)
+    scaled = replay._scaled(replace(problem, cost=np.full(4, 7.0)), recorded.errors)
+    np.testing.assert_allclose(scaled.min(axis=0), [0, 0, 0])
+    np.testing.assert_allclose(scaled.max(axis=0), [1, 0, 1])
+
+
+def test_a_finding_states_its_guarantee_unless_told_not_to():
+    problem, recorded = space(4)
+    trace = SearchTrace(outcomes={0: Outcome(float(recorded.errors[0]))}, cost=1.0)
+    assert judge(trace, problem, recorded).epsilon == guarantee(problem, trace.outcomes).epsilon
+    assert judge(trace, problem, recorded, with_guarantee=False).epsilon is None
+    assert play("fptas", problem, recorded).epsilon is not None
+    assert compare(["fptas"], [(problem, recorded)], budgets=[1])["epsilon"].notna().all()
 
 
 def test_every_strategy_with_every_budget_on_every_space_is_one_row():

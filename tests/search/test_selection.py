@@ -53,6 +53,16 @@ def test_largest_w_is_selected_and_the_second_is_the_runner_up():
     assert choice.is_distinguishable
 
 
+def test_untrained_candidates_are_on_no_front_and_meet_no_caps():
+    table = choice_of(candidates([np.nan, 0.6, 0.58, np.nan])).table
+    assert table["meets_caps"].tolist() == table["is_pareto"].tolist() == [False, True, True, False]
+
+
+def test_a_choice_of_one_is_told_apart_from_nothing():
+    choice = choice_of(candidates([np.nan, 0.6]))
+    assert (choice.selected, choice.runner_up, choice.is_distinguishable) == (1, None, True)
+
+
 def test_two_best_within_their_noise_are_not_told_apart():
     noisy = choice_of(candidates([0.9, 0.6, 0.58], 0.2), unigram_error=2.0)
     assert not noisy.is_distinguishable

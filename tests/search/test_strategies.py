@@ -293,6 +293,33 @@ def test_surrogate_looks_for_the_front_alone_where_no_largest_w_is_asked_for(mon
         asked.clear()
 
 
+def test_the_reference_of_the_surrogate_lies_a_tenth_of_the_range_beyond_the_worst():
+    logs = np.array([[1.0, 2.0], [3.0, 7.0], [2.0, 12.0]])
+    problem = replace(problem_of(GRID[:3], 2), parameters=np.exp(logs[:, 0]), cost=np.exp(logs[:, 1]))
+    reference = build_strategy("surrogate", problem)._reference(np.array([0.5, 0.9, 0.7]))
+    np.testing.assert_allclose(reference, [3.0 + 0.2, 12.0 + 1.0, 0.9 + 0.04])
+
+
+def test_the_surrogate_asks_for_the_gain_of_w_at_the_deviation_as_a_share_of_the_error(monkeypatch):
+    asked = []
+    monkeypatch.setattr(surrogate, "expected_w_gain", lambda *given: asked.append(given) or expected_w_gain(*given))
+    problem = problem_of(GRID, 4)
+    first = representatives(len(GRID), budget=2)
+    errors = 5 * planted_error(problem.shapes)
+    build_strategy("surrogate", problem).ask({index: Outcome(float(errors[index])) for index in first})
+    known = np.vstack([problem.shapes[first], problem.maximum_shape])
+    mean, deviation = ErrorModel.fit(known, np.array([*errors[first], problem.maximum.error])).predict(problem.shapes)
+    ((w, share, best),) = asked
+    np.testing.assert_allclose(w, problem.w(np.arange(len(GRID)), mean))
+    np.testing.assert_allclose(share, deviation / mean)
+    assert best == problem.w(first, errors[first]).max()
+
+
+def test_of_trials_and_outcomes_only_the_candidate_and_its_error_must_be_said():
+    assert Trial(3) == Trial(index=3, share=1.0)
+    assert Outcome(0.5) == Outcome(error=0.5, share=1.0, standard_error=0.0, is_on_plateau=False)
+
+
 def test_candidates_on_the_plateau_teach_the_surrogate_nothing():
     problem = problem_of(GRID, 8, trials_per_round=2)
     first = representatives(len(GRID), budget=4)

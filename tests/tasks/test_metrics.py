@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bort_kedro.errors import ConfigurationError, TaskError
 from bort_kedro.tasks.description import RIGHT, WRONG, Form
-from bort_kedro.tasks.metrics import METRICS, Scored, answer_words, score, score_rows
+from bort_kedro.tasks.metrics import METRICS, Scored, answer_words, score, score_rows, scored_rows
 from bort_kedro.tasks.table import TASKS
 
 
@@ -130,6 +130,11 @@ def test_choice_matches_exactly_where_its_text_reads_like_a_right_one():
     assert asked("exact_match", *questions) == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("metric", ["exact_match", "f1_tokens"])
+def test_a_question_without_a_right_option_scores_zero(metric):
+    assert asked(metric, (["x", "y"], 0), (["x+", "y"], 0)) == 0.5
+
+
 def test_f1_of_words_takes_the_right_option_most_alike():
     # "Barack Obama" against "Obama": 2 * 1 / 3; against "Barack H. Obama": 2 * 2 / 5, which is larger.
     assert asked("f1_tokens", (["Barack Obama", "Obama+"], 0)) == pytest.approx(2 / 3)
@@ -150,6 +155,12 @@ def test_choice_of_another_number_of_options_than_one_is_refused(predictions, co
     scored = Scored(np.array([RIGHT, WRONG]), np.array(predictions), np.array(["q", "q"]), np.array(["x", "y"]))
     with pytest.raises(ValueError, match=f"^one option of each question is to be chosen, but {count} are of q$"):
         score(Form.MULTIPLE_CHOICE, "accuracy", scored)
+
+
+def test_one_question_of_several_without_a_choice_is_refused():
+    columns = [RIGHT, RIGHT], [RIGHT, WRONG], ["p", "q"], ["x", "y"]
+    with pytest.raises(ValueError, match=r"^one option of each question is to be chosen, but 0 are of q$"):
+        score(Form.MULTIPLE_CHOICE, "accuracy", Scored(*map(np.array, columns)))
 
 
 def test_metric_of_another_form_says_which_are_allowed():
@@ -182,6 +193,11 @@ def test_rows_of_a_table_are_scored_by_the_form_and_labels_of_the_task():
     assert score_rows(TASKS["multirc"], "exact_match", multirc, ["true", "false", "false"]) == 0.5
     copa = table([WRONG, RIGHT, RIGHT, WRONG], groups=["q", "q", "r", "r"], options=["x", "y", "z", "w"])
     assert score_rows(TASKS["copa"], "accuracy", copa, [WRONG, RIGHT, WRONG, RIGHT]) == 0.5
+
+
+def test_labels_of_a_task_that_names_them_are_those_named():
+    assert scored_rows(TASKS["mrpc"], table(["1", "1"]), ["1", "1"]).label_names == ("0", "1")
+    assert scored_rows(TASKS["stsb"], table(["1.0", "2.0"]), ["1", "2"]).label_names == ()
 
 
 def test_labels_of_a_task_that_names_none_are_those_that_occur():

@@ -135,7 +135,8 @@ class Masking:
         after = sizes_by_order.cumsum(axis=1)
         before = after - sizes_by_order
         wanted = self._wanted(counts)[:, None]
-        is_taken = is_word & ((after <= wanted) | (before == 0) | (after - wanted < wanted - before))
+        # A word that fits comes nearer too.
+        is_taken = is_word & ((before == 0) | (after - wanted < wanted - before))
         firsts, lengths = word_firsts[by_order[is_taken]], sizes_by_order[is_taken]
         hidden = np.repeat(firsts - (lengths.cumsum() - lengths), lengths) + np.arange(lengths.sum())
         return hidden, (sizes_by_order * is_taken).sum(axis=1)
