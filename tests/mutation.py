@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib.abc
 import importlib.util
+import inspect
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 PROJECT = Path(__file__).resolve().parent.parent
 REASONS = Path(__file__).with_suffix(".json")
@@ -166,32 +168,86 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.mutant.tree, str(self.mutant.path), "exec"), vars(module))  # noqa: S102
 
 
-def run_tests(tests: Sequence[Path]) -> int:
+def run_tests(tests: Sequence[Path], *plugins: object) -> int:
     """The exit status of pytest, which says nothing."""
     import pytest
     from hypothesis import Phase, settings
 
     # One failing example is enough, and none is kept for the next mutant.
     settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
-    options = ["--timeout=60", "--hypothesis-seed=0", "--hypothesis-profile=mutation", "-x", "-q"]
+    options = ["--timeout=20", "--hypothesis-seed=0", "--hypothesis-profile=mutation", "-x", "-q"]
+    options += ["-p", "no:cacheprovider", "-m", "not session"]
     with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
-        return int(pytest.main([*options, "-p", "no:cacheprovider", "-m", "not session", *map(str, tests)]))
+        return int(pytest.main([*options, *map(str, tests)], plugins=plugins))
 
 
-def is_killed(mutant: Mutant, name: str, tests: Sequence[Path], *, root: Path, seconds: int) -> bool:
-    """Whether some test fails, or takes more than so many seconds of processor, with the mutant in place."""
-    gc.freeze()
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] != 0
-    try:
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        for module in [key for key, value in sys.modules.items() if _lies_in(value, root)]:
-            del sys.modules[module]
-        sys.meta_path.insert(0, _Finder(mutant, name))
-        os._exit(run_tests(tests))
-    finally:
-        os._exit(1)
+class _Trials:
+    """Runs the collected tests without a mutant, which loads what they need, and in a fork for each mutant."""
+
+    def __init__(self, mutants: Sequence[Mutant], name: str, tests: Sequence[Path], root: Path) -> None:
+        self.mutants, self.name, self.tests, self.root = mutants, name, tests, root
+        self.survivors: list[Mutant] = []
+
+    def pytest_runtestloop(self, session):
+        start = time.process_time()
+        run_items(session)
+        if session.testsfailed:
+            return True
+        seconds = 10 + 5 * int(time.process_time() - start)
+        gc.freeze()
+        self.survivors = [mutant for mutant in self.mutants if not self._is_killed(mutant, session, seconds)]
+        return True
+
+    def _is_killed(self, mutant: Mutant, session: object, seconds: int) -> bool:
+        """Whether some test fails, or all take more than so many seconds of processor."""
+        child = os.fork()
+        if child:
+            return os.waitpid(child, 0)[1] != 0
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            if _put_in_place(mutant, sys.modules[self.name]):
+                os._exit(run_items(session))
+            for module in [key for key, value in sys.modules.items() if _lies_in(value, self.root)]:
+                del sys.modules[module]
+            sys.meta_path.insert(0, _Finder(mutant, self.name))
+            os._exit(run_tests(self.tests))
+        finally:
+            os._exit(1)
+
+
+def run_items(session) -> int:
+    """Run the collected tests up to the first that fails; how many failed."""
+    for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        if not session.testsfailed:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    return session.testsfailed
+
+
+def _put_in_place(mutant: Mutant, module: ModuleType) -> bool:
+    """Give the function that changed its new code, wherever it is known; False if no function's body changed."""
+    place, owner, names = mutant.tree, module, []
+    line = mutant.line
+    while (inner := next((node for node in getattr(place, "body", []) if _has(node, line)), None)) is not None:
+        names.append(inner.name)
+        if isinstance(inner, ast.FunctionDef):
+            break
+        place = inner
+    if inner is None or line < inner.body[0].lineno:
+        return False
+    for name in names:
+        owner = inspect.getattr_static(owner, name)
+    for attribute in ("fget", "func", "__func__"):
+        owner = getattr(owner, attribute, owner)
+    owner = inspect.unwrap(owner)
+    codes = [compile(mutant.tree, str(mutant.path), "exec")]
+    for name in names:
+        codes.append(next(part for part in codes[-1].co_consts if getattr(part, "co_name", None) == name))
+    owner.__code__ = codes[-1]
+    return True
+
+
+def _has(node: ast.AST, line: int) -> bool:
+    return isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.lineno <= line <= node.end_lineno
 
 
 def _lies_in(module: object, root: Path) -> bool:
@@ -201,10 +257,12 @@ def _lies_in(module: object, root: Path) -> bool:
 
 
 def tests_of(path: Path, room: str) -> list[Path]:
-    """The tests of a room's modules, those of the module itself first."""
+    """The tests of a module, then those of the room's other modules that import it."""
     modules = [path.relative_to(PROJECT / "src" / "bort_kedro"), *map(Path, ROOMS[room])]
     names = [name for module in modules for name in (module.with_name(f"test_{module.name}"), _of_folder(module))]
-    return [file for name in dict.fromkeys(names) if (file := PROJECT / "tests" / name).exists()]
+    files = [file for name in dict.fromkeys(names) if (file := PROJECT / "tests" / name).exists()]
+    imported = f"bort_kedro.{'.'.join(modules[0].with_suffix('').parts)} import"
+    return [file for file in files if file.name in {names[0].name, names[1].name} or imported in file.read_text()]
 
 
 def _of_folder(module: Path) -> Path:
@@ -217,11 +275,10 @@ def survivors(mutants: Sequence[Mutant], name: str, tests: Sequence[Path], *, ro
     Raises:
         RuntimeError: If the tests fail without a mutant.
     """
-    start = time.process_time()
-    if run_tests(tests):
+    trials = _Trials(mutants, name, tests, root)
+    if run_tests(tests, trials):
         raise RuntimeError(f"the tests of {name} fail without any mutant")
-    seconds = 10 + 5 * int(time.process_time() - start)
-    return [mutant for mutant in mutants if not is_killed(mutant, name, tests, root=root, seconds=seconds)]
+    return trials.survivors
 
 
 def drawn(room: str) -> dict[Path, list[Mutant]]:
@@ -284,8 +341,8 @@ A mutant changes one thing: an operator (`+` to `-`, `<` to `<=` and to `>=`, `a
 a truth value, a returned value (`None`), a condition (negated), a sign or a `not` (left out), or one of
 `min`/`max`, `any`/`all`, `argmin`/`argmax`, `first`/`last`. Not changed are texts, what errors say, annotations,
 decorators and the `strict` of `zip`. Of each room {MOST_A_ROOM} are drawn (seed {SEED}), all where it has fewer. A
-mutant is killed when a test of the room's own modules fails, or takes five times the processor time of all of them.
-Tests of whole searches and trainings would kill more and are not asked.
+mutant is killed when a test of the module fails, or one of the room's other modules that imports it, or when they do
+not end. Tests of whole searches and trainings would kill more and are not asked.
 
 | Room | Module | Mutants | Tried | Killed | Share |
 | --- | --- | ---: | ---: | ---: | ---: |"""
