@@ -73,7 +73,7 @@ def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path, *, fi
     return table.sort_values(["seed", *SHAPE_COLUMNS, "share"], ignore_index=True)
 
 
-def _train_one(training: ShortTraining, shape: BertShape, changes: dict[str, Any], seed: int) -> list[dict[str, Any]]:
+def _train_one(training: ShortTraining, shape: BertShape, changes: dict[str, float], seed: int) -> list[dict[str, Any]]:
     rows = []
     for share in RUNG_SHARES:
         steps = steps_of(share, training.settings.optimization.num_steps)

@@ -253,7 +253,9 @@ def cached_targets(
     )
 
 
-def _meter_for(model: BertForMaskedLM, settings: PretrainingSettings, distillation: Distillation | None) -> Any:
+def _meter_for(
+    model: BertForMaskedLM, settings: PretrainingSettings, distillation: Distillation | None
+) -> Callable[[str, int], ThroughputMeter]:
     """Makes the meter of speed once the loop knows its device."""
     is_live = distillation is not None and distillation.cache is None
     teacher = weights_passed(distillation.teacher.model, settings.masked_share) if distillation and is_live else 0.0

@@ -45,7 +45,7 @@ class HyperparameterSet(FrozenModel):
     batch_tokens: int | None = Field(default=None, gt=0)
     dropout: float | None = Field(default=None, ge=0, lt=1)
 
-    def changes(self) -> dict[str, float | int]:
+    def changes(self) -> dict[str, float]:
         """The values that were given."""
         return {name: value for name, value in self.model_dump().items() if value is not None}
 

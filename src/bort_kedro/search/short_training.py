@@ -46,7 +46,7 @@ class ShortTraining:
     max_positions: int
     states: States
 
-    def run(self, shape: BertShape, changes: dict[str, Any], seed: int, num_steps: int) -> dict[str, Any]:
+    def run(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> dict[str, Any]:
         """Train one shape to a step, score it on the validation split, and keep the score.
 
         A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one.
@@ -97,7 +97,7 @@ class ShortTraining:
             return train(f"search/rungs/{shape.identifier}")
 
 
-def with_changes(settings: PretrainingSettings, changes: dict[str, Any]) -> PretrainingSettings:
+def with_changes(settings: PretrainingSettings, changes: dict[str, float]) -> PretrainingSettings:
     """Settings with some fields replaced, those of the optimisation included."""
     optimization = {name: value for name, value in changes.items() if name in OptimizationSettings.model_fields}
     rest = {name: value for name, value in changes.items() if name not in optimization}
@@ -135,7 +135,7 @@ class TrainedErrors:
     shapes: Sequence[BertShape]
     training: ShortTraining
     measure: str
-    hyperparameter_sets: Sequence[dict[str, Any]]
+    hyperparameter_sets: Sequence[dict[str, float]]
     num_seeds: int
     engine: Engine
     unigram_error: float | None
