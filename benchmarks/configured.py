@@ -16,17 +16,9 @@ def raw_parameters(environment: str = "base", **changes: Any) -> dict[str, Any]:
         environment: Its folder, laid over ``base``.
         changes: By stage, values in the place of those of the files.
     """
-    from kedro.config import OmegaConfigLoader
+    from bort_kedro.configuration import load_parameters
 
     with warnings.catch_warnings():
         # A notice of omegaconf to kedro.
         warnings.filterwarnings("ignore", message="(?s)register_new_resolver")
-        loader = OmegaConfigLoader(
-            str(PROJECT / "conf"),
-            base_env="base",
-            default_run_env=environment,
-            env=environment,
-            merge_strategy={"parameters": "soft"},
-            runtime_params=changes,
-        )
-        return dict(loader["parameters"])
+        return load_parameters(PROJECT / "conf", environment, **changes)

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kedro.config import OmegaConfigLoader
 
-from bort_kedro.configuration import check_dataset_names, check_parameters, configuration_hash
+from bort_kedro.agora.settings import PointSettings
+from bort_kedro.configuration import SHARED, check_dataset_names, check_parameters, configuration_hash, load_parameters
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.finetuning.theta import build_theta
+from bort_kedro.finetuning.trials import trial_optimization
+from bort_kedro.latency.settings import LatencySettings
+from bort_kedro.pretraining.pretrain import definite
 from bort_kedro.search.space import enumerate_shapes
+from project_parameters import parameters as parameters_of
+from project_parameters import raw_parameters
 
 CONF = Path(__file__).parent.parent / "conf"
 
 
-def load(environment: str) -> dict[str, Any]:
-    loader = OmegaConfigLoader(
-        str(CONF),
-        env=environment,
-        base_env="base",
-        default_run_env="local",
-        merge_strategy={"parameters": "soft"},
-    )
-    return dict(loader["parameters"])
-
-
 @pytest.fixture
 def raw() -> dict[str, Any]:
-    return copy.deepcopy(load("smoke"))
+    return raw_parameters("smoke")
 
 
 def fault(raw: dict[str, Any]) -> str:
@@ -40,12 +40,12 @@ def fault(raw: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("environment", ["base", "bench", "paper", "smoke"])
 def test_every_environment_gives_complete_parameters(environment):
-    parameters = check_parameters(load(environment))
+    parameters = parameters_of(environment)
     assert parameters.corpus.sequence_length <= parameters.corpus.max_positions
 
 
 def test_published_space_has_three_hundred_candidates_and_sixty_tuples_that_cannot_be_built():
-    space = enumerate_shapes(check_parameters(load("paper")).search.space)
+    space = enumerate_shapes(parameters_of("paper").search.space)
     assert (len(space.shapes), len(space.invalid)) == (300, 60)
     assert {(d, a, h) for d, a, h, _ in space.invalid} == {
         (d, a, h) for d in (2, 4, 6, 8, 10, 12) for a, h in [(12, 512), (12, 1024)]
@@ -65,6 +65,129 @@ def test_mistyped_nested_key_names_its_path_and_the_likely_one(raw):
     message = fault(raw)
     assert "`search.training.optimization.num_step` is unknown (value 7)" in message
     assert "Did you mean `num_steps`?" in message
+
+
+def laid_over(tmp_path, text, **changes):
+    """The parameters of a project whose conf/local holds this text."""
+    shutil.copytree(CONF, tmp_path / "conf", dirs_exist_ok=True)
+    (tmp_path / "conf" / "local").mkdir(exist_ok=True)
+    (tmp_path / "conf" / "local" / "parameters_mine.yml").write_text(text, "utf-8")
+    return check_parameters(load_parameters(tmp_path / "conf", **changes))
+
+
+def masked_lm_trainings(parameters):
+    return parameters.search.training, parameters.pretrain_distill.teacher, parameters.pretrain_distill.student
+
+
+def test_a_training_takes_what_it_does_not_state_from_the_shared_block():
+    trainings = masked_lm_trainings(parameters_of("base"))
+    assert [each.optimization.num_steps for each in trainings] == [600, 700, 1000]
+    assert [each.optimization.learning_rate for each in trainings] == [2e-3, 1e-3, 2.5e-3]
+    assert [each.optimization.seed for each in trainings] == [0, 1, 0]
+    assert [each.num_threads for each in trainings] == [1, 2, 2]
+    assert {each.masked_share for each in trainings} == {0.3}
+    student, teacher = parameters_of("base").finetune.training, parameters_of("base").finetune.teacher.training
+    assert (student.patience, teacher.patience, student.num_epochs, teacher.num_epochs) == (3, 2, 6, 6)
+
+
+def test_a_value_of_the_shared_block_reaches_every_training_that_does_not_state_its_own(tmp_path):
+    text = "masked_lm: {num_threads: 7, optimization: {weight_decay: 0.5}}"
+    for given in (laid_over(tmp_path, text), parameters_of("base", **yaml.safe_load(text))):
+        trainings = masked_lm_trainings(given)
+        assert [each.num_threads for each in trainings] == [1, 7, 7]
+        assert {each.optimization.weight_decay for each in trainings} == {0.5}
+
+
+def test_a_value_that_a_training_states_wins_wherever_it_was_given(tmp_path):
+    text = "search: {training: {dropout: 0.25, optimization: {num_steps: 5}}}"
+    for given in (
+        laid_over(tmp_path, text, masked_lm={"dropout": 0.1}),
+        laid_over(tmp_path, "masked_lm: {dropout: 0.1}", **yaml.safe_load(text)),
+    ):
+        trainings = masked_lm_trainings(given)
+        assert [each.dropout for each in trainings] == [0.25, 0.1, 0.1]
+        assert [each.optimization.num_steps for each in trainings] == [5, 700, 1000]
+
+
+def test_parameters_of_before_there_were_shared_blocks_are_whole(raw):
+    assert check_parameters({name: value for name, value in raw.items() if name not in SHARED}) is not None
+    assert check_parameters(raw).model_dump().keys().isdisjoint(SHARED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "faults"),
+    [
+        (
+            {"masked_lm": {"optimization": {"num_step": 7}}},
+            "1 parameter(s) cannot be used:\n  - `masked_lm.optimization.num_step` is unknown (value 7). Did you mean "
+            "`num_steps`?",
+        ),
+        (
+            {"masked_lm": {"dropout": 2}},
+            "1 parameter(s) cannot be used:\n  - `masked_lm.dropout` (value 2): Input should be less than 1.",
+        ),
+        (
+            {"search": {"training": {"dropuot": 0.5}}},
+            "1 parameter(s) cannot be used:\n  - `search.training.dropuot` is unknown (value 0.5). Did you mean "
+            "`dropout`?",
+        ),
+        (
+            {"task_training": {"num_epochs": 0}},
+            "1 parameter(s) cannot be used:\n  - `task_training.num_epochs` (value 0): Input should be greater than 0.",
+        ),
+    ],
+)
+def test_a_fault_is_told_once_and_where_it_was_written(changes, faults):
+    assert fault(raw_parameters("base", **changes)).startswith(faults)
+
+
+# SHA-256 of what saved states were told apart by when every training stated all of its values.
+IDENTITIES = {
+    "base": (
+        "02b20b1f0442",
+        "a9b596613ed0",
+        "fee7f38e6044",
+        "0b59a92a5565",
+        "daf55441f3d3",
+        "a02ec5ca374c",
+        "a25b3aac4338",
+        "86c9d283be5a",
+        "b26e64cd90f9",
+    ),
+    "paper": (
+        "afe0350296dc",
+        "21a25f69a214",
+        "0e7a132dc1d1",
+        "9f3694fcdc85",
+        "6e677b937730",
+        "3cba080593b5",
+        "ae92bb0bc0cc",
+        "2874092fb8cc",
+        "b26e64cd90f9",
+    ),
+}
+
+
+@pytest.mark.parametrize("environment", IDENTITIES)
+def test_states_of_earlier_versions_are_found(environment):
+    """Of the searched trainings, T, the teacher and the students, fine-tuning, its points, and latency."""
+    given = parameters_of(environment)
+    search, finetune, agora = given.search, given.finetune, given.finetune.agora
+    pretrainings = search.training, search.maximum_point_training(), *masked_lm_trainings(given)[1:]
+    finetunings = finetune.training, finetune.teacher.training
+    parts = [
+        *(definite(each).identity() for each in pretrainings),
+        *(optimization_of(build_theta(each, draw_seed=0)[0], each) for each in finetunings),
+        agora.model_dump(include=set(PointSettings.model_fields)),
+        agora.transformation.model_dump(),
+        search.latency.model_dump(include=set(LatencySettings.model_fields)),
+    ]
+    found = [hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:12] for part in parts]
+    assert tuple(found) == IDENTITIES[environment]
+
+
+def optimization_of(hyperparameters, settings):
+    return trial_optimization(hyperparameters, settings, 77).model_dump(exclude={"checkpoint_every_steps"})
 
 
 def test_examples_longer_than_positions_are_refused(raw):

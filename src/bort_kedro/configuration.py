@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -46,6 +47,51 @@ RENAMED_OF_TASKS = {
     "evaluate": ("metrics", "model_card", "export", "export_report"),
 }
 
+# Blocks that trainings share, and the stages' blocks that take from them what they do not state.
+SHARED = {
+    "masked_lm": ("search.training", "pretrain_distill.teacher", "pretrain_distill.student"),
+    "task_training": ("finetune.training", "finetune.teacher.training"),
+}
+
+
+class ConfigurationLoader(OmegaConfigLoader):
+    """Kedro's loader; of the parameters it writes what trainings share into the stages' blocks."""
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        values = super().__getitem__(key)
+        return with_shared(values) if key == "parameters" else values
+
+
+def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> dict[str, Any]:
+    """The parameters of an environment, not yet checked; keywords are laid over them, as ``--params`` are."""
+    loader = ConfigurationLoader(
+        str(conf),
+        env=environment,
+        base_env="base",
+        default_run_env="local",
+        merge_strategy={"parameters": "soft"},
+        runtime_params=changes,
+    )
+    return loader["parameters"]
+
+
+def with_shared(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with each block of a training whole: what it states, wherever that was, over what it shares."""
+    for name, blocks in SHARED.items():
+        for stage, *rest in (block.split(".") for block in blocks):
+            below = deepcopy(parameters.get(name, {}))
+            for part in reversed(rest):
+                below = {part: below}
+            if stage in parameters:
+                parameters = parameters | {stage: _over(below, parameters[stage])}
+    return parameters
+
+
+def _over(below: Any, stated: Any) -> Any:
+    if not isinstance(below, dict) or not isinstance(stated, dict):
+        return stated
+    return below | {name: _over(below[name], value) if name in below else value for name, value in stated.items()}
+
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:
     """Build the typed parameters.
@@ -56,7 +102,8 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
     try:
         return Parameters.model_validate(raw)
     except ValidationError as faults:
-        lines = [_explain(fault) for fault in faults.errors(include_url=False)]
+        # What stands in a shared block is a fault of every training that takes it from there.
+        lines = list(dict.fromkeys(_explain(fault, raw) for fault in faults.errors(include_url=False)))
         raise ConfigurationError(
             f"{len(lines)} parameter(s) cannot be used:\n"
             + "\n".join(f"  - {line}" for line in lines)
@@ -64,8 +111,8 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
         ) from faults
 
 
-def _explain(fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"])
+def _explain(fault: Any, raw: dict[str, Any]) -> str:
+    path = _written_at(".".join(str(part) for part in fault["loc"]), fault["input"], raw)
     if fault["type"] == "extra_forbidden":
         known = _fields_at(fault["loc"][:-1])
         near = get_close_matches(str(fault["loc"][-1]), known, n=1)
@@ -76,6 +123,19 @@ def _explain(fault: Any) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(fault["input"], dict) else f" (value {fault['input']!r})"
     return f"`{path}`{shown}: {message}." if path else f"{message}."
+
+
+def _written_at(path: str, value: Any, raw: dict[str, Any]) -> str:
+    """The path of a faulty value in the shared block, if the stage's block has it from there."""
+    for name, blocks in SHARED.items():
+        for block in blocks:
+            rest = path.removeprefix(f"{block}.")
+            found: Any = raw.get(name)
+            for part in rest.split("."):
+                found = found.get(part) if isinstance(found, dict) else None
+            if rest != path and found is not None and found == value:
+                return f"{name}.{rest}"
+    return path
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
@@ -127,10 +187,4 @@ def session_parameters(catalog: CatalogProtocol) -> Parameters:
 def base_parameters() -> Parameters:
     """The parameters of ``conf/base``, for commands that begin no session."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
-    loader = OmegaConfigLoader(
-        str(project / "conf"),
-        base_env="base",
-        default_run_env="local",
-        merge_strategy={"parameters": "soft"},
-    )
-    return check_parameters(loader["parameters"])
+    return check_parameters(load_parameters(project / "conf"))

@@ -12,6 +12,7 @@ warnings.filterwarnings("ignore", message="(?s)register_new_resolver")
 with warnings.catch_warnings(record=True):
     from bort_kedro.session.tracking import TrackingHook
 
+from bort_kedro.configuration import ConfigurationLoader  # noqa: E402
 from bort_kedro.launcher import is_first  # noqa: E402
 from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
 from bort_kedro.session.summary import SummaryHook  # noqa: E402
@@ -26,6 +27,7 @@ HOOKS = (
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 
+CONFIG_LOADER_CLASS = ConfigurationLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

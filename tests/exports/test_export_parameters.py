@@ -1,23 +1,13 @@
-from pathlib import Path
-
 import pytest
-from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
-from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports import formats
 from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.session import hooks
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
-
-
-def parameters(env):
-    loader = OmegaConfigLoader(str(CONF), env=env, base_env="base", merge_strategy={"parameters": "soft"})
-    return check_parameters(loader["parameters"])
+from project_parameters import parameters
 
 
 def test_the_default_exports_to_every_format():

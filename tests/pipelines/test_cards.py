@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from kedro.config import OmegaConfigLoader
 from pydantic import ValidationError
 
-from bort_kedro.configuration import check_parameters
 from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from bort_kedro.reporting.settings import CardSettings
 from model_card_data import ORIGIN, RESULTS
+from project_parameters import parameters
 from toy_tasks import MAX_TOKENS, encoder_of
 from toy_training import train_classifier
 
-CONF = Path(__file__).parent.parent.parent / "conf"
 CARD = CardSettings(language=["en"], license="mit", encoder_repository=None)
 EXPORTS = {
     "has_pairs": False,
@@ -34,8 +31,7 @@ OF_THE_RUN = (ORIGIN.corpus, ORIGIN.search, ORIGIN.pretraining)
 
 @pytest.fixture(scope="module")
 def finetune():
-    loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
-    return check_parameters(loader["parameters"]).finetune
+    return parameters("smoke").finetune
 
 
 def test_a_task_card_counts_its_model_and_names_what_was_stated(tiny_tokenizer, finetune):

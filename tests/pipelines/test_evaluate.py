@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
-from bort_kedro.configuration import check_parameters
+import project_parameters
 from bort_kedro.errors import TaskError
 from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.params import EvaluateParams
@@ -25,8 +24,7 @@ from bort_kedro.pipelines.namespaces import RESULTS
 from task_records import FINETUNING, TEACHER, examples
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
-FINETUNE = check_parameters(SMOKE["parameters"]).finetune
+FINETUNE = project_parameters.parameters("smoke").finetune
 BOOTSTRAP = BootstrapSettings(level=0.9, num_resamples=200, seed=0)
 EXAMPLES = examples(test="official test").to_json()
 COST = FINETUNING.to_json()

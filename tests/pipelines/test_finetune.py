@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
@@ -30,17 +29,17 @@ from bort_kedro.pipelines.finetune.nodes import (
 )
 from bort_kedro.tasks.table import TASKS, scoring_task
 from memory_states import NotingObserver
+from project_parameters import raw_parameters
 from toy_tasks import encoder_of, examples_of, write_csv
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
 QUICK = {"max_tokens": 48, "batch_tokens": [512], "num_threads": 1, "num_epochs": 1}
 
 
 def parameters(**changes):
     """Those of the smallest configuration with an own task `toy` and changes."""
-    loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
-    raw = dict(loader["parameters"])["finetune"]
+    every = raw_parameters("smoke")
+    raw = every["finetune"]
     folder = changes.pop("folder", Path("data"))
     files = {split: str(folder / f"{split}.csv") for split in ("train", "dev", "test")}
     columns = {"text": "text", "label": "label"}
@@ -49,7 +48,7 @@ def parameters(**changes):
     raw["teacher"]["training"] |= {**QUICK, "learning_rates": [1e-2], "num_epochs": changes.pop("teacher_epochs", 8)}
     raw["agora"]["transformation"]["max_tokens"] = 48
     raw |= changes
-    return check_parameters({**loader["parameters"], "finetune": raw}).finetune
+    return check_parameters(every | {"finetune": raw}).finetune
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
 """Leaderboards and submissions as nodes make them."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
-from kedro.config import OmegaConfigLoader
 
-from bort_kedro.configuration import check_parameters
 from bort_kedro.errors import TaskError
 from bort_kedro.evaluation.submissions import NUM_EXAMPLES
 from bort_kedro.evaluation.task_metrics import TaskMetrics
@@ -14,11 +10,10 @@ from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.evaluate.submission_nodes import NO_ROWS, average_tasks, write_submissions
 from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.table import TASKS
+from project_parameters import parameters
 from task_records import examples, score
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-SMOKE = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
-FINETUNE = check_parameters(SMOKE["parameters"]).finetune
+FINETUNE = parameters("smoke").finetune
 EXAMPLES = examples(test="the other half of the official dev").to_json()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.config import OmegaConfigLoader
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
@@ -16,15 +15,13 @@ from bort_kedro.pipelines.tasks import create_pipeline
 from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
 from bort_kedro.tasks.table import RIGHT
 from bort_kedro.text.prose import sentences
+from project_parameters import raw_parameters
 from toy_tasks import NOISE, examples_of, write_csv
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def parameters(folder=Path("data"), **changes):
     """Those of the smallest configuration with an own task `toy` and changes."""
-    loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base", merge_strategy={"parameters": "soft"})
-    raw = dict(loader["parameters"])
+    raw = raw_parameters("smoke")
     files = {split: str(folder / f"{split}.csv") for split in ("train", "dev", "test")}
     own = {"toy": {"files": files, "columns": {"text": "text", "label": "label"}}}
     raw["finetune"] |= {"tasks": ["toy"], "own_tasks": own, **changes}

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, DatasetError, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.pandas import CSVDataset
@@ -20,15 +19,12 @@ from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
 from bort_kedro.pipelines import evaluate, tasks
 from bort_kedro.session import hooks
-
-SMOKE = OmegaConfigLoader(
-    str(Path(__file__).parents[2] / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
-)
+from project_parameters import raw_parameters
 
 
 def catalog_of(datasets, parameters=None):
     """The catalog of a session of the smallest configuration, or of other parameters."""
-    return DataCatalog({"parameters": MemoryDataset(parameters or SMOKE["parameters"]), **datasets})
+    return DataCatalog({"parameters": MemoryDataset(parameters or raw_parameters("smoke")), **datasets})
 
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
@@ -106,7 +102,7 @@ def with_own_task(folder, **finetune):
     for split, text in (("train", "good\tyes\nbad\tno\n"), ("dev", "fine\tyes\n"), ("test", "poor\tno\ncut\n")):
         (folder / f"{split}.tsv").write_text("sentence\tlabel\n" + text)
     files = {split: str(folder / f"{split}.tsv") for split in ("train", "dev", "test")}
-    raw = dict(SMOKE["parameters"])
+    raw = raw_parameters("smoke")
     columns = {"text": "sentence", "label": "label"}
     raw["finetune"] |= {"tasks": ["mine"], "own_tasks": {"mine": {"files": files, "columns": columns}}, **finetune}
     return raw
@@ -142,7 +138,7 @@ def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):
 
 
 def test_files_of_a_task_that_are_not_there_stop_the_run_before_the_first_node(tmp_path):
-    raw = dict(SMOKE["parameters"])
+    raw = raw_parameters("smoke")
     raw["finetune"] |= {"tasks": ["cola", "library"]}
     catalog = catalog_of({"task_files": TaskFilesDataset(folder=str(tmp_path / "tasks"))}, raw)
     with pytest.raises(TaskError, match=r"Task `cola`.*train \(train.tsv\)"):
@@ -156,7 +152,7 @@ def test_a_run_that_makes_no_examples_reads_no_files_of_tasks(tmp_path):
 
 
 def test_scoring_again_reads_no_files_of_tasks(tmp_path):
-    raw = dict(SMOKE["parameters"])
+    raw = raw_parameters("smoke")
     raw["finetune"] |= {"tasks": ["cola"]}
     told = Told(str(tmp_path / "none"))
     names = ("task_files", "cola.examples")
@@ -201,7 +197,7 @@ def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path,
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    raw = dict(SMOKE["parameters"])
+    raw = raw_parameters("smoke")
     raw["finetune"]["training"]["mixed_precision"] = "fp16"
     with pytest.raises(ConfigurationError, match=r"fp16 for finetune.training.mixed_precision, which needs a CUDA"):
         preflight(tmp_path, Pipeline([]), catalog_of({}, raw))

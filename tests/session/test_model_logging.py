@@ -10,7 +10,6 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
@@ -18,6 +17,7 @@ from kedro.runner import SequentialRunner
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from bort_kedro.configuration import ConfigurationLoader
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.scores import Interval
@@ -208,7 +208,7 @@ class Told(ModelLogging):
 
 
 def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monkeypatch):
-    loader = OmegaConfigLoader(
+    loader = ConfigurationLoader(
         str(PROJECT / "conf"), env="smoke", base_env="base", merge_strategy={"parameters": "soft"}
     )
     # What kedro-mlflow does with parameters is not in question here.

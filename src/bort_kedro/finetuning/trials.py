@@ -120,7 +120,7 @@ def train_trial(
     batch_tokens = hyperparameters.batch_tokens
     per_epoch = train_examples.steps_per_epoch(batch_tokens=batch_tokens, seed=hyperparameters.seed)
     allowed = num_steps or max(1, round(settings.num_epochs * per_epoch))
-    optimization = _optimization(hyperparameters, settings, allowed)
+    optimization = trial_optimization(hyperparameters, settings, allowed)
     form, dev = task.task.form, task.splits["dev"]
     weights = balanced_weights(train_examples) if _is_weighted(settings, form) else None
     model = build_classifier(
@@ -180,7 +180,10 @@ def _is_weighted(settings: TrialSettings, form: Form) -> bool:
     return settings.class_weights == "balanced" and form == Form.CLASSIFICATION
 
 
-def _optimization(hyperparameters: HyperparameterSet, settings: TrialSettings, num_steps: int) -> OptimizationSettings:
+def trial_optimization(
+    hyperparameters: HyperparameterSet, settings: TrialSettings, num_steps: int
+) -> OptimizationSettings:
+    """How the weights of one trial move."""
     return OptimizationSettings(
         num_steps=num_steps,
         learning_rate=hyperparameters.learning_rate,

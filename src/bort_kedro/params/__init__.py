@@ -5,7 +5,7 @@ Values live in ``conf`` alone.
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.params.evaluate import EvaluateParams
@@ -18,13 +18,21 @@ __all__ = ["EvaluateParams", "FinetuneParams", "Parameters", "PretrainDistillPar
 
 
 class Parameters(FrozenModel):
-    """Everything under ``conf/*/parameters_*.yml``: one block a stage."""
+    """Everything under ``conf/*/parameters_*.yml``: one block a stage, and what the blocks of trainings share."""
 
     corpus: CorpusSettings
     search: SearchSettings
     pretrain_distill: PretrainDistillParams
     finetune: FinetuneParams
     evaluate: EvaluateParams
+    masked_lm: dict[str, JsonValue] = Field(
+        default={},
+        exclude=True,
+        description="What search.training, pretrain_distill.teacher and .student take where they do not state it.",
+    )
+    task_training: dict[str, JsonValue] = Field(
+        default={}, exclude=True, description="Likewise of finetune.training and finetune.teacher.training."
+    )
 
     @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
