@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 import click
 from kedro.framework.cli.project import run as kedro_run
@@ -14,6 +15,7 @@ from bort_kedro.errors import BortKedroError
 from bort_kedro.session.runs import compare
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
+_KEDRO_RUN = cast("Callable[..., object]", kedro_run.callback)
 
 
 @click.group(name="bort_kedro")
@@ -37,10 +39,10 @@ def user_fault(error: BaseException) -> str | None:
     return None
 
 
-def run(**options: Any) -> Any:
+def run(**options: object) -> object:
     """Run the pipeline."""
     try:
-        return kedro_run.callback(**options)
+        return _KEDRO_RUN(**options)
     except Exception as error:
         message = user_fault(error)
         if message is None or os.environ.get(TRACEBACK_VARIABLE):

@@ -16,6 +16,7 @@ from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ValidationError
 
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 
 # Datasets that older versions had under the name after the stage alone, or after the task alone.
@@ -57,12 +58,12 @@ SHARED = {
 class ConfigurationLoader(OmegaConfigLoader):
     """Kedro's loader; of the parameters it writes what trainings share into the stages' blocks."""
 
-    def __getitem__(self, key: str) -> dict[str, Any]:
+    def __getitem__(self, key: str) -> JsonObject:
         values = super().__getitem__(key)
         return with_shared(values) if key == "parameters" else values
 
 
-def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> dict[str, Any]:
+def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> JsonObject:
     """The parameters of an environment, not yet checked; keywords are laid over them, as ``--params`` are."""
     loader = ConfigurationLoader(
         str(conf),
@@ -75,7 +76,7 @@ def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> d
     return loader["parameters"]
 
 
-def with_shared(parameters: dict[str, Any]) -> dict[str, Any]:
+def with_shared(parameters: JsonObject) -> JsonObject:
     """The parameters with each block of a training whole: what it states, wherever that was, over what it shares."""
     for name, blocks in SHARED.items():
         for stage, *rest in (block.split(".") for block in blocks):
@@ -93,7 +94,7 @@ def _over(below: Any, stated: Any) -> Any:
     return below | {name: _over(below[name], value) if name in below else value for name, value in stated.items()}
 
 
-def check_parameters(raw: dict[str, Any]) -> Parameters:
+def check_parameters(raw: JsonObject) -> Parameters:
     """Build the typed parameters.
 
     Raises:
@@ -111,7 +112,7 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
         ) from faults
 
 
-def _explain(fault: Any, raw: dict[str, Any]) -> str:
+def _explain(fault: Any, raw: JsonObject) -> str:
     path = _written_at(".".join(str(part) for part in fault["loc"]), fault["input"], raw)
     if fault["type"] == "extra_forbidden":
         known = _fields_at(fault["loc"][:-1])
@@ -125,7 +126,7 @@ def _explain(fault: Any, raw: dict[str, Any]) -> str:
     return f"`{path}`{shown}: {message}." if path else f"{message}."
 
 
-def _written_at(path: str, value: Any, raw: dict[str, Any]) -> str:
+def _written_at(path: str, value: Any, raw: JsonObject) -> str:
     """The path of a faulty value in the shared block, if the stage's block has it from there."""
     for name, blocks in SHARED.items():
         for block in blocks:

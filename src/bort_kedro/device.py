@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
+
+from bort_kedro.frozen import JsonObject
 
 
-def describe_device() -> dict[str, Any]:
+def describe_device() -> JsonObject:
     """Processor, cores and accelerators of this machine."""
     import torch
 

@@ -6,18 +6,21 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+# Names to numbers, texts, truth values, None, lists and objects of these, as JSON and YAML have them.
+JsonObject = dict[str, Any]
+
 
 class FrozenModel(BaseModel):
     """Base of settings and records: frozen, and refusing what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As JSON has it; `from_json` gives an equal value back."""
         return self.model_dump(mode="json")
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: JsonObject) -> Self:
         """The value that `to_json` wrote.
 
         Raises:

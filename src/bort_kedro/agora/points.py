@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,7 @@ from bort_kedro import __version__
 from bort_kedro.agora.settings import PointSettings
 from bort_kedro.finetuning.objectives import likeliest_options
 from bort_kedro.finetuning.rounds import Draw
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
 from bort_kedro.training.saved_state import SavedState, States
@@ -46,7 +47,7 @@ class PointMaker:
         transformation: Transformation,
         references: NearDuplicates,
         teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
-        identity: dict[str, Any],
+        identity: JsonObject,
         task: Task,
         settings: PointSettings,
         states: States,

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
@@ -107,14 +106,14 @@ class AtomicSave:
 
     _pending_path: PurePosixPath | None = None
 
-    def save(self, data: Any) -> None:
+    def save(self, data: object) -> None:
         # The class after this one in the order of resolution; unwrapped, because the wrapper looks for
         # the saved file before it has its name.
         write = super().save.__wrapped__  # type: ignore[misc]
         if getattr(self, "_protocol", "file") != "file":
             write(self, data)
             return
-        with pending(Path(super()._get_save_path())) as temporary:
+        with pending(Path(super()._get_save_path())) as temporary:  # type: ignore[misc]
             self._pending_path = PurePosixPath(temporary.as_posix())
             try:
                 write(self, data)
@@ -122,7 +121,7 @@ class AtomicSave:
                 self._pending_path = None
 
     def _get_save_path(self) -> PurePosixPath:
-        return self._pending_path or super()._get_save_path()
+        return self._pending_path or super()._get_save_path()  # type: ignore[misc, no-any-return]
 
 
 class AtomicCSVDataset(AtomicSave, CSVDataset):

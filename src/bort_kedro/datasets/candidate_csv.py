@@ -21,6 +21,7 @@ from kedro_datasets._typing import TablePreview
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,8 +107,8 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
         *,
         filepath: str,
         where: str | None = None,
-        load_args: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
+        load_args: JsonObject | None = None,
+        metadata: JsonObject | None = None,
     ) -> None:
         self._path = Path(filepath)
         self._where = where
@@ -179,7 +180,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
     def _exists(self) -> bool:
         return self._path.is_file()
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"filepath": str(self._path), "where": self._where, "load_args": self._load_args}
 
 
@@ -202,7 +203,7 @@ def _decoded(path: Path) -> str:
         raise ConfigurationError(f"{path} cannot be read: {fault}. Change `filepath` {ENTRY}.") from fault
 
 
-def _records(path: Path, load_args: dict[str, Any]) -> list[Record]:
+def _records(path: Path, load_args: JsonObject) -> list[Record]:
     """Every record that is not an empty line."""
     # `strict` refuses a quote that is never closed or that text follows; without it fields run together.
     reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True, **load_args)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from kedro.io.core import AbstractVersionedDataset, Version, VersionNotFoundError
 from kedro_datasets._typing import HTMLPreview
 
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import IllustratedText
 
 IMAGE = re.compile(r"!\[[^\]]*\]\(([\w.-]+\.svg)\)")
@@ -26,9 +26,7 @@ class TextReportDataset(AbstractVersionedDataset[str, str]):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(
-        self, *, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, *, filepath: str, version: Version | None = None, metadata: JsonObject | None = None) -> None:
         super().__init__(filepath=PurePosixPath(filepath), version=version)
         self.metadata = metadata
 
@@ -44,7 +42,7 @@ class TextReportDataset(AbstractVersionedDataset[str, str]):
         except VersionNotFoundError:
             return False
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"filepath": self._filepath, "version": self._version}
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import ModelFolderError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kedro.io.core import Version
     from kedro_datasets._typing import JSONPreview
+    from transformers import PreTrainedTokenizerFast
 
     from bort_kedro.encoders.pretrained import Pretrained
 
@@ -25,11 +29,11 @@ class _FolderDataset(AbstractVersionedDataset):
 
     MARKER: str
 
-    def __init__(self, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, filepath: str, version: Version | None = None, metadata: JsonObject | None = None) -> None:
         self.metadata = metadata
         super().__init__(filepath=PurePosixPath(filepath), version=version)
 
-    def _save_folder(self, write: Any) -> None:
+    def _save_folder(self, write: Callable[[Path], object]) -> None:
         with pending(Path(self._get_save_path())) as folder:
             folder.mkdir()
             write(folder)
@@ -40,15 +44,16 @@ class _FolderDataset(AbstractVersionedDataset):
         except DatasetError:
             return False
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"filepath": str(self._filepath), "version": self._version}
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _read_json(self, name: str) -> JsonObject:
         path = Path(self._get_load_path()) / name
         try:
-            return json.loads(path.read_text("utf-8"))
+            content: JsonObject = json.loads(path.read_text("utf-8"))
         except (OSError, json.JSONDecodeError) as fault:
             raise ModelFolderError(f"{path} cannot be read as JSON: {fault}. {_ANEW}") from fault
+        return content
 
 
 class PretrainedDataset(_FolderDataset):
@@ -105,10 +110,10 @@ class TokenizerDataset(_FolderDataset):
 
     MARKER = "tokenizer.json"
 
-    def save(self, data: Any) -> None:
+    def save(self, data: PreTrainedTokenizerFast) -> None:
         self._save_folder(data.save_pretrained)
 
-    def load(self) -> Any:
+    def load(self) -> PreTrainedTokenizerFast:
         from transformers import AutoTokenizer
 
         folder = Path(self._get_load_path())

@@ -6,6 +6,8 @@ from typing import Any
 
 from kedro.io import AbstractDataset, CatalogProtocol, DatasetError
 
+from bort_kedro.frozen import JsonObject
+
 
 class StageResultsDataset(AbstractDataset[list[str], "StageResults"]):
     """Loads a handle that loads what the stage saved under names of their own; nothing is stored twice.
@@ -14,7 +16,7 @@ class StageResultsDataset(AbstractDataset[list[str], "StageResults"]):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, metadata: JsonObject | None = None) -> None:
         self.metadata = metadata
         self._catalog: CatalogProtocol | None = None
 
@@ -35,7 +37,7 @@ class StageResultsDataset(AbstractDataset[list[str], "StageResults"]):
     def _exists(self) -> bool:
         return True
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {}
 
 

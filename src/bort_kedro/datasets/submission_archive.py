@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ class SubmissionArchivesDataset(AbstractVersionedDataset):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, filepath: str, version: Version | None = None, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, filepath: str, version: Version | None = None, metadata: JsonObject | None = None) -> None:
         self.metadata = metadata
         super().__init__(filepath=PurePosixPath(filepath), version=version)
 
@@ -53,7 +54,7 @@ class SubmissionArchivesDataset(AbstractVersionedDataset):
         except DatasetError:
             return False
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"filepath": str(self._filepath), "version": self._version}
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
 from bort_kedro.errors import TaskError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.reading.folder import TaskFolder
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class TaskFilesDataset(AbstractDataset[NoReturn, "TaskFolder"]):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, folder: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: str, metadata: JsonObject | None = None) -> None:
         self._folder, self.metadata = Path(folder), metadata
 
     def load(self) -> TaskFolder:
@@ -37,5 +38,5 @@ class TaskFilesDataset(AbstractDataset[NoReturn, "TaskFolder"]):
     def _exists(self) -> bool:
         return True
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"folder": str(self._folder)}

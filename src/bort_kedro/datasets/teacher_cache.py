@@ -9,12 +9,13 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import StorageError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from bort_kedro.pretraining.teacher_targets import TargetChunk
@@ -33,7 +34,7 @@ class TeacherCacheDataset(AbstractDataset[NoReturn, "TeacherCaches"]):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, filepath: str, metadata: JsonObject | None = None) -> None:
         self._root, self.metadata = Path(filepath), metadata
 
     def load(self) -> TeacherCaches:
@@ -45,7 +46,7 @@ class TeacherCacheDataset(AbstractDataset[NoReturn, "TeacherCaches"]):
     def _exists(self) -> bool:
         return True
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"filepath": str(self._root)}
 
 
@@ -55,7 +56,7 @@ class TeacherCaches:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def of(self, identity: dict[str, Any]) -> CacheFolder:
+    def of(self, identity: JsonObject) -> CacheFolder:
         """The cache of one teacher over one corpus.
 
         Args:

@@ -10,13 +10,14 @@ import importlib.metadata
 import importlib.util
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.text_readers import HubText, TextFiles
 from bort_kedro.errors import CorpusError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
 from bort_kedro.text.prose import prose_paragraphs, unseen
 
@@ -70,7 +71,7 @@ class InstalledDocumentationDataset(TextSource):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, packages: list[str], metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, packages: list[str], metadata: JsonObject | None = None) -> None:
         self._packages = [packages] if isinstance(packages, str) else list(packages)
         self.metadata = metadata
 
@@ -112,7 +113,7 @@ class InstalledDocumentationDataset(TextSource):
             )
         return Path(next(iter(spec.submodule_search_locations)))
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"packages": self._packages}
 
 
@@ -150,7 +151,7 @@ class TextFilesDataset(TextSource):
         paths: list[str],
         document_boundary: str = "section",
         text_field: str = "text",
-        metadata: dict[str, Any] | None = None,
+        metadata: JsonObject | None = None,
     ) -> None:
         given = [paths] if isinstance(paths, str) else paths
         self._reader = TextFiles(tuple(given), document_boundary, text_field, CATALOG_ENTRY)
@@ -164,7 +165,7 @@ class TextFilesDataset(TextSource):
     def versions(self) -> dict[str, str]:
         return {path.name: f"{path.stat().st_size} bytes" for path in self._reader.files}
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"paths": list(self._reader.paths), "document_boundary": self._reader.document_boundary}
 
 
@@ -189,7 +190,7 @@ class HubTextDataset(TextSource):
         split: str = "train",
         text_field: str = "text",
         revision: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: JsonObject | None = None,
     ) -> None:
         self._reader = HubText(dataset_id, configuration, split, text_field, revision, CATALOG_ENTRY)
         self._max_documents = max_documents
@@ -204,6 +205,6 @@ class HubTextDataset(TextSource):
         revision = f"@{self._reader.revision}" if self._reader.revision else ""
         return {self._reader.dataset_id: f"{self._reader.configuration}/{self._reader.split}{revision}"}
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         reader = self._reader
         return {"dataset_id": reader.dataset_id, "configuration": reader.configuration, "split": reader.split}

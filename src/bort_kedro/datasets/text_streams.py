@@ -12,12 +12,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.text_readers import HubText, TextFiles
 from bort_kedro.errors import CorpusError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ class HubTextStream:
         return self.reader.commit()
 
 
-def _digest(*parts: Any) -> str:
+def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -107,7 +108,7 @@ class TextFilesStreamDataset(AbstractDataset[NoReturn, TextFilesStream]):
         paths: list[str],
         document_boundary: str = "section",
         text_field: str = "text",
-        metadata: dict[str, Any] | None = None,
+        metadata: JsonObject | None = None,
     ) -> None:
         given = [paths] if isinstance(paths, str) else paths
         self._reader = TextFiles(tuple(given), document_boundary, text_field, CATALOG_ENTRY)
@@ -122,7 +123,7 @@ class TextFilesStreamDataset(AbstractDataset[NoReturn, TextFilesStream]):
     def _exists(self) -> bool:
         return True
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"paths": list(self._reader.paths), "document_boundary": self._reader.document_boundary}
 
 
@@ -146,7 +147,7 @@ class HubTextStreamDataset(AbstractDataset[NoReturn, HubTextStream]):
         split: str = "train",
         text_field: str = "text",
         revision: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: JsonObject | None = None,
     ) -> None:
         self._reader = HubText(dataset_id, configuration, split, text_field, revision, CATALOG_ENTRY)
         self.metadata = metadata
@@ -160,7 +161,7 @@ class HubTextStreamDataset(AbstractDataset[NoReturn, HubTextStream]):
     def _exists(self) -> bool:
         return True
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         reader = self._reader
         return {
             "dataset_id": reader.dataset_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,8 @@ def _sha256(path: Path) -> str:
 class _MappedArray(np.memmap):
     """A memory-mapped array that is handed to another process as the place of its file, not as its bytes."""
 
+    _mmap: mmap.mmap | None
+
     def __reduce__(self) -> Any:
         if self._mmap is None or not self.flags.c_contiguous or len(self._mmap) != self.offset + self.nbytes:
             # A part or a copy, which numpy hands over as any array.
@@ -102,7 +105,8 @@ class _MappedArray(np.memmap):
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    return np.load(path, mmap_mode="r", allow_pickle=False).view(_MappedArray)
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False).view(_MappedArray)
+    return mapped
 
 
 def _mapped_part(path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> NDArray[Any]:

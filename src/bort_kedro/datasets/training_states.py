@@ -7,12 +7,13 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import CheckpointError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.training.observer import SilentObserver, TrainingObserver
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
         metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, filepath: str, keep: int = 2, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, filepath: str, keep: int = 2, metadata: JsonObject | None = None) -> None:
         self._root, self._keep, self.metadata = Path(filepath), keep, metadata
         self.observer: TrainingObserver = SilentObserver()
 
@@ -46,7 +47,7 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
     def _exists(self) -> bool:
         return True
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> JsonObject:
         return {"filepath": str(self._root), "keep": self._keep}
 
 
@@ -65,7 +66,7 @@ class TrainingStates:
     def __reduce__(self) -> tuple[type[TrainingStates], tuple[Path, int]]:
         return TrainingStates, (self._root, self._keep)
 
-    def of(self, name: str, identity: dict[str, Any]) -> TrainingFolder:
+    def of(self, name: str, identity: JsonObject) -> TrainingFolder:
         """The states of one training.
 
         Args:

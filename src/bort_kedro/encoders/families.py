@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bort_kedro.encoders.last_layer import can_spare_last_layer, hidden_at_predicted
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
 
 # (hidden states (N, H) of a model) -> logits (N, V)
-Head = Callable[[Any, "Tensor"], "Tensor"]
+Head = Callable[["PreTrainedModel", "Tensor"], "Tensor"]
 # (configuration, (B, 1, L, L) True where attention is allowed, (B, L) place in the document) -> encoder arguments
-PackedInputs = Callable[[Any, "Tensor", "Tensor"], "dict[str, Any]"]
-LongestSequence = Callable[[Any], "int | None"]
+PackedInputs = Callable[["PreTrainedConfig", "Tensor", "Tensor"], "JsonObject"]
+LongestSequence = Callable[["PreTrainedConfig"], "int | None"]
 
 
 def _absolute_positions(config: PreTrainedConfig) -> int | None:
@@ -37,15 +38,15 @@ def _deberta_positions(config: PreTrainedConfig) -> int | None:
     return _absolute_positions(config) if config.position_biased_input else None
 
 
-def _bert_packed_inputs(config: Any, is_allowed: Tensor, place: Tensor) -> dict[str, Any]:
+def _bert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> JsonObject:
     return {"attention_mask": _as_attention_mask(config, is_allowed), "position_ids": place}
 
 
-def _roberta_packed_inputs(config: Any, is_allowed: Tensor, place: Tensor) -> dict[str, Any]:
+def _roberta_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> JsonObject:
     return _bert_packed_inputs(config, is_allowed, place + config.pad_token_id + 1)
 
 
-def _modernbert_packed_inputs(config: Any, is_allowed: Tensor, place: Tensor) -> dict[str, Any]:
+def _modernbert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> JsonObject:
     """Local layers also keep their window; tokens of a document are neighbours, so distances in the row are its own."""
     columns = torch.arange(is_allowed.shape[-1], device=is_allowed.device)
     is_near = (columns[:, None] - columns).abs() <= config.sliding_window
@@ -56,7 +57,7 @@ def _modernbert_packed_inputs(config: Any, is_allowed: Tensor, place: Tensor) ->
     }
 
 
-def _as_attention_mask(config: Any, is_allowed: Tensor) -> Tensor:
+def _as_attention_mask(config: PreTrainedConfig, is_allowed: Tensor) -> Tensor:
     """The scaled dot product takes truth values, the eager attention a term to be added to the scores."""
     if config._attn_implementation == "sdpa":
         return is_allowed
@@ -64,7 +65,7 @@ def _as_attention_mask(config: Any, is_allowed: Tensor) -> Tensor:
     return torch.where(is_allowed, allowed, torch.finfo(allowed.dtype).min)
 
 
-def _deberta_head(model: Any, hidden: Tensor) -> Tensor:
+def _deberta_head(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """The head that transformers calls legacy has a decoder of its own; the published one is handed the words."""
     if model.legacy:
         return model.cls(hidden)  # type: ignore[no-any-return]
@@ -162,7 +163,7 @@ def predicted_logits(
     return family.head(model, hidden.flatten(0, 1).index_select(0, predicted))
 
 
-def _packed_inputs(config: Any, document_ids: Tensor) -> dict[str, Any]:
+def _packed_inputs(config: PreTrainedConfig, document_ids: Tensor) -> JsonObject:
     family = FAMILIES.get(config.model_type)
     if family is None or family.packed_inputs is None:
         able = sorted(name for name, other in FAMILIES.items() if other.packed_inputs)

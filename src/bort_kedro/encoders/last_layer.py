@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.distributed.fsdp import FSDPModule
@@ -13,6 +13,7 @@ from bort_kedro.text.batching import query_slots
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
+    from transformers.models.bert.modeling_bert import BertLayer
 
 # Families whose layers are built as BERT's are.
 BERT_LIKE = ("bert", "roberta")
@@ -65,7 +66,7 @@ def hidden_at_predicted(
 
 
 def _layer_at(
-    layer: Any, hidden: Tensor, mask: Tensor | None, predicted: Tensor, slots: Tensor, positions: Tensor
+    layer: BertLayer, hidden: Tensor, mask: Tensor | None, predicted: Tensor, slots: Tensor, positions: Tensor
 ) -> Tensor:
     num_rows = len(hidden)
     everywhere, attention = hidden.flatten(0, 1), layer.attention.self

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from transformers import BertConfig, PreTrainedConfig
+    from transformers.models.bert.modeling_bert import BertAttention, BertLayer
+    from transformers.models.roberta.modeling_roberta import RobertaAttention, RobertaLayer
 
 # Embeddings that are turned into double precision at once.
 ROWS_AT_ONCE = 8192
@@ -34,7 +36,7 @@ class HiddenBasis:
         """(N, H_teacher) rows in the teacher's space to (N, H_student): rows @ B."""
         return rows @ self.columns.to(rows)
 
-    def layer_norm(self, norm: Any) -> tuple[Tensor, Tensor]:
+    def layer_norm(self, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         """Gain and bias of the student's layer norm.
 
         The bias is projected. A gain g multiplies the teacher's dimensions; in the basis it is B^T diag(g) B, of which
@@ -141,8 +143,8 @@ NARROWINGS = {
 
 
 def transfer_layer(
-    student: Any,
-    teacher: Any,
+    student: BertLayer,
+    teacher: BertLayer | RobertaLayer,
     configs: tuple[BertConfig, PreTrainedConfig],
     basis: HiddenBasis,
     narrowing: Narrowing,
@@ -170,8 +172,8 @@ def transfer_layer(
 
 
 def _transfer_heads(
-    student: Any,
-    teacher: Any,
+    student: BertAttention,
+    teacher: BertAttention | RobertaAttention,
     configs: tuple[BertConfig, PreTrainedConfig],
     basis: HiddenBasis,
     narrowing: Narrowing,
@@ -202,7 +204,7 @@ def _transfer_heads(
         student.output.dense.weight[:, index * size : index * size + len(outputs)].copy_(outputs.T)
 
 
-def _with_bias(linear: Any, basis: HiddenBasis) -> Tensor:
+def _with_bias(linear: nn.Linear, basis: HiddenBasis) -> Tensor:
     """(N, H_student + 1): a map that reads the hidden space, and its bias as the last column."""
     return torch.cat([basis.project(linear.weight), linear.bias[:, None]], dim=1)
 

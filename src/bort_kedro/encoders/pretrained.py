@@ -70,7 +70,9 @@ def standalone_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def open_or_refuse(auto_class: Any, name_or_path: str, refusal: Callable[[str], BortKedroError], **options: Any) -> Any:
+def open_or_refuse(
+    auto_class: Any, name_or_path: str, refusal: Callable[[str], BortKedroError], **options: object
+) -> Any:
     """Open a model, configuration or tokenizer of a folder or the hub, never running code that comes with it.
 
     Args:
@@ -86,7 +88,7 @@ def open_or_refuse(auto_class: Any, name_or_path: str, refusal: Callable[[str], 
         raise refusal(reason.rstrip(".")) from fault
 
 
-def require_same_tokenizer(tokenizer: Any, tokens: Tokens, *, model: str, stage: str) -> None:
+def require_same_tokenizer(tokenizer: PreTrainedTokenizerFast, tokens: Tokens, *, model: str, stage: str) -> None:
     """Refuse to train a model on ids that another tokenizer made.
 
     Args:

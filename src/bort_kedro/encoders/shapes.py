@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import SupportsInt
+
+    import pandas as pd
 
 # Where a user changes the shapes that the checks below refuse.
 PARAMETER_PATH = "params:search.space (or search.maximum_point)"
@@ -65,7 +71,7 @@ class BertShape:
         return asdict(self)
 
     @classmethod
-    def from_row(cls, row: Any) -> BertShape:
+    def from_row(cls, row: Mapping[str, SupportsInt] | pd.Series) -> BertShape:
         """The shape in a mapping (or pandas row) that has at least the four names."""
         return cls(*(int(row[name]) for name in cls.__dataclass_fields__))
 
@@ -74,7 +80,7 @@ class BertShape:
 SHAPE_COLUMNS = tuple(BertShape.__dataclass_fields__)
 
 
-def shape_text(row: Any) -> str:
+def shape_text(row: Mapping[str, SupportsInt] | pd.Series) -> str:
     """``(4, 8, 1024, 768)`` from a mapping that has at least the four names; the shape need not be one to build."""
     return f"({', '.join(str(int(row[name])) for name in SHAPE_COLUMNS)})"
 

@@ -16,8 +16,8 @@ from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedConfig
+    from torch import Tensor, nn
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.encoders.settings import StudentStartSettings
@@ -28,7 +28,7 @@ TYPE_ROWS = "bert.embeddings.token_type_embeddings.weight"
 POSITION_ROWS = "bert.embeddings.position_embeddings.weight"
 
 # By model type, where a teacher keeps its masked-LM head: dense map, layer norm, bias over the vocabulary.
-TEACHER_HEADS: dict[str, Callable[[Any], tuple[Any, Any, Tensor]]] = {
+TEACHER_HEADS: dict[str, Callable[[PreTrainedModel], tuple[nn.Linear, nn.LayerNorm, Tensor]]] = {
     "bert": lambda model: (
         model.cls.predictions.transform.dense,
         model.cls.predictions.transform.LayerNorm,
@@ -40,7 +40,7 @@ TEACHER_HEADS: dict[str, Callable[[Any], tuple[Any, Any, Tensor]]] = {
 
 def start_student(
     student: BertForMaskedLM,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerFast,
     settings: StudentStartSettings,
     *,
     teacher: Pretrained | None,
@@ -89,7 +89,7 @@ def from_teacher(
         ConfigurationError: If the teacher is of another family, narrower or shallower than the student, or ``layers``
             does not fit.
     """
-    model: Any = teacher.model
+    model = teacher.model
     _require_known_family(model.config)
     _require_no_wider(student.config, model.config)
     depth, teacher_depth = student.config.num_hidden_layers, model.config.num_hidden_layers
@@ -123,7 +123,7 @@ def spread_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
     return tuple(round(index * (teacher_depth - 1) / (depth - 1)) for index in range(depth))
 
 
-def _teacher_embeddings(model: Any, kept_ids: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
+def _teacher_embeddings(model: PreTrainedModel, kept_ids: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
     """(V_student, H) words and (P_student, H) positions, row 0 of the token types added to these."""
     embeddings = model.base_model.embeddings
     # The rows before are those that RoBERTa never uses; BERT has none.
@@ -174,7 +174,7 @@ def _warn_of_another_activation(student: BertConfig, other: PreTrainedConfig, so
 
 
 @torch.no_grad()
-def from_checkpoint(student: BertForMaskedLM, tokenizer: Any, name_or_path: str) -> None:
+def from_checkpoint(student: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast, name_or_path: str) -> None:
     """Write a Hugging Face BERT of the same shape and vocabulary, such as the published Bort, into the student.
 
     Row 0 of its token types is added to its positions; of more positions than the student's the first are taken; a
@@ -213,7 +213,7 @@ def from_checkpoint(student: BertForMaskedLM, tokenizer: Any, name_or_path: str)
     student.load_state_dict(weights, strict=False)
 
 
-def _opened(auto_class: Any, name_or_path: str, **options: Any) -> Any:
+def _opened(auto_class: Any, name_or_path: str, **options: object) -> Any:
     def refusal(reason: str) -> ModelFolderError:
         return ModelFolderError(
             f"The checkpoint `{name_or_path}` cannot be opened: {reason}. Expected a folder with "
@@ -239,7 +239,7 @@ def _require_same_shape(student: BertConfig, config: PreTrainedConfig, name_or_p
         )
 
 
-def _require_same_tokenizer(tokenizer: Any, name_or_path: str) -> None:
+def _require_same_tokenizer(tokenizer: PreTrainedTokenizerFast, name_or_path: str) -> None:
     """Compare what the tokenizers do, where the checkpoint has one as tokenizer.json; else the sizes had to do."""
     from transformers import AutoTokenizer
     from transformers.utils import cached_file

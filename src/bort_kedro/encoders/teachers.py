@@ -10,9 +10,10 @@ import torch
 from bort_kedro.encoders.families import longest_sequence
 from bort_kedro.encoders.pretrained import Pretrained, open_or_refuse
 from bort_kedro.errors import TeacherError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 WEIGHTS_SHOWN = 6
 
@@ -68,7 +69,7 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
     return Pretrained(model.eval().requires_grad_(False), tokenizer)
 
 
-def _opened(auto_class: Any, name_or_path: str, place: TeacherPlace, **options: Any) -> Any:
+def _opened(auto_class: Any, name_or_path: str, place: TeacherPlace, **options: object) -> Any:
     def refusal(reason: str) -> TeacherError:
         return TeacherError(
             f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
@@ -93,7 +94,7 @@ def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: Teach
     )
 
 
-def _require_all_weights(loaded: dict[str, Any], name_or_path: str, place: TeacherPlace) -> None:
+def _require_all_weights(loaded: JsonObject, name_or_path: str, place: TeacherPlace) -> None:
     """transformers draws missing weights at random, with which an encoder without its head would teach noise."""
     if missing := sorted(loaded["missing_keys"]):
         raise TeacherError(
@@ -108,7 +109,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:WEIGHTS_SHOWN]) + more
 
 
-def _require_masking_tokenizer(tokenizer: Any, name_or_path: str, place: TeacherPlace) -> None:
+def _require_masking_tokenizer(tokenizer: PreTrainedTokenizerFast, name_or_path: str, place: TeacherPlace) -> None:
     faults = {
         "it has no mask token": tokenizer.mask_token is None,
         "it has no padding token": tokenizer.pad_token is None,
@@ -124,7 +125,9 @@ def _require_masking_tokenizer(tokenizer: Any, name_or_path: str, place: Teacher
         )
 
 
-def _require_embeddings(model: PreTrainedModel, tokenizer: Any, name_or_path: str, place: TeacherPlace) -> None:
+def _require_embeddings(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name_or_path: str, place: TeacherPlace
+) -> None:
     """More rows than ids are allowed: vocabularies are padded to a round number."""
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:

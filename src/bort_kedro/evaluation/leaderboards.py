@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.evaluation.submissions import BENCHMARKS
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import TASKS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def averaged_tasks(benchmark: str) -> list[str]:
     return [name for name, task in TASKS.items() if task.benchmark == benchmark and not task.is_diagnostic]
 
 
-def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, dict[str, Any]]:
+def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, JsonObject]:
     """Each leaderboard's average of averages over the tasks that were run.
 
     Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts.
@@ -58,7 +59,7 @@ def task_score(name: str, metrics: TaskMetrics) -> float:
     return fmean(part.metrics[metric] for metric in TASKS[name].metrics for part in parts)
 
 
-def _leaderboard(benchmark: str, scored: Mapping[str, TaskMetrics]) -> dict[str, Any]:
+def _leaderboard(benchmark: str, scored: Mapping[str, TaskMetrics]) -> JsonObject:
     counted = averaged_tasks(benchmark)
     tasks = {name: task_score(name, scored[name]) for name in counted if name in scored}
     diagnostics = {

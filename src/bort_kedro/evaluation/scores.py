@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.statistics import is_above_noise
 from bort_kedro.tasks.metrics import Scored, score, score_rows, scored_rows
 from bort_kedro.tasks.table import RIGHT, WRONG, Form, Task
@@ -68,7 +69,7 @@ class TaskScore:
     num_examples: int
     interval: Interval | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As one level of JSON, a metric under ``metric_<name>``; `from_json` gives an equal value back."""
         return {
             "score": self.score.value,
@@ -83,7 +84,7 @@ class TaskScore:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> TaskScore:
+    def from_json(cls, value: JsonObject) -> TaskScore:
         """The value that `to_json` wrote."""
         return cls(
             {name.removeprefix(METRIC): number for name, number in value.items() if name.startswith(METRIC)},

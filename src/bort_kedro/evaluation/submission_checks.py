@@ -27,7 +27,7 @@ class _LineFault(BortKedroError):
 
 
 # Index and answer of an example: one number, or those of passage, question and answer.
-_Row = tuple[tuple[int, ...], Any]
+_Row = tuple[tuple[int, ...], object]
 
 
 def validate_submission(benchmark: str, files: Mapping[str, str]) -> list[str]:
@@ -92,11 +92,11 @@ def _label_faults(file: SubmissionFile, rows: Sequence[_Row]) -> Iterator[str]:
         yield f"the index {_said(index)} has the label {label!r}, expected {expected}"
 
 
-def _expected_label(file: SubmissionFile, label: Any) -> str:
+def _expected_label(file: SubmissionFile, label: object) -> str:
     """What should stand there, or "" if it does."""
     if file.task.form == Form.REGRESSION:
-        is_number = isinstance(label, str) and _NUMBER.fullmatch(label) and math.isfinite(float(label))
-        is_fit = bool(is_number) and LEAST_SIMILAR <= float(label) <= MOST_SIMILAR
+        number = float(label) if isinstance(label, str) and _NUMBER.fullmatch(label) else math.nan
+        is_fit = LEAST_SIMILAR <= number <= MOST_SIMILAR
         return "" if is_fit else f"a number from {LEAST_SIMILAR:.0f} to {MOST_SIMILAR:.0f}"
     if file.allowed_labels is None:
         return "" if isinstance(label, str) and label.strip() else "a text that is not empty"

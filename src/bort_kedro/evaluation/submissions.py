@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.splits import SUBMISSION, TEST
 from bort_kedro.tasks.table import RIGHT, TASKS, Form, Task
 
@@ -52,9 +53,12 @@ NUM_EXAMPLES = {
     },
 }
 # Where a leaderboard spells labels otherwise than the table of tasks.
-_SPELLINGS: dict[str, dict[str, Any]] = {"wsc": {"false": "False", "true": "True"}, "multirc": {"false": 0, "true": 1}}
+_SPELLINGS: dict[str, dict[str, str | int]] = {
+    "wsc": {"false": "False", "true": "True"},
+    "multirc": {"false": 0, "true": 1},
+}
 
-Answer = tuple[str, Any]
+Answer = tuple[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class SubmissionFile:
         return self.task.layout in ("multirc", "record")
 
     @property
-    def allowed_labels(self) -> tuple[Any, ...] | None:
+    def allowed_labels(self) -> tuple[str | int, ...] | None:
         """What may stand as the answer; None where it is a number or a text out of the example."""
         if self.task.form == Form.REGRESSION or self.task.layout == "record":
             return None
@@ -103,7 +107,7 @@ def submission_files(benchmark: str) -> dict[str, SubmissionFile]:
     }
 
 
-def spelled(task: Task, label: str) -> Any:
+def spelled(task: Task, label: str) -> str | int:
     """A label as the leaderboard spells it."""
     return _SPELLINGS.get(task.name, {}).get(label, label)
 
@@ -195,9 +199,9 @@ def _place(task: Task, index: str) -> tuple[int, ...]:
     return tuple(map(int, numbers))
 
 
-def _passages(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+def _passages(answers: Sequence[Answer]) -> list[JsonObject]:
     """Answers nested as MultiRC's own files are."""
-    nested: dict[int, dict[int, list[dict[str, int]]]] = {}
+    nested: dict[int, dict[int, list[dict[str, str | int]]]] = {}
     for index, label in answers:
         passage, question, answer = map(int, index.split("/"))
         nested.setdefault(passage, {}).setdefault(question, []).append({"idx": answer, "label": label})

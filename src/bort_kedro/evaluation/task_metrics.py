@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
 from bort_kedro.evaluation.intervals import score_interval
 from bort_kedro.evaluation.scores import TaskScore, lead, score_answers
 from bort_kedro.evaluation.settings import BootstrapSettings
-from bort_kedro.frozen import FrozenModel
+from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.tasks.table import Form, Task
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class TaskMetrics:
         """Likewise of the dev split."""
         return self.splits.get("dev")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As JSON has it, each split under its name; `from_json` gives an equal value back."""
         return {
             "metric": self.metric,
@@ -68,7 +68,7 @@ class TaskMetrics:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> TaskMetrics:
+    def from_json(cls, value: JsonObject) -> TaskMetrics:
         """The value that `to_json` wrote."""
         return cls(
             value["metric"],

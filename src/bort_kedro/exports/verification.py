@@ -34,6 +34,7 @@ from bort_kedro.exports.formats import require_packages
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
 from bort_kedro.finetuning.encoding import TaskEncoder
 from bort_kedro.finetuning.objectives import logits_of, predict
+from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.measure import measure_latency
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
@@ -56,7 +57,7 @@ SPLIT = "test"
 
 def export_task(
     model: Pretrained, data: TaskData, texts: Sequence[str], *, max_tokens: int, settings: ExportSettings, folder: Path
-) -> dict[str, Any]:
+) -> JsonObject:
     """Write a fine-tuned model for each runtime, verify each, and leave out what is refused.
 
     Args:
@@ -168,7 +169,7 @@ def _require_length(model: Pretrained, settings: ExportSettings, task: str) -> N
 
 def _compare(
     model: Pretrained, encoded: EncodedTask, sessions: dict[str, Session], settings: ExportSettings
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, JsonObject]:
     """What each format says of the test split, beside what PyTorch says."""
     form, examples = Form(encoded.task.form), encoded.splits[SPLIT]
     count = min(settings.num_checked, examples.num_units)
@@ -221,7 +222,7 @@ def _time(model: Pretrained, sessions: dict[str, Session], settings: ExportSetti
     )
 
 
-def _add_bytes_and_times(rows: dict[str, dict[str, Any]], times: dict[str, Latency], folder: Path) -> None:
+def _add_bytes_and_times(rows: dict[str, JsonObject], times: dict[str, Latency], folder: Path) -> None:
     for name, row in rows.items():
         weights = ("model.safetensors",) if name == PYTORCH else RUNTIMES[name].files
         row["bytes"] = sum((folder / name / file).stat().st_size for file in weights)
@@ -230,7 +231,7 @@ def _add_bytes_and_times(rows: dict[str, dict[str, Any]], times: dict[str, Laten
         row["speedup"] = times[PYTORCH].median_ms / times[name].median_ms
 
 
-def _without_refused(rows: dict[str, dict[str, Any]], task: str, settings: ExportSettings, folder: Path) -> list[str]:
+def _without_refused(rows: dict[str, JsonObject], task: str, settings: ExportSettings, folder: Path) -> list[str]:
     """Names of the formats that stay; the folders of others are removed, and the log says why."""
     kept = []
     for name, row in rows.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 
@@ -15,6 +15,7 @@ from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTas
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.finetuning.report import FinetuningReport, MethodReport
 from bort_kedro.finetuning.rounds import Round
+from bort_kedro.frozen import JsonObject
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Finetuned:
 
     model: Pretrained
     predictions: pd.DataFrame
-    history: list[dict[str, Any]]
+    history: list[JsonObject]
     report: FinetuningReport
 
 

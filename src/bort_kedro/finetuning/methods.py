@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning.report import MethodReport, RoundReport, RoundTrial
 from bort_kedro.finetuning.rounds import Round
 from bort_kedro.finetuning.trials import Trial, train_trial
+from bort_kedro.frozen import JsonObject
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class MethodResult:
             num_tokens=sum(trial.num_tokens for trial in trials),
         )
 
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[JsonObject]:
         """Rows of all trainings, with method, round and setting."""
         return [
             {"method": self.method, "round": each.plan.number, "setting": place, **row}

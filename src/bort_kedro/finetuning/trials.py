@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning.objectives import balanced_weights, objective_of, predict
 from bort_kedro.finetuning.report import TrialReport
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import train
@@ -207,7 +208,7 @@ def trial_identity(
     optimization: OptimizationSettings,
     hyperparameters: HyperparameterSet,
     settings: TrialSettings,
-) -> dict[str, Any]:
+) -> JsonObject:
     """All that a trial's weights depend on; a change of any part trains anew."""
     return {
         "encoder": encoder.fingerprint,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.encoders.costs import count_head_operations, count_operations, count_parameters
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +106,7 @@ def speed_rows(
     max_positions: int,
     sequence_length: int,
     has_head: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """One row for each encoder under one condition.
 
     A ratio says how many times longer the reference takes, or how many times more operations it does, both under the
@@ -133,7 +134,7 @@ def speed_rows(
         parameters = count_parameters(shape, vocabulary_size=vocabulary_size, max_positions=max_positions)
         without_embeddings = parameters.encoder + (parameters.masked_lm_head if has_head else 0)
         median, lower, upper = times_ms[key]
-        row: dict[str, Any] = {
+        row: JsonObject = {
             "name": "chosen shape" if key == CHOSEN else KNOWN_SHAPES[key].title,
             **shape.to_row(),
             "parameters": parameters.embeddings + without_embeddings,
@@ -159,7 +160,7 @@ def speed_table_rows(
     *,
     vocabulary_size: int,
     max_positions: int,
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """One row for each encoder and condition, conditions in the order of ``latencies``.
 
     Args:

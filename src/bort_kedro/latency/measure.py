@@ -16,7 +16,7 @@ from bort_kedro.training.threads import cpu_threads
 
 
 def measure_latency(
-    models: Mapping[str, Callable[..., Any]],
+    models: Mapping[str, Callable[..., object]],
     inputs: Mapping[str, Any],
     *,
     warmup_rounds: int,
@@ -62,7 +62,7 @@ def measure_latency(
 
 
 def _take_turn(
-    model: Callable[..., Any],
+    model: Callable[..., object],
     inputs: Mapping[str, Any],
     *,
     turn_ms: float,

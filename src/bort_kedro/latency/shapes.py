@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bort_kedro.device import describe_device
 from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.conditions import BYTES_PER_WEIGHT, Condition, Latency
 from bort_kedro.latency.measure import measure_latency
 from bort_kedro.latency.settings import LatencySettings
@@ -130,7 +131,7 @@ def random_ids(condition: Condition, vocabulary_size: int) -> torch.Tensor:
     )
 
 
-def _encoders(group: Sequence[BertShape], vocabulary_size: int, max_positions: int, device: str) -> dict[str, Any]:
+def _encoders(group: Sequence[BertShape], vocabulary_size: int, max_positions: int, device: str) -> JsonObject:
     """Headless encoders by identifier of their shape, over one table of words."""
     table = shared_word_table(group, vocabulary_size=vocabulary_size, device=device)
     return {

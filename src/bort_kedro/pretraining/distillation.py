@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.losses import distillation_loss, masked_accuracy, masked_lm_loss
 from bort_kedro.pretraining.masked_blocks import Batch
 from bort_kedro.pretraining.masked_lm import batch_logits, student_logits
@@ -53,7 +54,7 @@ class Distillation:
     cache: TeacherCache | None = None
     _maps: dict[torch.device, VocabularyMap] = field(default_factory=dict, repr=False, compare=False)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """What a student's training depends on."""
         return {
             "teacher": self.teacher.fingerprint,

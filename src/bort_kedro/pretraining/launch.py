@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bort_kedro.pretraining.distillation import Distillation
     from bort_kedro.pretraining.settings import LaunchSettings, PretrainingSettings
+    from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
     from bort_kedro.text.tokens import Tokens
     from bort_kedro.training.loop import TrainingResult
 
@@ -54,7 +55,7 @@ class PretrainingJob:
     name: str
     start: str
     distillation: Distillation | None
-    stream: Any | None
+    stream: StreamedBlocks | None
     description: str
     history_name: str | None
 

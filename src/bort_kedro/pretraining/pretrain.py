@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,7 @@ from bort_kedro.encoders.last_layer import can_spare_last_layer
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.training_cost import spared_weights
 from bort_kedro.errors import TrainingError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import MaskedLmScore, evaluate_masked_lm, masked_lm_objective
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from transformers import BertForMaskedLM, PreTrainedModel
 
+    from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
     from bort_kedro.training.observer import Row
 
 # Padded tokens of a batch while scoring; changes speed, not results.
@@ -69,7 +71,7 @@ def pretraining_identity(
     start: str,
     distillation: Distillation | None = None,
     stream: str | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """All that the trained weights depend on; a change of any part trains anew.
 
     ``start`` names the initial weights: ``random``, or the fingerprint of the encoder trained further; ``stream`` the
@@ -99,7 +101,7 @@ def pretrain(
     name: str,
     start: str = "random",
     distillation: Distillation | None = None,
-    stream: Any | None = None,
+    stream: StreamedBlocks | None = None,
     stop_at: int | None = None,
     description: str = "",
     on_row: Callable[[Row], None] | None = None,
@@ -168,14 +170,14 @@ def _batches(
     tokens: Tokens,
     settings: PretrainingSettings,
     distillation: Distillation | None,
-    stream: Any | None,
+    stream: StreamedBlocks | None,
     kept: StateStore | None,
     stop_at: int | None,
     description: str,
 ) -> Batches:
     """Where a training's batches come from: a stream, or the train split, with what a cached teacher said of it."""
     if stream is not None:
-        return stream  # type: ignore[no-any-return]
+        return stream
     data = MaskedBlocks(
         tokens.splits["train"],
         tokens.vocabulary,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.baselines import CountBaselines
 from bort_kedro.pretraining.distillation import whole_teacher_logits
 from bort_kedro.pretraining.masked_lm import evaluation_batches, score_baselines, student_logits
@@ -39,7 +40,7 @@ def score_encoders(
     temperature: float,
     top_k: int | None,
     num_threads: int,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Scores on the test split.
 
     Args:
@@ -76,7 +77,7 @@ def score_encoders(
     }
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
     correct = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
-    metrics: dict[str, Any] = {
+    metrics: JsonObject = {
         name: {
             "accuracy": quality.accuracy,
             "accuracy_standard_error": quality.accuracy_standard_error,

@@ -15,16 +15,20 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.errors import CheckpointError, CorpusError, TrainingError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
 from bort_kedro.text.batching import plan_epoch
 from bort_kedro.text.tokenization import DocumentEncoder
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary, join_blocks, starts_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 # Beginnings of windows that are remembered: batches may be asked for some steps ahead of the state.
 REMEMBERED_WINDOWS = 64
@@ -107,7 +111,7 @@ class StreamedBlocks:
     """
 
     stream: TextStream
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerFast
     vocabulary: Vocabulary
     sequence_length: int
     held_out: frozenset[str]
@@ -132,10 +136,10 @@ class StreamedBlocks:
         self._coming: Future[Window] | None = None
         self._documents: Iterator[tuple[str, str]] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: JsonObject) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     @cached_property
@@ -174,7 +178,7 @@ class StreamedBlocks:
 
     __call__ = batch_at
 
-    def state(self, step: int) -> dict[str, Any]:
+    def state(self, step: int) -> JsonObject:
         """Where the window of a step begins, in JSON's types; the step may be the next one to be asked for.
 
         Raises:
@@ -189,7 +193,7 @@ class StreamedBlocks:
                 raise self._is_past(step, known[0])
             return asdict(before[-1]) | {"fingerprint": self.fingerprint}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: JsonObject) -> None:
         """Read on from the window that a state names.
 
         Raises:

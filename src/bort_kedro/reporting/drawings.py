@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bort_kedro.frozen import JsonObject
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -58,7 +60,7 @@ def _draw_scatter(axes: Axes, trace: Any) -> None:
     # On the second vertical axis y goes from 0 to 1, over the height of the plot.
     transform = axes.get_xaxis_transform() if trace.yaxis == "y2" else axes.transData
     mode = trace.mode or "lines"
-    style: dict[str, Any] = {"transform": transform, "alpha": trace.opacity, "label": _label(trace)}
+    style: JsonObject = {"transform": transform, "alpha": trace.opacity, "label": _label(trace)}
     if "lines" in mode:
         color, width = trace.line.color or OTHER_COLOR, POINTS_PER_PIXEL * (trace.line.width or 2)
         axes.plot(x, y, DASHES.get(trace.line.dash or "solid", "-"), color=color, linewidth=width, **style)
@@ -108,7 +110,7 @@ def _draw_error_bars(axes: Axes, x: np.ndarray, y: np.ndarray, bars: Any, *, is_
     axes.errorbar(x, y, fmt="none", ecolor=bars.color or "black", elinewidth=0.8, capsize=2, **lengths)
 
 
-def _marker(marker: Any) -> dict[str, Any]:
+def _marker(marker: Any) -> JsonObject:
     symbol = marker.symbol or "circle"
     color = marker.color or OTHER_COLOR
     is_open = symbol.endswith("-open")

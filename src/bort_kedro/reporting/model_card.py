@@ -15,6 +15,7 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.scores import TaskScore
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.finetuning.report import FinetuningReport
+from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import number
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.reporting.templates import render
@@ -229,7 +230,7 @@ def _metadata(settings: CardSettings, *, name: str, scores: Sequence[Row], **oth
     return str(data.to_yaml())
 
 
-def _task_evaluations(results: TaskResults) -> list[dict[str, Any]]:
+def _task_evaluations(results: TaskResults) -> list[JsonObject]:
     """The scores on the test split as the hub wants them; the interval, which it has no place for, is in the name."""
     task, scores = results.task, results.metrics.test
     if scores is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bort_kedro.encoders.costs import ParameterCount, count_operations, count_parameters
 from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, KNOWN_SHAPES, BertShape
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +99,7 @@ CLAIMS = (
 )
 
 
-def speed_claim_rows(speed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def speed_claim_rows(speed: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
     """Each published speed-up beside the operations and the measured time of each shape called Bort.
 
     Args:

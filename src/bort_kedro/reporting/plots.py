@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import BertShape, shape_text
+from bort_kedro.frozen import JsonObject
 from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def _latency_title(calibration: Mapping[str, Any]) -> str:
     return f"Latency from operations: rank correlation {correlation:.2f}, median residual {residual:.0f} %"
 
 
-def styled(figure: Any, *, title: str, x: dict[str, Any], y: dict[str, Any]) -> Any:
+def styled(figure: Any, *, title: str, x: JsonObject, y: JsonObject) -> Any:
     """The figure with the look that all share, its title, and its first two axes."""
     figure.update_layout(
         template="plotly_white",

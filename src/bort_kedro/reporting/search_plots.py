@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
+from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import large, percent
 from bort_kedro.reporting.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
 from bort_kedro.reporting.report_certainty import with_noise
@@ -128,7 +129,7 @@ def _points(rows: pd.DataFrame, *, cost: str, measure: str, name: str, color: st
     )
 
 
-def _error_bars(rows: pd.DataFrame, column: str, *, scale: float = 1.0, color: str) -> dict[str, Any] | None:
+def _error_bars(rows: pd.DataFrame, column: str, *, scale: float = 1.0, color: str) -> JsonObject | None:
     """Bars of one standard error; None where none is known."""
     name = f"{column}_standard_error"
     if name not in rows or rows[name].isna().all():
@@ -296,7 +297,7 @@ def _w_title(chosen: pd.Series, selected: Mapping[str, Any], others: pd.DataFram
     return f"{title}; best of the others: {shape_text(second)} with {second['w']:.3f}"
 
 
-def _depth_colors(depths: pd.Series) -> tuple[Callable[[pd.DataFrame], list[int]], dict[str, Any]]:
+def _depth_colors(depths: pd.Series) -> tuple[Callable[[pd.DataFrame], list[int]], JsonObject]:
     """How rows are put on the colour axis, and that axis: a step for each depth, or continuous where they are many."""
     from plotly.colors import sample_colorscale
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bort_kedro.evaluation.task_metrics import RivalScore
-from bort_kedro.frozen import FrozenModel
+from bort_kedro.frozen import FrozenModel, JsonObject
 
 if TYPE_CHECKING:
     from bort_kedro.agora.teacher_bar import TeacherReport
@@ -93,7 +93,7 @@ class TaskRow(FrozenModel):
     rival_num_tokens: int = 0
     rivals: dict[str, RivalScore] = Field(default_factory=dict)
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> JsonObject:
         """As a row of the table."""
         return self.model_dump(exclude={"rivals"}) | {
             f"{method}_{name}": value for method, rival in self.rivals.items() for name, value in rival

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.frozen import JsonObject
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
 from bort_kedro.search.w_coefficient import MaximumPoint
@@ -84,7 +85,7 @@ def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:
     }
 
 
-def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str) -> tuple[pd.DataFrame, JsonObject]:
     """Add what a regression on the log-shape says of every candidate, and how well it ranks those known.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
+from bort_kedro.frozen import JsonObject
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
 from bort_kedro.search.selection import MEASURES, Choice, choose, sensitivity
@@ -24,7 +25,7 @@ def conclude(
     *,
     settings: SearchSettings,
     baseline_errors: Mapping[str, float],
-) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, int], JsonObject]:
     """Join what is known of the candidates, choose one, and say why and how sure.
 
     Args:
@@ -106,8 +107,8 @@ def _shape(table: pd.DataFrame, index: Any) -> dict[str, int]:
     return {name: int(table.at[index, name]) for name in SHAPE_COLUMNS}
 
 
-def _json_row(table: pd.DataFrame, index: int) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(table.loc[index].to_json())
+def _json_row(table: pd.DataFrame, index: int) -> JsonObject:
+    row: JsonObject = json.loads(table.loc[index].to_json())
     return row
 
 

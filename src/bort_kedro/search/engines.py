@@ -33,8 +33,8 @@ class Job:
     """
 
     name: str
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    function: Callable[..., object]
+    arguments: tuple[object, ...]
 
 
 @dataclass(frozen=True)

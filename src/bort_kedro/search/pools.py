@@ -81,11 +81,12 @@ def _dask_client(settings: EngineSettings, cluster: Any) -> AbstractContextManag
     from distributed import Client
 
     try:
-        return Client(cluster, set_as_default=False)
+        client: AbstractContextManager[Client] = Client(cluster, set_as_default=False)
     except (OSError, ValueError) as error:
         if settings.cluster_address is None:
             raise
         raise _unreachable(settings, error) from error
+    return client
 
 
 def _dask_cluster(settings: EngineSettings) -> AbstractContextManager[Any]:
@@ -94,7 +95,7 @@ def _dask_cluster(settings: EngineSettings) -> AbstractContextManager[Any]:
 
     if settings.cluster_address is not None:
         return nullcontext(settings.cluster_address)
-    return LocalCluster(
+    cluster: AbstractContextManager[LocalCluster] = LocalCluster(
         n_workers=settings.num_workers,
         processes=True,
         threads_per_worker=1,
@@ -106,6 +107,7 @@ def _dask_cluster(settings: EngineSettings) -> AbstractContextManager[Any]:
         # dask would start a job again by itself, without telling.
         scheduler_kwargs={"allowed_failures": 0},
     )
+    return cluster
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.pretrain import (
     EVALUATION_MASKED_SHARE,
     EVALUATION_SEED,
@@ -46,7 +47,7 @@ class ShortTraining:
     max_positions: int
     states: States
 
-    def run(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> dict[str, Any]:
+    def run(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> JsonObject:
         """Train one shape to a step, score it on the validation split, and keep the score.
 
         A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one.
@@ -139,8 +140,8 @@ class TrainedErrors:
     num_seeds: int
     engine: Engine
     unigram_error: float | None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[JsonObject] = field(default_factory=list)
+    history: list[JsonObject] = field(default_factory=list)
     restarts: list[Restart] = field(default_factory=list)
 
     def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
@@ -153,7 +154,7 @@ class TrainedErrors:
             noise = row[f"{self.measure}_standard_error"]
             yield trial, Outcome(row[self.measure], trial.share, noise, is_on_plateau=bool(on_plateau))
 
-    def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], dict[str, Any]]:
+    def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], JsonObject]:
         """Scores by (candidate, hyperparameter set, seed)."""
         optimization = self.training.settings.optimization
         # Longest first, so that no worker is left alone with the largest candidate at the end.
@@ -174,14 +175,14 @@ class TrainedErrors:
         results = run_jobs(jobs, self.engine, description="training candidates", on_restart=self.restarts.append)
         return dict(results)
 
-    def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], dict[str, Any]]) -> dict[str, Any]:
+    def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> JsonObject:
         """The row of a trial: means over seeds under the hyperparameter set of the lowest error."""
         shape, first_seed = self.shapes[trial.index], self.training.settings.optimization.seed
         seeds = range(first_seed, first_seed + self.num_seeds)
         rows = []
         for number in range(len(self.hyperparameter_sets)):
             records = [found[trial.index, number, seed] for seed in seeds]
-            row: dict[str, Any] = {
+            row: JsonObject = {
                 "candidate": trial.index,
                 **shape.to_row(),
                 "share": trial.share,
@@ -208,6 +209,6 @@ def steps_of(share: float, num_steps: int) -> int:
     return max(1, round(share * num_steps))
 
 
-def _run_and_name(key: Any, training: ShortTraining, arguments: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
+def _run_and_name(key: Any, training: ShortTraining, arguments: tuple[Any, ...]) -> tuple[Any, JsonObject]:
     """A job whose result says whose it is, since results come in any order."""
     return key, training.run(*arguments)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -27,6 +27,7 @@ from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 from bort_kedro.exports.formats import require_packages
 from bort_kedro.exports.settings import ExportSettings
+from bort_kedro.frozen import JsonObject
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
@@ -82,7 +83,7 @@ class ConfigurationHook:
         pipelines.update(build_pipelines(check_parameters(context.config_loader["parameters"])))
 
     @hook_impl(tryfirst=True)
-    def after_catalog_created(self, catalog: CatalogProtocol, conf_catalog: dict[str, Any]) -> None:
+    def after_catalog_created(self, catalog: CatalogProtocol, conf_catalog: JsonObject) -> None:
         check_dataset_names(conf_catalog)
         for results in RESULTS.values():
             catalog[results].read_from(catalog)
@@ -92,7 +93,7 @@ class LaunchedProcessHook:
     """Under a launcher every process runs the same nodes; the first one alone writes, logs and tracks."""
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         if not is_launched():
             return
         wanted = run_params["pipeline_names"] or ["__default__"]
@@ -121,7 +122,7 @@ class PreflightHook:
     """Checks, before the first node, that inputs are there and outputs can be written."""
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         parameters = session_parameters(catalog)
         _require_readable_examples(pipeline, catalog, parameters.finetune)
         _require_inputs(pipeline, catalog, parameters)
@@ -258,7 +259,7 @@ class ManifestHook:
         self._read, self._written, self._results = {}, {}, []
 
     @hook_impl
-    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+    def after_dataset_loaded(self, dataset_name: str, data: object) -> None:
         if isinstance(data, StageResults):
             self._results.append(data)
         self._note_read(dataset_name)
@@ -279,7 +280,7 @@ class ManifestHook:
             versions[name] = version
 
     @hook_impl(tryfirst=True)
-    def after_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+    def after_pipeline_run(self, run_params: JsonObject, catalog: CatalogProtocol) -> None:
         for results in self._results:
             for name in results.loaded:
                 self._note_read(name)
@@ -304,7 +305,7 @@ class ManifestHook:
         )
 
 
-def _git(project: Path) -> dict[str, Any]:
+def _git(project: Path) -> JsonObject:
     """Commit of the project and whether files differ from it; empty outside a repository."""
 
     def ask(*words: str) -> str:
@@ -318,9 +319,9 @@ def _git(project: Path) -> dict[str, Any]:
     return {"commit": commit, "has_changes": bool(ask("status", "--porcelain"))} if commit else {}
 
 
-def _find(values: dict[str, Any], names: set[str], path: str = "") -> dict[str, Any]:
+def _find(values: JsonObject, names: set[str], path: str = "") -> JsonObject:
     """Every parameter of one of these names, by its path."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for key, value in values.items():
         here = f"{path}.{key}".lstrip(".")
         if isinstance(value, dict):

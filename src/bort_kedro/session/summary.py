@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.task_rows import TaskRow
 
@@ -42,7 +43,7 @@ class SummaryHook:
     """Prints the candidates, the choice, the scores and where the rest is, as far as this run made them."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
+        self._made: JsonObject = {}
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -83,7 +84,7 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, Any]) -> None:
+def _print_candidates(console: Console, table: pd.DataFrame, report: JsonObject) -> None:
     import numpy as np
     from rich.table import Table
 
@@ -106,7 +107,7 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: dict[str, A
         console.print(line, highlight=False)
 
 
-def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report: dict[str, Any]) -> str:
+def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report: JsonObject) -> str:
     from bort_kedro.reporting.report_certainty import done_words, is_recorded
 
     tried = f"rows {done_words(report)}" if is_recorded(report) else "trained candidates"
@@ -118,7 +119,7 @@ def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report
     return f"{which}, {len(trained)} of {len(table)}, by W (* on the Pareto front)"
 
 
-def _search_lines(report: dict[str, Any]) -> list[str]:
+def _search_lines(report: JsonObject) -> list[str]:
     """What the table does not show: baselines, the choice, who comes next, and how far it may be from the best."""
     from bort_kedro.reporting.report_certainty import effort_words, guarantee_sentence, runner_up_sentence
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.reporting.markdown import IllustratedText
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
+    from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.training.observer import TrainingObserver, TrialEnded
 
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
@@ -69,9 +71,9 @@ class TrackingHook(MlflowHook):
     def after_catalog_created(
         self,
         catalog: CatalogProtocol,
-        conf_catalog: dict[str, Any],
-        conf_creds: dict[str, Any],
-        parameters: dict[str, Any],
+        conf_catalog: JsonObject,
+        conf_creds: JsonObject,
+        parameters: JsonObject,
         save_version: str,
         load_versions: dict[str, str],
     ) -> None:
@@ -79,7 +81,7 @@ class TrackingHook(MlflowHook):
         self._catalog = catalog
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         import mlflow
 
         super().before_pipeline_run(run_params, pipeline, catalog)
@@ -93,7 +95,7 @@ class TrackingHook(MlflowHook):
         # Whether the examples of a task are pairs, by its name.
         self._pairs: dict[str, bool] = {}
         if self._is_mlflow_enabled:
-            self._trials = TrialTracking(mlflow.active_run().info)
+            self._trials = TrialTracking(mlflow.get_run(self.run_id).info)
 
     def _listen(self, observer: TrainingObserver) -> None:
         """Let all trainings of this session's catalog be told to an observer."""
@@ -118,7 +120,7 @@ class TrackingHook(MlflowHook):
             log_metrics(self.run_id, rows)
 
     @hook_impl
-    def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any], is_async: bool) -> None:
+    def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: JsonObject, is_async: bool) -> None:
         flat = {
             name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
             for name, value in inputs.items()
@@ -148,14 +150,14 @@ class TrackingHook(MlflowHook):
         else:
             _log_artifact(name, data)
 
-    def _log_model(self, task: str, model: Any) -> None:
+    def _log_model(self, task: str, model: Pretrained) -> None:
         finetune = session_parameters(self._catalog).finetune
         served = ServedTask(task_of(task, finetune), self._pairs[task], finetune.training.max_tokens)
         with _signals_wait():
             self._models.log(model, served)
 
     @hook_impl
-    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def after_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         import mlflow
 
         # Written when the run is over, so no node's saving announces it.
@@ -169,7 +171,7 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def on_pipeline_error(
-        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self, error: Exception, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         super().on_pipeline_error(error, run_params, pipeline, catalog)
         self._end("FAILED")
@@ -220,7 +222,7 @@ def _restore(handlers: dict[int, Any]) -> None:
         signal.signal(number, handler)
 
 
-def _numbers(values: dict[str, Any], path: str = "") -> list[tuple[str, float]]:
+def _numbers(values: JsonObject, path: str = "") -> list[tuple[str, float]]:
     """Numbers of a nested dictionary by dotted path; booleans count as 0 and 1."""
     found: list[tuple[str, float]] = []
     for key, value in values.items():

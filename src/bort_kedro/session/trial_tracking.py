@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
 
-    from bort_kedro.progress import TrialEnded
+    from bort_kedro.training.observer import TrialEnded
 
 # MLflow takes this many metrics in one call, and no more than that with the parameters beside them.
 METRICS_PER_CALL = 1000
@@ -26,7 +28,7 @@ NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 MetricRow = tuple[str, float, int]
 
 
-def log_metrics(run_id: str, rows: Sequence[MetricRow], params: dict[str, Any] | None = None) -> None:
+def log_metrics(run_id: str, rows: Sequence[MetricRow], params: JsonObject | None = None) -> None:
     """Log ``(metric, value, step)`` and parameters on a run in as few calls as MLflow allows; NaN is left out."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param

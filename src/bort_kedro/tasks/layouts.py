@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from bort_kedro.tasks.description import RIGHT, WRONG
 from bort_kedro.tasks.records import (
@@ -55,7 +54,7 @@ def _options(record: Record) -> list[ExampleRow]:
     return _choices(record.index, record.get("text"), options, pairs, None if right is None else [right])
 
 
-def _option_number(column: Sequence[str] | None, label: Any, num_options: int) -> int | None:
+def _option_number(column: Sequence[str] | None, label: str | None, num_options: int) -> int | None:
     if label is None:
         return None
     if label not in map(str, range(num_options)):
@@ -152,7 +151,7 @@ def _record(record: Record) -> list[ExampleRow]:
     return rows
 
 
-def _entity(text: str, entity: Any) -> str:
+def _entity(text: str, entity: object) -> str:
     """The hub gives entities as texts, the files by their first and last character."""
     if isinstance(entity, Mapping) and "text" in entity:
         found = text_field(entity, "text")

@@ -37,10 +37,10 @@ class Scored:
         label_names: All labels of the task in its order, which may be more than those that occur here.
     """
 
-    labels: NDArray[Any]
-    predictions: NDArray[Any]
-    groups: NDArray[Any]
-    options: NDArray[Any]
+    labels: NDArray[np.generic]
+    predictions: NDArray[np.generic]
+    groups: NDArray[np.generic]
+    options: NDArray[np.generic]
     label_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -100,8 +100,8 @@ def scored_rows(task: Task, table: pd.DataFrame, predictions: Sequence[str]) -> 
         predictions: (N,) as text, in the order of the table.
     """
     kind: type = float if task.form == Form.REGRESSION else str
-    labels: NDArray[Any] = np.array(table["label"], dtype=kind)
-    answers: NDArray[Any] = np.array(predictions, dtype=kind)
+    labels: NDArray[np.generic] = np.array(table["label"], dtype=kind)
+    answers: NDArray[np.generic] = np.array(predictions, dtype=kind)
     names = task.labels
     if not names and task.form == Form.CLASSIFICATION:
         names = tuple(sorted({*labels.tolist(), *answers.tolist()}))

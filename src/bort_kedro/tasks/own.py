@@ -22,7 +22,7 @@ def own_task(
     files: Mapping[str, str],
     columns: Mapping[str, Any],
     form: str = Form.CLASSIFICATION,
-    labels: Sequence[Any] = (),
+    labels: Sequence[object] = (),
     metrics: Sequence[str] = (),
     truncation: str = Truncation.LONGEST_FIRST,
 ) -> Task:

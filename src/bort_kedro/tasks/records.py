@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bort_kedro.errors import TaskError
 
 
 class RowFault(TaskError):
     """What is wrong with a record; a reader completes it with file and line."""
+
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def row_fault(column: str, value: object, expected: str) -> RowFault:
     return RowFault(f"column `{column}`: {repr(value)[:80]}, expected {expected}")
 
 
-def text_field(fields: Any, name: str) -> str:
+def text_field(fields: object, name: str) -> str:
     """A text of a JSON object.
 
     Raises:
@@ -75,7 +78,7 @@ def text_field(fields: Any, name: str) -> str:
     return str(_field(fields, name, str, "a text"))
 
 
-def number_field(fields: Any, name: str) -> int:
+def number_field(fields: object, name: str) -> int:
     """A whole number of a JSON object.
 
     Raises:
@@ -88,7 +91,7 @@ def number_field(fields: Any, name: str) -> int:
     return int(number)
 
 
-def list_field(fields: Any, name: str) -> list[Any]:
+def list_field(fields: object, name: str) -> list[Any]:
     """A list of a JSON object.
 
     Raises:
@@ -97,19 +100,20 @@ def list_field(fields: Any, name: str) -> list[Any]:
     return list(_field(fields, name, list, "a list"))
 
 
-def object_field(fields: Any, name: str) -> Mapping[str, Any]:
+def object_field(fields: object, name: str) -> Mapping[str, Any]:
     """An object within a JSON object.
 
     Raises:
         RowFault: If it is not there, or no object.
     """
-    return dict(_field(fields, name, Mapping, "an object"))
+    return _field(fields, name, dict, "an object")
 
 
-def _field(fields: Any, name: str, kind: type, expected: str) -> Any:
-    if not isinstance(fields, Mapping) or not isinstance(fields.get(name), kind):
-        raise row_fault(name, fields.get(name) if isinstance(fields, Mapping) else fields, expected)
-    return fields[name]
+def _field(fields: object, name: str, kind: type[Kind], expected: str) -> Kind:
+    value = fields.get(name) if isinstance(fields, Mapping) else fields
+    if not isinstance(fields, Mapping) or not isinstance(value, kind):
+        raise row_fault(name, value, expected)
+    return value
 
 
 def label_text(value: Any) -> Any:

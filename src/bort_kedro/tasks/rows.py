@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import TypeGuard
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import Form, Task
@@ -69,7 +69,7 @@ def resolve_columns(task: Task, found: Collection[str], *, is_labelled: bool) ->
     return resolved
 
 
-def _checked_label(task: Task, raw: Any, is_labelled: bool, labels: Collection[str] | None) -> str | None:
+def _checked_label(task: Task, raw: object, is_labelled: bool, labels: Collection[str] | None) -> str | None:
     column = _named(task, "label")
     if raw is None and not is_labelled:
         return None
@@ -100,10 +100,10 @@ def _named(task: Task, role: str) -> str:
     return task.columns.get(role, (role,))[0]
 
 
-def _is_whole(text: Any) -> bool:
+def _is_whole(text: object) -> TypeGuard[str]:
     """True for a text; JSON can spell half characters, which no tokenizer takes."""
     return isinstance(text, str) and not _HALF_CHARACTER.search(text)
 
 
-def _is_text(text: Any) -> bool:
+def _is_text(text: object) -> TypeGuard[str]:
     return _is_whole(text) and bool(text.strip())

@@ -6,14 +6,14 @@ dev is halved: one half chooses, the other is seen by nothing before it is score
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from bort_kedro.errors import TaskError
-from bort_kedro.frozen import FrozenModel
+from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.spans import CLOSE, OPEN
 from bort_kedro.tasks.units import units_of
@@ -85,7 +85,7 @@ class ExamplesReport(FrozenModel):
         named = {TRAIN: self.train, DEV: self.dev, TEST: self.test, SUBMISSION: self.submission}
         return {split: report for split, report in named.items() if report is not None}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """As JSON has it, without what there is not."""
         return self.model_dump(mode="json", exclude_defaults=True)
 

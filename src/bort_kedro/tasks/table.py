@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.errors import TaskError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.description import RIGHT, SPLITS, WRONG, Form, SourceFile, SplitSource, Task, Truncation
 from bort_kedro.tasks.own import own_task
@@ -59,7 +60,7 @@ _COLA_HEADER = ("source", "label", "mark", "sentence")
 _MRPC_TRAIN = "msr_paraphrase_train.txt"
 
 
-def _texts(text: Sequence[str], pair: Sequence[str] = (), label: str = "label", index: str = "index") -> dict[str, Any]:
+def _texts(text: Sequence[str], pair: Sequence[str] = (), label: str = "label", index: str = "index") -> JsonObject:
     columns = {"text": tuple(text), "label": (label, "label"), "index": (index, "idx")}
     return {**columns, "text_pair": tuple(pair)} if pair else columns
 
@@ -72,7 +73,7 @@ def _glue(
     columns: Mapping[str, tuple[str, ...]],
     **others: Any,
 ) -> Task:
-    common: dict[str, Any] = {
+    common: JsonObject = {
         "form": Form.CLASSIFICATION,
         "truncation": Truncation.LONGEST_FIRST,
         "folders": (title,),
@@ -84,7 +85,7 @@ def _glue(
 
 
 def _superglue(name: str, title: str, labels: tuple[str, ...], metrics: tuple[str, ...], **others: Any) -> Task:
-    common: dict[str, Any] = {
+    common: JsonObject = {
         "form": Form.CLASSIFICATION,
         "truncation": Truncation.LONGEST_FIRST,
         "folders": (title,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TokenizerError
 from bort_kedro.text.tokens import Vocabulary
@@ -113,7 +113,7 @@ def special_frame(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[i
     return framed[:start], framed[start + len(bare) :]
 
 
-def tokenizer_fingerprint(tokenizer: Any) -> str:
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """Hash of what a fast tokenizer does to text; not of truncation and padding, which each call of it sets anew."""
     backend = tokenizer.backend_tokenizer
     if backend.truncation or backend.padding:
@@ -123,7 +123,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(backend.to_str().encode()).hexdigest()[:16]
 
 
-def vocabulary_of(tokenizer: Any) -> Vocabulary:
+def vocabulary_of(tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
     """What masked-LM training must know of a tokenizer."""
     before, after = special_frame(tokenizer)
     return Vocabulary(

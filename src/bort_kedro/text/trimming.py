@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.errors import TokenizerError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.text.tokenizer import PARAMETER_PATH
 from bort_kedro.text.vocabulary_map import VocabularyMap, between
 
@@ -128,7 +129,7 @@ def trimming_report(
     train_counts: NDArray[np.integer],
     train_texts: Sequence[str],
     held_out_texts: Sequence[str],
-) -> dict[str, Any]:
+) -> JsonObject:
     """What trimming saved and what it cost; ``train_counts`` (V,) are those of the whole tokenizer."""
     held_out_counts = count_ids(tokenizer, held_out_texts)
     kept = trimmed.get_vocab()
@@ -140,7 +141,7 @@ def trimming_report(
     }
 
 
-def size_report(tokenizer: PreTrainedTokenizerFast, trimmed: PreTrainedTokenizerFast) -> dict[str, Any]:
+def size_report(tokenizer: PreTrainedTokenizerFast, trimmed: PreTrainedTokenizerFast) -> JsonObject:
     """Ids before and after trimming; each dropped one saves one embedding parameter per hidden unit."""
     return {
         "ids_before": len(tokenizer),
@@ -149,11 +150,11 @@ def size_report(tokenizer: PreTrainedTokenizerFast, trimmed: PreTrainedTokenizer
     }
 
 
-def _tokens_report(before: int, after: int) -> dict[str, Any]:
+def _tokens_report(before: int, after: int) -> JsonObject:
     return {"tokens_before": before, "tokens_after": after, "growth": after / max(before, 1) - 1}
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerFast, layout: dict[str, Any]) -> Iterator[str]:
+def _special_tokens(tokenizer: PreTrainedTokenizerFast, layout: JsonObject) -> Iterator[str]:
     """Tokens that are needed whatever the text: those of a role, those that frame sequences, the model's own."""
     yield from tokenizer.all_special_tokens
     yield from (token["content"] for token in layout["added_tokens"] if token["special"])
@@ -165,7 +166,7 @@ def _special_tokens(tokenizer: PreTrainedTokenizerFast, layout: dict[str, Any]) 
         yield model["vocab"][model["unk_id"]][0]
 
 
-def _frame_tokens(processor: dict[str, Any] | None) -> Iterator[str]:
+def _frame_tokens(processor: JsonObject | None) -> Iterator[str]:
     """Tokens that a post-processor puts around a sequence; its five kinds hold them in these places."""
     if processor is not None:
         for inner in processor.get("processors", []):
@@ -175,7 +176,7 @@ def _frame_tokens(processor: dict[str, Any] | None) -> Iterator[str]:
         yield from (processor[role][0] for role in ("cls", "sep") if role in processor)
 
 
-def _renumber_frame(processor: dict[str, Any] | None, ids: dict[str, int]) -> dict[str, Any] | None:
+def _renumber_frame(processor: JsonObject | None, ids: dict[str, int]) -> JsonObject | None:
     """The post-processor with new ids, in the places that `_frame_tokens` reads."""
     if processor is None:
         return None
@@ -193,14 +194,14 @@ def _renumber_frame(processor: dict[str, Any] | None, ids: dict[str, int]) -> di
     return changed
 
 
-def _pieces(model: dict[str, Any]) -> dict[str, int]:
+def _pieces(model: JsonObject) -> dict[str, int]:
     """Id of each piece of a model, in rising order; added tokens outside it come after."""
     if isinstance(model["vocab"], dict):
         return dict(sorted(model["vocab"].items(), key=lambda item: item[1]))
     return {piece: number for number, (piece, _) in enumerate(model["vocab"])}
 
 
-def _fallback_pieces(model: dict[str, Any]) -> set[str]:
+def _fallback_pieces(model: JsonObject) -> set[str]:
     """Pieces that cannot be spelled with shorter ones, and so must stay for text to stay known."""
     pieces = _pieces(model)
     prefix, suffix = (model.get(mark) or "" for mark in ("continuing_subword_prefix", "end_of_word_suffix"))
@@ -225,16 +226,16 @@ def _letters(piece: str, *, prefix: str, suffix: str) -> list[str]:
     ]
 
 
-def _keep(model: dict[str, Any], kept: set[str]) -> dict[str, Any]:
+def _keep(model: JsonObject, kept: set[str]) -> JsonObject:
     """A model with a dictionary of pieces, of which some stay."""
     return model | {"vocab": {piece: number for number, piece in enumerate(p for p in _pieces(model) if p in kept)}}
 
 
-def _trim_word_piece(model: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
+def _trim_word_piece(model: JsonObject, wanted: set[str]) -> JsonObject:
     return _keep(model, wanted | _fallback_pieces(model))
 
 
-def _trim_bpe(model: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
+def _trim_bpe(model: JsonObject, wanted: set[str]) -> JsonObject:
     prefix = model.get("continuing_subword_prefix") or ""
     made = [left + right.removeprefix(prefix) for left, right in model["merges"]]
     parts: dict[str, list[str]] = {}
@@ -251,7 +252,7 @@ def _trim_bpe(model: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
     return _keep(model, kept) | {"merges": merges}
 
 
-def _trim_unigram(model: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
+def _trim_unigram(model: JsonObject, wanted: set[str]) -> JsonObject:
     lowest = min(model["vocab"], key=lambda entry: entry[1])[0]
     kept = wanted | _fallback_pieces(model) | {lowest}
     vocabulary = [entry for entry in model["vocab"] if entry[0] in kept]
@@ -260,14 +261,14 @@ def _trim_unigram(model: dict[str, Any], wanted: set[str]) -> dict[str, Any]:
 
 
 # How the model of a tokenizer is cut down to wanted pieces and what these need, by its kind.
-_TRIM_MODEL: dict[str, Callable[[dict[str, Any], set[str]], dict[str, Any]]] = {
+_TRIM_MODEL: dict[str, Callable[[JsonObject, set[str]], JsonObject]] = {
     "BPE": _trim_bpe,
     "WordPiece": _trim_word_piece,
     "Unigram": _trim_unigram,
 }
 
 
-def _like(tokenizer: PreTrainedTokenizerFast, layout: dict[str, Any]) -> PreTrainedTokenizerFast:
+def _like(tokenizer: PreTrainedTokenizerFast, layout: JsonObject) -> PreTrainedTokenizerFast:
     """A tokenizer of another layout with the roles and settings of the given one."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.training.state import restore_weights, weights_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class EarlyStopping:
         """Give the model the best weights that were seen (modified in place)."""
         restore_weights(model, {name.replace(_PREFIX, "model.", 1): value for name, value in self._best.items()})
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """What a state keeps beside `tensors`."""
         return {"scores": self.scores}
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +15,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from bort_kedro.errors import CheckpointError, TrainingError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
@@ -260,7 +260,7 @@ class _Run:
     def _save(self, states: StateStore, step: int, seconds: float, *, is_whole: bool) -> None:
         """Every process takes part, since shards are gathered; the first one writes."""
         tensors = capture(self.model, self.optimizer, self.accelerator) if is_whole else weights_of(self.model)
-        record: dict[str, Any] = {
+        record: JsonObject = {
             "history": self.history,
             "seconds": seconds,
             "num_tokens": self._num_tokens(),
@@ -286,7 +286,7 @@ class _Run:
         here = torch.tensor(self.tokens_here, device=self.accelerator.device)
         return self.tokens_before + int(self.accelerator.reduce(here, reduction="sum"))
 
-    def _with_batches(self, steps: range, meter: ThroughputMeter | None) -> Any:
+    def _with_batches(self, steps: range, meter: ThroughputMeter | None) -> Iterator[tuple[int, list[Batch]]]:
         """``(step, this process's parts of its batch)``; beside a device the next step's are made meanwhile."""
 
         def make(step: int) -> list[Batch]:

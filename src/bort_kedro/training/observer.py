@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
+
+from bort_kedro.frozen import JsonObject
 
 Row = dict[str, float]
 
@@ -26,7 +28,7 @@ class TrialEnded:
     method: str
     round: int
     setting: int
-    row: dict[str, Any]
+    row: JsonObject
     history: list[Row]
     looks: list[Row]
 

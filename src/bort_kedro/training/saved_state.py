@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +26,7 @@ class SavedState:
 
     step: int
     tensors: dict[str, Tensor]
-    record: dict[str, Any] = field(default_factory=dict)
+    record: JsonObject = field(default_factory=dict)
 
 
 class StateStore(Protocol):
@@ -44,7 +46,7 @@ class States(Protocol):
     def observer(self) -> TrainingObserver:
         """Who listens to these trainings."""
 
-    def of(self, name: str, identity: dict[str, Any]) -> StateStore:
+    def of(self, name: str, identity: JsonObject) -> StateStore:
         """The states of one training.
 
         Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -110,7 +108,7 @@ def restore(
     _restore_scaler(accelerator.scaler, tensors)
 
 
-def _restore_scaler(scaler: Any, tensors: dict[str, Tensor]) -> None:
+def _restore_scaler(scaler: torch.amp.GradScaler, tensors: dict[str, Tensor]) -> None:
     """The loss scale of fp16, where both the state and this training have one."""
     if scaler is not None and "scaler.scale" in tensors:
         values = {name: tensors[f"scaler.{name}"].item() for name in _SCALER}

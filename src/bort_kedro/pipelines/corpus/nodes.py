@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.errors import CorpusError, TokenizerError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
 from bort_kedro.text.settings import CorpusSettings
 from bort_kedro.text.splits import assign_splits
@@ -17,7 +18,7 @@ PRETRAINING_SPLITS = ("train", "validation", "test")
 HELD_OUT_SPLITS = ("validation", "test")
 
 
-def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[pd.DataFrame, dict[str, Any]]:
+def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[pd.DataFrame, JsonObject]:
     """Give every document its split; the manifest says what was read."""
     documents = raw_corpus.assign(
         split=assign_splits(raw_corpus["document_id"].tolist(), shares=corpus.splits.model_dump(), seed=corpus.seed)
@@ -39,7 +40,7 @@ def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[p
 
 def make_tokenizer(
     corpus_documents: pd.DataFrame, corpus: CorpusSettings, pretrained_teacher: str | None
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[Any, JsonObject]:
     """Open the tokenizer named, or the teacher's, or train one; then drop the ids that the corpus does not use."""
     from bort_kedro.text.trimming import count_ids, size_report, trim_tokenizer, trimming_report
 

@@ -9,6 +9,7 @@ from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.finetuning.report import FinetuningReport
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.reporting.settings import CardSettings
@@ -20,16 +21,16 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
 
     def write_task_card(
         finetuned_model: Pretrained,
-        metrics: dict[str, Any],
-        finetuning_report: dict[str, Any],
-        examples_report: dict[str, Any],
-        export_report: dict[str, Any],
-        corpus_manifest: dict[str, Any],
-        search_report: dict[str, Any],
-        pretraining_metrics: dict[str, Any],
+        metrics: JsonObject,
+        finetuning_report: JsonObject,
+        examples_report: JsonObject,
+        export_report: JsonObject,
+        corpus_manifest: JsonObject,
+        search_report: JsonObject,
+        pretraining_metrics: JsonObject,
         finetune: FinetuneParams,
         card: CardSettings,
-        teacher_report: dict[str, Any] | None = None,
+        teacher_report: JsonObject | None = None,
     ) -> str:
         """What a person who is handed the model must know."""
         from bort_kedro.reporting.model_card import TaskResults, task_card
@@ -52,9 +53,9 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
 
 def write_encoder_card(
     student_encoder: Pretrained,
-    corpus_manifest: dict[str, Any],
-    search_report: dict[str, Any],
-    pretraining_metrics: dict[str, Any],
+    corpus_manifest: JsonObject,
+    search_report: JsonObject,
+    pretraining_metrics: JsonObject,
     card: CardSettings,
 ) -> str:
     """The same of the pretrained encoder."""
@@ -78,7 +79,7 @@ def _size_of(pretrained: Pretrained, max_tokens: int) -> Any:
     )
 
 
-def _origin(corpus: dict[str, Any], search: dict[str, Any], pretraining: dict[str, Any]) -> Any:
+def _origin(corpus: JsonObject, search: JsonObject, pretraining: JsonObject) -> Any:
     from bort_kedro.device import describe_device
     from bort_kedro.reporting.model_card import Origin
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
 
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.exports.settings import ExportSettings
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 
 
-def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[str, Any]]]:
+def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], JsonObject]]:
     """The node function that exports the model of one task."""
 
     def export_model(
@@ -24,7 +24,7 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], dict[
         corpus_documents: pd.DataFrame,
         finetune: FinetuneParams,
         export: ExportSettings,
-    ) -> tuple[TemporaryDirectory[str], dict[str, Any]]:
+    ) -> tuple[TemporaryDirectory[str], JsonObject]:
         """Convert the model, hold each format against PyTorch on the test split, and keep those that hold."""
         from bort_kedro.exports.verification import export_task
         from bort_kedro.finetuning.data import check_examples

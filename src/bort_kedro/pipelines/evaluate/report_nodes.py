@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.reporting.stage_costs import StageCost
@@ -16,8 +17,8 @@ EXPORT_REPORT = ".export_report"
 
 
 def cost_stages(
-    search_report: dict[str, Any],
-    pretraining_metrics: dict[str, Any],
+    search_report: JsonObject,
+    pretraining_metrics: JsonObject,
     student_history: pd.DataFrame,
     undistilled_history: pd.DataFrame,
     task_scores: pd.DataFrame,
@@ -37,14 +38,14 @@ def cost_stages(
 
 
 def write_report(
-    corpus_manifest: dict[str, Any],
-    search_report: dict[str, Any],
+    corpus_manifest: JsonObject,
+    search_report: JsonObject,
     candidate_table: pd.DataFrame,
-    pretraining_metrics: dict[str, Any],
+    pretraining_metrics: JsonObject,
     task_scores: pd.DataFrame,
     speed_table: pd.DataFrame,
     stage_costs: pd.DataFrame,
-    leaderboard: dict[str, Any],
+    leaderboard: JsonObject,
     **plots_and_exports: Any,
 ) -> IllustratedText:
     """All that was found, for a reader who was not there."""

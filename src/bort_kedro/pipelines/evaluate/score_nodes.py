@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
@@ -11,22 +10,23 @@ from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.evaluation.task_metrics import TaskMetrics, measure_task
 from bort_kedro.finetuning.report import FinetuningReport
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.reporting.task_rows import task_row
 from bort_kedro.tasks.splits import ExamplesReport
 
 
-def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
+def scorer_of(name: str) -> Callable[..., JsonObject]:
     """The node function that scores one task."""
 
     def score_task(
         predictions: pd.DataFrame,
-        finetuning_report: dict[str, Any],
+        finetuning_report: JsonObject,
         finetune: FinetuneParams,
         bootstrap: BootstrapSettings,
         rival_predictions: pd.DataFrame | None = None,
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Score the test split, which fine-tuning never saw, and the dev split beside it; hold rivals against it."""
         report = FinetuningReport.from_json(finetuning_report)
         return measure_task(
@@ -41,7 +41,7 @@ def scorer_of(name: str) -> Callable[..., dict[str, Any]]:
     return score_task
 
 
-def summarise_tasks(**of_tasks: dict[str, Any]) -> pd.DataFrame:
+def summarise_tasks(**of_tasks: JsonObject) -> pd.DataFrame:
     """One row a task with labels on its test split, from its ``metrics``, ``finetuning_report``, ``examples_report``
     and, where there are such, ``teacher_report`` and ``rivals_report``."""
     tasks = [name.removesuffix(".metrics") for name in of_tasks if name.endswith(".metrics")]

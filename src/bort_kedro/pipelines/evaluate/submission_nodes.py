@@ -22,6 +22,7 @@ from bort_kedro.evaluation.submissions import (
     submission_files,
 )
 from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.tasks.reading.choose import read_task
 from bort_kedro.tasks.reading.folder import TaskFolder
@@ -33,7 +34,7 @@ COLUMNS = ("split", "part", "index", "option", "prediction")
 NO_ROWS = "no task of it was run on the official test files, so there is nothing to submit"
 
 
-def average_tasks(**of_tasks: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def average_tasks(**of_tasks: JsonObject) -> dict[str, JsonObject]:
     """What GLUE and SuperGLUE rank by, from each task's ``metrics``; nothing where none of their tasks was run."""
     return leaderboards(
         {name.removesuffix(".metrics"): TaskMetrics.from_json(metrics) for name, metrics in of_tasks.items()}
@@ -42,7 +43,7 @@ def average_tasks(**of_tasks: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def write_submissions(
     task_files: TaskFolder, finetune: FinetuneParams, **of_tasks: Any
-) -> tuple[dict[str, dict[str, str]], dict[str, Any]]:
+) -> tuple[dict[str, dict[str, str]], JsonObject]:
     """Archives for the leaderboards of which a task was run, from each task's ``predictions`` and
     ``examples_report``; and of each leaderboard what its archive holds, or why there is none."""
     tasks = [name.removesuffix(".predictions") for name in of_tasks if name.endswith(".predictions")]
@@ -67,7 +68,7 @@ def write_submissions(
 
 def _submission(
     benchmark: str, of_tasks: Mapping[str, Any], task_files: TaskFolder, finetune: FinetuneParams
-) -> tuple[dict[str, str], dict[str, Any]]:
+) -> tuple[dict[str, str], JsonObject]:
     """The text of each file, and what is to be said of all."""
     wanted = submission_files(benchmark)
     answered = {name: rows for name, file in wanted.items() if len(rows := _own_rows(file, of_tasks))}

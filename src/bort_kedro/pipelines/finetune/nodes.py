@@ -12,13 +12,14 @@ from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.finetuning.settings import FinetuningSettings
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.training.observer import TrialEnded
 from bort_kedro.training.saved_state import States
 
 LOGGER = logging.getLogger(__name__)
-Finetuned = tuple[Pretrained, pd.DataFrame, pd.DataFrame, dict[str, Any]]
+Finetuned = tuple[Pretrained, pd.DataFrame, pd.DataFrame, JsonObject]
 # What there is of rivals where Agora did not run.
 NO_HISTORY = pd.DataFrame({"method": [], "round": [], "setting": [], "step": []})
 NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "prediction": []}, dtype=object)
@@ -71,7 +72,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         finetune: FinetuneParams,
         encoder: Pretrained | None = None,
         teacher_classifier: Pretrained | None = None,
-        teacher_report: dict[str, Any] | None = None,
+        teacher_report: JsonObject | None = None,
     ) -> Finetuned:
         """Fine-tune by Agora where there is a teacher over its bar, else each set of hyperparameters once."""
         from bort_kedro.agora import teacher as agora
@@ -93,7 +94,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
     return fine_tune_student
 
 
-def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame, JsonObject]]:
     """The node function that fine-tunes the student by the other methods, as long as Agora did."""
 
     def fine_tune_rivals(
@@ -103,8 +104,8 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         finetune: FinetuneParams,
         encoder: Pretrained,
         teacher_classifier: Pretrained,
-        finetuning_report: dict[str, Any],
-    ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        finetuning_report: JsonObject,
+    ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
         from bort_kedro.agora import teacher as agora
         from bort_kedro.finetuning import finetune as finetuning
@@ -127,12 +128,12 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
     return fine_tune_rivals
 
 
-def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, dict[str, Any]]]:
+def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, JsonObject]]:
     """The node function that answers a diagnostic with the model of another task."""
 
     def predict_diagnostic(
         examples: pd.DataFrame, model: Pretrained, finetune: FinetuneParams
-    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+    ) -> tuple[pd.DataFrame, JsonObject]:
         """Score or answer what nothing may be trained on."""
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads

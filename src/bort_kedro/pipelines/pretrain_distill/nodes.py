@@ -11,6 +11,7 @@ from bort_kedro.datasets.teacher_cache import TeacherCaches
 from bort_kedro.datasets.text_streams import HubTextStream, TextFilesStream
 from bort_kedro.encoders.pretrained import Pretrained, require_same_tokenizer
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import PretrainDistillParams
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.text.settings import CorpusSettings
@@ -211,7 +212,7 @@ def score_pretraining(
     student_history: pd.DataFrame,
     undistilled_history: pd.DataFrame,
     teacher_history: pd.DataFrame | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Masked accuracy on the test split, beside counting baselines, on the same hidden tokens.
 
     A teacher that was opened rather than trained took no seconds.

@@ -10,6 +10,7 @@ import pandas as pd
 from bort_kedro.encoders.costs import candidate_counts
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
+from bort_kedro.frozen import JsonObject
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
@@ -35,7 +36,7 @@ def enumerate_candidates(search: SearchSettings) -> tuple[pd.DataFrame, pd.DataF
 
 def estimate_costs(
     candidate_shapes: pd.DataFrame, tokens: Tokens, search: SearchSettings, max_positions: int
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
+) -> tuple[pd.DataFrame, JsonObject, JsonObject]:
     """Parameters and operations of each candidate, part by part, and of T; whether the AB^nC condition holds."""
     sizes = {
         "vocabulary_size": tokens.vocabulary.size,
@@ -78,7 +79,7 @@ def measure_latency(
 
 def model_latency(
     candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchSettings
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
     """Fit milliseconds to operations; the latency of every candidate, and how well the model does."""
     from bort_kedro.latency.model import LatencyModel, calibrate
 
@@ -106,9 +107,9 @@ def order_candidates(
     candidate_costs: pd.DataFrame,
     modelled_latency: pd.DataFrame,
     latency_check: pd.DataFrame,
-    maximum_point_costs: dict[str, Any],
+    maximum_point_costs: JsonObject,
     search: SearchSettings,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, JsonObject]:
     """The candidates under the caps in the order (p, i), and T beside them."""
     table = candidate_costs.merge(modelled_latency, on=list(SHAPE_COLUMNS), how="left")
     column = "operations" if search.cost == "operations" else "latency_ms"
@@ -125,10 +126,10 @@ def train_maximum_point(
     tokens: Tokens,
     tokenizer: Any,
     training_states: States,
-    maximum_point_size: dict[str, Any],
+    maximum_point_size: JsonObject,
     search: SearchSettings,
     max_positions: int,
-) -> tuple[Pretrained, dict[str, Any], pd.DataFrame]:
+) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
     """Train T as long as a candidate; its error anchors W, and it is the teacher's start."""
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain, score
 
@@ -147,7 +148,7 @@ def train_maximum_point(
 
 def measure_errors(
     search_space: pd.DataFrame,
-    maximum_point: dict[str, Any],
+    maximum_point: JsonObject,
     baseline_errors: dict[str, float],
     tokens: Tokens,
     training_states: States,
@@ -197,15 +198,15 @@ def select_shape(
     search_space: pd.DataFrame,
     candidate_errors: pd.DataFrame,
     worker_restarts: pd.DataFrame,
-    maximum_point: dict[str, Any],
+    maximum_point: JsonObject,
     baseline_errors: dict[str, float],
     invalid_shapes: pd.DataFrame,
     candidate_shapes: pd.DataFrame,
-    growth_check: dict[str, Any],
-    latency_calibration: dict[str, Any],
+    growth_check: JsonObject,
+    latency_calibration: JsonObject,
     search: SearchSettings,
     max_positions: int,
-) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, int], JsonObject]:
     """Choose a shape, and say why and how sure."""
     table, selected, report = conclude(
         search_space,

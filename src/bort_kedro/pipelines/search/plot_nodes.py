@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from plotly.graph_objects import Figure
 
 from bort_kedro.encoders.costs import count_operations, count_parameters
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
+from bort_kedro.frozen import JsonObject
 from bort_kedro.search.settings import SearchSettings
 
 
 def plot_choice(
     candidate_table: pd.DataFrame,
     selected_shape: dict[str, int],
-    maximum_point: dict[str, Any],
-    search_report: dict[str, Any],
+    maximum_point: JsonObject,
+    search_report: JsonObject,
 ) -> tuple[Figure, Figure]:
     """Error against parameters with the front, the choice and known shapes; W over the space."""
     from bort_kedro.reporting.search_plots import pareto_figure, w_figure
@@ -28,7 +27,7 @@ def plot_choice(
     return pareto, w_figure(candidate_table, selected_shape, error_source=source)
 
 
-def _known_shapes(*, vocabulary_size: int, max_positions: int, sequence_length: int) -> list[dict[str, Any]]:
+def _known_shapes(*, vocabulary_size: int, max_positions: int, sequence_length: int) -> list[JsonObject]:
     """Encoders people know, counted with this corpus' vocabulary, so that they compare with the candidates."""
     return [
         {
@@ -47,7 +46,7 @@ def plot_search_training(
     candidate_history: pd.DataFrame,
     maximum_point_history: pd.DataFrame,
     latency_check: pd.DataFrame,
-    latency_calibration: dict[str, Any],
+    latency_calibration: JsonObject,
     search: SearchSettings,
 ) -> tuple[Figure, Figure]:
     """Error by step of every training; predicted against measured latency."""

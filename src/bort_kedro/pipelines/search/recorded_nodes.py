@@ -9,6 +9,7 @@ import pandas as pd
 
 from bort_kedro.encoders.costs import recorded_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.frozen import JsonObject
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
@@ -27,7 +28,7 @@ BUDGET_SHARES = (0.04, 0.1, 0.2, 0.3)
 
 def order_recorded(
     recorded_candidates: pd.DataFrame, search: SearchSettings
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, int]]:
+) -> tuple[pd.DataFrame, JsonObject, dict[str, int]]:
     """The table's rows under the caps in the order (p, i), and T: its own row, or a point above them all."""
     table = recorded_candidates.assign(
         operations=recorded_operations(recorded_candidates, sequence_length=search.latency.sequence_length),
@@ -60,7 +61,7 @@ def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
     return is_shape & is_largest & (len(table) > int(is_shape.sum()))
 
 
-def replay_errors(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchSettings) -> pd.DataFrame:
+def replay_errors(search_space: pd.DataFrame, maximum_point: JsonObject, search: SearchSettings) -> pd.DataFrame:
     """Look up the errors of whom the strategy asks for."""
     problem = _problem(search_space, maximum_point, search)
     recorded = _recorded(search_space)
@@ -84,10 +85,10 @@ def replay_errors(search_space: pd.DataFrame, maximum_point: dict[str, Any], sea
 def select_recorded(
     search_space: pd.DataFrame,
     candidate_errors: pd.DataFrame,
-    maximum_point: dict[str, Any],
+    maximum_point: JsonObject,
     recorded_counts: dict[str, int],
     search: SearchSettings,
-) -> tuple[pd.DataFrame, dict[str, int], dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, int], JsonObject]:
     """Choose a row of the table, and say why and how sure."""
     settings = search.changed(error_measure=MEASURE)
     table, selected, report = conclude(
@@ -105,9 +106,7 @@ def select_recorded(
     )
 
 
-def compare_strategies(
-    search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchSettings
-) -> pd.DataFrame:
+def compare_strategies(search_space: pd.DataFrame, maximum_point: JsonObject, search: SearchSettings) -> pd.DataFrame:
     """What every strategy would have found on random parts of this table, for which number of trainings."""
     problem = _problem(search_space, maximum_point, search)
     size = min(LARGEST_PART, max(1, round(PART_SHARE * len(problem))))
@@ -129,7 +128,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _problem(search_space: pd.DataFrame, maximum_point: dict[str, Any], search: SearchSettings) -> SearchProblem:
+def _problem(search_space: pd.DataFrame, maximum_point: JsonObject, search: SearchSettings) -> SearchProblem:
     return problem_of(
         search_space,
         maximum_point,

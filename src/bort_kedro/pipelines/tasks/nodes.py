@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.tasks.builtin import Document, TaskExample
@@ -17,7 +17,7 @@ from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.splits import divide_splits
 from bort_kedro.tasks.table import Task, find_task
 
-Examples = tuple[pd.DataFrame, dict[str, Any]]
+Examples = tuple[pd.DataFrame, JsonObject]
 
 
 def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:

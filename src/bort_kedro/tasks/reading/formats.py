@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import TaskError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ class FileRow:
 
     path: Path
     line: int
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: JsonObject = field(default_factory=dict)
     fault: str = ""
     is_short: bool = False
 
@@ -170,7 +171,7 @@ def _json_row(path: Path, text: str, line: int) -> FileRow:
     return FileRow(path, line, fields)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     """Refuse what `json` would pass over: of two fields of one name it keeps the last."""
     fields = dict(pairs)
     if len(fields) < len(pairs):

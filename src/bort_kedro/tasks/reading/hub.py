@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import TaskError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.reading.reading import ReadingInProgress, TaskReading, is_labelled
 from bort_kedro.tasks.records import Record
@@ -14,10 +15,11 @@ from bort_kedro.tasks.rows import resolve_columns
 
 if TYPE_CHECKING:
     from bort_kedro.tasks.description import Task
+    from datasets import Dataset
 
 # What the hub has where the official files have no label.
 UNLABELLED = -1
-Fields = dict[str, Any]
+Fields = JsonObject
 
 
 def read_from_hub(
@@ -79,7 +81,7 @@ def _load(task: Task, name: str, configuration: str, revision: str | None) -> Ma
         ) from fault
 
 
-def _official_fields(task: Task, records: Any) -> Iterator[Fields]:
+def _official_fields(task: Task, records: Dataset) -> Iterator[Fields]:
     """The records of a split in the form of the official files."""
     feature = records.features.get("label")
     names = getattr(feature, "names", None) or task.labels
