@@ -151,6 +151,13 @@ def test_too_few_errors_predict_nothing(number):
     assert predicted[["predicted", "predicted_standard_deviation", "w_predicted"]].isna().all(axis=None)
 
 
+def test_three_errors_are_enough_to_predict_the_others():
+    table, problem, _ = planted([0, 20, 47])
+    predicted, summary = predict_errors(table, problem, measure="error")
+    assert summary["num_candidates"] == 3
+    assert predicted["predicted"].notna().all()
+
+
 def test_equal_errors_have_no_rank_correlation():
     table, problem, _ = planted([0, 10, 20, 30])
     table.loc[table["is_trained"], "error"] = 0.5
