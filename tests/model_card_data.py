@@ -1,11 +1,12 @@
 """A made run of which model cards tell."""
 
 from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.pretraining.report import BaselineScore, EncoderScore, Lead, PretrainingMetrics
 from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.splits import ExamplesReport
 from bort_kedro.tasks.table import find_task
-from task_records import FINETUNING, TEACHER, score, split
+from task_records import FINETUNING, TEACHER, export_format, export_report, score, split
 
 NOTHING_STATED = CardSettings(language=(), license=None, encoder_repository=None)
 STATED = CardSettings(language=("en", "de"), license="apache-2.0", encoder_repository="someone/small-encoder")
@@ -20,15 +21,19 @@ ORIGIN = Origin(
         "sha256": "565d",
     },
     search={"selected": SHAPE, "num_candidates": 24, "seconds": 1800.0},
-    pretraining={
-        "student": {"accuracy": 0.267, "accuracy_standard_error": 0.004, "perplexity": 47.1, "seconds": 360.0},
-        "undistilled": {"accuracy": 0.23, "accuracy_standard_error": 0.004, "perplexity": 68.5, "seconds": 100.0},
-        "teacher": {"accuracy": 0.332, "accuracy_standard_error": 0.004, "perplexity": 34.3, "seconds": 720.0},
-        "unigram": {"accuracy": 0.0386},
-        "bigram": {"accuracy": 0.161},
-        "num_predicted": 12_779,
-        "num_steps": 1000,
-    },
+    pretraining=PretrainingMetrics(
+        student=EncoderScore(accuracy=0.267, accuracy_standard_error=0.004, loss=3.852, perplexity=47.1, seconds=360.0),
+        undistilled=EncoderScore(
+            accuracy=0.23, accuracy_standard_error=0.004, loss=4.227, perplexity=68.5, seconds=100.0
+        ),
+        teacher=EncoderScore(accuracy=0.332, accuracy_standard_error=0.004, loss=3.535, perplexity=34.3, seconds=720.0),
+        unigram=BaselineScore(accuracy=0.0386),
+        bigram=BaselineScore(accuracy=0.161),
+        student_minus_bigram=Lead(difference=0.106, standard_error=0.004),
+        student_minus_undistilled=Lead(difference=0.037, standard_error=0.004),
+        num_predicted=12_779,
+        num_steps=1000,
+    ),
     device={"processor": "AMD EPYC", "cpu_count": 2, "cuda_devices": []},
 )
 SCORES = score(0.84, majority=0.68, num_examples=1725, f1=0.84, accuracy=0.79)
@@ -48,28 +53,15 @@ RESULTS = TaskResults(
     ),
     teacher=TEACHER.model_copy(update={"seconds": 180.0}),
 )
-EXPORTS = {
-    "formats": {
-        "pytorch": {
-            "title": "PyTorch",
-            "bytes": 986_176,
-            "score_after": 0.84,
-            "median_ms": 2.5,
-            "speedup": 1.0,
-            "is_refused": False,
-        },
-        "onnx_int8": {
-            "title": "ONNX Runtime int8",
-            "bytes": 400_000,
-            "score_after": 0.7,
-            "median_ms": 0.5,
-            "speedup": 5.0,
-            "is_refused": True,
-        },
-    },
-    "metric": "f1",
-    "num_examples": 1725,
-    "sequence_length": 128,
-    "batch_size": 1,
-    "num_threads": 1,
-}
+EXPORTS = export_report(
+    pytorch=export_format("PyTorch", bytes=986_176, score_before=0.84, score_after=0.84, median_ms=2.5),
+    onnx_int8=export_format(
+        "ONNX Runtime int8",
+        bytes=400_000,
+        score_before=0.84,
+        score_after=0.7,
+        median_ms=0.5,
+        speedup=5.0,
+        is_refused=True,
+    ),
+).model_copy(update={"metric": "f1", "num_examples": 1725})

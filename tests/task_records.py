@@ -3,6 +3,7 @@
 from bort_kedro.agora.teacher_bar import TeacherCheck, TeacherReport
 from bort_kedro.evaluation.scores import Estimate, TaskScore
 from bort_kedro.evaluation.task_metrics import RivalScore
+from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.tasks.splits import ExamplesReport, SplitReport
@@ -39,6 +40,41 @@ def score(value=0.5, *, majority=0.5, interval=None, num_examples=4, **metrics):
     """A score; its metrics are the accuracy where none are named."""
     ahead = Estimate(value - majority, 0.01)
     return TaskScore(metrics or {"accuracy": value}, Estimate(value, 0.01), majority, ahead, num_examples, interval)
+
+
+def export_format(title="PyTorch", **changes):
+    """A format that says what PyTorch says, in as much time."""
+    values = {
+        "max_difference": 0.0,
+        "tolerance": None,
+        "score_before": 0.7,
+        "score_after": 0.7,
+        "allowed_drop": 0.005,
+        "bytes": 1_000_000,
+        "median_ms": 2.0,
+        "lower_quartile_ms": 1.9,
+        "upper_quartile_ms": 2.1,
+        "speedup": 1.0,
+        "is_refused": False,
+    } | changes
+    return FormatReport(title=title, **{"drop": values["score_before"] - values["score_after"]} | values)
+
+
+def export_report(**formats):
+    """Of some formats, timed on one input of 128 tokens."""
+    return ExportReport(
+        metric="accuracy",
+        num_examples=24,
+        num_checked=64,
+        num_calibration=6,
+        refuses_drops=True,
+        has_pairs=False,
+        batch_size=1,
+        sequence_length=128,
+        num_threads=1,
+        timed_rounds=3,
+        formats=formats,
+    )
 
 
 def rival(lead, standard_error, value=0.6):

@@ -37,13 +37,13 @@ def figures_of(found: Findings) -> list[Figure]:
         figures += [
             Figure(f"{name}, {arm.name}: filling the cache", probe.filling_seconds[arm.name], "s"),
             Figure(f"{name}, {arm.name}: the cache on the disk", probe.cache_bytes[arm.name], "bytes"),
-            Figure(f"{name}, {arm.name}: share of the divergence that is lost", error["relative_error"], "share"),
+            Figure(f"{name}, {arm.name}: share of the divergence that is lost", error.relative_error, "share"),
         ]
     trimming, held_out = found.trimming, found.experiment.trimming["held_out"]
     figures += [
-        Figure(f"{name}: ids dropped by trimming", trimming["ids_dropped"], "ids"),
-        Figure(f"{name}: parameters saved by trimming", trimming["parameters_saved"], "parameters"),
+        Figure(f"{name}: ids dropped by trimming", trimming.ids_dropped, "ids"),
+        Figure(f"{name}: parameters saved by trimming", trimming.parameters_saved, "parameters"),
         Figure(f"{name}: share of the test tokens that trimming changes", held_out["share_of_dropped_ids"], "share"),
-        Figure(f"{name}: teacher's belief on the dropped ids", trimming["teacher_mass_on_dropped"], "share"),
+        Figure(f"{name}: teacher's belief on the dropped ids", trimming.teacher_mass_on_dropped, "share"),
     ]
     return figures

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.distillation.trainings import ARMS, CACHED, LIVE, TRIMMED, Arm, Experiment, Outcome, Probe
+from bort_kedro.pretraining.report import CacheError, TrimmingCost
 from bort_kedro.pretraining.scores import cache_error, trimming_cost
 from bort_kedro.statistics import clustered_standard_error, is_above_noise
 from bort_kedro.text.trimming import vocabulary_map
@@ -88,8 +89,8 @@ class Findings:
     experiment: Experiment
     probe: Probe
     outcomes: dict[str, dict[str, list[Outcome]]]
-    cache_errors: dict[str, dict[str, float]]
-    trimming: dict[str, float]
+    cache_errors: dict[str, CacheError]
+    trimming: TrimmingCost
 
     def lead(self, schedule: str, own: Arm, other: Arm) -> Estimate | None:
         """Of one arm over another; None where either had no time."""
@@ -129,7 +130,7 @@ def find_out(experiment: Experiment, *, num_steps: int) -> Findings:
     )
 
 
-def _cache_error(experiment: Experiment, student: Any, arm: Arm) -> dict[str, float]:
+def _cache_error(experiment: Experiment, student: Any, arm: Arm) -> CacheError:
     teacher = experiment.teacher
     return cache_error(
         student,

@@ -171,9 +171,9 @@ def _caches(found: Sequence[Findings]) -> str:
                     number(1000 * steps[arm.name], 1),
                     number(1000 * steps[LIVE.name], 1),
                     f"{filling / saved:,.0f}" if saved > 0 else "never",
-                    f"{error['divergence']:.4f}",
-                    f"{error['divergence_with_cache']:.4f}",
-                    f"{100 * error['relative_error']:.2f} %",
+                    f"{error.divergence:.4f}",
+                    f"{error.divergence_with_cache:.4f}",
+                    f"{100 * error.relative_error:.2f} %",
                 ]
             )
     header = ["cache", "size", "bytes a position", "filling, s", "step, ms", "live step, ms", "pays back after, steps"]
@@ -191,15 +191,15 @@ def _trimming(found: Sequence[Findings]) -> str:
     for each in found:
         trimming, held_out = each.trimming, each.experiment.trimming["held_out"]
         parameters = each.outcomes[SAME_STEPS][LIVE.name][0].student.model.num_parameters()
-        saved = trimming["parameters_saved"]
+        saved = trimming.parameters_saved
         rows.append(
             [
                 each.experiment.corpus.name,
-                f"{trimming['ids_kept']:,} of {trimming['ids_kept'] + trimming['ids_dropped']:,}",
+                f"{trimming.ids_kept:,} of {trimming.ids_kept + trimming.ids_dropped:,}",
                 f"{saved:,} of {parameters:,} ({100 * saved / parameters:.0f} %)",
                 f"{100 * held_out['share_of_dropped_ids']:.2f} %",
                 f"{100 * held_out['growth']:+.2f} %",
-                f"{100 * trimming['teacher_mass_on_dropped']:.2f} %",
+                f"{100 * trimming.teacher_mass_on_dropped:.2f} %",
                 f"{each.probe.step_ratio[TRIMMED.name]:.2f}x",
             ]
         )

@@ -16,6 +16,7 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.exports import verification
 from bort_kedro.exports.folder import open_export
+from bort_kedro.exports.report import ExportReport
 from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.exports.verification import calibration_inputs, export_task
 from bort_kedro.finetuning.objectives import answers_of, predict
@@ -77,7 +78,7 @@ def torch_answers(model, data, split="test"):
 def test_every_format_is_verified_and_reported_beside_pytorch(exported, tiny_tokenizer):
     folder, report = exported
     score = torch_answers(model_of(tiny_tokenizer), data_of())[2]
-    assert {name: value for name, value in report.items() if name != "formats"} == {
+    assert report.model_dump(exclude={"formats"}) == {
         "metric": "accuracy",
         "num_examples": 24,
         "num_checked": 5,
@@ -89,28 +90,28 @@ def test_every_format_is_verified_and_reported_beside_pytorch(exported, tiny_tok
         "num_threads": 1,
         "timed_rounds": 3,
     }
-    formats = report["formats"]
+    formats = report.formats
     assert list(formats) == ["pytorch", "onnx", "onnx_int8", "openvino_int8"]
-    assert [row["title"] for row in formats.values()] == [
+    assert [row.title for row in formats.values()] == [
         "PyTorch fp32",
         "ONNX Runtime fp32",
         "ONNX Runtime int8",
         "OpenVINO int8",
     ]
-    assert (formats["pytorch"]["max_difference"], formats["pytorch"]["speedup"]) == (0.0, 1.0)
-    assert formats["onnx"]["max_difference"] <= formats["onnx"]["tolerance"] == 1e-4
-    assert formats["onnx"]["drop"] == 0.0
+    assert (formats["pytorch"].max_difference, formats["pytorch"].speedup) == (0.0, 1.0)
+    assert formats["onnx"].max_difference <= formats["onnx"].tolerance == 1e-4
+    assert formats["onnx"].drop == 0.0
     for name, row in formats.items():
-        assert row["score_before"] == score
-        assert row["drop"] == row["score_before"] - row["score_after"]
-        assert row["is_refused"] is False
-        assert 0 < row["lower_quartile_ms"] <= row["median_ms"] <= row["upper_quartile_ms"]
-        assert row["speedup"] == formats["pytorch"]["median_ms"] / row["median_ms"]
+        assert row.score_before == score
+        assert row.drop == row.score_before - row.score_after
+        assert row.is_refused is False
+        assert 0 < row.lower_quartile_ms <= row.median_ms <= row.upper_quartile_ms
+        assert row.speedup == formats["pytorch"].median_ms / row.median_ms
         if name.endswith("int8"):
-            assert row["tolerance"] is None
-            assert 0 < row["max_difference"] < 0.5
-    assert formats["onnx"]["bytes"] == (folder / "onnx" / "model.onnx").stat().st_size
-    assert json.loads(json.dumps(report)) == report
+            assert row.tolerance is None
+            assert 0 < row.max_difference < 0.5
+    assert formats["onnx"].bytes == (folder / "onnx" / "model.onnx").stat().st_size
+    assert ExportReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 
 
 @pytest.mark.parametrize("name", ["pytorch", "onnx"])
@@ -130,14 +131,14 @@ def test_an_opened_int8_export_scores_as_its_report_says(exported, name):
     table = data_of().tables["test"]
     said = open_export(folder, name)(table["text"].tolist())
     right = np.mean([answer == label for answer, label in zip(said, table["label"], strict=True)])
-    assert right == pytest.approx(report["formats"][name]["score_after"], abs=1e-9)
+    assert right == pytest.approx(report.formats[name].score_after, abs=1e-9)
 
 
 @pytest.mark.parametrize("form", [Form.REGRESSION, Form.MULTIPLE_CHOICE])
 def test_other_forms_of_tasks_are_exported_and_answered(form, tiny_tokenizer, tmp_path):
     model, data = model_of(tiny_tokenizer, num_labels=1), data_of(form)
     report = export(model, tmp_path / "toy", form)
-    assert report["formats"]["onnx"]["drop"] == pytest.approx(0.0, abs=1e-4)
+    assert report.formats["onnx"].drop == pytest.approx(0.0, abs=1e-4)
     answers = torch_answers(model, data)[0]
     opened = open_export(tmp_path / "toy", "onnx")
     # The options of one question are asked together.
@@ -201,13 +202,13 @@ def test_a_broken_quantisation_is_refused_and_left_out(monkeypatch, trained, tmp
     settings = SETTINGS.changed(formats=("onnx_int8",), allowed_drop=0.02)
     with caplog.at_level(logging.WARNING):
         report = export(trained, tmp_path / "toy", settings=settings)
-    row = report["formats"]["onnx_int8"]
-    assert row["is_refused"] is True
-    assert row["score_after"] == pytest.approx(1 - row["score_before"], abs=0.1)
+    row = report.formats["onnx_int8"]
+    assert row.is_refused is True
+    assert row.score_after == pytest.approx(1 - row.score_before, abs=0.1)
     assert sorted(each.name for each in (tmp_path / "toy").iterdir()) == ["export.json", "pytorch"]
     assert caplog.messages == [
         "Task `toy`: the export to ONNX Runtime int8 is refused: its score falls from "
-        f"{row['score_before']:.4f} to {row['score_after']:.4f}, allowed is a drop of 0.02."
+        f"{row.score_before:.4f} to {row.score_after:.4f}, allowed is a drop of 0.02."
     ]
     with pytest.raises(ModelFolderError) as caught:
         open_export(tmp_path / "toy", "onnx_int8")
@@ -221,21 +222,21 @@ def test_a_drop_is_kept_with_a_warning_where_the_user_says_so(monkeypatch, train
     plant_broken(monkeypatch, noise=None)
     settings = SETTINGS.changed(formats=("onnx_int8",), allowed_drop=0.02, refuse=False)
     report = export(trained, tmp_path / "toy", settings=settings)
-    row = report["formats"]["onnx_int8"]
-    assert row["is_refused"] is False
+    row = report.formats["onnx_int8"]
+    assert row.is_refused is False
     assert (tmp_path / "toy" / "onnx_int8" / "model.onnx").is_file()
     assert caplog.messages == [
         "Task `toy`: the export to ONNX Runtime int8 is kept (params:evaluate.export.refuse), but its score falls from "
-        f"{row['score_before']:.4f} to {row['score_after']:.4f}, allowed is a drop of 0.02."
+        f"{row.score_before:.4f} to {row.score_after:.4f}, allowed is a drop of 0.02."
     ]
 
 
 def test_fp32_beyond_its_tolerance_is_refused_whatever_the_user_says(monkeypatch, tiny_tokenizer, tmp_path, caplog):
     plant_broken(monkeypatch, noise=0.5)
     report = export(model_of(tiny_tokenizer), tmp_path / "toy", settings=SETTINGS.changed(refuse=False))
-    row = report["formats"]["onnx"]
+    row = report.formats["onnx"]
     # Both logits moved alike: the score is the same, the model is not.
-    assert (row["drop"], row["is_refused"]) == (0.0, True)
+    assert (row.drop, row.is_refused) == (0.0, True)
     assert not (tmp_path / "toy" / "onnx").exists()
     assert caplog.messages == [
         "Task `toy`: the export to ONNX Runtime fp32 is refused: its logits differ by 0.5 from PyTorch's, allowed are "
@@ -246,7 +247,7 @@ def test_fp32_beyond_its_tolerance_is_refused_whatever_the_user_says(monkeypatch
 def test_without_formats_there_is_the_folder_that_transformers_opens(tiny_tokenizer, tmp_path):
     model = model_of(tiny_tokenizer)
     report = export(model, tmp_path / "toy", settings=SETTINGS.changed(formats=()))
-    assert list(report["formats"]) == ["pytorch"]
+    assert list(report.formats) == ["pytorch"]
     opened = AutoModelForSequenceClassification.from_pretrained(tmp_path / "toy" / "pytorch")
     assert all(torch.equal(a, b) for a, b in zip(opened.parameters(), model.model.parameters(), strict=True))
     assert (tmp_path / "toy" / "pytorch" / "model.safetensors").is_file()

@@ -13,20 +13,13 @@ from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_
 from bort_kedro.reporting.settings import CardSettings
 from model_card_data import ORIGIN, RESULTS
 from project_parameters import parameters
+from task_records import export_report
 from toy_tasks import MAX_TOKENS, encoder_of
 from toy_training import train_classifier
 
 CARD = CardSettings(language=["en"], license="mit", encoder_repository=None)
-EXPORTS = {
-    "has_pairs": False,
-    "formats": {},
-    "metric": "accuracy",
-    "num_examples": 24,
-    "batch_size": 1,
-    "sequence_length": 16,
-    "num_threads": 1,
-}
-OF_THE_RUN = (ORIGIN.corpus, ORIGIN.search, ORIGIN.pretraining)
+EXPORTS = export_report().to_json()
+OF_THE_RUN = (ORIGIN.corpus, ORIGIN.search, ORIGIN.pretraining.to_json())
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from bort_kedro.pipelines.evaluate import create_pipeline
 from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.reporting.report import PLOTS
 from report_data import report_inputs
-from task_records import task
+from task_records import export_report, task
 
 HISTORY = pd.DataFrame({"device_hours": [0.01], "seconds": [36.0], "num_tokens": [3600]})
 
@@ -28,14 +28,14 @@ def saved():
         "search.search_report": inputs["search"],
         "search.candidate_table": pd.DataFrame(inputs["candidates"]),
         "search.pareto_plot": figure,
-        "pretrain_distill.pretraining_metrics": inputs["pretraining"],
+        "pretrain_distill.pretraining_metrics": inputs["pretraining"].to_json(),
         "pretrain_distill.pretraining_plot": figure,
         **{f"pretrain_distill.{name}_history": HISTORY for name in ("teacher", "student", "undistilled")},
         "evaluate.task_scores": pd.DataFrame([task("library").to_row()]),
         "evaluate.speed_table": pd.DataFrame(inputs["speed"]).assign(is_reference=True),
         "evaluate.speed_plot": figure,
         "evaluate.leaderboard": {},
-        "evaluate.library.export_report": {"formats": {}},
+        "evaluate.library.export_report": export_report().to_json(),
     }
 
 

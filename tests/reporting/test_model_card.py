@@ -173,8 +173,8 @@ def test_a_test_split_of_the_users_own_is_not_claimed_to_be_that_of_the_hub():
 
 
 def test_a_teacher_that_was_opened_has_no_row_of_cost():
-    teacher = {"teacher": ORIGIN.pretraining["teacher"] | {"seconds": 0.0}}
-    origin = replace(ORIGIN, pretraining=ORIGIN.pretraining | teacher)
+    teacher = ORIGIN.pretraining.teacher.model_copy(update={"seconds": 0.0})
+    origin = replace(ORIGIN, pretraining=ORIGIN.pretraining.model_copy(update={"teacher": teacher}))
     text = encoder_card(SIZE, "<mask>", origin, STATED)
     assert "teacher of the pretraining" not in text
     assert "teacher of the pretraining | 12 min 0 s" in encoder_card(SIZE, "<mask>", ORIGIN, STATED)

@@ -9,6 +9,7 @@ import pytest
 
 from bort_kedro.encoders.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.latency.conditions import speed_rows
+from bort_kedro.pretraining.report import CacheError, TrimmingCost
 from bort_kedro.reporting.markdown import duration, large, number, percent, table, times
 from bort_kedro.reporting.paper_claims import CLAIMS
 from bort_kedro.reporting.report import build_report
@@ -19,7 +20,7 @@ from bort_kedro.reporting.stage_costs import stage_costs
 from bort_kedro.reporting.task_rows import TaskRow
 from report_data import report_inputs
 from search_results import CHOSEN, recorded_search, trained_search
-from task_records import rival, task
+from task_records import export_format, export_report, rival, task
 
 
 @pytest.fixture
@@ -156,35 +157,11 @@ def test_averages_of_leaderboards_stand_below_the_tasks(inputs):
 
 
 def test_every_export_is_held_against_pytorch(inputs):
-    exact = {
-        "max_difference": 0.0,
-        "drop": 0.0,
-        "allowed_drop": 0.005,
-        "speedup": 1.0,
-        "is_refused": False,
-        "score_after": 0.7,
-    }
+    int8 = {"bytes": 260_000, "max_difference": 0.0123, "score_after": 0.69, "median_ms": 0.5, "speedup": 4.0}
     reports = {
-        "library": {
-            "batch_size": 1,
-            "sequence_length": 128,
-            "num_threads": 1,
-            "num_checked": 64,
-            "formats": {
-                "pytorch": exact | {"title": "PyTorch", "bytes": 1_000_000, "median_ms": 2.0},
-                "onnx_int8": {
-                    "title": "ONNX int8",
-                    "bytes": 260_000,
-                    "max_difference": 0.0123,
-                    "score_after": 0.69,
-                    "drop": 0.01,
-                    "allowed_drop": 0.005,
-                    "median_ms": 0.5,
-                    "speedup": 4.0,
-                    "is_refused": True,
-                },
-            },
-        }
+        "library": export_report(
+            pytorch=export_format("PyTorch"), onnx_int8=export_format("ONNX int8", **int8, is_refused=True)
+        )
     }
     section = exports_section(reports)
     assert (
@@ -198,10 +175,9 @@ def test_every_export_is_held_against_pytorch(inputs):
 
 
 def test_an_export_that_drops_too_far_and_is_kept_says_so():
-    row = {"title": "ONNX int8", "bytes": 260_000, "max_difference": 0.01, "score_after": 0.69, "drop": 0.01}
-    row |= {"allowed_drop": 0.005, "median_ms": 0.5, "speedup": 4.0, "is_refused": False}
-    conditions = {"batch_size": 1, "sequence_length": 128, "num_threads": 1, "num_checked": 64, "refuses_drops": False}
-    section = exports_section({"library": conditions | {"formats": {"onnx_int8": row}}})
+    row = export_format("ONNX int8", bytes=260_000, max_difference=0.01, score_after=0.69, median_ms=0.5, speedup=4.0)
+    report = export_report(onnx_int8=row).model_copy(update={"refuses_drops": False})
+    section = exports_section({"library": report})
     assert "| 4.0x | kept, **drops too far** |\n" in section
     assert "more than 0.5 points is kept (`evaluate.export.refuse`)." in section
 
@@ -322,15 +298,11 @@ def test_summary_gives_measured_ratios_only_where_they_were_measured(inputs):
 
 
 def test_costs_of_a_cached_teacher_and_of_a_trimmed_vocabulary_are_told_where_there_are_any():
-    cache = {"top_k": 8, "divergence": 0.5, "divergence_with_cache": 0.45, "relative_error": 0.1}
-    trimming = {
-        "ids_kept": 700,
-        "ids_dropped": 300,
-        "parameters_saved": 38_700,
-        "teacher_mass_on_dropped": 0.0123,
-    }
-    assert teacher_costs({}) == []
-    assert teacher_costs({"teacher_cache": cache, "trimming": trimming}) == [
+    plain = report_inputs()["pretraining"]
+    cache = CacheError(top_k=8, divergence=0.5, divergence_with_cache=0.45, relative_error=0.1)
+    trimming = TrimmingCost(ids_kept=700, ids_dropped=300, parameters_saved=38_700, teacher_mass_on_dropped=0.0123)
+    assert teacher_costs(plain) == []
+    assert teacher_costs(plain.model_copy(update={"teacher_cache": cache, "trimming": trimming})) == [
         "The teacher was cached, its 8 likeliest tokens for each hidden one: the divergence that the student learned "
         "from is 0.4500 nats, that over the whole vocabulary 0.5000 (10.0 % are left out; validation split).",
         "The vocabulary was trimmed from 1,000 tokens to 700, which saves 38,700 parameters; 1.23 % of the teacher's "
@@ -378,7 +350,9 @@ def test_agora_is_shown_beside_what_others_make_of_the_same_steps(inputs):
 
 
 def test_the_report_says_what_the_teacher_cost_in_time_and_which_leads_are_clear(inputs):
-    inputs["pretraining"]["undistilled"] |= {"seconds": 24.0}
+    metrics = inputs["pretraining"]
+    faster = metrics.undistilled.model_copy(update={"seconds": 24.0})
+    inputs["pretraining"] = metrics.model_copy(update={"undistilled": faster})
     clear, unclear = rival(0.021, 0.010), rival(0.011, 0.010)
     inputs["tasks"] = [task("order", rivals={"plain": clear}), task("library", rivals={"plain": unclear})]
     text = build_report(**inputs)

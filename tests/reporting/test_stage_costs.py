@@ -7,12 +7,14 @@ import pytest
 
 from bort_kedro.reporting.report_delivery import costs_section
 from bort_kedro.reporting.stage_costs import StageCost, stage_costs, total
+from model_card_data import ORIGIN
 from search_results import trained_search
 from task_records import task
 
-PRETRAINING = {
-    name: {"seconds": seconds} for name, seconds in {"teacher": 72.0, "student": 36.0, "undistilled": 18.0}.items()
-}
+SECONDS = {"teacher": 72.0, "student": 36.0, "undistilled": 18.0}
+PRETRAINING = ORIGIN.pretraining.model_copy(
+    update={name: ORIGIN.pretraining.student.model_copy(update={"seconds": took}) for name, took in SECONDS.items()}
+)
 TASK = {
     **{"teacher_seconds": 30.0, "seconds": 20.0, "rival_seconds": 10.0},
     **{"teacher_num_tokens": 500, "num_tokens": 400, "rival_num_tokens": 200},

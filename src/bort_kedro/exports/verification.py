@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -31,10 +31,10 @@ from bort_kedro.exports.folder import (
     write_pytorch,
 )
 from bort_kedro.exports.formats import require_packages
+from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
 from bort_kedro.finetuning.encoding import TaskEncoder
 from bort_kedro.finetuning.objectives import logits_of, predict
-from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.measure import measure_latency
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
@@ -43,6 +43,7 @@ from bort_kedro.training.threads import cpu_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from bort_kedro.exports.runtimes import Inputs, Session
     from bort_kedro.exports.settings import ExportSettings
@@ -55,9 +56,16 @@ EXACT = frozenset({"onnx"})
 SPLIT = "test"
 
 
+class Said(NamedTuple):
+    """What a format says of the test split: the largest difference of a logit from PyTorch's, and its score."""
+
+    max_difference: float
+    score: float
+
+
 def export_task(
     model: Pretrained, data: TaskData, texts: Sequence[str], *, max_tokens: int, settings: ExportSettings, folder: Path
-) -> JsonObject:
+) -> ExportReport:
     """Write a fine-tuned model for each runtime, verify each, and leave out what is refused.
 
     Args:
@@ -67,12 +75,6 @@ def export_task(
         max_tokens: Longest input, as in fine-tuning.
         settings: Of the exports.
         folder: Empty; written to.
-
-    Returns:
-        JSON-able: ``metric``, ``num_examples`` that were scored, ``num_checked`` whose logits were compared, the
-        conditions of timing, whether examples are pairs (``has_pairs``), whether a format whose score drops too far is
-        left out (``refuses_drops``), and ``formats``: by name ``bytes``,
-        ``max_difference`` of the logits, scores before and after, ``drop``, ``is_refused`` and milliseconds.
 
     Raises:
         ConfigurationError: If a package is missing, or the model takes only shorter inputs.
@@ -92,21 +94,24 @@ def export_task(
             convert(name, model.model, calibration, folder / name)
             write_companions(model, folder / name)
             sessions[name] = open_session(name, folder / name, num_threads=settings.num_threads)
-        rows = _compare(model, encoded, sessions, settings)
+        said = _compare(model, encoded, sessions, settings)
         times = _time(model, sessions, settings)
-    _add_bytes_and_times(rows, times, folder)
-    kept = _without_refused(rows, data.task.name, settings, folder)
+    formats = {name: _report(name, said, times, settings, folder) for name in said}
+    kept = _without_refused(formats, data.task.name, folder)
     write_manifest(folder, meaning, kept)
-    return {
-        "metric": data.task.metrics[0],
-        "num_examples": encoded.splits[SPLIT].num_units,
-        "num_checked": min(settings.num_checked, encoded.splits[SPLIT].num_units),
-        "num_calibration": len(calibration),
-        "refuses_drops": settings.refuse,
-        "has_pairs": has_pairs(data),
-        **{name: getattr(settings, name) for name in ("batch_size", "sequence_length", "num_threads", "timed_rounds")},
-        "formats": rows,
-    }
+    return ExportReport(
+        metric=data.task.metrics[0],
+        num_examples=encoded.splits[SPLIT].num_units,
+        num_checked=min(settings.num_checked, encoded.splits[SPLIT].num_units),
+        num_calibration=len(calibration),
+        refuses_drops=settings.refuse,
+        has_pairs=has_pairs(data),
+        batch_size=settings.batch_size,
+        sequence_length=settings.sequence_length,
+        num_threads=settings.num_threads,
+        timed_rounds=settings.timed_rounds,
+        formats=formats,
+    )
 
 
 def calibration_inputs(
@@ -169,36 +174,30 @@ def _require_length(model: Pretrained, settings: ExportSettings, task: str) -> N
 
 def _compare(
     model: Pretrained, encoded: EncodedTask, sessions: dict[str, Session], settings: ExportSettings
-) -> dict[str, JsonObject]:
-    """What each format says of the test split, beside what PyTorch says."""
+) -> dict[str, Said]:
+    """What each format says of the test split, beside what PyTorch says, which comes first."""
     form, examples = Form(encoded.task.form), encoded.splits[SPLIT]
     count = min(settings.num_checked, examples.num_units)
     checked = np.random.default_rng(settings.seed).permutation(examples.num_units)[:count].tolist()
 
-    def logits(network: Any) -> NDArray[np.float64]:
+    def logits(network: nn.Module) -> NDArray[np.float64]:
         with torch.inference_mode():
             said = [logits_of(network, examples.batch(checked[place : place + 8])) for place in range(0, count, 8)]
         return torch.cat(said).double().numpy()
 
-    def score(network: Any) -> float:
+    def score(network: nn.Module) -> float:
         return float(encoded.score(SPLIT, predict(network, form, examples, batch_tokens=BATCH_TOKENS)))
 
     before, expected = score(model.model), logits(model.model)
-    networks = {PYTORCH: model.model}
+    networks: dict[str, nn.Module] = {PYTORCH: model.model}
     networks |= {name: RuntimeModel(session, model.model.config) for name, session in sessions.items()}
-    rows = {}
-    for name, network in networks.items():
-        after = before if name == PYTORCH else score(network)
-        rows[name] = {
-            "title": "PyTorch fp32" if name == PYTORCH else RUNTIMES[name].title,
-            "max_difference": float(np.abs(logits(network) - expected).max()),
-            "tolerance": settings.tolerance if name in EXACT else None,
-            "score_before": before,
-            "score_after": after,
-            "drop": before - after,
-            "allowed_drop": settings.allowed_drop,
-        }
-    return rows
+    return {
+        name: Said(
+            max_difference=float(np.abs(logits(network) - expected).max()),
+            score=before if name == PYTORCH else score(network),
+        )
+        for name, network in networks.items()
+    }
 
 
 def _time(model: Pretrained, sessions: dict[str, Session], settings: ExportSettings) -> dict[str, Latency]:
@@ -208,10 +207,10 @@ def _time(model: Pretrained, sessions: dict[str, Session], settings: ExportSetti
     values = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     inputs = {name: values[name] for name in input_names(model.model)}
 
-    def pytorch(**arrays: NDArray[np.int64]) -> Any:
+    def pytorch(**arrays: NDArray[np.int64]) -> object:
         return model.model(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
-    models: dict[str, Callable[..., Any]] = {PYTORCH: pytorch, **sessions}
+    models: dict[str, Callable[..., object]] = {PYTORCH: pytorch, **sessions}
     return measure_latency(
         models,
         inputs,
@@ -222,42 +221,45 @@ def _time(model: Pretrained, sessions: dict[str, Session], settings: ExportSetti
     )
 
 
-def _add_bytes_and_times(rows: dict[str, JsonObject], times: dict[str, Latency], folder: Path) -> None:
-    for name, row in rows.items():
-        weights = ("model.safetensors",) if name == PYTORCH else RUNTIMES[name].files
-        row["bytes"] = sum((folder / name / file).stat().st_size for file in weights)
-        timing = asdict(times[name])
-        row |= {key: timing[key] for key in ("median_ms", "lower_quartile_ms", "upper_quartile_ms")}
-        row["speedup"] = times[PYTORCH].median_ms / times[name].median_ms
+def _report(
+    name: str, said: dict[str, Said], times: dict[str, Latency], settings: ExportSettings, folder: Path
+) -> FormatReport:
+    before, after = said[PYTORCH].score, said[name].score
+    weights = ("model.safetensors",) if name == PYTORCH else RUNTIMES[name].files
+    report = FormatReport(
+        title="PyTorch fp32" if name == PYTORCH else RUNTIMES[name].title,
+        max_difference=said[name].max_difference,
+        tolerance=settings.tolerance if name in EXACT else None,
+        score_before=before,
+        score_after=after,
+        drop=before - after,
+        allowed_drop=settings.allowed_drop,
+        bytes=sum((folder / name / file).stat().st_size for file in weights),
+        median_ms=times[name].median_ms,
+        lower_quartile_ms=times[name].lower_quartile_ms,
+        upper_quartile_ms=times[name].upper_quartile_ms,
+        speedup=times[PYTORCH].median_ms / times[name].median_ms,
+        is_refused=False,
+    )
+    holds = report.is_exact and (report.is_good or not settings.refuse)
+    return report.model_copy(update={"is_refused": name != PYTORCH and not holds})
 
 
-def _without_refused(rows: dict[str, JsonObject], task: str, settings: ExportSettings, folder: Path) -> list[str]:
+def _without_refused(formats: dict[str, FormatReport], task: str, folder: Path) -> list[str]:
     """Names of the formats that stay; the folders of others are removed, and the log says why."""
-    kept = []
-    for name, row in rows.items():
-        # Written so that what is no number is refused.
-        is_exact = row["tolerance"] is None or row["max_difference"] <= row["tolerance"]
-        is_good = row["drop"] <= row["allowed_drop"]
-        row["is_refused"] = name != PYTORCH and not (is_exact and (is_good or not settings.refuse))
-        if not is_exact:
+    for name, row in formats.items():
+        if row.is_exact:
             reason = (
-                f"its logits differ by {row['max_difference']:.2g} from PyTorch's, allowed are {row['tolerance']:.2g}"
+                f"its score falls from {row.score_before:.4f} to {row.score_after:.4f}, allowed is a drop of "
+                f"{row.allowed_drop:g}"
             )
         else:
-            reason = (
-                f"its score falls from {row['score_before']:.4f} to {row['score_after']:.4f}, allowed is a drop of "
-                f"{row['allowed_drop']:g}"
-            )
-        if row["is_refused"]:
+            reason = f"its logits differ by {row.max_difference:.2g} from PyTorch's, allowed are {row.tolerance:.2g}"
+        if row.is_refused:
             shutil.rmtree(folder / name)
-            LOGGER.warning("Task `%s`: the export to %s is refused: %s.", task, row["title"], reason)
-        else:
-            kept.append(name)
-            if name != PYTORCH and not is_good:
-                LOGGER.warning(
-                    "Task `%s`: the export to %s is kept (params:evaluate.export.refuse), but %s.",
-                    task,
-                    row["title"],
-                    reason,
-                )
-    return kept
+            LOGGER.warning("Task `%s`: the export to %s is refused: %s.", task, row.title, reason)
+        elif name != PYTORCH and not row.is_good:
+            LOGGER.warning(
+                "Task `%s`: the export to %s is kept (params:evaluate.export.refuse), but %s.", task, row.title, reason
+            )
+    return [name for name, row in formats.items() if not row.is_refused]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.baselines import CountBaselines
 from bort_kedro.pretraining.distillation import whole_teacher_logits
 from bort_kedro.pretraining.masked_lm import evaluation_batches, score_baselines, student_logits
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, score
+from bort_kedro.pretraining.report import (
+    BaselineScore,
+    CacheError,
+    EncoderScore,
+    Lead,
+    PretrainingMetrics,
+    TrimmingCost,
+)
 from bort_kedro.pretraining.teacher_targets import divergence_error
 from bort_kedro.statistics import clustered_standard_error
 from bort_kedro.text.trimming import vocabulary_map
 from bort_kedro.training.threads import cpu_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -39,8 +46,9 @@ def score_encoders(
     seconds: Mapping[str, float],
     temperature: float,
     top_k: int | None,
+    num_steps: int,
     num_threads: int,
-) -> JsonObject:
+) -> PretrainingMetrics:
     """Scores on the test split.
 
     Args:
@@ -49,11 +57,8 @@ def score_encoders(
         seconds: What each took to train.
         temperature: Of distillation.
         top_k: Tokens kept by the teacher cache; None where the teacher ran live.
+        num_steps: Of the student's training.
         num_threads: CPU threads.
-
-    Returns:
-        By encoder ``accuracy`` and ``loss`` with what belongs to them; accuracies of ``unigram`` and ``bigram``;
-        paired leads of the student; with a cache or a map that drops ids, what each costs.
     """
     student, teacher = encoders["student"], encoders["teacher"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,40 +82,42 @@ def score_encoders(
     }
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
     correct = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
-    metrics: JsonObject = {
-        name: {
-            "accuracy": quality.accuracy,
-            "accuracy_standard_error": quality.accuracy_standard_error,
-            "loss": quality.loss,
-            "perplexity": math.exp(quality.loss),
-            "seconds": seconds[name],
-        }
-        for name, quality in scores.items()
-    }
     own = scores["student"]
 
-    def lead(other: np.ndarray) -> dict[str, float]:
+    def encoder_score(name: str) -> EncoderScore:
+        quality = scores[name]
+        return EncoderScore(
+            accuracy=quality.accuracy,
+            accuracy_standard_error=quality.accuracy_standard_error,
+            loss=quality.loss,
+            perplexity=math.exp(quality.loss),
+            seconds=seconds[name],
+        )
+
+    def lead(other: np.ndarray) -> Lead:
         """Paired difference of the student from another, position by position."""
         difference = own.is_correct.astype(float) - other.astype(float)
-        return {
-            "difference": float(difference.mean()),
-            "standard_error": clustered_standard_error(difference, own.block_of),
-        }
+        return Lead(
+            difference=float(difference.mean()), standard_error=clustered_standard_error(difference, own.block_of)
+        )
 
-    metrics |= {name: {"accuracy": float(values.mean())} for name, values in correct.items()}
-    metrics |= {
-        "student_minus_bigram": lead(correct["bigram"]),
-        "student_minus_undistilled": lead(scores["undistilled"].is_correct),
-        "num_predicted": own.num_predicted,
-    }
+    cache = None
     if top_k is not None:
         with cpu_threads(num_threads):
-            metrics["teacher_cache"] = cache_error(
-                student, teacher, mapping, tokens, temperature=temperature, top_k=top_k
-            )
-    if not mapping.is_identity:
-        metrics["trimming"] = trimming_cost(student, teacher, mapping, tokens)
-    return metrics
+            cache = cache_error(student, teacher, mapping, tokens, temperature=temperature, top_k=top_k)
+    return PretrainingMetrics(
+        student=encoder_score("student"),
+        undistilled=encoder_score("undistilled"),
+        teacher=encoder_score("teacher"),
+        unigram=BaselineScore(accuracy=float(correct["unigram"].mean())),
+        bigram=BaselineScore(accuracy=float(correct["bigram"].mean())),
+        student_minus_bigram=lead(correct["bigram"]),
+        student_minus_undistilled=lead(scores["undistilled"].is_correct),
+        num_predicted=own.num_predicted,
+        num_steps=num_steps,
+        teacher_cache=cache,
+        trimming=None if mapping.is_identity else trimming_cost(student, teacher, mapping, tokens),
+    )
 
 
 def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch) -> Tensor:
@@ -121,7 +128,7 @@ def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch) ->
 @torch.inference_mode()
 def cache_error(
     student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens, *, temperature: float, top_k: int
-) -> dict[str, float]:
+) -> CacheError:
     """The divergence that a student is trained on with a cache, beside that over the whole vocabulary, in nats.
 
     Both times the square of the temperature, as in the loss, over some batches of the validation split.
@@ -138,16 +145,16 @@ def cache_error(
         sums += len(batch["predicted"]) * np.array(pair)
         count += len(batch["predicted"])
     whole, kept = (sums / count).tolist()
-    return {
-        "top_k": top_k,
-        "divergence": whole,
-        "divergence_with_cache": kept,
-        "relative_error": (whole - kept) / whole if whole else 0.0,
-    }
+    return CacheError(
+        top_k=top_k,
+        divergence=whole,
+        divergence_with_cache=kept,
+        relative_error=(whole - kept) / whole if whole else 0.0,
+    )
 
 
 @torch.inference_mode()
-def trimming_cost(student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens) -> dict[str, float]:
+def trimming_cost(student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens) -> TrimmingCost:
     """What a trimmed vocabulary saves in weights, and how much of the teacher's belief falls on the dropped ids."""
     mapping = mapping.to(next(teacher.model.parameters()).device)
     rest = []
@@ -157,16 +164,16 @@ def trimming_cost(student: Pretrained, teacher: Pretrained, mapping: VocabularyM
         logits = whole_teacher_logits(teacher.model, mapping, batch)
         rest.append(mapping.rest_mass(logits.float()).cpu())
     dropped = mapping.num_teacher_ids - len(mapping.kept)
-    return {
-        "ids_kept": len(mapping.kept),
-        "ids_dropped": dropped,
+    return TrimmingCost(
+        ids_kept=len(mapping.kept),
+        ids_dropped=dropped,
         # A row of word embeddings, tied to the head, and the head's bias.
-        "parameters_saved": dropped * (student.model.config.hidden_size + 1),
-        "teacher_mass_on_dropped": float(torch.cat(rest).mean()),
-    }
+        parameters_saved=dropped * (student.model.config.hidden_size + 1),
+        teacher_mass_on_dropped=float(torch.cat(rest).mean()),
+    )
 
 
-def _validation_batches(tokens: Tokens, encoder: Pretrained) -> Any:
+def _validation_batches(tokens: Tokens, encoder: Pretrained) -> Iterator[tuple[np.ndarray, Batch]]:
     device = next(encoder.model.parameters()).device
     for indices, batch in evaluation_batches(
         evaluation_blocks(tokens, "validation"), batch_tokens=EVALUATION_BATCH_TOKENS

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bort_kedro.encoders.shapes import shape_text
+from bort_kedro.pretraining.report import EncoderScore, PretrainingMetrics
 from bort_kedro.reporting.markdown import MISSING, duration, large, percent, signed_points, table, times
 from bort_kedro.reporting.report_certainty import error_text, with_noise
 from bort_kedro.reporting.report_sections import median_with_interval, score_with_interval
@@ -15,6 +16,7 @@ from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
 
 Row = Mapping[str, Any]
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class RunRecord:
 
     manifest: Row
     search: Row = field(default_factory=dict)
-    pretraining: Row = field(default_factory=dict)
+    pretraining: PretrainingMetrics | None = None
     tasks: Sequence[TaskRow] = ()
     speed: Sequence[Row] = ()
     costs: Sequence[StageCost] = ()
@@ -121,19 +123,24 @@ def _noisy(row: Row, name: str) -> str:
 
 
 def _pretraining(runs: Mapping[str, RunRecord]) -> str:
-    def accuracy_of(key: str) -> Callable[[Row], str]:
-        return lambda metrics: percent(metrics[key]["accuracy"], metrics[key].get("accuracy_standard_error"))
+    def accuracy(score: EncoderScore) -> str:
+        return percent(score.accuracy, score.accuracy_standard_error)
 
-    names = {"student": "student", "undistilled": "no teacher", "teacher": "teacher"}
     return _rows_of(
         runs,
         lambda run: run.pretraining,
-        [(f"masked accuracy, {name}", accuracy_of(key)) for key, name in names.items()],
+        [
+            ("masked accuracy, student", lambda metrics: accuracy(metrics.student)),
+            ("masked accuracy, no teacher", lambda metrics: accuracy(metrics.undistilled)),
+            ("masked accuracy, teacher", lambda metrics: accuracy(metrics.teacher)),
+        ],
     )
 
 
 def _rows_of(
-    runs: Mapping[str, RunRecord], part: Callable[[RunRecord], Row], rows: Sequence[tuple[str, Callable[[Row], str]]]
+    runs: Mapping[str, RunRecord],
+    part: Callable[[RunRecord], Part | None],
+    rows: Sequence[tuple[str, Callable[[Part], str]]],
 ) -> str:
     """A table of one part of the runs; "" where no run has it."""
     parts = [part(run) for run in runs.values()]

@@ -14,8 +14,10 @@ from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.scores import TaskScore
 from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.exports.report import ExportReport
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.frozen import JsonObject
+from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import number
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.reporting.templates import render
@@ -77,7 +79,7 @@ class Origin:
 
     corpus: Row
     search: Row
-    pretraining: Row
+    pretraining: PretrainingMetrics
     device: Row
 
     @property
@@ -87,12 +89,12 @@ class Origin:
 
     def trainings(self) -> list[tuple[str, float]]:
         """What was run for the encoder, with seconds."""
-        teacher = self.pretraining["teacher"]["seconds"]
+        teacher = self.pretraining.teacher.seconds
         return [
             ("search for the shape", self.search["seconds"]),
             # One that was opened rather than trained took none.
             *([("teacher of the pretraining", teacher)] if teacher else []),
-            ("pretraining under the teacher", self.pretraining["student"]["seconds"]),
+            ("pretraining under the teacher", self.pretraining.student.seconds),
         ]
 
 
@@ -116,7 +118,7 @@ class TaskResults:
     finetuning: FinetuningReport
     examples: ExamplesReport
     teacher: TeacherReport | None = None
-    exports: Row | None = None
+    exports: ExportReport | None = None
 
 
 def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: CardSettings) -> str:
@@ -177,22 +179,22 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
     Returns:
         As `task_card`.
     """
-    student = origin.pretraining["student"]
+    student = origin.pretraining.student
     common = {"task_type": "fill-mask", "dataset_type": "corpus", "dataset_name": "the corpus of the run"}
-    error = number(student["accuracy_standard_error"], 4)
+    error = number(student.accuracy_standard_error, 4)
     scores = [
         common
         | {
             "dataset_split": "test",
             "metric_type": "accuracy",
-            "metric_value": round(student["accuracy"], 4),
+            "metric_value": round(student.accuracy, 4),
             "metric_name": f"Masked accuracy (standard error {error})",
         },
         common
         | {
             "dataset_split": "test",
             "metric_type": "perplexity",
-            "metric_value": round(student["perplexity"], 2),
+            "metric_value": round(student.perplexity, 2),
             "metric_name": "Perplexity of the hidden tokens",
         },
     ]

@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.exports.report import ExportReport
+from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import bullets, image, large, number, times
 from bort_kedro.reporting.report_certainty import done_words
 from bort_kedro.reporting.report_choice import ANSWERS, choice_section
 from bort_kedro.reporting.report_delivery import costs_section, exports_section, leaderboard_text
 from bort_kedro.reporting.report_sections import (
-    STUDENT_RIVALS,
     chosen_row,
     paper_section,
     pretraining_section,
     speed_section,
     tasks_section,
-    verdict,
+    verdicts,
 )
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
@@ -43,13 +44,13 @@ def build_report(
     corpus: Row,
     search: Row,
     candidates: Sequence[Row],
-    pretraining: Row,
+    pretraining: PretrainingMetrics,
     tasks: Sequence[TaskRow],
     speed: Sequence[Row],
     costs: Sequence[StageCost] = (),
     device: str = "a machine that was not recorded",
     leaderboard: Mapping[str, Row] | None = None,
-    exports: Mapping[str, Row] | None = None,
+    exports: Mapping[str, ExportReport] | None = None,
     plots: Mapping[str, str] | None = None,
 ) -> str:
     """The whole report.
@@ -89,7 +90,7 @@ def build_report(
 
 
 def _summary(
-    shape: BertShape, search: Row, pretraining: Row, tasks: Sequence[TaskRow], speed: Sequence[Row]
+    shape: BertShape, search: Row, pretraining: PretrainingMetrics, tasks: Sequence[TaskRow], speed: Sequence[Row]
 ) -> list[str]:
     chosen = chosen_row(speed)
     won = [row.task for row in tasks if row.beats_majority]
@@ -97,7 +98,7 @@ def _summary(
         f"Chosen out of {search['num_candidates']} shapes, {search['num_trained']} of them "
         f"{done_words(search)}: **{shape}** (layers, heads, hidden size, "
         f"intermediate size), {large(search['selected']['parameters'])} parameters.",
-        *(verdict(rival, **pretraining[key]) for key, rival in STUDENT_RIVALS.items()),
+        *verdicts(pretraining),
         f"{len(won)} of {len(tasks)} tasks beat the best constant answer by more than twice the standard error.",
         f"One pass takes {number(chosen['median_ms'], 2)} ms. BERT-base takes "
         f"{_slowdown(chosen, 'bert_base')}; BERT-large {_slowdown(chosen, 'bert_large')}.",
@@ -131,11 +132,11 @@ def _task_named(name: str) -> str:
     return f"`{name}`, {asked}" if asked else f"`{name}`"
 
 
-def _limits(pretraining: Row, tasks: Sequence[TaskRow], speed: Sequence[Row]) -> list[str]:
+def _limits(pretraining: PretrainingMetrics, tasks: Sequence[TaskRow], speed: Sequence[Row]) -> list[str]:
     conditions = speed[0]
     largest = max((row.num_examples for row in tasks), default=0)
     return [
-        f"The student saw {pretraining['num_steps']:,} steps; published encoders see hundreds of thousands. "
+        f"The student saw {pretraining.num_steps:,} steps; published encoders see hundreds of thousands. "
         "Scores compare models of this run with each other, not with published ones.",
         "Standard errors of pretraining and tasks cover the examples drawn, not the seed: each score is that of one "
         "training. They take the examples of a task as independent, though several may come from one document.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.reporting.markdown import MISSING, bullets, duration, large, number, percent, table, times
 from bort_kedro.reporting.stage_costs import StageCost, total
 
@@ -57,48 +58,49 @@ def costs_section(costs: Sequence[StageCost], device: str) -> str:
     )
 
 
-def exports_section(reports: Mapping[str, Row]) -> str:
+def exports_section(reports: Mapping[str, ExportReport]) -> str:
     """Every export of every task: size, fidelity, score and speed.
 
     Args:
         reports: `export_report` by task.
     """
-    rows, conditions = [], None
+    rows: list[list[str]] = []
+    conditions: ExportReport | None = None
     for task, report in reports.items():
-        for name, row in report["formats"].items():
+        for name, row in report.formats.items():
             conditions = report
             rows.append(
                 [
                     f"`{task}`",
-                    row["title"],
-                    f"{row['bytes'] / 1e6:.2f}",
-                    MISSING if name == REFERENCE_FORMAT else f"{row['max_difference']:.2g}",
-                    percent(row["score_after"]),
-                    number(row["median_ms"], 2),
-                    times(row["speedup"]),
+                    row.title,
+                    f"{row.bytes / 1e6:.2f}",
+                    MISSING if name == REFERENCE_FORMAT else f"{row.max_difference:.2g}",
+                    percent(row.score_after),
+                    number(row.median_ms, 2),
+                    times(row.speedup),
                     _verdict(row),
                 ]
             )
     if conditions is None:
         return ""
-    drop = f"{100 * next(iter(conditions['formats'].values()))['allowed_drop']:g} points"
+    drop = f"{100 * next(iter(conditions.formats.values())).allowed_drop:g} points"
     drops = (
         f"it is refused, too, where its score falls by more than {drop}"
-        if conditions.get("refuses_drops", True)
+        if conditions.refuses_drops
         else f"one whose score falls by more than {drop} is kept (`evaluate.export.refuse`)"
     )
     header = ["Task", "Format", "MB", "Largest difference of a logit", "Score", "Median, ms", "Faster", "Verdict"]
     return (
         f"{table(header, rows)}\n\nScores are of the whole unseen test split, in the task's first metric, logits of "
-        f"{number(conditions['num_checked'], 0)} of its examples. A format is "
+        f"{number(conditions.num_checked, 0)} of its examples. A format is "
         f"refused where fp32 differs from PyTorch by more than rounding; {drops}. Times are of "
-        f"{conditions['batch_size']} x {conditions['sequence_length']} tokens with {conditions['num_threads']} "
+        f"{conditions.batch_size} x {conditions.sequence_length} tokens with {conditions.num_threads} "
         "thread(s), all formats of a task in turns, so compare within a task. `data/06_models/exports/<task>` has what "
         "was kept, each format with its tokenizer."
     )
 
 
-def _verdict(row: Row) -> str:
-    if row["is_refused"]:
+def _verdict(row: FormatReport) -> str:
+    if row.is_refused:
         return "**refused**"
-    return "kept" if row["drop"] <= row["allowed_drop"] else "kept, **drops too far**"
+    return "kept" if row.is_good else "kept, **drops too far**"

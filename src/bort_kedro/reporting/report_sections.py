@@ -8,7 +8,9 @@ from typing import Any
 
 from bort_kedro.encoders.costs import count_head_operations
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
+from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import (
+    MISSING,
     bullets,
     large,
     number,
@@ -24,11 +26,6 @@ from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.statistics import is_above_noise, is_missing
 
 Row = Mapping[str, Any]
-
-STUDENT_RIVALS = {
-    "student_minus_bigram": "the bigram baseline",
-    "student_minus_undistilled": "the same shape trained without a teacher",
-}
 
 
 def verdict(rival: str, *, difference: float, standard_error: float) -> str:
@@ -51,34 +48,48 @@ def verdict(rival: str, *, difference: float, standard_error: float) -> str:
     )
 
 
-def pretraining_section(metrics: Row) -> str:
-    """The student beside its rivals."""
-    names = {
-        "student": "student, with teacher",
-        "undistilled": "same shape, no teacher",
-        "teacher": "teacher",
-        "bigram": "bigram: most frequent follower",
-        "unigram": "unigram: most frequent token",
+def verdicts(metrics: PretrainingMetrics) -> list[str]:
+    """Whether the student beats counting, and itself without a teacher."""
+    rivals = {
+        "the bigram baseline": metrics.student_minus_bigram,
+        "the same shape trained without a teacher": metrics.student_minus_undistilled,
     }
-    rows = []
-    for key, name in names.items():
-        score = metrics[key]
-        accuracy = percent(score["accuracy"], score.get("accuracy_standard_error"))
-        rows.append([name, accuracy, number(score.get("loss"), 3), number(score.get("perplexity"), 1)])
-    verdicts = [verdict(rival, **metrics[key]) for key, rival in STUDENT_RIVALS.items()]
+    return [
+        verdict(rival, difference=lead.difference, standard_error=lead.standard_error) for rival, lead in rivals.items()
+    ]
+
+
+def pretraining_section(metrics: PretrainingMetrics) -> str:
+    """The student beside its rivals."""
+    encoders = {
+        "student, with teacher": metrics.student,
+        "same shape, no teacher": metrics.undistilled,
+        "teacher": metrics.teacher,
+    }
+    counting = {"bigram: most frequent follower": metrics.bigram, "unigram: most frequent token": metrics.unigram}
+    rows = [
+        [
+            name,
+            percent(score.accuracy, score.accuracy_standard_error),
+            number(score.loss, 3),
+            number(score.perplexity, 1),
+        ]
+        for name, score in encoders.items()
+    ]
+    rows += [[name, percent(score.accuracy), MISSING, MISSING] for name, score in counting.items()]
     return (
-        f"{metrics['num_steps']:,} steps for the student, with and without the teacher. Scored on the test "
-        f"split, {metrics['num_predicted']:,} hidden tokens, the same for every row.\n\n"
+        f"{metrics.num_steps:,} steps for the student, with and without the teacher. Scored on the test "
+        f"split, {metrics.num_predicted:,} hidden tokens, the same for every row.\n\n"
         f"{table(['Model', 'Masked accuracy', 'Loss, nats', 'Perplexity'], rows)}\n\n"
-        f"{bullets(verdicts + teacher_costs(metrics))}\n\n"
+        f"{bullets([*verdicts(metrics), *teacher_costs(metrics)])}\n\n"
         "Differences are paired token by token; standard errors take blocks as the independent unit, and know nothing "
         f"of the luck of a seed: each model was trained once. {_step_times(metrics)}"
     )
 
 
-def _step_times(metrics: Row) -> str:
+def _step_times(metrics: PretrainingMetrics) -> str:
     """What the teacher cost the student in time, since the comparison is at equal steps."""
-    taught, alone = (metrics[name].get("seconds") for name in ("student", "undistilled"))
+    taught, alone = metrics.student.seconds, metrics.undistilled.seconds
     if not taught or not alone:
         return ""
     return (
@@ -87,20 +98,20 @@ def _step_times(metrics: Row) -> str:
     )
 
 
-def teacher_costs(metrics: Row) -> list[str]:
+def teacher_costs(metrics: PretrainingMetrics) -> list[str]:
     """What a cached teacher leaves out and what a trimmed vocabulary saves and costs, where there is either."""
     said = []
-    if (cache := metrics.get("teacher_cache")) is not None:
+    if (cache := metrics.teacher_cache) is not None:
         said.append(
-            f"The teacher was cached, its {cache['top_k']} likeliest tokens for each hidden one: the divergence that "
-            f"the student learned from is {cache['divergence_with_cache']:.4f} nats, that over the whole vocabulary "
-            f"{cache['divergence']:.4f} ({100 * cache['relative_error']:.1f} % are left out; validation split)."
+            f"The teacher was cached, its {cache.top_k} likeliest tokens for each hidden one: the divergence that "
+            f"the student learned from is {cache.divergence_with_cache:.4f} nats, that over the whole vocabulary "
+            f"{cache.divergence:.4f} ({100 * cache.relative_error:.1f} % are left out; validation split)."
         )
-    if (trimming := metrics.get("trimming")) is not None:
+    if (trimming := metrics.trimming) is not None:
         said.append(
-            f"The vocabulary was trimmed from {trimming['ids_kept'] + trimming['ids_dropped']:,} tokens to "
-            f"{trimming['ids_kept']:,}, which saves {trimming['parameters_saved']:,} parameters; "
-            f"{100 * trimming['teacher_mass_on_dropped']:.2f} % of the teacher's belief falls on the others."
+            f"The vocabulary was trimmed from {trimming.ids_kept + trimming.ids_dropped:,} tokens to "
+            f"{trimming.ids_kept:,}, which saves {trimming.parameters_saved:,} parameters; "
+            f"{100 * trimming.teacher_mass_on_dropped:.2f} % of the teacher's belief falls on the others."
         )
     return said
 

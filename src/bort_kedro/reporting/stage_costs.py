@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bort_kedro.frozen import FrozenModel
 
 if TYPE_CHECKING:
+    from bort_kedro.pretraining.report import EncoderScore, PretrainingMetrics
     from bort_kedro.reporting.task_rows import TaskRow
 
 SECONDS_PER_HOUR = 3600.0
@@ -44,7 +45,7 @@ class StageCost(FrozenModel):
 
 
 def stage_costs(
-    search: Row, pretraining: Row, histories: Mapping[str, Sequence[Row]], tasks: Sequence[TaskRow]
+    search: Row, pretraining: PretrainingMetrics, histories: Mapping[str, Sequence[Row]], tasks: Sequence[TaskRow]
 ) -> list[StageCost]:
     """What each kind of training took, in the order of the stages; what took no time is left out.
 
@@ -63,18 +64,18 @@ def stage_costs(
             device_hours=search.get("device_hours"),
         )
     ]
-    names: dict[str, tuple[str, Purpose]] = {
-        "teacher": ("the teacher", "model"),
-        "student": ("the student under the teacher", "model"),
-        "undistilled": ("the same shape without a teacher", "compare"),
+    encoders: dict[str, tuple[EncoderScore, str, Purpose]] = {
+        "teacher": (pretraining.teacher, "the teacher", "model"),
+        "student": (pretraining.student, "the student under the teacher", "model"),
+        "undistilled": (pretraining.undistilled, "the same shape without a teacher", "compare"),
     }
-    for key, (what, purpose) in names.items():
+    for key, (encoder, what, purpose) in encoders.items():
         last = history[-1] if (history := histories.get(key)) else {}
         costs.append(
             _cost(
                 "pretrain_distill",
                 what,
-                pretraining[key]["seconds"],
+                encoder.seconds,
                 last.get("num_tokens"),
                 purpose=purpose,
                 device_hours=last.get("device_hours"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import click
 from kedro.utils import find_kedro_project
 
 from bort_kedro.errors import MissingInputError, StorageError
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.pipelines.namespaces import without_stage
+from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.comparison import RunRecord, compare_runs
 from bort_kedro.reporting.html_page import html_page
 from bort_kedro.reporting.stage_costs import StageCost
@@ -28,8 +30,9 @@ PARTS = {
     "costs": ("stage_costs", "csv"),
 }
 
-# What a row of a table is read into.
-RECORDS: dict[str, Callable[[dict[Hashable, Any]], Any]] = {
+# What a report, or each row of a table, is read into.
+RECORDS: dict[str, Callable[[Any], FrozenModel]] = {
+    "pretraining_metrics": PretrainingMetrics.from_json,
     "task_scores": TaskRow.from_row,
     "stage_costs": StageCost.from_row,
 }
@@ -72,10 +75,11 @@ def _read(path: Path) -> Any:
     import pandas as pd
 
     try:
-        if path.suffix == ".json":
-            return json.loads(path.read_text("utf-8"))
-        rows = pd.read_csv(path).to_dict("records")
         read = RECORDS.get(path.stem)
+        if path.suffix == ".json":
+            value = json.loads(path.read_text("utf-8"))
+            return read(value) if read else value
+        rows = pd.read_csv(path).to_dict("records")
         return [read(row) for row in rows] if read else rows
     except (ValueError, OSError) as fault:
         raise StorageError(

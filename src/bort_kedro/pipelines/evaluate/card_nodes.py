@@ -8,10 +8,12 @@ from typing import Any
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.exports.report import ExportReport
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
+from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.splits import ExamplesReport
 
@@ -35,14 +37,15 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         """What a person who is handed the model must know."""
         from bort_kedro.reporting.model_card import TaskResults, task_card
 
+        exports = ExportReport.from_json(export_report)
         results = TaskResults(
             task_of(name, finetune),
-            export_report["has_pairs"],
+            exports.has_pairs,
             TaskMetrics.from_json(metrics),
             FinetuningReport.from_json(finetuning_report),
             ExamplesReport.from_json(examples_report),
             TeacherReport.from_json(teacher_report) if teacher_report else None,
-            export_report,
+            exports,
         )
         size = _size_of(finetuned_model, finetune.training.max_tokens)
         origin = _origin(corpus_manifest, search_report, pretraining_metrics)
@@ -83,4 +86,4 @@ def _origin(corpus: JsonObject, search: JsonObject, pretraining: JsonObject) -> 
     from bort_kedro.device import describe_device
     from bort_kedro.reporting.model_card import Origin
 
-    return Origin(corpus, search, pretraining, describe_device())
+    return Origin(corpus, search, PretrainingMetrics.from_json(pretraining), describe_device())

@@ -44,6 +44,6 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], JsonO
         except BaseException:
             folder.cleanup()
             raise
-        return folder, report
+        return folder, report.to_json()
 
     return export_model

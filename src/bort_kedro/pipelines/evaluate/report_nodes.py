@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from bort_kedro.exports.report import ExportReport
 from bort_kedro.frozen import JsonObject
+from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.reporting.stage_costs import StageCost
@@ -30,7 +32,7 @@ def cost_stages(
     histories = {"teacher": teacher_history, "student": student_history, "undistilled": undistilled_history}
     rows = stage_costs(
         search_report,
-        pretraining_metrics,
+        PretrainingMetrics.from_json(pretraining_metrics),
         {name: history.to_dict("records") for name, history in histories.items() if history is not None},
         [TaskRow.from_row(row) for row in task_scores.to_dict("records")],
     )
@@ -57,7 +59,7 @@ def write_report(
     names = [*device["cuda_devices"], f"{device['processor']}, {device['cpu_count']} cores"]
     plots = {name: plots_and_exports[name] for name in PLOTS.values() if name in plots_and_exports}
     exports = {
-        name.removesuffix(EXPORT_REPORT): report
+        name.removesuffix(EXPORT_REPORT): ExportReport.from_json(report)
         for name, report in plots_and_exports.items()
         if name.endswith(EXPORT_REPORT)
     }
@@ -65,7 +67,7 @@ def write_report(
         corpus=corpus_manifest,
         search=search_report,
         candidates=candidate_table.to_dict("records"),
-        pretraining=pretraining_metrics,
+        pretraining=PretrainingMetrics.from_json(pretraining_metrics),
         tasks=[TaskRow.from_row(row) for row in task_scores.to_dict("records")],
         speed=speed_table[speed_table["is_reference"]].to_dict("records"),
         costs=[StageCost.from_row(row) for row in stage_costs.to_dict("records")],

@@ -233,8 +233,9 @@ def score_pretraining(
         seconds=seconds,
         temperature=pretrain_distill.distillation.temperature,
         top_k=pretrain_distill.teacher_cache.top_k,
+        num_steps=pretrain_distill.student.optimization.num_steps,
         num_threads=pretrain_distill.student.num_threads,
-    ) | {"num_steps": pretrain_distill.student.optimization.num_steps}
+    ).to_json()
 
 
 def plot_training(

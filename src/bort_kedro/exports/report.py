@@ -1,0 +1,81 @@
+"""What is known of the exports of a task."""
+
+from __future__ import annotations
+
+from bort_kedro.frozen import FrozenModel
+
+
+class FormatReport(FrozenModel):
+    """One format beside PyTorch, which has a report of its own.
+
+    Args:
+        title: For readers.
+        max_difference: Of its logits from PyTorch's.
+        tolerance: That allowed; None where rounding is not all that differs.
+        score_before: PyTorch's, in the task's first metric.
+        score_after: Its own.
+        drop: What it loses.
+        allowed_drop: That allowed.
+        bytes: Of its weights.
+        median_ms: Of one pass.
+        lower_quartile_ms: Likewise.
+        upper_quartile_ms: Likewise.
+        speedup: How many times its time PyTorch takes.
+        is_refused: Whether it was left out.
+    """
+
+    title: str
+    max_difference: float
+    tolerance: float | None
+    score_before: float
+    score_after: float
+    drop: float
+    allowed_drop: float
+    bytes: int
+    median_ms: float
+    lower_quartile_ms: float
+    upper_quartile_ms: float
+    speedup: float
+    is_refused: bool
+
+    # Both are written so that what is no number does not hold.
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it says what PyTorch says, as far as it should."""
+        return self.tolerance is None or self.max_difference <= self.tolerance
+
+    @property
+    def is_good(self) -> bool:
+        """Whether its score falls by no more than is allowed."""
+        return self.drop <= self.allowed_drop
+
+
+class ExportReport(FrozenModel):
+    """The exports of a task, and how they were held against PyTorch.
+
+    Args:
+        metric: Of the scores.
+        num_examples: Of the test split, all scored.
+        num_checked: Of them, whose logits were compared.
+        num_calibration: Texts that int8 was calibrated with.
+        refuses_drops: Whether a format whose score drops too far is left out.
+        has_pairs: Whether an example is two texts.
+        batch_size: Of the timing.
+        sequence_length: Likewise, tokens.
+        num_threads: Likewise.
+        timed_rounds: Likewise.
+        formats: By name.
+    """
+
+    metric: str
+    num_examples: int
+    num_checked: int
+    num_calibration: int
+    refuses_drops: bool
+    has_pairs: bool
+    batch_size: int
+    sequence_length: int
+    num_threads: int
+    timed_rounds: int
+    formats: dict[str, FormatReport]
