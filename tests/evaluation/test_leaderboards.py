@@ -49,10 +49,10 @@ def test_all_tasks_of_glue_give_its_average_of_averages():
     board = leaderboards(run)
     assert set(board) == {"GLUE"}
     # Eight tasks at 0.5 and one at 0.9; the diagnostic does not count.
-    assert board["GLUE"]["average"] == pytest.approx((8 * 0.5 + 0.9) / 9)
-    assert board["GLUE"]["diagnostics"] == {"ax": {"matthews": 0.1}}
-    assert board["GLUE"]["missing"] == []
-    assert board["GLUE"]["note"] == "average of all 9 tasks, of the unseen split, not of the leaderboard's hidden test"
+    assert board["GLUE"].average == pytest.approx((8 * 0.5 + 0.9) / 9)
+    assert board["GLUE"].diagnostics == {"ax": {"matthews": 0.1}}
+    assert board["GLUE"].missing == ()
+    assert board["GLUE"].note == "average of all 9 tasks, of the unseen split, not of the leaderboard's hidden test"
 
 
 def test_missing_tasks_are_named_and_the_average_is_over_those_there_are():
@@ -64,23 +64,23 @@ def test_missing_tasks_are_named_and_the_average_is_over_those_there_are():
             "library": metrics(1.0, task="library"),
         }
     )
-    assert board["GLUE"]["tasks"] == {"cola": 0.2, "rte": 0.6}
-    assert board["GLUE"]["average"] == pytest.approx(0.4)
-    assert board["GLUE"]["missing"] == ["sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "wnli"]
-    assert board["GLUE"]["note"] == (
+    assert board["GLUE"].tasks == {"cola": 0.2, "rte": 0.6}
+    assert board["GLUE"].average == pytest.approx(0.4)
+    assert board["GLUE"].missing == ("sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "wnli")
+    assert board["GLUE"].note == (
         "average of 2 of 9 tasks; not comparable to the leaderboard; of the unseen split, not of the leaderboard's "
         "hidden test"
     )
-    assert board["SuperGLUE"]["average"] == pytest.approx(0.6)
-    assert len(board["SuperGLUE"]["missing"]) == 7
+    assert board["SuperGLUE"].average == pytest.approx(0.6)
+    assert len(board["SuperGLUE"].missing) == 7
 
 
 def test_diagnostics_alone_have_no_average():
     board = leaderboards({"axg": metrics(0.5, 0.9, task="axg"), "ax": TaskMetrics("matthews", "plain")})
     assert set(board) == {"SuperGLUE"}
-    assert board["SuperGLUE"]["average"] is None
-    assert board["SuperGLUE"]["diagnostics"] == {"axg": {"accuracy": 0.5, "parity": 0.9}}
-    assert board["SuperGLUE"]["note"] == "no average: none of the 8 tasks was run, only diagnostics"
+    assert board["SuperGLUE"].average is None
+    assert board["SuperGLUE"].diagnostics == {"axg": {"accuracy": 0.5, "parity": 0.9}}
+    assert board["SuperGLUE"].note == "no average: none of the 8 tasks was run, only diagnostics"
 
 
 def test_no_task_of_a_benchmark_gives_no_leaderboard():

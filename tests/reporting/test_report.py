@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from bort_kedro.encoders.shapes import BORT, BORT_EXCHANGED, BertShape
+from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.latency.conditions import speed_rows
 from bort_kedro.pretraining.report import CacheError, TrimmingCost
 from bort_kedro.reporting.markdown import duration, large, number, percent, table, times
@@ -145,8 +146,14 @@ def test_what_was_not_made_has_no_section(inputs):
 
 def test_averages_of_leaderboards_stand_below_the_tasks(inputs):
     boards = {
-        "GLUE": {"average": 0.7125, "note": "average of 2 of 9 tasks"},
-        "SuperGLUE": {"average": None, "note": "no average: none of the 8 tasks was run, only diagnostics"},
+        "GLUE": Leaderboard(average=0.7125, tasks={}, missing=(), diagnostics={}, note="average of 2 of 9 tasks"),
+        "SuperGLUE": Leaderboard(
+            average=None,
+            tasks={},
+            missing=(),
+            diagnostics={},
+            note="no average: none of the 8 tasks was run, only diagnostics",
+        ),
     }
     said = (
         "- **GLUE**: 71.2 %, average of 2 of 9 tasks.\n"

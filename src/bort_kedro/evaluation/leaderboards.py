@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bort_kedro.evaluation.submissions import BENCHMARKS
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.table import TASKS
 
 if TYPE_CHECKING:
@@ -21,12 +21,30 @@ if TYPE_CHECKING:
 SPLIT_NOTE = "of the unseen split, not of the leaderboard's hidden test"
 
 
+class Leaderboard(FrozenModel):
+    """What a leaderboard ranks by.
+
+    Args:
+        average: Of the tasks; None if only diagnostics were scored.
+        tasks: The score of each.
+        missing: Names of the tasks that were not run.
+        diagnostics: By task and metric.
+        note: How far the average compares with the leaderboard's.
+    """
+
+    average: float | None
+    tasks: dict[str, float]
+    missing: tuple[str, ...]
+    diagnostics: dict[str, dict[str, float]]
+    note: str
+
+
 def averaged_tasks(benchmark: str) -> list[str]:
     """The tasks that a leaderboard averages: nine of GLUE, eight of SuperGLUE; diagnostics are shown beside them."""
     return [name for name, task in TASKS.items() if task.benchmark == benchmark and not task.is_diagnostic]
 
 
-def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, JsonObject]:
+def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, Leaderboard]:
     """Each leaderboard's average of averages over the tasks that were run.
 
     Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts.
@@ -35,9 +53,7 @@ def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, JsonObject]
         metrics_of: By task. Tasks of other benchmarks, and those without labels to score by, are passed over.
 
     Returns:
-        JSON-able, for ``GLUE`` and ``SuperGLUE`` as far as a task of theirs was scored: ``average`` (None if only
-        diagnostics were), ``tasks`` (the score of each), ``missing`` (names of tasks not run), ``diagnostics`` (by task
-        and metric), and ``note``, how far the average compares with the leaderboard's.
+        For ``GLUE`` and ``SuperGLUE`` as far as a task of theirs was scored.
 
     References:
         Wang et al. 2018, arXiv 1804.07461, section 4; Wang et al. 2019, arXiv 1905.00537, section 4.
@@ -59,7 +75,7 @@ def task_score(name: str, metrics: TaskMetrics) -> float:
     return fmean(part.metrics[metric] for metric in TASKS[name].metrics for part in parts)
 
 
-def _leaderboard(benchmark: str, scored: Mapping[str, TaskMetrics]) -> JsonObject:
+def _leaderboard(benchmark: str, scored: Mapping[str, TaskMetrics]) -> Leaderboard:
     counted = averaged_tasks(benchmark)
     tasks = {name: task_score(name, scored[name]) for name in counted if name in scored}
     diagnostics = {
@@ -67,13 +83,13 @@ def _leaderboard(benchmark: str, scored: Mapping[str, TaskMetrics]) -> JsonObjec
         for name, each in scored.items()
         if TASKS[name].benchmark == benchmark and TASKS[name].is_diagnostic
     }
-    return {
-        "average": fmean(tasks.values()) if tasks else None,
-        "tasks": tasks,
-        "missing": [name for name in counted if name not in scored],
-        "diagnostics": diagnostics,
-        "note": _note(len(tasks), len(counted)),
-    }
+    return Leaderboard(
+        average=fmean(tasks.values()) if tasks else None,
+        tasks=tasks,
+        missing=tuple(name for name in counted if name not in scored),
+        diagnostics=diagnostics,
+        note=_note(len(tasks), len(counted)),
+    )
 
 
 def _note(num_tasks: int, num_counted: int) -> str:

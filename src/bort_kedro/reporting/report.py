@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.exports.report import ExportReport
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import bullets, image, large, number, times
@@ -49,7 +50,7 @@ def build_report(
     speed: Sequence[Row],
     costs: Sequence[StageCost] = (),
     device: str = "a machine that was not recorded",
-    leaderboard: Mapping[str, Row] | None = None,
+    leaderboard: Mapping[str, Leaderboard] | None = None,
     exports: Mapping[str, ExportReport] | None = None,
     plots: Mapping[str, str] | None = None,
 ) -> str:

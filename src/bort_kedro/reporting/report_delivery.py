@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.reporting.markdown import MISSING, bullets, duration, large, number, percent, table, times
 from bort_kedro.reporting.stage_costs import StageCost, total
 
-Row = Mapping[str, Any]
 # What every other format is held against.
 REFERENCE_FORMAT = "pytorch"
 
 
-def leaderboard_text(leaderboard: Mapping[str, Row]) -> str:
+def leaderboard_text(leaderboard: Mapping[str, Leaderboard]) -> str:
     """What GLUE and SuperGLUE rank by, one line each; empty where no task of theirs was run."""
     lines = []
     for name, board in leaderboard.items():
-        average = "" if board["average"] is None else f" {percent(board['average'])},"
-        lines.append(f"**{name}**:{average} {board['note']}.")
+        average = "" if board.average is None else f" {percent(board.average)},"
+        lines.append(f"**{name}**:{average} {board.note}.")
     return bullets(lines)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
@@ -14,6 +13,7 @@ from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pretraining.report import PretrainingMetrics
+from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults, encoder_card, task_card
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.splits import ExamplesReport
 
@@ -35,8 +35,6 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         teacher_report: JsonObject | None = None,
     ) -> str:
         """What a person who is handed the model must know."""
-        from bort_kedro.reporting.model_card import TaskResults, task_card
-
         exports = ExportReport.from_json(export_report)
         results = TaskResults(
             task_of(name, finetune),
@@ -63,18 +61,16 @@ def write_encoder_card(
 ) -> str:
     """The same of the pretrained encoder."""
     from bort_kedro.encoders.families import longest_sequence
-    from bort_kedro.reporting.model_card import encoder_card
 
     # A recorded search knows no length; the student then knows no more than its positions.
     longest = search_report.get("sizes", {}).get("sequence_length") or longest_sequence(student_encoder.model.config)
+    assert longest is not None  # noqa: S101 - a student's positions are learned
     size = _size_of(student_encoder, longest)
     origin = _origin(corpus_manifest, search_report, pretraining_metrics)
     return encoder_card(size, student_encoder.tokenizer.mask_token, origin, card)
 
 
-def _size_of(pretrained: Pretrained, max_tokens: int) -> Any:
-    from bort_kedro.reporting.model_card import ModelSize
-
+def _size_of(pretrained: Pretrained, max_tokens: int) -> ModelSize:
     return ModelSize(
         sum(weights.numel() for weights in pretrained.model.parameters()),
         pretrained.model.config.vocab_size,
@@ -82,8 +78,7 @@ def _size_of(pretrained: Pretrained, max_tokens: int) -> Any:
     )
 
 
-def _origin(corpus: JsonObject, search: JsonObject, pretraining: JsonObject) -> Any:
+def _origin(corpus: JsonObject, search: JsonObject, pretraining: JsonObject) -> Origin:
     from bort_kedro.device import describe_device
-    from bort_kedro.reporting.model_card import Origin
 
     return Origin(corpus, search, PretrainingMetrics.from_json(pretraining), describe_device())

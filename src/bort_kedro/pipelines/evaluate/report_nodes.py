@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.exports.report import ExportReport
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.report import PretrainingMetrics
@@ -72,7 +73,7 @@ def write_report(
         speed=speed_table[speed_table["is_reference"]].to_dict("records"),
         costs=[StageCost.from_row(row) for row in stage_costs.to_dict("records")],
         device=" and ".join(names),
-        leaderboard=leaderboard,
+        leaderboard={name: Leaderboard.from_json(board) for name, board in leaderboard.items()},
         exports=exports,
         plots={name: plain(figure.layout.title.text) for name, figure in plots.items()},
     )

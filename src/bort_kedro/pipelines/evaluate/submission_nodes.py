@@ -36,9 +36,10 @@ NO_ROWS = "no task of it was run on the official test files, so there is nothing
 
 def average_tasks(**of_tasks: JsonObject) -> dict[str, JsonObject]:
     """What GLUE and SuperGLUE rank by, from each task's ``metrics``; nothing where none of their tasks was run."""
-    return leaderboards(
+    boards = leaderboards(
         {name.removesuffix(".metrics"): TaskMetrics.from_json(metrics) for name, metrics in of_tasks.items()}
     )
+    return {benchmark: board.to_json() for benchmark, board in boards.items()}
 
 
 def write_submissions(
