@@ -6,9 +6,11 @@ STAMP := $(VENV)/.installed
 CORPUS ?=
 NAME ?= other
 TASKS ?=
+# Files go to the workers whole, in the order of tests/conftest.py; each process has one thread, as there are workers.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test mutation lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -27,8 +29,11 @@ $(STAMP): pyproject.toml constraints.txt
 run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twenty minutes)
 	@$(BIN)/kedro run
 
-test: install    ## Run all tests
-	@$(BIN)/pytest
+test: install    ## Run all tests, on every core (some minutes on two)
+	@$(PYTEST)
+
+test-quick: install ## Run the tests that take no stage, process or conversion (a minute on two cores)
+	@$(PYTEST) -m "not slow"
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (20 minutes)
 	@$(BIN)/python tests/mutation.py
@@ -39,8 +44,7 @@ smoke: install   ## Run all stages with the smallest configuration (a minute)
 lint: install    ## Check style, types and the layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/mypy & types=$$!; $(BIN)/lint-imports; layers=$$?; wait $$types && exit $$layers
 
 viz: install     ## Open the graph of the pipelines and every result, at port 4141
 	@$(BIN)/kedro viz run

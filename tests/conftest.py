@@ -1,6 +1,8 @@
 """Small things that most tests need; the network is blocked by pytest-socket (see pyproject.toml)."""
 
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,31 @@ from cutting import cut_document
 from golden import Golden
 
 PROJECT = Path(__file__).resolve().parent.parent
+# The run that all sessions share is begun first, beside tests that do not need it, and what is short is left for last.
+FIRST = ("sessions/test_sessions.py", "search/test_engines.py", "pretraining/test_launch.py", "sessions/", "exports/")
+# Stages, processes, conversions and trainings of seconds; beside these files single tests are marked.
+SLOW = (
+    "agora/test_run.py",
+    "benchmarks/",
+    "exports/",
+    "finetuning/test_finetune.py",
+    "finetuning/test_trials.py",
+    "latency/test_memory.py",
+    "pipelines/test_evaluate.py",
+    "pipelines/test_finetune.py",
+    "pipelines/test_submission_nodes.py",
+    "pretraining/test_interrupted_pretraining.py",
+    "pretraining/test_launch.py",
+    "pretraining/test_teacher_cache.py",
+    "search/test_engines.py",
+    "search/test_guarantee.py",
+    "search/test_trained_errors.py",
+    "session/test_model_logging.py",
+    "session/test_trial_tracking.py",
+    "sessions/",
+    "test_structure.py",
+    "test_transformers_pipelines.py",
+)
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 SENTENCES = [
     "The mean of the array is computed along the given axis.",
@@ -27,10 +54,62 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the files in golden/ anew (tests/golden.py)")
 
 
+def path_of(path):
+    """Below the folder of the tests."""
+    return path.relative_to(PROJECT / "tests").as_posix()
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Not even import slow files where none is asked for."""
+    is_quick = "not slow" in config.option.markexpr
+    return True if is_quick and collection_path.is_file() and path_of(collection_path).startswith(SLOW) else None
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        path = path_of(item.path)
+        return next((place for place, start in enumerate(FIRST) if path.startswith(start)), len(FIRST))
+
+    items.sort(key=place)
+    for item in items:
+        if path_of(item.path).startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def golden(request):
     """See `golden.Golden`."""
     return Golden(request.path.parent / "golden", is_updated=request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """Makes what all tests share once, also among the workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name, make):
+        """The folder of this name; `make` fills it where it is not yet whole."""
+        part, is_whole = folder / name, folder / f"{name}.whole"
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_whole.exists():
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                make(part)
+                is_whole.touch()
+        return part
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def empty_store(shared):
+    """A MLflow store without a run: a copy is there at once, while a new one takes seconds."""
+    from mlflow import MlflowClient
+
+    folder = shared("store", lambda folder: MlflowClient(f"sqlite:///{folder}/mlruns.db").search_experiments())
+    return folder / "mlruns.db"
 
 
 @pytest.fixture

@@ -13,28 +13,61 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from commands import Command
+
 PROJECT = Path(__file__).resolve().parent.parent
 # A command that takes longer than this has hung.
-SECONDS = 280
+SECONDS = 540
 
 
 class ProjectCopy:
-    """Configuration and sources are copied, data and tracking start empty."""
+    """Configuration is copied and the package linked; data and tracking are the copy's own.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: Its folder; `new` and `copied` fill one.
+        store: An empty MLflow store, which takes seconds to make.
+    """
+
+    def __init__(self, root: Path, store: Path) -> None:
         self.root = root
-        shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
-        (root / "conf" / "local").mkdir()
-        shutil.copy(PROJECT / "pyproject.toml", root)
-        shutil.copy(PROJECT / ".telemetry", root)
-        shutil.copytree(PROJECT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        (root / "data").mkdir()
+        self.store = store
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KEDRO_"))
         } | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    @classmethod
+    def new(cls, root: Path, store: Path) -> ProjectCopy:
+        """A project in which nothing has run."""
+        shutil.copytree(PROJECT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        (root / "conf" / "local").mkdir()
+        shutil.copy(PROJECT / "pyproject.toml", root)
+        shutil.copy(PROJECT / ".telemetry", root)
+        shutil.copy(store, root / "mlruns.db")
+        for name in ("src", "data"):
+            (root / name).mkdir()
+        (root / "src" / "bort_kedro").symlink_to(PROJECT / "src" / "bort_kedro")
+        return cls(root, store)
+
+    def copied(self, root: Path, *folders: str) -> ProjectCopy:
+        """Another one with the same data, or with these folders of it, and nothing tracked."""
+        other = ProjectCopy.new(root, self.store)
+        for folder in folders or [path.name for path in (self.root / "data").iterdir()]:
+            shutil.copytree(self.root / "data" / folder, other.root / "data" / folder)
+        return other
+
+    def start(self, *words: str) -> Command:
         """Begin ``kedro run --env smoke`` with more words."""
+        output = self.root / f"output-{time.monotonic_ns()}.txt"
+        return Command(["run", "--env", "smoke", *words], self.root, self.environment, output)
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Exit status and all that was printed."""
+        process = self.start(*words)
+        output, _ = process.communicate(timeout=SECONDS)
+        return process.returncode, output
+
+    def start_typed(self, *words: str) -> subprocess.Popen[str]:
+        """Begin the same as a user does, imports and all: for what may depend on how a process came to be."""
         return subprocess.Popen(
             [sys.executable, "-m", "kedro", "run", "--env", "smoke", *words],
             cwd=self.root,
@@ -44,33 +77,26 @@ class ProjectCopy:
             text=True,
         )
 
-    def run(self, *words: str) -> tuple[int, str]:
+    def run_typed(self, *words: str) -> tuple[int, str]:
         """Exit status and all that was printed."""
-        with self.start(*words) as process:
+        with self.start_typed(*words) as process:
             output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 
-    def wait(self, process: subprocess.Popen[str], condition: Callable[[], object], what: str) -> None:
+    def wait(self, process: Command | subprocess.Popen[str], condition: Callable[[], object], what: str) -> None:
         """Return once a condition holds while the command runs."""
         deadline = time.monotonic() + SECONDS
         while not condition():
-            assert process.poll() is None, f"ended before {what}: {process.stdout.read()}"
+            assert process.poll() is None, f"ended before {what}: {process.communicate(timeout=SECONDS)[0]}"
             assert time.monotonic() < deadline, f"no {what} after {SECONDS} s"
             time.sleep(0.005)
 
-    def interrupt(self, process: subprocess.Popen[str], number: signal.Signals, when: str) -> int:
+    def interrupt(self, process: Command, number: signal.Signals, when: str) -> int:
         """Send a signal once a file that matches the pattern below ``data`` exists; the exit status."""
         self.wait(process, lambda: any((self.root / "data").glob(when)), when)
         process.send_signal(number)
         process.communicate(timeout=SECONDS)
         return process.returncode
-
-    def with_corpus_alone(self, root: Path) -> ProjectCopy:
-        """Another copy that has the corpus of this one and nothing that came after it."""
-        other = ProjectCopy(root)
-        for folder in ("02_intermediate", "03_primary", "05_model_input"):
-            shutil.copytree(self.root / "data" / folder, other.root / "data" / folder)
-        return other
 
     def latest(self, path: str) -> Path:
         """Newest version of a versioned file or folder below ``data``."""

@@ -33,23 +33,23 @@ PROJECT = Path(__file__).parent.parent
 NOT_VERSIONED = BROUGHT | {"training_states", "pretrain_distill.teacher_cache", *RESULTS.values()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def parameters():
     return base_parameters()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pipelines(parameters):
     return build_pipelines(parameters)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def recorded_search(parameters):
     """The search stage of a session with ``search.error_source=table``."""
     return build_pipelines(changed(parameters, "search", error_source="table"))["search"]
 
 
-@pytest.fixture(params=["all stages", "search of a recorded table"])
+@pytest.fixture(scope="module", params=["all stages", "search of a recorded table"])
 def nodes(request, pipelines):
     """Nodes of the default pipeline, and of the search that replays a table."""
     if request.param == "all stages":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +35,11 @@ TEXTS = ["the mean of array values", "the mean of table values"]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, empty_store):
     """A registry of its own, made once since that takes seconds; artifacts lie beside it."""
     folder = tmp_path_factory.mktemp("registry")
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlruns.db")
+    mlflow.set_tracking_uri(f"sqlite:///{shutil.copy(empty_store, folder)}")
     mlflow.create_experiment("toy", artifact_location=f"{folder}/artifacts")
     mlflow.set_experiment("toy")
     yield folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -27,9 +28,9 @@ CATALOG = DataCatalog({"run_manifest": MemoryDataset({"device": "cpu"}), "traini
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """Address of an empty store, which takes seconds to make."""
-    return f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlruns.db"
+def store(tmp_path_factory, empty_store):
+    """Address of a store without a run."""
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('tracking'))}"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import signal
 
 import pandas as pd
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from bort_kedro.tasks.table import TASKS
-from project_copy import SECONDS, ProjectCopy
+from project_copy import SECONDS
 from toy_tasks import examples_of
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
@@ -26,27 +25,14 @@ NLI = ("entailment", "neutral", "contradiction")
 PARSES = "promptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse"
 
 
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    """A project that has a student and a teacher and has fine-tuned nothing."""
-    copy = ProjectCopy(tmp_path_factory.mktemp("pretrained"))
-    for stage in ("search", "pretrain_distill"):
-        status, output = copy.run("--pipelines", stage)
-        assert status == 0, output
-    return copy
-
-
 @pytest.fixture
-def fresh(pretrained, tmp_path):
-    return copy_of(pretrained, tmp_path)
+def fresh(smoke, tmp_path):
+    return pretrained(smoke, tmp_path)
 
 
-def copy_of(project, root):
-    """Another project with the same encoders."""
-    copy = ProjectCopy(root)
-    for folder in ("student_encoder", "teacher_encoder"):
-        shutil.copytree(project.root / "data" / "06_models" / folder, copy.root / "data" / "06_models" / folder)
-    return copy
+def pretrained(smoke, root):
+    """A project that has a student and a teacher and has fine-tuned nothing."""
+    return smoke.copied(root, *(f"06_models/{name}" for name in ("student_encoder", "teacher_encoder")))
 
 
 def configure(project, **finetune):
@@ -221,11 +207,12 @@ QUICK_TEACHER = {"max_tokens": 32, "batch_tokens": [256], "num_threads": 1}
 
 
 @pytest.fixture(scope="module")
-def taught(pretrained, tmp_path_factory):
+def taught(smoke, tmp_path_factory):
     """A project that has fine-tuned a task by Agora, and by its rivals, in peace."""
-    copy = copy_of(pretrained, tmp_path_factory.mktemp("taught"))
+    copy = pretrained(smoke, tmp_path_factory.mktemp("taught"))
     separable(copy)
-    finetune(copy)
+    status, output = copy.run_typed(*FINETUNE)
+    assert status == 0, output
     return copy
 
 
@@ -288,10 +275,10 @@ def trainings(project):
     return {folder.name for folder in (project.root / "data" / STATES).iterdir()}
 
 
-def test_a_fine_tuning_killed_again_and_again_ends_where_one_in_peace_does(taught, pretrained, tmp_path):
+def test_a_fine_tuning_killed_again_and_again_ends_where_one_in_peace_does(taught, smoke, tmp_path):
     expected = results(taught)
     total = num_states(taught)
-    project = copy_of(pretrained, tmp_path)
+    project = pretrained(smoke, tmp_path)
     separable(project)
     for count in sorted(random.Random(2).sample(range(1, 3 * total // 4), 2)):
         process = project.start(*FINETUNE)

@@ -17,7 +17,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.pipelines.search import create_pipeline
 from bort_kedro.reporting.report_choice import choice_section
 from bort_kedro.search.strategies import STRATEGIES
-from project_copy import SECONDS, ProjectCopy
+from project_copy import SECONDS
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
 
@@ -25,6 +25,8 @@ TABLE = Path(__file__).parent.parent / "datasets" / "recorded_candidates.csv"
 # The corpus of a finished project is there already.
 SEARCH = ("--pipelines", "search", "--tags", "search")
 STATES = "06_models/training_states/search"
+# Where the data of the corpus are.
+CORPUS = ("02_intermediate", "03_primary", "05_model_input")
 # Run by the fixture, with a worker's death, over a wider space, and over a table.
 STRATEGIES_RUN_ELSEWHERE = {"surrogate", "fptas", "random", "exhaustive"}
 # Of the 25 states that the search saves: 1 of latencies, 4 of the maximum point, 5 of each of 4 candidates.
@@ -32,11 +34,9 @@ KILLS = sorted(random.Random(1).sample(range(1, 25), 4))
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(smoke, tmp_path_factory):
     """A project whose search has run once."""
-    copy = ProjectCopy(tmp_path_factory.mktemp("searched"))
-    search(copy, "--pipelines", "search")
-    return copy
+    return smoke.copied(tmp_path_factory.mktemp("searched"))
 
 
 def search(project, *words):
@@ -78,7 +78,7 @@ def finished_files(project):
 
 
 def test_a_search_killed_again_and_again_ends_where_one_in_peace_does(project, tmp_path):
-    killed = project.with_corpus_alone(tmp_path)
+    killed = project.copied(tmp_path, *CORPUS)
     seen: set[str] = set()
     finished: dict[Path, int] = {}
     for number in KILLS:
@@ -143,8 +143,8 @@ def workers_of(process):
 
 
 def test_a_worker_that_dies_costs_a_restart_that_is_told(project, tmp_path):
-    other = project.with_corpus_alone(tmp_path)
-    process = other.start(
+    other = project.copied(tmp_path, *CORPUS)
+    process = other.start_typed(
         *SEARCH, "--params", "search.strategy=fptas,search.budget=2,search.engine=loky,search.num_workers=2"
     )
     other.wait(process, lambda: state_files(other, "D*/step-*"), "state of a candidate")
@@ -174,13 +174,12 @@ def test_caps_that_nobody_meets_name_the_nearest_candidates(project):
 
 
 @pytest.fixture
-def recorded(tmp_path):
+def recorded(fresh):
     """A project in which nothing has run, with a recorded table."""
-    copy = ProjectCopy(tmp_path)
-    folder = copy.root / "data" / "01_raw"
+    folder = fresh.root / "data" / "01_raw"
     folder.mkdir()
     shutil.copy(TABLE, folder)
-    return copy
+    return fresh
 
 
 def test_unknown_strategy_and_answer_list_those_there_are(recorded):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,10 +26,10 @@ SECONDS = 240
 
 
 @pytest.fixture(scope="module")
-def tracking_uri(tiny_tokenizer, tmp_path_factory):
+def tracking_uri(tiny_tokenizer, empty_store, tmp_path_factory):
     """A store in which a classifier that knows two kinds of words is registered."""
     folder = tmp_path_factory.mktemp("served")
-    before, uri = mlflow.get_tracking_uri(), f"sqlite:///{folder}/mlruns.db"
+    before, uri = mlflow.get_tracking_uri(), f"sqlite:///{shutil.copy(empty_store, folder)}"
     mlflow.set_tracking_uri(uri)
     mlflow.create_experiment("served", artifact_location=f"{folder}/artifacts")
     mlflow.set_experiment("served")

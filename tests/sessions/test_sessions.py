@@ -13,25 +13,14 @@ import pytest
 
 from bort_kedro.pipeline_registry import register_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
-from project_copy import ProjectCopy
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A project in which every stage has run once."""
-    copy = ProjectCopy(tmp_path_factory.mktemp("project"))
-    status, output = copy.run()
-    assert status == 0, output
-    copy.first_output = output
-    return copy
-
-
-@pytest.fixture
-def fresh(tmp_path):
-    """A project in which nothing has run."""
-    return ProjectCopy(tmp_path)
+def project(smoke, tmp_path_factory):
+    """A copy of the project in which every stage has run once, to run again in."""
+    return smoke.copied(tmp_path_factory.mktemp("again"))
 
 
 def deterministic_results(project):
@@ -47,43 +36,43 @@ def deterministic_results(project):
     return results
 
 
-def test_smoke_run_writes_every_output_of_the_catalog(project):
+def test_smoke_run_writes_every_output_of_the_catalog(smoke):
     nodes = register_pipelines()["__default__"].nodes
-    written = project.read("08_reporting/run_manifest.json")["datasets_written"]
+    written = smoke.read("08_reporting/run_manifest.json")["datasets_written"]
     opened = {name for node in nodes if node.name.startswith("evaluate.open_") for name in node.outputs}
     assert set(written) == {name for node in nodes for name in node.outputs} - opened - set(RESULTS.values())
 
 
-def test_nothing_temporary_is_left(project):
-    assert not list((project.root / "data").rglob("*.part"))
+def test_nothing_temporary_is_left(smoke):
+    assert not list((smoke.root / "data").rglob("*.part"))
 
 
-def test_selected_shape_is_the_ranked_candidate_with_the_largest_w(project):
-    table = pd.read_csv(project.latest("08_reporting/candidate_table.csv"))
+def test_selected_shape_is_the_ranked_candidate_with_the_largest_w(smoke):
+    table = pd.read_csv(smoke.latest("08_reporting/candidate_table.csv"))
     best = table.loc[table["w"].idxmax()]
-    assert project.read("04_feature/selected_shape.json") == {
+    assert smoke.read("04_feature/selected_shape.json") == {
         name: int(best[name])
         for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
     }
 
 
-def test_student_folder_has_the_selected_shape(project):
+def test_student_folder_has_the_selected_shape(smoke):
     from transformers import AutoModel
 
-    config = AutoModel.from_pretrained(project.latest("06_models/student_encoder")).config
-    for name, value in project.read("04_feature/selected_shape.json").items():
+    config = AutoModel.from_pretrained(smoke.latest("06_models/student_encoder")).config
+    for name, value in smoke.read("04_feature/selected_shape.json").items():
         assert getattr(config, name) == value
 
 
-def test_finetuned_folder_opens_as_text_classification(project):
+def test_finetuned_folder_opens_as_text_classification(smoke):
     from transformers import pipeline
 
-    classify = pipeline("text-classification", model=str(project.latest("06_models/finetuned/order")))
+    classify = pipeline("text-classification", model=str(smoke.latest("06_models/finetuned/order")))
     assert classify("Return the mean of the array.")[0]["label"] in {"intact", "shuffled"}
 
 
-def test_manifest_says_what_the_run_was(project):
-    manifest = project.read("08_reporting/run_manifest.json")
+def test_manifest_says_what_the_run_was(smoke):
+    manifest = smoke.read("08_reporting/run_manifest.json")
     assert manifest["environment"] == "smoke"
     assert manifest["pipelines"] == ["__default__"]
     assert re.fullmatch(r"[0-9a-f]{16}", manifest["configuration_hash"])
@@ -93,19 +82,19 @@ def test_manifest_says_what_the_run_was(project):
     assert manifest["datasets_read"] == {}
 
 
-def test_tracked_run_has_flat_parameters_histories_and_artifacts(project):
+def test_tracked_run_has_flat_parameters_histories_and_artifacts(smoke):
     from mlflow import MlflowClient
 
-    run = project.tracked_runs()[-1]
+    run = smoke.tracked_runs()[-1]
     assert run.info.status == "FINISHED"
     assert run.data.params["search.training.optimization.num_steps"] == "60"
-    client = MlflowClient(f"sqlite:///{project.root}/mlruns.db")
+    client = MlflowClient(f"sqlite:///{smoke.root}/mlruns.db")
     history = client.get_metric_history(run.info.run_id, "student_history.masked_lm_loss")
     assert [point.step for point in history] == list(range(1, 41))
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     tables = {"candidate_table.json", "selected_shape.json", "run_manifest.json"}
     assert tables | {"pareto_plot.html", "report.md"} <= names
-    metrics = project.read("08_reporting/metrics/library.json")
+    metrics = smoke.read("08_reporting/metrics/library.json")
     assert run.data.metrics["library.metrics.test.score"] == pytest.approx(metrics["test"]["score"])
 
 

@@ -1,0 +1,22 @@
+"""Projects that the tests of sessions share."""
+
+import pytest
+
+from project_copy import ProjectCopy
+
+
+@pytest.fixture(scope="session")
+def smoke(shared, empty_store):
+    """A project in which every stage has run once, as a user types it; to be read alone, and copied."""
+
+    def make(folder):
+        status, output = ProjectCopy.new(folder, empty_store).run_typed()
+        assert status == 0, output
+
+    return ProjectCopy(shared("smoke", make), empty_store)
+
+
+@pytest.fixture
+def fresh(tmp_path, empty_store):
+    """A project in which nothing has run."""
+    return ProjectCopy.new(tmp_path, empty_store)
