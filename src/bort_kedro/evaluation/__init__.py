@@ -1,1 +1,1 @@
-"""Evaluation: scores with intervals, leaderboards, submissions and what the stages cost."""
+"""Evaluation: scores with intervals, leaderboards and submissions."""
