@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bort_kedro.encoders.last_layer import can_spare_last_layer, hidden_at_predicted
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
 
+# A mask for all layers, or one for each kind of layer.
+EncoderInputs = dict[str, Tensor | dict[str, Tensor]]
 # (hidden states (N, H) of a model) -> logits (N, V)
-Head = Callable[["PreTrainedModel", "Tensor"], "Tensor"]
+Head = Callable[["PreTrainedModel", Tensor], Tensor]
 # (configuration, (B, 1, L, L) True where attention is allowed, (B, L) place in the document) -> encoder arguments
-PackedInputs = Callable[["PreTrainedConfig", "Tensor", "Tensor"], "JsonObject"]
-LongestSequence = Callable[["PreTrainedConfig"], "int | None"]
+PackedInputs = Callable[["PreTrainedConfig", Tensor, Tensor], EncoderInputs]
+LongestSequence = Callable[["PreTrainedConfig"], int | None]
 
 
 def _absolute_positions(config: PreTrainedConfig) -> int | None:
@@ -38,15 +39,15 @@ def _deberta_positions(config: PreTrainedConfig) -> int | None:
     return _absolute_positions(config) if config.position_biased_input else None
 
 
-def _bert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> JsonObject:
+def _bert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> EncoderInputs:
     return {"attention_mask": _as_attention_mask(config, is_allowed), "position_ids": place}
 
 
-def _roberta_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> JsonObject:
+def _roberta_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> EncoderInputs:
     return _bert_packed_inputs(config, is_allowed, place + config.pad_token_id + 1)
 
 
-def _modernbert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> JsonObject:
+def _modernbert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> EncoderInputs:
     """Local layers also keep their window; tokens of a document are neighbours, so distances in the row are its own."""
     columns = torch.arange(is_allowed.shape[-1], device=is_allowed.device)
     is_near = (columns[:, None] - columns).abs() <= config.sliding_window
@@ -153,7 +154,7 @@ def predicted_logits(
         told = {"token_type_ids": token_type_ids}
     if family is not None and document_ids is None and not told and can_spare_last_layer(model):
         return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted, queries))
-    inputs = {"attention_mask": attention_mask}
+    inputs: EncoderInputs = {"attention_mask": attention_mask}
     if document_ids is not None:
         inputs = _packed_inputs(model.config, document_ids)
     if family is None:
@@ -163,7 +164,7 @@ def predicted_logits(
     return family.head(model, hidden.flatten(0, 1).index_select(0, predicted))
 
 
-def _packed_inputs(config: PreTrainedConfig, document_ids: Tensor) -> JsonObject:
+def _packed_inputs(config: PreTrainedConfig, document_ids: Tensor) -> EncoderInputs:
     family = FAMILIES.get(config.model_type)
     if family is None or family.packed_inputs is None:
         able = sorted(name for name, other in FAMILIES.items() if other.packed_inputs)

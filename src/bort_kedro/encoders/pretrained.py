@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from bort_kedro.errors import BortKedroError, ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-
+Opened = TypeVar("Opened")
 # Of a configuration: where it was read, by what, and in which precision it was stored.
 NO_PART_OF_RESULTS = {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 
@@ -71,18 +71,21 @@ def standalone_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
 
 
 def open_or_refuse(
-    auto_class: Any, name_or_path: str, refusal: Callable[[str], BortKedroError], **options: object
-) -> Any:
+    from_pretrained: Callable[..., Opened],
+    name_or_path: str,
+    refusal: Callable[[str], BortKedroError],
+    **options: object,
+) -> Opened:
     """Open a model, configuration or tokenizer of a folder or the hub, never running code that comes with it.
 
     Args:
-        auto_class: Of transformers, such as ``AutoModelForMaskedLM``.
+        from_pretrained: Of a class of transformers, such as ``AutoModelForMaskedLM``.
         name_or_path: Folder or hub id.
         refusal: The error to raise, given the reason without its full stop.
-        options: Of ``from_pretrained``.
+        options: Of it.
     """
     try:
-        return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
+        return from_pretrained(name_or_path, trust_remote_code=False, **options)
     except Exception as fault:  # transformers, the hub's client and safetensors share no narrower class
         reason = next(iter(str(fault).strip().splitlines()), "") or type(fault).__name__
         raise refusal(reason.rstrip(".")) from fault

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
 from bort_kedro.encoders.families import longest_sequence
 from bort_kedro.encoders.layer_transfer import NARROWINGS, copy_layer_norm, copy_linear_bias, transfer_layer
-from bort_kedro.encoders.pretrained import open_or_refuse
+from bort_kedro.encoders.pretrained import Opened, open_or_refuse
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
@@ -190,13 +190,17 @@ def from_checkpoint(student: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast
     """
     from transformers import AutoConfig, BertForMaskedLM
 
-    config = _opened(AutoConfig, name_or_path)
+    config = _opened(AutoConfig.from_pretrained, name_or_path)
     _require_same_shape(student.config, config, name_or_path)
     _require_same_tokenizer(tokenizer, name_or_path)
     _warn_of_another_activation(student.config, config, f"the checkpoint `{name_or_path}`")
     with torch.random.fork_rng(devices=[]):  # a missing head is drawn, then not used
         model, loaded = _opened(
-            BertForMaskedLM, name_or_path, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+            BertForMaskedLM.from_pretrained,
+            name_or_path,
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=torch.float32,
         )
     missing = sorted(loaded["missing_keys"])
     if lacking := [name for name in missing if not name.startswith("cls.")]:
@@ -213,7 +217,7 @@ def from_checkpoint(student: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast
     student.load_state_dict(weights, strict=False)
 
 
-def _opened(auto_class: Any, name_or_path: str, **options: object) -> Any:
+def _opened(from_pretrained: Callable[..., Opened], name_or_path: str, **options: object) -> Opened:
     def refusal(reason: str) -> ModelFolderError:
         return ModelFolderError(
             f"The checkpoint `{name_or_path}` cannot be opened: {reason}. Expected a folder with "
@@ -221,7 +225,7 @@ def _opened(auto_class: Any, name_or_path: str, **options: object) -> Any:
             f"`checkpoint` under {PARAMETER_PATH}."
         )
 
-    return open_or_refuse(auto_class, name_or_path, refusal, **options)
+    return open_or_refuse(from_pretrained, name_or_path, refusal, **options)
 
 
 def _require_same_shape(student: BertConfig, config: PreTrainedConfig, name_or_path: str) -> None:
@@ -248,7 +252,8 @@ def _require_same_tokenizer(tokenizer: PreTrainedTokenizerFast, name_or_path: st
         cached_file(name_or_path, "tokenizer.json")
     except OSError:
         return
-    own, other = tokenizer_fingerprint(tokenizer), tokenizer_fingerprint(_opened(AutoTokenizer, name_or_path))
+    theirs = _opened(AutoTokenizer.from_pretrained, name_or_path)
+    own, other = tokenizer_fingerprint(tokenizer), tokenizer_fingerprint(theirs)
     if own != other:
         raise ModelFolderError(
             f"The checkpoint `{name_or_path}` was trained with another tokenizer ({other}) than the corpus ({own}), so "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bort_kedro.encoders.families import longest_sequence
-from bort_kedro.encoders.pretrained import Pretrained, open_or_refuse
+from bort_kedro.encoders.pretrained import Opened, Pretrained, open_or_refuse
 from bort_kedro.errors import TeacherError
-from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 WEIGHTS_SHOWN = 6
@@ -50,11 +51,11 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
     """
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-    config = _opened(AutoConfig, name_or_path, place)
+    config = _opened(AutoConfig.from_pretrained, name_or_path, place)
     _require_masked_lm(config, name_or_path, place)
     with torch.random.fork_rng(devices=[]):  # weights that are missing would be drawn, before they are refused
         model, loaded = _opened(
-            AutoModelForMaskedLM,
+            AutoModelForMaskedLM.from_pretrained,
             name_or_path,
             place,
             use_safetensors=True,
@@ -62,14 +63,16 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
             dtype=torch.float32,
         )
     _require_all_weights(loaded, name_or_path, place)
-    tokenizer = _opened(AutoTokenizer, name_or_path, place)
+    tokenizer = _opened(AutoTokenizer.from_pretrained, name_or_path, place)
     _require_masking_tokenizer(tokenizer, name_or_path, place)
     _require_embeddings(model, tokenizer, name_or_path, place)
     _require_length(config, sequence_length, name_or_path, place)
     return Pretrained(model.eval().requires_grad_(False), tokenizer)
 
 
-def _opened(auto_class: Any, name_or_path: str, place: TeacherPlace, **options: object) -> Any:
+def _opened(
+    from_pretrained: Callable[..., Opened], name_or_path: str, place: TeacherPlace, **options: object
+) -> Opened:
     def refusal(reason: str) -> TeacherError:
         return TeacherError(
             f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
@@ -77,7 +80,7 @@ def _opened(auto_class: Any, name_or_path: str, place: TeacherPlace, **options: 
             f"`{place.teacher}`."
         )
 
-    return open_or_refuse(auto_class, name_or_path, refusal, **options)
+    return open_or_refuse(from_pretrained, name_or_path, refusal, **options)
 
 
 def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: TeacherPlace) -> None:
@@ -94,7 +97,7 @@ def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: Teach
     )
 
 
-def _require_all_weights(loaded: JsonObject, name_or_path: str, place: TeacherPlace) -> None:
+def _require_all_weights(loaded: Mapping[str, Collection[str]], name_or_path: str, place: TeacherPlace) -> None:
     """transformers draws missing weights at random, with which an encoder without its head would teach noise."""
     if missing := sorted(loaded["missing_keys"]):
         raise TeacherError(

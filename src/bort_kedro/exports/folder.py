@@ -7,7 +7,7 @@ tokenizer. ``export.json`` beside them says which files there must be, how long 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,11 +202,14 @@ def _checked(folder: Path, name: str) -> ExportedTask:
     return meaning
 
 
-def _auto(class_name: str, place: str, folder: Path) -> tuple[Any, str, Any]:
+def _auto(
+    class_name: str, place: str, folder: Path
+) -> tuple[Callable[..., Any], str, Callable[[str], ModelFolderError]]:
     """Arguments of `open_or_refuse`."""
     import transformers
 
-    return getattr(transformers, class_name), place, lambda reason: _unreadable(folder, class_name, reason)
+    opener = getattr(transformers, class_name).from_pretrained
+    return opener, place, lambda reason: _unreadable(folder, class_name, reason)
 
 
 def _unreadable(folder: Path, opener: str, reason: object) -> ModelFolderError:

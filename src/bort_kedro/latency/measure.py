@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from bort_kedro.training.threads import cpu_threads
 
 def measure_latency(
     models: Mapping[str, Callable[..., object]],
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, object],
     *,
     warmup_rounds: int,
     timed_rounds: int,
@@ -63,7 +62,7 @@ def measure_latency(
 
 def _take_turn(
     model: Callable[..., object],
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, object],
     *,
     turn_ms: float,
     device: str,

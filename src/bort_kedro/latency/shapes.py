@@ -11,7 +11,6 @@ import torch
 from bort_kedro.device import describe_device
 from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.conditions import BYTES_PER_WEIGHT, Condition, Latency
 from bort_kedro.latency.measure import measure_latency
 from bort_kedro.latency.settings import LatencySettings
@@ -21,6 +20,8 @@ from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from transformers import BertModel
 
     from bort_kedro.encoders.shapes import BertShape
 
@@ -131,7 +132,9 @@ def random_ids(condition: Condition, vocabulary_size: int) -> torch.Tensor:
     )
 
 
-def _encoders(group: Sequence[BertShape], vocabulary_size: int, max_positions: int, device: str) -> JsonObject:
+def _encoders(
+    group: Sequence[BertShape], vocabulary_size: int, max_positions: int, device: str
+) -> dict[str, BertModel]:
     """Headless encoders by identifier of their shape, over one table of words."""
     table = shared_word_table(group, vocabulary_size=vocabulary_size, device=device)
     return {

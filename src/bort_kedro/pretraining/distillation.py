@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.settings import DistillationSettings, TeacherCacheSettings
+    from bort_kedro.pretraining.teacher_targets import TargetStores
     from bort_kedro.training.loop import Loss
 
 
@@ -29,10 +30,10 @@ class TeacherCache:
 
     top_k: int
     num_epochs: int | None
-    store: Any
+    store: TargetStores
 
 
-def cache_of(settings: TeacherCacheSettings, store: Any) -> TeacherCache | None:
+def cache_of(settings: TeacherCacheSettings, store: TargetStores) -> TeacherCache | None:
     """None where the teacher is run live."""
     return TeacherCache(settings.top_k, settings.num_epochs, store) if settings.top_k else None
 

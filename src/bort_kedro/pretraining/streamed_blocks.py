@@ -136,10 +136,10 @@ class StreamedBlocks:
         self._coming: Future[Window] | None = None
         self._documents: Iterator[tuple[str, str]] | None = None
 
-    def __getstate__(self) -> JsonObject:
+    def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def __setstate__(self, state: JsonObject) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     @cached_property

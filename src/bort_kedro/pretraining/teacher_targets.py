@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.losses import distillation_loss
 
 # Least positive normal float32. A bucket of less mass (beside the likeliest id's, for a student) counts as this much.
@@ -48,6 +49,13 @@ class TargetChunk:
     log_ratios: NDArray[np.float16]
     log_tail: NDArray[np.float32]
     offsets: NDArray[np.int64]
+
+
+class TargetStores(Protocol):
+    """Where the targets of all teachers are kept, each under all that they depend on."""
+
+    def of(self, identity: JsonObject) -> TargetStore:
+        """The store of one teacher over one corpus; a changed value leads to another."""
 
 
 class TargetStore(Protocol):

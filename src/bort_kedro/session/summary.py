@@ -70,7 +70,7 @@ class SummaryHook:
         self._made.clear()
 
 
-def _places(made: Mapping[str, Any], catalog: CatalogProtocol) -> dict[str, Path]:
+def _places(made: Mapping[str, object], catalog: CatalogProtocol) -> dict[str, Path]:
     """Where to find what a person opens next, by what it is."""
     places = {title: Path(catalog[name]._get_load_path()) for name, title in REPORTS.items() if name in made}
     exports = [Path(catalog[name]._get_load_path()) for name in made if name.endswith(EXPORT)]

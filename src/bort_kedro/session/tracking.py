@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlflow
 from kedro.framework.hooks import hook_impl
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.training.observer import TrainingObserver, TrialEnded
 
+# What Python runs at a signal: a function, a number for "ignore" or "default", or what no Python code set.
+Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
 METADATA_KEY = "mlflow"
 # The catalog's handle of the states of all trainings, which carries who listens to them.
@@ -208,7 +210,7 @@ class TrackingHook(MlflowHook):
         raise SystemExit(128 + number)
 
 
-def _on_signals(handle: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+def _on_signals(handle: Callable[[int, FrameType | None], None]) -> dict[int, Handler]:
     """Handle Ctrl-C and SIGTERM, which the main thread alone may; returns what was there before."""
     import threading
 
@@ -230,7 +232,7 @@ def _signals_wait() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _restore(handlers: dict[int, Any]) -> None:
+def _restore(handlers: dict[int, Handler]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
 from bort_kedro.frozen import JsonObject
@@ -171,7 +171,7 @@ def _json_row(path: Path, text: str, line: int) -> FileRow:
     return FileRow(path, line, fields)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
+def _object(pairs: list[tuple[str, object]]) -> JsonObject:
     """Refuse what `json` would pass over: of two fields of one name it keeps the last."""
     fields = dict(pairs)
     if len(fields) < len(pairs):

@@ -62,7 +62,7 @@ def read_from_hub(
     return progress.reading()
 
 
-def _load(task: Task, name: str, configuration: str, revision: str | None) -> Mapping[str, Any]:
+def _load(task: Task, name: str, configuration: str, revision: str | None) -> Mapping[str, Dataset]:
     if not name:
         raise TaskError(
             f"Task `{task.name}` is not on the hub. Set `read_from: files` in params:finetune for tasks of your own."
