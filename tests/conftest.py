@@ -15,7 +15,14 @@ from golden import Golden
 
 PROJECT = Path(__file__).resolve().parent.parent
 # The run that all sessions share is begun first, beside tests that do not need it, and what is short is left for last.
-FIRST = ("sessions/test_sessions.py", "search/test_engines.py", "pretraining/test_launch.py", "sessions/", "exports/")
+FIRST = (
+    "sessions/test_sessions.py",
+    "search/test_engines.py",
+    "pretraining/test_launch.py",
+    "sessions/",
+    "benchmarks/",
+    "exports/",
+)
 # Stages, processes, conversions and trainings of seconds; beside these files single tests are marked.
 SLOW = (
     "agora/test_run.py",
@@ -36,6 +43,7 @@ SLOW = (
     "session/test_model_logging.py",
     "session/test_trial_tracking.py",
     "sessions/",
+    "test_mutation.py",
     "test_structure.py",
     "test_transformers_pipelines.py",
 )
