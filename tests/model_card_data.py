@@ -1,17 +1,18 @@
 """A made run of which model cards tell."""
 
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.pretraining.report import BaselineScore, EncoderScore, Lead, PretrainingMetrics
 from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.splits import ExamplesReport
 from bort_kedro.tasks.table import find_task
+from search_results import candidate, trained_search
 from task_records import FINETUNING, TEACHER, export_format, export_report, score, split
 
 NOTHING_STATED = CardSettings(language=(), license=None, encoder_repository=None)
 STATED = CardSettings(language=("en", "de"), license="apache-2.0", encoder_repository="someone/small-encoder")
 SIZE = ModelSize(num_parameters=246_600, vocabulary_size=1024, max_tokens=96)
-SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 96, "intermediate_size": 128}
 ORIGIN = Origin(
     corpus={
         "documents": 10_502,
@@ -20,7 +21,7 @@ ORIGIN = Origin(
         "versions": {"numpy": "2.4.6", "pandas": "3.1.1"},
         "sha256": "565d",
     },
-    search={"selected": SHAPE, "num_candidates": 24, "seconds": 1800.0},
+    search=trained_search(selected=candidate(BertShape(2, 4, 96, 128), 0.5), num_candidates=24, seconds=1800.0),
     pretraining=PretrainingMetrics(
         student=EncoderScore(accuracy=0.267, accuracy_standard_error=0.004, loss=3.852, perplexity=47.1, seconds=360.0),
         undistilled=EncoderScore(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.search.report import Candidate, MaximumPointRow, SearchReport
 
 CHOSEN, SECOND, MAXIMUM = BertShape(1, 2, 64, 128), BertShape(2, 2, 64, 64), BertShape(4, 4, 128, 512)
 MISSED = BertShape(3, 4, 96, 256)
@@ -16,6 +17,17 @@ PARTS = {
     "embedding_operations": 10_000,
     "head_operations": 500_000,
     "pooler_operations": 8_000,
+}
+MAXIMUM_ROW = {
+    **MAXIMUM.to_row(),
+    **PARTS,
+    "parameters": 1_000_000,
+    "operations": 40_000_000,
+    "latency_ms": 0.75,
+    "error": 0.58,
+    "error_standard_error": 0.004,
+    "loss": 3.1,
+    "loss_standard_error": 0.02,
 }
 
 
@@ -39,7 +51,7 @@ def candidate(shape, w, **changes):
         "is_pareto": True,
         "is_selected": False,
     }
-    return row | changes
+    return Candidate.from_json(row | changes)
 
 
 def candidates(**changes):
@@ -73,9 +85,9 @@ def trained_search(**changes):
         "num_better_than_maximum": 0,
         "num_seeds": 1,
         "trainings_spent": 2.0,
-        "selected": candidate(CHOSEN, 0.541),
+        "selected": candidate(CHOSEN, 0.541, is_selected=True),
         "runner_up": candidate(SECOND, 0.539),
-        "maximum_point": candidate(MAXIMUM, None, parameters=1_000_000, operations=40_000_000, error=0.58),
+        "maximum_point": MaximumPointRow.of(MAXIMUM_ROW),
         "is_distinguishable": True,
         "sensitivity": [
             {"multiple": 4, "by_error": BertShape(2, 4, 96, 256).to_row(), "by_loss": BertShape(3, 4, 96, 256).to_row()}
@@ -84,33 +96,39 @@ def trained_search(**changes):
             "noise": None,
             "epsilon": 0.25,
             "bound": 0.72,
+            "bound_index": 5,
             "bound_shape": MISSED.to_row(),
             "num_comparable": 1,
             "num_violations": 0,
+            "num_beating_maximum": 0,
         },
         "error_model": {"num_candidates": 2, "rank_correlation": None},
+        "pareto_front": [],
         "notes": [],
         "seconds": 125.0,
         "num_tokens": 4000,
         "sizes": {"vocabulary_size": 600, "max_positions": 64, "sequence_length": 16},
     }
-    return report | changes
+    return SearchReport.from_json(report | changes)
 
 
 def recorded(row, **changes):
     """A row as a table has it: no losses, no parts."""
-    left_out = {"loss", "loss_standard_error", *PARTS}
-    kept = {name: value for name, value in row.items() if name not in left_out}
-    return kept | {"latency_source": "recorded"} | changes
+    unknown = dict.fromkeys(("loss", "loss_standard_error", *PARTS))
+    if isinstance(row, Candidate):
+        unknown["latency_source"] = "recorded"
+    return row.changed(**unknown | changes)
 
 
 def recorded_search(**changes):
     """A search report whose errors were looked up; its maximum point is made up, its noise unknown."""
     unknown = {"error_standard_error": None, "w_standard_error": None}
     base = trained_search()
-    report = {name: value for name, value in base.items() if name not in {"num_seeds", "sizes"}}
-    report |= {name: recorded(base[name], **unknown) for name in ("selected", "runner_up", "maximum_point")}
-    report |= {
+    report = {
+        **dict.fromkeys(("num_seeds", "sizes")),
+        "selected": recorded(base.selected, **unknown),
+        "runner_up": recorded(base.runner_up, **unknown),
+        "maximum_point": recorded(base.maximum_point, error_standard_error=None, is_network=False),
         "error_source": "table",
         "is_network": False,
         "recorded_maximum_multiple": 4.0,
@@ -120,4 +138,4 @@ def recorded_search(**changes):
         "sensitivity": [{"multiple": 1, "by_error": CHOSEN.to_row()}],
         "seconds": 0.0,
     }
-    return report | changes
+    return base.changed(**report | changes)

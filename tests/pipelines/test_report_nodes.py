@@ -26,7 +26,7 @@ def saved():
     return {
         "corpus.corpus_manifest": inputs["corpus"],
         "search.search_report": inputs["search"],
-        "search.candidate_table": pd.DataFrame(inputs["candidates"]),
+        "search.candidate_table": pd.DataFrame(row.to_json() for row in inputs["candidates"]),
         "search.pareto_plot": figure,
         "pretrain_distill.pretraining_metrics": inputs["pretraining"].to_json(),
         "pretrain_distill.pretraining_plot": figure,

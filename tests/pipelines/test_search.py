@@ -27,6 +27,7 @@ from bort_kedro.pipelines.search.recorded_nodes import (
     select_recorded,
 )
 from bort_kedro.reporting.report_choice import choice_section
+from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
@@ -339,12 +340,12 @@ def test_the_choice_is_the_row_of_the_largest_w_by_hand(recorded):
     )
     # 0.380, 0.602, 0.416, 0.563
     assert selected == dict(zip(SHAPE_COLUMNS, (2, 2, 32, 64), strict=True))
-    assert report["runner_up"]["row"] == 2
+    assert report.runner_up.row == 2
     # (1, 3, 64, 64) is larger, slower and worse than (2, 2, 32, 64).
     assert table["is_pareto"].tolist() == [True, True, False, True]
-    assert report["guarantee"]["epsilon"] == 0.0
-    assert (report["num_candidates"], report["num_trained"], report["num_over_caps"]) == (4, 4, 0)
-    assert report["error_measure"] == "error"
+    assert report.guarantee.epsilon == 0.0
+    assert (report.num_candidates, report.num_trained, report.num_over_caps) == (4, 4, 0)
+    assert report.error_measure == "error"
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ def test_recorded_standard_errors_are_noise_and_their_gaps_are_none(recorded):
     # Unknown is not none: the third has no noise in the table.
     np.testing.assert_array_equal(errors["error_standard_error"], [0.0, 0.1, np.nan, 0.1])
     # 0.602 against 0.563, with noises of 0.201 and 0.281.
-    assert report["is_distinguishable"] is False
+    assert report.is_distinguishable is False
 
 
 def test_a_table_without_noise_leaves_it_unknown(recorded):
@@ -378,15 +379,15 @@ def test_a_table_without_noise_leaves_it_unknown(recorded):
     table, _, report = select_recorded(space, errors, maximum, counts, search)
     assert errors["error_standard_error"].isna().all()
     assert table["w_standard_error"].isna().all()
-    assert report["is_distinguishable"] is False
-    assert [report[name]["error_standard_error"] for name in ("selected", "runner_up", "maximum_point")] == [None] * 3
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report.is_distinguishable is False
+    assert [row.error_standard_error for row in (report.selected, report.runner_up, report.maximum_point)] == [None] * 3
+    assert SearchReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
 
 
 def test_what_is_said_of_a_replayed_search_speaks_of_no_training(recorded):
     search, space, maximum, counts, errors = replayed(recorded, strategy="fptas", budget=2)
     table, _, report = select_recorded(space, errors, maximum, counts, search)
-    text = choice_section(report, table.to_dict("records"))
+    text = choice_section(report, Candidate.rows_of(table))
     assert text.startswith(
         "The strategy `fptas` looked up 2 of 4 rows of a recorded table (the representative of each interval of the "
         "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the lowest error "

@@ -94,7 +94,7 @@ def test_three_runs_have_no_change_and_a_task_of_one_alone_has_dashes():
 
 def test_a_recorded_shape_that_is_no_network_is_named():
     search = recorded_search()
-    search["selected"] |= {"num_attention_heads": 3}
+    search = search.changed(selected=search.selected.changed(num_attention_heads=3))
     text = compare_runs({"one": RunRecord(MANIFEST, search=search), "two": RunRecord(CHANGED, search=search)})
     assert "| chosen shape | (1, 3, 64, 128) | (1, 3, 64, 128) |\n" in text
 

@@ -16,7 +16,7 @@ from bort_kedro.reporting.paper_claims import CLAIMS
 from bort_kedro.reporting.report import build_report
 from bort_kedro.reporting.report_choice import ANSWERS
 from bort_kedro.reporting.report_delivery import exports_section, leaderboard_text
-from bort_kedro.reporting.report_sections import teacher_costs, verdict
+from bort_kedro.reporting.report_sections import verdict
 from bort_kedro.reporting.stage_costs import stage_costs
 from bort_kedro.reporting.task_rows import TaskRow
 from report_data import report_inputs
@@ -292,7 +292,8 @@ def test_table_escapes_bars():
 
 
 def test_a_chosen_shape_that_is_a_bort_is_said_to_be_one(inputs):
-    inputs["search"]["selected"] |= BORT.to_row()
+    search = inputs["search"]
+    inputs["search"] = search.changed(selected=search.selected.changed(**BORT.to_row()))
     text = build_report(**inputs)
     assert "The shape chosen here is one of these: Bort as released." in text
     assert "None of the paper's figures" not in text
@@ -304,17 +305,18 @@ def test_summary_gives_measured_ratios_only_where_they_were_measured(inputs):
     assert re.search(r"BERT-large [\d,]+x the operations\.", text)
 
 
-def test_costs_of_a_cached_teacher_and_of_a_trimmed_vocabulary_are_told_where_there_are_any():
-    plain = report_inputs()["pretraining"]
+def test_costs_of_a_cached_teacher_and_of_a_trimmed_vocabulary_are_told_where_there_are_any(inputs):
     cache = CacheError(top_k=8, divergence=0.5, divergence_with_cache=0.45, relative_error=0.1)
     trimming = TrimmingCost(ids_kept=700, ids_dropped=300, parameters_saved=38_700, teacher_mass_on_dropped=0.0123)
-    assert teacher_costs(plain) == []
-    assert teacher_costs(plain.model_copy(update={"teacher_cache": cache, "trimming": trimming})) == [
-        "The teacher was cached, its 8 likeliest tokens for each hidden one: the divergence that the student learned "
-        "from is 0.4500 nats, that over the whole vocabulary 0.5000 (10.0 % are left out; validation split).",
-        "The vocabulary was trimmed from 1,000 tokens to 700, which saves 38,700 parameters; 1.23 % of the teacher's "
-        "belief falls on the others.",
-    ]
+    assert "cached" not in build_report(**inputs)
+    assert "trimmed" not in build_report(**inputs)
+    inputs["pretraining"] = inputs["pretraining"].changed(teacher_cache=cache, trimming=trimming)
+    assert (
+        "- The teacher was cached, its 8 likeliest tokens for each hidden one: the divergence that the student learned "
+        "from is 0.4500 nats, that over the whole vocabulary 0.5000 (10.0 % are left out; validation split).\n"
+        "- The vocabulary was trimmed from 1,000 tokens to 700, which saves 38,700 parameters; 1.23 % of the teacher's "
+        "belief falls on the others.\n"
+    ) in build_report(**inputs)
 
 
 def test_the_report_says_what_test_is_which_rows_were_skipped_and_which_points_were_copies(inputs):

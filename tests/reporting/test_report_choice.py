@@ -128,7 +128,7 @@ def test_smallest_errors_are_compared_by_their_errors():
         "The second best is (2, 2, 64, 64) with an error of 65.0 ± 1.0 % against 61.2 ± 0.4 %; the two differ by more "
         "than twice the noise of their errors."
     )
-    search |= {"error_measure": "loss", "runner_up": second(loss=3.11), "is_distinguishable": False}
+    search = search.changed(error_measure="loss", runner_up=second(loss=3.11), is_distinguishable=False)
     assert runner_up_sentence(search) == (
         "**The two best cannot be told apart:** the second best is (2, 2, 64, 64) with a loss of 3.110 ± 0.020 against "
         "3.100 ± 0.020 nats, and the two differ by no more than twice the noise of their errors. Taking it instead "
@@ -201,7 +201,8 @@ def test_the_guarantee_says_where_its_premise_does_not_hold():
 
 
 def test_a_space_that_was_tried_whole_needs_no_guarantee():
-    whole = {"guarantee": {"epsilon": 0.0, "bound": 0.0, "bound_shape": None}, "answer": "knee"}
+    nothing = trained_search().guarantee.changed(epsilon=0.0, bound=0.0, bound_index=None, bound_shape=None)
+    whole = {"guarantee": nothing, "answer": "knee"}
     assert (
         guarantee_sentence(trained_search(**whole)) == "Every candidate was trained to the end, so none was overlooked."
     )
@@ -236,6 +237,7 @@ CALIBRATION = {
     "rank_correlation": 0.9,
     "median_relative_residual": 0.125,
     "largest_relative_residual": 0.5,
+    "coefficients": {},
 }
 QUALITY = (
     "Shapes left out of the model are ranked with a correlation of 0.90 and missed by 12.5 % in the median, 50.0 % at "
@@ -270,7 +272,7 @@ def test_latency_that_was_measured_everywhere_is_said_to_be_so(cost):
 
 def test_modelled_latencies_are_marked_in_the_table():
     rows = candidates()
-    rows[0]["latency_source"] = "modelled"
+    rows[0] = rows[0].changed(latency_source="modelled")
     text = choice_section(trained_search(), rows)
     assert "| (2, 2, 64, 64) | 100 k | 2.00 M | ~0.75 |" in text
     assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 |" in text
@@ -387,7 +389,7 @@ def test_a_recorded_shape_that_cannot_be_built_is_named_all_the_same():
 
 
 def test_pairs_against_the_assumed_order_are_counted_with_the_noise_that_they_are_judged_by():
-    bound = trained_search()["guarantee"] | {"noise": 0.0583, "num_comparable": 10, "num_violations": 1}
+    bound = trained_search().guarantee.changed(noise=0.0583, num_comparable=10, num_violations=1)
     assert (
         "- Of 10 pairs of which one contains the other, 1 had the larger one err more by more than twice the noise, "
         "5.8 % of the error: by so much"
@@ -396,5 +398,5 @@ def test_pairs_against_the_assumed_order_are_counted_with_the_noise_that_they_ar
 
 
 def test_a_lower_bound_is_not_rounded_up():
-    bound = trained_search()["guarantee"] | {"epsilon": 0.0902}
+    bound = trained_search().guarantee.changed(epsilon=0.0902)
     assert "is at least 90.9 % of the largest" in choice(guarantee=bound)

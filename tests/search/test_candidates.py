@@ -124,7 +124,7 @@ def planted(trained, *, on_plateau=()):
 def test_a_law_of_the_shape_is_predicted_for_all_and_ranks_those_left_out_perfectly():
     table, problem, errors = planted(list(range(0, 48, 3)))
     predicted, summary = predict_errors(table, problem, measure="error")
-    assert summary == {"num_candidates": 16, "rank_correlation": pytest.approx(1.0)}
+    assert summary.to_json() == {"num_candidates": 16, "rank_correlation": pytest.approx(1.0)}
     np.testing.assert_allclose(predicted["predicted"], errors, rtol=0.02)
     np.testing.assert_allclose(predicted["w_predicted"], problem.w(list(range(48)), predicted["predicted"].to_numpy()))
     assert (predicted["predicted_standard_deviation"] > 0).all()
@@ -139,7 +139,7 @@ def test_candidates_on_the_plateau_teach_the_regression_nothing():
     predicted, summary = predict_errors(table, problem, measure="error")
     expected, expected_summary = predict_errors(without, problem, measure="error")
     assert summary == expected_summary
-    assert summary["num_candidates"] == 12
+    assert summary.num_candidates == 12
     np.testing.assert_array_equal(predicted["predicted"], expected["predicted"])
 
 
@@ -147,7 +147,7 @@ def test_candidates_on_the_plateau_teach_the_regression_nothing():
 def test_too_few_errors_predict_nothing(number):
     table, problem, _ = planted(list(range(number)))
     predicted, summary = predict_errors(table, problem, measure="error")
-    assert summary == {"num_candidates": number, "rank_correlation": None}
+    assert summary.to_json() == {"num_candidates": number, "rank_correlation": None}
     assert predicted[["predicted", "predicted_standard_deviation", "w_predicted"]].isna().all(axis=None)
 
 
@@ -162,5 +162,5 @@ def test_equal_errors_have_no_rank_correlation():
     table, problem, _ = planted([0, 10, 20, 30])
     table.loc[table["is_trained"], "error"] = 0.5
     predicted, summary = predict_errors(table, problem, measure="error")
-    assert summary == {"num_candidates": 4, "rank_correlation": None}
+    assert summary.to_json() == {"num_candidates": 4, "rank_correlation": None}
     np.testing.assert_allclose(predicted["predicted"], 0.5)

@@ -9,6 +9,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.search.conclusion import conclude, notes
 from bort_kedro.search.guarantee import Guarantee
+from bort_kedro.search.report import SearchReport
 from bort_kedro.search.selection import Choice
 from project_parameters import parameters
 
@@ -93,38 +94,38 @@ def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
     np.testing.assert_allclose(table["w"], expected)
     assert shape == SHAPES[1]
     assert table["is_selected"].tolist() == [False, True, False, False, False, False]
-    assert report["selected"]["w"] == pytest.approx(0.384)
-    assert {name: report["selected"][name] for name in SHAPE_COLUMNS} == SHAPES[1]
-    assert {name: report["runner_up"][name] for name in SHAPE_COLUMNS} == SHAPES[0]
-    assert report["is_distinguishable"] is True
-    assert report["pareto_front"] == [SHAPES[0], SHAPES[1], SHAPES[3]]
-    assert (report["num_candidates"], report["num_trained"], report["num_tried"]) == (6, 3, 4)
-    assert report["trainings_spent"] == pytest.approx(3.333)
-    assert report["num_on_plateau"] == 0
+    assert report.selected.w == pytest.approx(0.384)
+    assert report.selected.four() == SHAPES[1]
+    assert report.runner_up.four() == SHAPES[0]
+    assert report.is_distinguishable is True
+    assert [shape.to_json() for shape in report.pareto_front] == [SHAPES[0], SHAPES[1], SHAPES[3]]
+    assert (report.num_candidates, report.num_trained, report.num_tried) == (6, 3, 4)
+    assert report.trainings_spent == pytest.approx(3.333)
+    assert report.num_on_plateau == 0
     # Four candidates of two seconds, the third of a training that the first began with included, and T's.
-    assert report["seconds"] == 15.5
-    assert report["num_tokens"] == 2200
-    assert report["notes"] == []
-    assert report["maximum_point"] == MAXIMUM_POINT
+    assert report.seconds == 15.5
+    assert report.num_tokens == 2200
+    assert report.notes == ()
+    assert report.maximum_point.to_json().items() >= MAXIMUM_POINT.items()
     repeated = ("strategy", "budget", "cost", "answer", "caps", "error_measure", "error_source")
     assert {name: report[name] for name in repeated} == SETTINGS.model_dump(include=set(repeated))
-    assert report["is_network"] is True
-    assert report["num_better_than_maximum"] == 0
+    assert report.is_network is True
+    assert report.num_better_than_maximum == 0
 
 
 def test_trainings_are_counted_with_every_seed_and_hyperparameter_set():
     errors = trials([0, 5, 1], [0.93, 0.35, 0.5], [1.0, 1 / 3, 1.0])
     repeats = {"num_seeds": 3, "hyperparameter_sets": ({}, {"dropout": 0.1})}
     # Two trainings and a third of one, six times.
-    assert conclusion(errors, **repeats)[2]["trainings_spent"] == 14.0
+    assert conclusion(errors, **repeats)[2].trainings_spent == 14.0
     # A table is looked up once, whatever the parameters of trainings say.
-    assert conclusion(errors, **repeats, error_source="table")[2]["trainings_spent"] == pytest.approx(2.333)
+    assert conclusion(errors, **repeats, error_source="table")[2].trainings_spent == pytest.approx(2.333)
 
 
 def test_the_report_of_a_toy_search_bounds_what_was_missed():
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
     # With three trainings T alone bounds: the third has a size factor of 0.49 and could have T's error.
-    assert report["guarantee"] == {
+    assert report.guarantee.to_json() == {
         "noise": None,
         "epsilon": pytest.approx(1 - 0.384 / 0.49),
         "bound": pytest.approx(0.49),
@@ -135,22 +136,22 @@ def test_the_report_of_a_toy_search_bounds_what_was_missed():
         "num_beating_maximum": 0,
     }
     _, _, report = conclusion(trials(range(6), [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]))
-    assert (report["guarantee"]["epsilon"], report["guarantee"]["bound_shape"]) == (0.0, None)
+    assert (report.guarantee.epsilon, report.guarantee.bound_shape) == (0.0, None)
 
 
 def test_the_report_of_a_toy_search_says_how_the_choice_moves_with_the_maximum_point():
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
     # At four times T: (390/400)^2 / 0.9 = 1.056, (380/400)^2 / 0.5 = 1.805, (360/400)^2 / 0.41 = 1.976.
-    assert [row["multiple"] for row in report["sensitivity"]] == [1, 2, 4, 8, 16]
-    assert report["sensitivity"][0] == {"multiple": 1, "by_error": SHAPES[1], "by_loss": SHAPES[1]}
-    assert report["sensitivity"][2] == {"multiple": 4, "by_error": SHAPES[3], "by_loss": SHAPES[3]}
+    assert [row.multiple for row in report.sensitivity] == [1, 2, 4, 8, 16]
+    assert report.sensitivity[0].to_json() == {"multiple": 1, "by_error": SHAPES[1], "by_loss": SHAPES[1]}
+    assert report.sensitivity[2].to_json() == {"multiple": 4, "by_error": SHAPES[3], "by_loss": SHAPES[3]}
 
 
 def test_the_error_model_of_a_toy_search_predicts_the_untrained():
     depth = np.arange(1, 7)
     errors = 0.9 * depth**-0.3
     table, _, report = conclusion(trials([0, 1, 3, 5], errors[[0, 1, 3, 5]]))
-    assert report["error_model"] == {"num_candidates": 4, "rank_correlation": pytest.approx(1.0)}
+    assert report.error_model.to_json() == {"num_candidates": 4, "rank_correlation": pytest.approx(1.0)}
     np.testing.assert_allclose(table["predicted"], errors, rtol=0.05)
 
 
@@ -176,10 +177,10 @@ def test_a_recorded_table_without_baselines_and_losses_is_concluded_likewise():
     table, shape, report = conclusion(found, space=recorded, maximum_point=point, baselines={}, error_source="table")
     assert shape == SHAPES[0]
     np.testing.assert_array_equal(table["error"], [0.99, np.nan, np.nan, 0.96, np.nan, np.nan])
-    assert report["sensitivity"][0] == {"multiple": 1, "by_error": SHAPES[0]}
-    assert report["maximum_point"]["error_standard_error"] is None
-    assert (report["error_source"], report["is_network"]) == ("table", False)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report.sensitivity[0].to_json() == {"multiple": 1, "by_error": SHAPES[0], "by_loss": None}
+    assert report.maximum_point.error_standard_error is None
+    assert (report.error_source, report.is_network) == ("table", False)
+    assert SearchReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
 
 
 @pytest.mark.parametrize("answer", ["largest_w", "pareto_front", "smallest_error", "knee"])
@@ -188,22 +189,22 @@ def test_a_recorded_table_without_baselines_and_losses_is_concluded_likewise():
 def test_the_report_is_plain_json(answer, measure, number):
     errors = trials(range(number), [0.7, 0.6, 0.5, 0.4, 0.45, 0.35][:number]).assign(loss_standard_error=np.nan)
     _, _, report = conclusion(errors, answer=answer, error_measure=measure)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert SearchReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
 
 
 def test_two_recorded_candidates_of_one_shape_stay_apart():
     space = toy_space()
     space.loc[2, list(SHAPE_COLUMNS)] = space.loc[1, list(SHAPE_COLUMNS)]
     table, shape, report = conclusion(trials([0, 2], [0.9, 0.35]), space=space)
-    assert (len(table), report["num_trained"], shape) == (6, 2, SHAPES[1])
+    assert (len(table), report.num_trained, shape) == (6, 2, SHAPES[1])
     assert table.index[table["is_selected"]].tolist() == [2]
 
 
 def test_candidates_on_the_plateau_are_counted_and_named():
     _, shape, report = conclusion(trials([0, 1, 3], [0.96, 0.95, 0.5]))
     assert shape == SHAPES[3]
-    assert (report["num_on_plateau"], report["runner_up"]) == (2, None)
-    assert report["notes"] == ["Still on the unigram plateau, hence not ranked: (1, 2, 8, 8), (2, 2, 8, 8)."]
+    assert (report.num_on_plateau, report.runner_up) == (2, None)
+    assert report.notes == ("Still on the unigram plateau, hence not ranked: (1, 2, 8, 8), (2, 2, 8, 8).",)
     with pytest.raises(TrainingError, match="None of the 2 trained candidates"):
         conclusion(trials([0, 1], [0.96, 0.95]))
 
@@ -211,13 +212,13 @@ def test_candidates_on_the_plateau_are_counted_and_named():
 def test_candidates_better_than_the_maximum_point_are_noted():
     errors = trials([0, 1, 3], [0.9, 0.25, 0.29])
     _, _, report = conclusion(errors)
-    assert report["num_better_than_maximum"] == 2
-    assert report["notes"] == [
+    assert report.num_better_than_maximum == 2
+    assert list(report.notes) == [
         "2 candidate(s) had a lower error than the maximum point after the same number of steps (best 0.250 against "
         "0.300): T is not the best network of the family yet, as its definition asks; train longer or choose another "
         "maximum point."
     ]
-    assert conclusion(errors, error_source="table")[2]["notes"] == [
+    assert list(conclusion(errors, error_source="table")[2].notes) == [
         "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): T is not the best network of "
         "the table, as its definition asks; choose another maximum point."
     ]
@@ -240,7 +241,9 @@ def test_a_broken_order_of_errors_is_noted():
     table = pd.DataFrame(
         {"error": [0.9], "is_on_plateau": [False], "is_trained": [True], "latency_source": ["measured"]}
     )
-    bound = Guarantee(0.01, 0.1, 0.5, 0, num_comparable=12, num_violations=3, num_beating_maximum=0)
+    bound = Guarantee(
+        noise=0.01, epsilon=0.1, bound=0.5, bound_index=0, num_comparable=12, num_violations=3, num_beating_maximum=0
+    )
     choice = Choice(table, 0, None, True)
     assert notes(choice, MAXIMUM_POINT, bound, SETTINGS.changed(error_source="table")) == [
         "In 3 of 12 pairs of rows looked up where one contains the other, the larger one has the higher error, beyond "
@@ -259,10 +262,10 @@ def test_a_cap_met_by_a_modelled_latency_is_noted(source, count):
     space = toy_space().assign(latency_source=source)
     _, _, report = conclusion(errors, space=space, caps=NO_CAPS | {"max_latency_ms": 12.5})
     assert (
-        report["notes"]
+        list(report.notes)
         == ["The choice meets max_latency_ms 12.5 with 10 ms, but its latency is modelled, not measured."] * count
     )
-    assert conclusion(errors, space=space)[2]["notes"] == []
+    assert conclusion(errors, space=space)[2].notes == ()
 
 
 def test_candidates_over_the_cap_on_the_error_count_as_found_by_nobody():
@@ -270,9 +273,9 @@ def test_candidates_over_the_cap_on_the_error_count_as_found_by_nobody():
     errors = trials([1, 3], [0.5, 0.41])
     _, shape, report = conclusion(errors, caps=NO_CAPS | {"max_error": 0.45})
     assert shape == SHAPES[3]
-    bound = report["guarantee"]["bound"]
-    assert report["guarantee"]["epsilon"] == pytest.approx(1 - 0.36 * 0.3 / 0.41 / bound)
-    assert conclusion(errors)[2]["guarantee"]["epsilon"] == pytest.approx(1 - 0.384 / bound)
+    bound = report.guarantee.bound
+    assert report.guarantee.epsilon == pytest.approx(1 - 0.36 * 0.3 / 0.41 / bound)
+    assert conclusion(errors)[2].guarantee.epsilon == pytest.approx(1 - 0.384 / bound)
 
 
 def test_a_table_whose_rows_are_over_the_cap_on_the_error_is_not_told_to_train():
@@ -292,7 +295,11 @@ def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
     size = shapes[:, 0] * shapes[:, 2] * (4.0 * shapes[:, 2] + 2.0 * shapes[:, 3])
     order = np.argsort(size)
     space = pd.DataFrame(shapes[order], columns=list(SHAPE_COLUMNS)).assign(
-        parameters=size[order], cost=size[order], latency_ms=np.sqrt(size[order]), latency_source="measured"
+        parameters=size[order],
+        operations=size[order],
+        cost=size[order],
+        latency_ms=np.sqrt(size[order]),
+        latency_source="measured",
     )
     trained = np.sort(generator.choice(30_000, 60, replace=False))
     errors = 0.9 * (size[order][trained] / size.min()) ** -0.04 * np.exp(0.01 * generator.standard_normal(60))
@@ -303,5 +310,5 @@ def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
     started = time.process_time()
     table, _, report = conclusion(found, space=space, maximum_point=point)
     assert time.process_time() - started < 3.0
-    assert (len(table), report["num_trained"]) == (30_000, 60)
+    assert (len(table), report.num_trained) == (30_000, 60)
     assert table.loc[table["is_selected"], "w"].item() == table["w"].max()

@@ -100,7 +100,9 @@ def test_partial_trainings_count_as_untrained():
 
 
 def test_when_all_are_trained_nothing_can_be_missed():
-    assert guarantee(chain(10, 20, 50), trained({0: 0.9, 1: 0.4, 2: 0.3})) == Guarantee(None, 0.0, 0.0, None, 3, 0, 0)
+    assert guarantee(chain(10, 20, 50), trained({0: 0.9, 1: 0.4, 2: 0.3})) == Guarantee(
+        noise=None, epsilon=0.0, bound=0.0, bound_index=None, num_comparable=3, num_violations=0, num_beating_maximum=0
+    )
 
 
 @pytest.mark.parametrize("parameters", [100.0, 110.0])

@@ -16,6 +16,7 @@ import pytest
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.pipelines.search import create_pipeline
 from bort_kedro.reporting.report_choice import choice_section
+from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.strategies import STRATEGIES
 from project_copy import SECONDS
 
@@ -154,8 +155,8 @@ def test_a_worker_that_dies_costs_a_restart_that_is_told(project, tmp_path):
     (restart,) = read_table(other, "04_feature/worker_restarts.csv").to_dict("records")
     assert restart["reason"].startswith("TerminatedWorkerError: ")
     assert re.fullmatch(r"D\d-A2-H\d+-I32, set 0, seed 0(; D\d-A2-H\d+-I32, set 0, seed 0)?", restart["jobs"])
-    report = other.read("08_reporting/search_report.json")
-    candidates = read_table(other, "08_reporting/candidate_table.csv").to_dict("records")
+    report = SearchReport.from_json(other.read("08_reporting/search_report.json"))
+    candidates = Candidate.rows_of(read_table(other, "08_reporting/candidate_table.csv"))
     told = f"A worker died ({restart['reason']}); started again: {restart['jobs']}."
     assert told in choice_section(report, candidates)
     assert "A worker died" in output

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.pretraining.report import EncoderScore, PretrainingMetrics
-from bort_kedro.reporting.markdown import MISSING, duration, large, percent, signed_points, table, times
-from bort_kedro.reporting.report_certainty import error_text, with_noise
+from bort_kedro.reporting.markdown import MISSING, duration, large, percent, signed_points, table, times, with_noise
+from bort_kedro.reporting.report_certainty import error_text
 from bort_kedro.reporting.report_sections import median_with_interval, score_with_interval
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.search.report import SearchReport
 
 Row = Mapping[str, Any]
 Part = TypeVar("Part")
@@ -33,7 +33,7 @@ class RunRecord:
     """
 
     manifest: Row
-    search: Row = field(default_factory=dict)
+    search: SearchReport | None = None
     pretraining: PretrainingMetrics | None = None
     tasks: Sequence[TaskRow] = ()
     speed: Sequence[Row] = ()
@@ -105,21 +105,16 @@ def _settings(runs: Mapping[str, RunRecord]) -> str:
 
 
 def _shapes(runs: Mapping[str, RunRecord]) -> str:
-    rows: list[tuple[str, Callable[[Row], str]]] = [
-        ("chosen shape", lambda search: shape_text(search["selected"])),
-        ("parameters", lambda search: large(search["selected"]["parameters"])),
-        ("operations", lambda search: large(search["selected"]["operations"])),
-        ("error", lambda search: error_text(search["selected"], search)),
-        ("loss, nats", lambda search: _noisy(search["selected"], "loss")),
-        ("W", lambda search: _noisy(search["selected"], "w")),
-        ("candidates trained", lambda search: f"{search['num_trained']} of {search['num_candidates']}"),
+    rows: list[tuple[str, Callable[[SearchReport], str]]] = [
+        ("chosen shape", lambda search: str(search.selected)),
+        ("parameters", lambda search: large(search.selected.parameters)),
+        ("operations", lambda search: large(search.selected.operations)),
+        ("error", lambda search: error_text(search.selected, search)),
+        ("loss, nats", lambda search: with_noise(search.selected.loss, search.selected.loss_standard_error)),
+        ("W", lambda search: with_noise(search.selected.w, search.selected.w_standard_error)),
+        ("candidates trained", lambda search: f"{search.num_trained} of {search.num_candidates}"),
     ]
     return _rows_of(runs, lambda run: run.search, rows)
-
-
-def _noisy(row: Row, name: str) -> str:
-    """A measure with its standard error; a recorded table has no loss."""
-    return with_noise(row.get(name), row.get(f"{name}_standard_error"))
 
 
 def _pretraining(runs: Mapping[str, RunRecord]) -> str:

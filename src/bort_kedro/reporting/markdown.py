@@ -37,6 +37,13 @@ def percent(value: float | None, standard_error: float | None = None) -> str:
     return f"{100 * value:.1f} ± {100 * standard_error:.1f} %"
 
 
+def with_noise(value: float | None, standard_error: float | None) -> str:
+    """A number such as ``0.541 ± 0.012``; without the second where it is unknown."""
+    if value is None or standard_error is None or math.isnan(value) or math.isnan(standard_error):
+        return number(value, 3)
+    return f"{number(value, 3)} ± {number(standard_error, 3)}"
+
+
 def with_interval(text: str, low: float | None, high: float | None, *, digits: int) -> str:
     """A cell such as ``57.2 ± 0.9 % (55.4 to 59.0)``; without the brackets where there is no interval."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):

@@ -21,6 +21,7 @@ from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import number
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.reporting.templates import render
+from bort_kedro.search.report import SearchReport
 from bort_kedro.tasks.description import Form, Task
 from bort_kedro.tasks.splits import ExamplesReport
 
@@ -78,20 +79,20 @@ class Origin:
     """
 
     corpus: Row
-    search: Row
+    search: SearchReport
     pretraining: PretrainingMetrics
     device: Row
 
     @property
     def shape(self) -> BertShape:
         """The chosen one."""
-        return BertShape.from_row(self.search["selected"])
+        return self.search.selected.to_shape()
 
     def trainings(self) -> list[tuple[str, float]]:
         """What was run for the encoder, with seconds."""
         teacher = self.pretraining.teacher.seconds
         return [
-            ("search for the shape", self.search["seconds"]),
+            ("search for the shape", self.search.seconds),
             # One that was opened rather than trained took none.
             *([("teacher of the pretraining", teacher)] if teacher else []),
             ("pretraining under the teacher", self.pretraining.student.seconds),

@@ -9,9 +9,8 @@ import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.frozen import JsonObject
-from bort_kedro.reporting.markdown import large, percent
+from bort_kedro.reporting.markdown import large, percent, with_noise
 from bort_kedro.reporting.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
-from bort_kedro.reporting.report_certainty import with_noise
 from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:

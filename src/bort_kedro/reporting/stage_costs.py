@@ -11,6 +11,7 @@ from bort_kedro.frozen import FrozenModel
 if TYPE_CHECKING:
     from bort_kedro.pretraining.report import EncoderScore, PretrainingMetrics
     from bort_kedro.reporting.task_rows import TaskRow
+    from bort_kedro.search.report import SearchReport
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -45,7 +46,10 @@ class StageCost(FrozenModel):
 
 
 def stage_costs(
-    search: Row, pretraining: PretrainingMetrics, histories: Mapping[str, Sequence[Row]], tasks: Sequence[TaskRow]
+    search: SearchReport,
+    pretraining: PretrainingMetrics,
+    histories: Mapping[str, Sequence[Row]],
+    tasks: Sequence[TaskRow],
 ) -> list[StageCost]:
     """What each kind of training took, in the order of the stages; what took no time is left out.
 
@@ -58,10 +62,9 @@ def stage_costs(
     costs = [
         _cost(
             "search",
-            f"{search['num_trained']} candidates and the maximum point",
-            search["seconds"],
-            search.get("num_tokens"),
-            device_hours=search.get("device_hours"),
+            f"{search.num_trained} candidates and the maximum point",
+            search.seconds,
+            search.num_tokens,
         )
     ]
     encoders: dict[str, tuple[EncoderScore, str, Purpose]] = {

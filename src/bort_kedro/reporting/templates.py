@@ -61,6 +61,7 @@ def _environment() -> Environment:
         "percent": markdown.percent,
         "shape": shape_text,
         "times": markdown.times,
+        "with_noise": markdown.with_noise,
     }
     environment.tests["missing"] = is_missing
     environment.globals |= {"points": markdown.points, "signed_points": markdown.signed_points}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
-from bort_kedro.frozen import JsonObject
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
+from bort_kedro.search.report import ErrorModelFit
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
 from bort_kedro.search.w_coefficient import MaximumPoint
 
@@ -85,7 +85,7 @@ def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:
     }
 
 
-def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str) -> tuple[pd.DataFrame, JsonObject]:
+def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str) -> tuple[pd.DataFrame, ErrorModelFit]:
     """Add what a regression on the log-shape says of every candidate, and how well it ranks those known.
 
     Args:
@@ -95,15 +95,14 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
 
     Returns:
         The table with ``predicted``, ``predicted_standard_deviation`` and ``w_predicted`` (NaN with fewer than
-        `FEWEST_FOR_MODEL` candidates), and a summary: ``num_candidates``, ``rank_correlation`` (Spearman, of
-        predictions that left the candidate out; None where there are too few).
+        `FEWEST_FOR_MODEL` candidates), and how well it ranks, by Spearman's correlation.
     """
     from scipy.stats import spearmanr
 
     known = table[table["is_trained"] & ~table["is_on_plateau"]]
     if len(known) < FEWEST_FOR_MODEL:
         nothing = dict.fromkeys(("predicted", "predicted_standard_deviation", "w_predicted"), np.nan)
-        return table.assign(**nothing), {"num_candidates": len(known), "rank_correlation": None}
+        return table.assign(**nothing), ErrorModelFit(num_candidates=len(known), rank_correlation=None)
     shapes, errors = problem.shapes[known.index], known[measure].to_numpy(float)
     mean, deviation = ErrorModel.fit(shapes, errors).predict(problem.shapes)
     left_out = leave_one_out(shapes, errors)
@@ -113,8 +112,6 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
         predicted_standard_deviation=deviation,
         w_predicted=problem.w(np.arange(len(problem)), mean),
     )
-    summary = {
-        "num_candidates": len(known),
-        "rank_correlation": None if np.isnan(correlation) else correlation,
-    }
-    return predicted, summary
+    return predicted, ErrorModelFit(
+        num_candidates=len(known), rank_correlation=None if np.isnan(correlation) else correlation
+    )

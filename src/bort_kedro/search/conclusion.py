@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
-from bort_kedro.frozen import JsonObject
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
-from bort_kedro.search.selection import MEASURES, Choice, choose, sensitivity
+from bort_kedro.search.report import (
+    Candidate,
+    GrowthReport,
+    GuaranteeReport,
+    LatencyCalibration,
+    MaximumPointRow,
+    SearchReport,
+    SensitivityRow,
+    ShapeValues,
+    Sizes,
+    WorkerRestart,
+)
+from bort_kedro.search.selection import Choice, choose, sensitivity
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import SearchProblem
 
@@ -25,7 +36,13 @@ def conclude(
     *,
     settings: SearchSettings,
     baseline_errors: Mapping[str, float],
-) -> tuple[pd.DataFrame, dict[str, int], JsonObject]:
+    num_invalid: int = 0,
+    num_over_caps: int = 0,
+    growth_check: GrowthReport | None = None,
+    latency_calibration: LatencyCalibration | None = None,
+    sizes: Sizes | None = None,
+    worker_restarts: Iterable[WorkerRestart] = (),
+) -> tuple[pd.DataFrame, dict[str, int], SearchReport]:
     """Join what is known of the candidates, choose one, and say why and how sure.
 
     Args:
@@ -34,6 +51,12 @@ def conclude(
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
         baseline_errors: Errors of the unigram and bigram baselines; empty where they are unknown.
+        num_invalid: This and the rest are repeated in the report.
+        num_over_caps: See `SearchReport`.
+        growth_check: See there.
+        latency_calibration: See there.
+        sizes: See there.
+        worker_restarts: See there.
 
     Returns:
         The candidate table, the selected shape, and the report.
@@ -62,38 +85,43 @@ def conclude(
     # On the plateau, or over the cap on the error: its W is no find.
     unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
-    selected = _json_row(table, choice.selected)
-    report = {
-        **settings.model_dump(include={"strategy", "budget", "cost", "answer", "caps"}),
-        "error_measure": measure,
-        "error_source": settings.error_source,
-        "is_network": is_network,
-        "baseline_errors": dict(baseline_errors),
-        "num_candidates": len(table),
-        "num_trained": int(table["is_trained"].sum()),
-        "num_tried": int(candidate_errors["candidate"].nunique()),
-        "trainings_spent": _spent(candidate_errors, settings),
-        "num_better_than_maximum": int((table[measure] < maximum_point[measure]).sum()),
-        "num_on_plateau": int((table["is_on_plateau"] & table["is_trained"]).sum()),
-        "selected": selected,
-        "runner_up": None if choice.runner_up is None else _json_row(table, choice.runner_up),
-        "is_distinguishable": choice.is_distinguishable,
-        "pareto_front": [_shape(table, index) for index in table.index[table["is_pareto"]]],
-        # JSON has no NaN: a recorded table may lack T's standard error.
-        "maximum_point": {name: None if pd.isna(value) else value for name, value in maximum_point.items()},
-        "seconds": round(_sum_of("seconds", candidate_errors, maximum_point), 1),
-        "num_tokens": int(_sum_of("num_tokens", candidate_errors, maximum_point)),
-        "error_model": error_model,
-        "guarantee": vars(bound)
-        | {"bound_shape": None if bound.bound_index is None else _shape(table, bound.bound_index)},
-        "sensitivity": [
-            {"multiple": row["multiple"]}
-            | {f"by_{name}": _shape(table, row[f"by_{name}"]) for name in MEASURES if f"by_{name}" in row}
-            for row in sensitivity(table, maximum=maximum)
-        ],
-        "notes": notes(choice, maximum_point, bound, settings),
-    }
-    return table, {name: int(selected[name]) for name in SHAPE_COLUMNS}, report
+    report = SearchReport(
+        **settings.model_dump(include={"strategy", "budget", "cost", "answer", "error_measure", "error_source"}),
+        caps=settings.caps,
+        is_network=is_network,
+        baseline_errors=dict(baseline_errors),
+        num_candidates=len(table),
+        num_invalid=num_invalid,
+        num_over_caps=num_over_caps,
+        num_trained=int(table["is_trained"].sum()),
+        num_tried=int(candidate_errors["candidate"].nunique()),
+        trainings_spent=_spent(candidate_errors, settings),
+        num_better_than_maximum=int((table[measure] < maximum_point[measure]).sum()),
+        num_on_plateau=int((table["is_on_plateau"] & table["is_trained"]).sum()),
+        selected=_candidate(table, choice.selected),
+        runner_up=None if choice.runner_up is None else _candidate(table, choice.runner_up),
+        is_distinguishable=choice.is_distinguishable,
+        pareto_front=tuple(_shape(table, index) for index in table.index[table["is_pareto"]]),
+        maximum_point=MaximumPointRow.of(maximum_point),
+        seconds=round(_sum_of("seconds", candidate_errors, maximum_point), 1),
+        num_tokens=int(_sum_of("num_tokens", candidate_errors, maximum_point)),
+        error_model=error_model,
+        guarantee=GuaranteeReport(
+            **dict(bound), bound_shape=None if bound.bound_index is None else _shape(table, bound.bound_index)
+        ),
+        sensitivity=tuple(
+            SensitivityRow(multiple=multiple, **{f"by_{name}": _shape(table, index) for name, index in best.items()})
+            for multiple, best in sensitivity(table, maximum=maximum).items()
+        ),
+        notes=tuple(notes(choice, maximum_point, bound, settings)),
+        growth_check=growth_check,
+        latency_calibration=latency_calibration,
+        num_seeds=None if is_recorded else settings.num_seeds,
+        sizes=sizes,
+        worker_restarts=tuple(worker_restarts),
+        recorded_maximum_multiple=settings.recorded_maximum_multiple if is_recorded else None,
+    )
+    return table, report.selected.four(), report
 
 
 def _luck(table: pd.DataFrame, problem: SearchProblem, measure: str) -> float:
@@ -103,13 +131,12 @@ def _luck(table: pd.DataFrame, problem: SearchProblem, measure: str) -> float:
     return share if math.isfinite(share) else 0.0
 
 
-def _shape(table: pd.DataFrame, index: Any) -> dict[str, int]:
-    return {name: int(table.at[index, name]) for name in SHAPE_COLUMNS}
+def _shape(table: pd.DataFrame, index: int) -> ShapeValues:
+    return ShapeValues(**{name: int(table.at[index, name]) for name in SHAPE_COLUMNS})
 
 
-def _json_row(table: pd.DataFrame, index: int) -> JsonObject:
-    row: JsonObject = json.loads(table.loc[index].to_json())
-    return row
+def _candidate(table: pd.DataFrame, index: int) -> Candidate:
+    return Candidate.from_json(json.loads(table.loc[index].to_json()))
 
 
 def _spent(candidate_errors: pd.DataFrame, settings: SearchSettings) -> float:

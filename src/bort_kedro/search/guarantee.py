@@ -7,11 +7,11 @@ space and give no epsilon for a given partition. Here it is computed (docs/decis
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.search.error_model import ErrorModel
 from bort_kedro.search.strategies import Outcome, SearchProblem
 from bort_kedro.search.w_coefficient import MaximumPoint, size_factor
@@ -23,8 +23,7 @@ FEWEST_FOR_RESIDUAL = 4
 MOST_COMPARED = 2000
 
 
-@dataclass(frozen=True)
-class Guarantee:
+class Guarantee(FrozenModel):
     """What can be said of the candidates that were not trained.
 
     Args:
@@ -83,7 +82,15 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unrank
     known_floor = floor if np.isfinite(floor) else None
     untrained = np.setdiff1d(np.arange(len(problem)), finished)
     if not untrained.size:
-        return Guarantee(known_floor, 0.0, 0.0, None, comparable, violations, beating)
+        return Guarantee(
+            noise=known_floor,
+            epsilon=0.0,
+            bound=0.0,
+            bound_index=None,
+            num_comparable=comparable,
+            num_violations=violations,
+            num_beating_maximum=beating,
+        )
     least = errors - STANDARD_ERRORS_TO_WIN * noise
     is_best = errors.min() >= problem.maximum.error
     lowest = problem.maximum.error if is_best else float((errors - STANDARD_ERRORS_TO_WIN * known_noise).min())

@@ -109,7 +109,7 @@ def _differ(table: pd.DataFrame, first: int, second: int | None, decided_by: str
     return is_above_noise(abs(values[first] - values[second]), float(np.hypot(*noise)))
 
 
-def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> list[dict[str, float | int]]:
+def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> dict[int, dict[str, int]]:
     """Which candidate has the largest W for larger maximum points, and for the other measure of the error.
 
     The error of T is a factor common to all candidates, so no further training is needed to answer.
@@ -119,14 +119,14 @@ def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> list[dict[str,
         maximum: T.
 
     Returns:
-        One row for each multiple in `MAXIMUM_POINT_MULTIPLES`: ``multiple``, and for each measure that the table
-        has, ``by_error`` and ``by_loss``, the index of the row with the largest W.
+        For each of `MAXIMUM_POINT_MULTIPLES` and each measure that the table has, the index of the row with the
+        largest W.
     """
     ranked = table[table["w"].notna() & table["meets_caps"]]
-    rows = []
+    found: dict[int, dict[str, int]] = {}
     for multiple in MAXIMUM_POINT_MULTIPLES:
         larger = MaximumPoint(multiple * maximum.parameters, multiple * maximum.cost, error=1.0)
-        row: dict[str, float | int] = {"multiple": multiple}
+        best = {}
         for measure in MEASURES:
             if measure in ranked:
                 w = w_coefficient(
@@ -135,6 +135,6 @@ def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> list[dict[str,
                     cost=ranked["cost"].to_numpy(float),
                     error=ranked[measure].to_numpy(float),
                 )
-                row[f"by_{measure}"] = int(ranked.index[int(np.argmax(w))])
-        rows.append(row)
-    return rows
+                best[measure] = int(ranked.index[int(np.argmax(w))])
+        found[multiple] = best
+    return found

@@ -18,6 +18,7 @@ from bort_kedro.reporting.comparison import RunRecord, compare_runs
 from bort_kedro.reporting.html_page import html_page
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.search.report import SearchReport
 
 REPORTING = Path("data/08_reporting")
 MANIFEST = "run_manifest"
@@ -33,6 +34,7 @@ PARTS = {
 # What a report, or each row of a table, is read into.
 RECORDS: dict[str, Callable[[Any], FrozenModel]] = {
     "pretraining_metrics": PretrainingMetrics.from_json,
+    "search_report": SearchReport.from_json,
     "task_scores": TaskRow.from_row,
     "stage_costs": StageCost.from_row,
 }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
     from rich.console import Console
 
+    from bort_kedro.search.report import SearchReport
+
 CANDIDATE_COLUMNS = {
     "parameters": "{:,.0f}",
     "operations": "{:,.0f}",
@@ -84,7 +86,7 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _print_candidates(console: Console, table: pd.DataFrame, report: JsonObject) -> None:
+def _print_candidates(console: Console, table: pd.DataFrame, report: SearchReport) -> None:
     import numpy as np
     from rich.table import Table
 
@@ -107,10 +109,10 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: JsonObject)
         console.print(line, highlight=False)
 
 
-def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report: JsonObject) -> str:
-    from bort_kedro.reporting.report_certainty import done_words, is_recorded
+def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report: SearchReport) -> str:
+    from bort_kedro.reporting.report_certainty import done_words
 
-    tried = f"rows {done_words(report)}" if is_recorded(report) else "trained candidates"
+    tried = f"rows {done_words(report)}" if report.is_recorded else "trained candidates"
     which = tried.capitalize()
     if num_shown < len(trained):
         # The choice need not be among the best by W.
@@ -119,24 +121,24 @@ def _title(*, num_shown: int, trained: pd.DataFrame, table: pd.DataFrame, report
     return f"{which}, {len(trained)} of {len(table)}, by W (* on the Pareto front)"
 
 
-def _search_lines(report: JsonObject) -> list[str]:
+def _search_lines(report: SearchReport) -> list[str]:
     """What the table does not show: baselines, the choice, who comes next, and how far it may be from the best."""
     from bort_kedro.reporting.report_certainty import effort_words, guarantee_sentence, runner_up_sentence
 
     lines = []
-    if baselines := report["baseline_errors"]:
+    if baselines := report.baseline_errors:
         lines.append(
-            f"Error of the maximum point {report['maximum_point']['error']:.3f}, of the most frequent token "
+            f"Error of the maximum point {report.maximum_point.error:.3f}, of the most frequent token "
             f"{baselines['unigram']:.3f}, of the most frequent follower {baselines['bigram']:.3f}."
         )
-    chosen = report["selected"]
+    chosen = report.selected
     lines.append(
-        f"Selected ({report['answer']}): {chosen['num_hidden_layers']} layers, {chosen['num_attention_heads']} heads, "
-        f"hidden size {chosen['hidden_size']}, intermediate size {chosen['intermediate_size']} (W over "
-        f"{report['error_measure']})."
+        f"Selected ({report.answer}): {chosen.num_hidden_layers} layers, {chosen.num_attention_heads} heads, "
+        f"hidden size {chosen.hidden_size}, intermediate size {chosen.intermediate_size} (W over "
+        f"{report.error_measure})."
     )
     lines.append(runner_up_sentence(report).replace("**", ""))
-    lines.append(f"Strategy {report['strategy']}, {effort_words(report)}. {guarantee_sentence(report)}")
+    lines.append(f"Strategy {report.strategy}, {effort_words(report)}. {guarantee_sentence(report)}")
     return lines
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.evaluation.task_metrics import TaskMetrics
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.reporting.markdown import IllustratedText
@@ -155,6 +155,7 @@ class TrackingHook(MlflowHook):
         if not self._is_mlflow_enabled or kind is None:
             return
         name = without_stage(dataset_name)
+        data = data.to_json() if isinstance(data, FrozenModel) else data
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
             if name.endswith(SCORES):

@@ -15,6 +15,7 @@ from bort_kedro.params.finetune import task_of
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults, encoder_card, task_card
 from bort_kedro.reporting.settings import CardSettings
+from bort_kedro.search.report import SearchReport
 from bort_kedro.tasks.splits import ExamplesReport
 
 
@@ -28,7 +29,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         examples_report: JsonObject,
         export_report: JsonObject,
         corpus_manifest: JsonObject,
-        search_report: JsonObject,
+        search_report: SearchReport,
         pretraining_metrics: JsonObject,
         finetune: FinetuneParams,
         card: CardSettings,
@@ -55,7 +56,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
 def write_encoder_card(
     student_encoder: Pretrained,
     corpus_manifest: JsonObject,
-    search_report: JsonObject,
+    search_report: SearchReport,
     pretraining_metrics: JsonObject,
     card: CardSettings,
 ) -> str:
@@ -63,7 +64,8 @@ def write_encoder_card(
     from bort_kedro.encoders.families import longest_sequence
 
     # A recorded search knows no length; the student then knows no more than its positions.
-    longest = search_report.get("sizes", {}).get("sequence_length") or longest_sequence(student_encoder.model.config)
+    sizes = search_report.sizes
+    longest = sizes.sequence_length if sizes else longest_sequence(student_encoder.model.config)
     assert longest is not None  # noqa: S101 - a student's positions are learned
     size = _size_of(student_encoder, longest)
     origin = _origin(corpus_manifest, search_report, pretraining_metrics)
@@ -78,7 +80,7 @@ def _size_of(pretrained: Pretrained, max_tokens: int) -> ModelSize:
     )
 
 
-def _origin(corpus: JsonObject, search: JsonObject, pretraining: JsonObject) -> Origin:
+def _origin(corpus: JsonObject, search: SearchReport, pretraining: JsonObject) -> Origin:
     from bort_kedro.device import describe_device
 
     return Origin(corpus, search, PretrainingMetrics.from_json(pretraining), describe_device())

@@ -15,12 +15,13 @@ from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.search.report import Candidate, SearchReport
 
 EXPORT_REPORT = ".export_report"
 
 
 def cost_stages(
-    search_report: JsonObject,
+    search_report: SearchReport,
     pretraining_metrics: JsonObject,
     student_history: pd.DataFrame,
     undistilled_history: pd.DataFrame,
@@ -42,7 +43,7 @@ def cost_stages(
 
 def write_report(
     corpus_manifest: JsonObject,
-    search_report: JsonObject,
+    search_report: SearchReport,
     candidate_table: pd.DataFrame,
     pretraining_metrics: JsonObject,
     task_scores: pd.DataFrame,
@@ -67,7 +68,7 @@ def write_report(
     text = build_report(
         corpus=corpus_manifest,
         search=search_report,
-        candidates=candidate_table.to_dict("records"),
+        candidates=Candidate.rows_of(candidate_table),
         pretraining=PretrainingMetrics.from_json(pretraining_metrics),
         tasks=[TaskRow.from_row(row) for row in task_scores.to_dict("records")],
         speed=speed_table[speed_table["is_reference"]].to_dict("records"),

@@ -16,6 +16,7 @@ from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
+from bort_kedro.search.report import GrowthReport, LatencyCalibration, SearchReport, Sizes, WorkerRestart
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
@@ -206,29 +207,25 @@ def select_shape(
     latency_calibration: JsonObject,
     search: SearchSettings,
     max_positions: int,
-) -> tuple[pd.DataFrame, dict[str, int], JsonObject]:
+) -> tuple[pd.DataFrame, dict[str, int], SearchReport]:
     """Choose a shape, and say why and how sure."""
-    table, selected, report = conclude(
+    return conclude(
         search_space,
         candidate_errors,
         maximum_point,
         settings=search,
         baseline_errors=baseline_errors,
+        num_invalid=len(invalid_shapes),
+        num_over_caps=len(candidate_shapes) - len(search_space),
+        growth_check=GrowthReport.from_json(growth_check),
+        latency_calibration=LatencyCalibration.from_json(latency_calibration),
+        sizes=Sizes(
+            vocabulary_size=tokens.vocabulary.size,
+            max_positions=max_positions,
+            sequence_length=search.latency.sequence_length,
+        ),
+        worker_restarts=[WorkerRestart.from_json(row) for row in worker_restarts.to_dict("records")],
     )
-    report |= {
-        "num_invalid": len(invalid_shapes),
-        "num_over_caps": len(candidate_shapes) - len(search_space),
-        "growth_check": growth_check,
-        "latency_calibration": latency_calibration,
-        "num_seeds": search.num_seeds,
-        "sizes": {
-            "vocabulary_size": tokens.vocabulary.size,
-            "max_positions": max_positions,
-            "sequence_length": search.latency.sequence_length,
-        },
-        "worker_restarts": worker_restarts.to_dict("records"),
-    }
-    return table, selected, report
 
 
 def _shapes(table: pd.DataFrame) -> list[BertShape]:

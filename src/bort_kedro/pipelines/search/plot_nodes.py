@@ -8,6 +8,7 @@ from plotly.graph_objects import Figure
 from bort_kedro.encoders.costs import count_operations, count_parameters
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.frozen import JsonObject
+from bort_kedro.search.report import SearchReport
 from bort_kedro.search.settings import SearchSettings
 
 
@@ -15,14 +16,14 @@ def plot_choice(
     candidate_table: pd.DataFrame,
     selected_shape: dict[str, int],
     maximum_point: JsonObject,
-    search_report: JsonObject,
+    search_report: SearchReport,
 ) -> tuple[Figure, Figure]:
     """Error against parameters with the front, the choice and known shapes; W over the space."""
     from bort_kedro.reporting.search_plots import pareto_figure, w_figure
 
-    source, sizes = search_report["error_source"], search_report.get("sizes")
-    measure = "recorded" if source == "table" else search_report["error_measure"]
-    known = _known_shapes(**sizes) if sizes else []
+    source, sizes = search_report.error_source, search_report.sizes
+    measure = "recorded" if search_report.is_recorded else search_report.error_measure
+    known = _known_shapes(**dict(sizes)) if sizes else []
     pareto = pareto_figure(candidate_table, selected_shape, maximum_point, measure=measure, known_shapes=known)
     return pareto, w_figure(candidate_table, selected_shape, error_source=source)
 

@@ -15,6 +15,7 @@ from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded, bands, compare, subspaces
+from bort_kedro.search.report import SearchReport
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import STRATEGIES, SearchProblem, build_strategy
 
@@ -88,21 +89,15 @@ def select_recorded(
     maximum_point: JsonObject,
     recorded_counts: dict[str, int],
     search: SearchSettings,
-) -> tuple[pd.DataFrame, dict[str, int], JsonObject]:
+) -> tuple[pd.DataFrame, dict[str, int], SearchReport]:
     """Choose a row of the table, and say why and how sure."""
-    settings = search.changed(error_measure=MEASURE)
-    table, selected, report = conclude(
-        search_space, candidate_errors, maximum_point, settings=settings, baseline_errors={}
-    )
-    return (
-        table,
-        selected,
-        report
-        | {
-            "num_invalid": 0,
-            "num_over_caps": recorded_counts["num_over_caps"],
-            "recorded_maximum_multiple": search.recorded_maximum_multiple,
-        },
+    return conclude(
+        search_space,
+        candidate_errors,
+        maximum_point,
+        settings=search.changed(error_measure=MEASURE),
+        baseline_errors={},
+        num_over_caps=recorded_counts["num_over_caps"],
     )
 
 

@@ -1,0 +1,35 @@
+"""Records that pass between stages, as JSON on the disk."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kedro.utils import load_obj
+from kedro_datasets._typing import JSONPreview
+
+from bort_kedro.datasets.atomic import AtomicJSONDataset
+from bort_kedro.frozen import FrozenModel
+
+
+class RecordDataset(AtomicJSONDataset):
+    """Saves a frozen record by its `to_json`, and loads it by `from_json`.
+
+    Args:
+        record: Dotted name of the record's class.
+        json: As `AtomicJSONDataset` takes it.
+    """
+
+    def __init__(self, *, record: str, **json: Any) -> None:
+        super().__init__(**json)
+        self._record: type[FrozenModel] = load_obj(record)
+
+    def save(self, data: FrozenModel) -> None:
+        super().save.__wrapped__(self, data.to_json())  # type: ignore[attr-defined]
+
+    def load(self) -> FrozenModel:
+        return self._record.from_json(super().load.__wrapped__(self))
+
+    def preview(self) -> JSONPreview:
+        """As Kedro-Viz shows it."""
+        return JSONPreview(json.dumps(self.load().to_json()))

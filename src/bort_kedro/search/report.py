@@ -1,0 +1,209 @@
+"""What a search reports: one record, which `conclusion.conclude` makes and every reader takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import pandas as pd
+from pydantic import ConfigDict
+
+from bort_kedro.encoders.shapes import BertShape, shape_text
+from bort_kedro.frozen import FrozenModel
+from bort_kedro.search.guarantee import Guarantee
+from bort_kedro.search.settings import CapsSettings
+
+Number = int | float
+
+
+class ShapeValues(FrozenModel):
+    """The four values of a shape; one of a recorded table need not be one that can be built."""
+
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_size: int
+    intermediate_size: int
+
+    def __str__(self) -> str:
+        return shape_text(vars(self))
+
+    def to_shape(self) -> BertShape:
+        """As the value that is computed with.
+
+        Raises:
+            ShapeError: If it cannot be built.
+        """
+        return BertShape.from_row(vars(self))
+
+    def four(self) -> dict[str, int]:
+        """The values alone, by name."""
+        return {name: getattr(self, name) for name in ShapeValues.model_fields}
+
+
+class SizedShape(ShapeValues):
+    """A shape with what it costs and how much it errs; parts and losses are None of a recorded table.
+
+    Further columns that the table had are kept.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    parameters: Number
+    operations: Number
+    cost: Number | None = None
+    latency_ms: float | None = None
+    embedding_parameters: int | None = None
+    layer_parameters: int | None = None
+    head_parameters: int | None = None
+    pooler_parameters: int | None = None
+    embedding_operations: int | None = None
+    head_operations: int | None = None
+    pooler_operations: int | None = None
+    error: float | None
+    error_standard_error: float | None
+    loss: float | None = None
+    loss_standard_error: float | None = None
+
+
+class Candidate(SizedShape):
+    """A row of the candidate table; what was not measured is None, or NaN as the table has it."""
+
+    latency_source: Literal["measured", "modelled", "recorded"]
+    w: float | None
+    w_standard_error: float | None
+    is_trained: bool
+    meets_caps: bool
+    is_pareto: bool
+    is_selected: bool
+
+    @classmethod
+    def rows_of(cls, table: pd.DataFrame) -> list[Self]:
+        """The candidates of a table, in its order."""
+        return [cls.from_json({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
+
+
+class MaximumPointRow(SizedShape):
+    """T; ``is_network`` is False where it was made up above a recorded table."""
+
+    is_network: bool = True
+    seconds: float = 0.0
+    num_tokens: int = 0
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From a node's row, whose NaN is None here, as JSON has no NaN."""
+        return cls.from_json({name: None if pd.isna(value) else value for name, value in row.items()})
+
+
+class ErrorModelFit(FrozenModel):
+    """How well a regression of the error on the shape ranks candidates left out of it; None where they are too few."""
+
+    num_candidates: int
+    rank_correlation: float | None
+
+
+class SensitivityRow(FrozenModel):
+    """Whom W would choose with T's parameters and cost multiplied, by either measure of the error that there is."""
+
+    multiple: int
+    by_error: ShapeValues | None = None
+    by_loss: ShapeValues | None = None
+
+
+class GuaranteeReport(Guarantee):
+    """A guarantee with the shape of whom it is bounded by; None if all were trained."""
+
+    bound_shape: ShapeValues | None
+
+
+class GrowthReport(FrozenModel):
+    """Whether the AB^nC condition holds at every step of the space, and that in words."""
+
+    holds: bool
+    sentence: str
+
+
+class LatencyCalibration(FrozenModel):
+    """As `latency.model.Calibration`; None where too few shapes were measured."""
+
+    rank_correlation: float | None
+    median_relative_residual: float | None
+    largest_relative_residual: float | None
+    num_measured: int
+    coefficients: dict[str, float]
+
+
+class Sizes(FrozenModel):
+    """What parameters and operations were counted for, in tokens."""
+
+    vocabulary_size: int
+    max_positions: int
+    sequence_length: int
+
+
+class WorkerRestart(FrozenModel):
+    """Trainings that a dead worker had, and why it died."""
+
+    jobs: str
+    reason: str
+
+
+class SearchReport(FrozenModel):
+    """The choice, how sure it is, and what a reader must know first.
+
+    Args:
+        strategy: To `error_source`: as in the parameters.
+        is_network: Whether T is one.
+        baseline_errors: Of the unigram and bigram baselines; empty where they are unknown.
+        num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
+        num_trained: To the end; `num_tried` counts those of a part of the training, too.
+        trainings_spent: Full ones, every seed and hyperparameter set included; look-ups where nothing was trained.
+        num_better_than_maximum: With a lower error than T.
+        runner_up: None where one candidate alone was ranked.
+        is_distinguishable: Whether the two best differ by more than their noise.
+        seconds: Of all trainings, T's included.
+        num_tokens: They were trained on.
+        notes: What a reader must know before believing the choice.
+        growth_check: This and the next three are None, or none, where errors were looked up.
+        recorded_maximum_multiple: T's size over the table's largest, where errors were looked up.
+    """
+
+    strategy: str
+    budget: int
+    cost: Literal["operations", "modelled_latency", "measured_latency"]
+    answer: str
+    caps: CapsSettings
+    error_measure: Literal["error", "loss"]
+    error_source: Literal["training", "table"]
+    is_network: bool
+    baseline_errors: dict[str, float]
+    num_candidates: int
+    num_invalid: int
+    num_over_caps: int
+    num_trained: int
+    num_tried: int
+    trainings_spent: float
+    num_better_than_maximum: int
+    num_on_plateau: int
+    selected: Candidate
+    runner_up: Candidate | None
+    is_distinguishable: bool
+    pareto_front: tuple[ShapeValues, ...]
+    maximum_point: MaximumPointRow
+    seconds: float
+    num_tokens: int
+    error_model: ErrorModelFit
+    guarantee: GuaranteeReport
+    sensitivity: tuple[SensitivityRow, ...]
+    notes: tuple[str, ...]
+    growth_check: GrowthReport | None = None
+    latency_calibration: LatencyCalibration | None = None
+    num_seeds: int | None = None
+    sizes: Sizes | None = None
+    worker_restarts: tuple[WorkerRestart, ...] = ()
+    recorded_maximum_multiple: float | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether errors were looked up in a table rather than trained for."""
+        return self.error_source == "table"
