@@ -21,7 +21,9 @@ ORIGIN = Origin(
         "versions": {"numpy": "2.4.6", "pandas": "3.1.1"},
         "sha256": "565d",
     },
-    search=trained_search(selected=candidate(BertShape(2, 4, 96, 128), 0.5), num_candidates=24, seconds=1800.0),
+    search=trained_search(
+        selected=candidate(BertShape(2, 4, 96, 128), 0.5), num_candidates=24, seconds=1800.0, sizes=None
+    ),
     pretraining=PretrainingMetrics(
         student=EncoderScore(accuracy=0.267, accuracy_standard_error=0.004, loss=3.852, perplexity=47.1, seconds=360.0),
         undistilled=EncoderScore(

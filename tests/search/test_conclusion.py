@@ -108,7 +108,7 @@ def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
     assert report.notes == ()
     assert report.maximum_point.to_json().items() >= MAXIMUM_POINT.items()
     repeated = ("strategy", "budget", "cost", "answer", "caps", "error_measure", "error_source")
-    assert {name: report[name] for name in repeated} == SETTINGS.model_dump(include=set(repeated))
+    assert {name: report.to_json()[name] for name in repeated} == SETTINGS.model_dump(include=set(repeated))
     assert report.is_network is True
     assert report.num_better_than_maximum == 0
 
@@ -226,7 +226,7 @@ def test_candidates_better_than_the_maximum_point_are_noted():
 
 def test_candidates_as_good_as_the_maximum_point_are_not_better():
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.3, 0.4]))
-    assert (report["num_better_than_maximum"], report["notes"]) == (0, [])
+    assert (report.num_better_than_maximum, report.notes) == (0, ())
 
 
 def test_the_luck_of_one_seed_is_the_share_by_which_the_shape_misses_the_errors():

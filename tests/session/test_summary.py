@@ -17,7 +17,7 @@ from task_records import rival, task
 
 def printed(rows, report):
     console = Console(file=io.StringIO(), width=150)
-    _print_candidates(console, pd.DataFrame(row.to_json() for row in rows), report)
+    _print_candidates(console, pd.DataFrame(row.to_json() for row in rows).dropna(axis=1, how="all"), report)
     return console.file.getvalue()
 
 
