@@ -154,7 +154,7 @@ def test_too_few_errors_predict_nothing(number):
 def test_three_errors_are_enough_to_predict_the_others():
     table, problem, _ = planted([0, 20, 47])
     predicted, summary = predict_errors(table, problem, measure="error")
-    assert summary["num_candidates"] == 3
+    assert summary.num_candidates == 3
     assert predicted["predicted"].notna().all()
 
 
