@@ -233,8 +233,8 @@ def test_the_luck_of_one_seed_is_the_share_by_which_the_shape_misses_the_errors(
     # The errors go up and down with the depth, so W of 0.384 and 0.270 may be luck; several seeds, or a table, know.
     errors = trials([0, 1, 2, 3], [0.9, 0.5, 0.8, 0.41])
     assert conclusion(errors)[2].is_distinguishable is False
-    assert conclusion(errors, num_seeds=3)[2]["is_distinguishable"] is True
-    assert conclusion(errors, error_source="table")[2]["is_distinguishable"] is True
+    assert conclusion(errors, num_seeds=3)[2].is_distinguishable is True
+    assert conclusion(errors, error_source="table")[2].is_distinguishable is True
 
 
 def test_a_broken_order_of_errors_is_noted():
