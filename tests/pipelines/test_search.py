@@ -32,27 +32,17 @@ from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[2]from project_parameters import raw_parameters
+
 MAXIMUM = BertShape(4, 4, 64, 128)
 # Doubling the depth doubles the operations of the layers, so costs are easy to tell.
 SHAPES = [BertShape(4, 2, 16, 32), BertShape(1, 2, 16, 32), BertShape(2, 2, 16, 32)]
 NO_CAPS = {"max_parameters": None, "max_latency_ms": None, "max_error": None}
 
 
-def merged(base, changes):
-    return base | {
-        name: merged(base[name], value) if isinstance(value, dict) and name in base else value
-        for name, value in changes.items()
-    }
-
-
 def parameters(**changes):
     """The smoke configuration with some values replaced."""
-    values = {}
-    for environment in ("base", "smoke"):
-        text = (PROJECT / "conf" / environment / "parameters_search.yml").read_text("utf-8")
-        values = merged(values, yaml.safe_load(text)["search"])
-    return SearchSettings(**merged(values, {"maximum_point": MAXIMUM.to_row()} | changes))
+    return SearchSettings(**raw_parameters("smoke", search={"maximum_point": MAXIMUM.to_row()} | changes)["search"])
 
 
 def frame(shapes, **columns):
