@@ -1,12 +1,10 @@
 """Nodes of the search stage as functions on small frames."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.training_states import TrainingStates
@@ -31,8 +29,7 @@ from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
-
-PROJECT = Path(__file__).resolve().parents[2]from project_parameters import raw_parameters
+from project_parameters import raw_parameters
 
 MAXIMUM = BertShape(4, 4, 64, 128)
 # Doubling the depth doubles the operations of the layers, so costs are easy to tell.
