@@ -1,6 +1,7 @@
 """Nodes of the search stage as functions on small frames."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
 from project_parameters import raw_parameters
 
+PROJECT = Path(__file__).resolve().parents[2]
 MAXIMUM = BertShape(4, 4, 64, 128)
 # Doubling the depth doubles the operations of the layers, so costs are easy to tell.
 SHAPES = [BertShape(4, 2, 16, 32), BertShape(1, 2, 16, 32), BertShape(2, 2, 16, 32)]
