@@ -24,7 +24,7 @@ class RecordDataset(AtomicJSONDataset):
         super().__init__(**json)
         self._record: type[FrozenModel] = load_obj(record)
 
-    def save(self, data: FrozenModel) -> None:
+    def save(self, data: FrozenModel) -> None:  # type: ignore[override]
         super().save.__wrapped__(self, data.to_json())  # type: ignore[attr-defined]
 
     def load(self) -> FrozenModel:
