@@ -1,7 +1,7 @@
 """Mutation counts: small wrong changes of the pure rooms, and how many of them a test notices (`make mutation`).
 
-mutmut 3 was tried: it leaves properties out, changes texts, and draws no sample from a seed. Here a mutant is a changed
-syntax tree, and each is tried in a fork of a process that has imported the libraries.
+A mutant is a changed syntax tree. Each is tried in a fork of a process that has imported the libraries and collected
+the tests, so that one costs a fraction of a second where torch is needed too. A seed draws them.
 """
 
 from __future__ import annotations

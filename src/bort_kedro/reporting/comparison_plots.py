@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,16 @@ from bort_kedro.reporting.plots import CURVE_COLORS, OTHER_COLOR, styled
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from plotly.basedatatypes import BaseTraceType
+    from plotly.graph_objects import Figure
+
 # What the title of the comparison holds the best strategy against, and the share that both are to reach.
 REFERENCE_STRATEGY, SHARE_TO_REACH = "fptas", 0.95
 HALVING = "successive_halving"
 STATISTICS = {"hypervolume": "hypervolume of parameters, cost and {measure}", "w": "largest W, by {measure}"}
 
 
-def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Any:
+def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Figure:
     """What each strategy has found by its budget, the mean over parts of a table in a band, best in the accent colour.
 
     The best is that of the largest hypervolume.
@@ -55,7 +58,7 @@ def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Any:
     return figure.update_layout(margin={"t": 90})
 
 
-def _band(rows: pd.DataFrame, strategy: str, number: int, *, shows_legend: bool) -> list[Any]:
+def _band(rows: pd.DataFrame, strategy: str, number: int, *, shows_legend: bool) -> list[BaseTraceType]:
     import plotly.graph_objects as go
 
     color = CURVE_COLORS[number % len(CURVE_COLORS)]

@@ -18,6 +18,8 @@ from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from plotly.basedatatypes import BaseTraceType
+    from plotly.graph_objects import Figure
 
 WIDTH, HEIGHT = 9.0, 5.0
 # Plotly gives sizes of markers in pixels across, Matplotlib in points; 96 pixels and 72 points are an inch.
@@ -29,7 +31,7 @@ DASHES = {"solid": "-", "dot": ":", "dash": "--"}
 OTHER_COLOR = "#9aa0a6"
 
 
-def draw_svg(figure: Any) -> str:
+def draw_svg(figure: Figure) -> str:
     """The figure as SVG; equal figures give equal texts.
 
     Args:
@@ -55,7 +57,7 @@ def draw_svg(figure: Any) -> str:
     return buffer.getvalue()
 
 
-def _draw_scatter(axes: Axes, trace: Any) -> None:
+def _draw_scatter(axes: Axes, trace: BaseTraceType) -> None:
     x, y = (_numbers(values) for values in (trace.x, trace.y))
     # On the second vertical axis y goes from 0 to 1, over the height of the plot.
     transform = axes.get_xaxis_transform() if trace.yaxis == "y2" else axes.transData
@@ -74,7 +76,7 @@ def _draw_scatter(axes: Axes, trace: Any) -> None:
             )
 
 
-def _draw_bars(axes: Axes, trace: Any) -> None:
+def _draw_bars(axes: Axes, trace: BaseTraceType) -> None:
     """Bars from the left edge, those of several traces beside each other."""
     figure = trace.parent
     beside = [each for each in figure.data if each.type == "bar"]
@@ -92,7 +94,7 @@ def _draw_bars(axes: Axes, trace: Any) -> None:
         axes.annotate(plain(text), (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def _categories(figure: Any) -> list[str]:
+def _categories(figure: Figure) -> list[str]:
     """Names along the vertical axis, from below."""
     named = [name for trace in figure.data if trace.type == "bar" for name in trace.y]
     return list(figure.layout.yaxis.categoryarray or dict.fromkeys(named))
@@ -122,7 +124,7 @@ def _marker(marker: Any) -> JsonObject:
     }
 
 
-def _finish(axes: Axes, figure: Any) -> None:
+def _finish(axes: Axes, figure: Figure) -> None:
     """Title, axes, annotations and legend."""
     from matplotlib.ticker import EngFormatter, NullFormatter
 
@@ -164,7 +166,7 @@ def plain(text: str) -> str:
     return re.sub(r"<[^>]+>", "", re.sub(r"<br\s*/?>", "\n", text))
 
 
-def _label(trace: Any) -> str | None:
+def _label(trace: BaseTraceType) -> str | None:
     return None if trace.showlegend is False or not trace.name else plain(trace.name)
 
 

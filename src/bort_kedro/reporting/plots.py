@@ -14,6 +14,9 @@ from bort_kedro.statistics import is_missing
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from plotly.basedatatypes import BaseTraceType
+    from plotly.graph_objects import Figure
+
 CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR = "#d62728", "#1f77b4", "#9aa0a6", "#2c2c2c"
 CURVE_COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
 MAXIMUM_POINT = "maximum point"
@@ -27,7 +30,7 @@ STEP_MEASURES = {
 }
 
 
-def training_curves_figure(history: pd.DataFrame) -> Any:
+def training_curves_figure(history: pd.DataFrame) -> Figure:
     """Masked accuracy by step, one line for each training.
 
     Args:
@@ -73,7 +76,7 @@ def training_curves_figure(history: pd.DataFrame) -> Any:
     )
 
 
-def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Any:
+def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Figure:
     """Training loss or error by step, one line for each short training, darker the lower it ends.
 
     Args:
@@ -131,7 +134,7 @@ def running_mean(values: pd.Series) -> pd.Series:
     return values.rolling(max(1, len(values) // 10), min_periods=1).mean()
 
 
-def speed_figure(speed_table: pd.DataFrame) -> Any:
+def speed_figure(speed_table: pd.DataFrame) -> Figure:
     """Median time of a pass of each encoder, its 95 % interval as error bars, the fastest on top.
 
     Args:
@@ -169,7 +172,7 @@ def _speed_labels(rows: pd.DataFrame) -> list[str]:
     return [f"{row['name']} {BertShape.from_row(row)}" for row in rows.to_dict("records")]
 
 
-def _speed_bars(rows: pd.DataFrame, name: str) -> Any:
+def _speed_bars(rows: pd.DataFrame, name: str) -> BaseTraceType:
     import plotly.graph_objects as go
 
     return go.Bar(
@@ -191,7 +194,7 @@ def _speed_bars(rows: pd.DataFrame, name: str) -> Any:
     )
 
 
-def latency_figure(latency_table: pd.DataFrame, calibration: Mapping[str, Any]) -> Any:
+def latency_figure(latency_table: pd.DataFrame, calibration: Mapping[str, Any]) -> Figure:
     """Latency predicted from the counts of operations against the one measured, both logarithmic.
 
     Args:
@@ -246,7 +249,7 @@ def _latency_title(calibration: Mapping[str, Any]) -> str:
     return f"Latency from operations: rank correlation {correlation:.2f}, median residual {residual:.0f} %"
 
 
-def styled(figure: Any, *, title: str, x: JsonObject, y: JsonObject) -> Any:
+def styled(figure: Figure, *, title: str, x: JsonObject, y: JsonObject) -> Figure:
     """The figure with the look that all share, its title, and its first two axes."""
     figure.update_layout(
         template="plotly_white",

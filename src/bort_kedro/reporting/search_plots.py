@@ -16,6 +16,8 @@ from bort_kedro.statistics import is_missing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from plotly.graph_objects import Figure
+
 
 class Measure(NamedTuple):
     """How an error of the search is shown: its column, the factor of the axis, and the axis' title."""
@@ -152,7 +154,7 @@ def _costs(row: Mapping[str, Any]) -> str:
 
 
 def _add_known_shapes(
-    figure: Any, known_shapes: Sequence[Mapping[str, Any]], trained: pd.DataFrame, *, cost: str, measure: str
+    figure: Figure, known_shapes: Sequence[Mapping[str, Any]], trained: pd.DataFrame, *, cost: str, measure: str
 ) -> None:
     """Name the known shapes among those trained, maximum point included; put the others on the rug."""
     import plotly.graph_objects as go
@@ -178,7 +180,7 @@ def _add_known_shapes(
         _add_rug(figure, elsewhere, [*trained[cost], *(known[cost] for known in elsewhere)], cost=cost)
 
 
-def _add_rug(figure: Any, known_shapes: Sequence[Mapping[str, Any]], axis: Sequence[float], *, cost: str) -> None:
+def _add_rug(figure: Figure, known_shapes: Sequence[Mapping[str, Any]], axis: Sequence[float], *, cost: str) -> None:
     """Ticks and slanted titles along the top edge.
 
     Args:
@@ -232,7 +234,7 @@ def _add_rug(figure: Any, known_shapes: Sequence[Mapping[str, Any]], axis: Seque
     )
 
 
-def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any], *, error_source: str = "training") -> Any:
+def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any], *, error_source: str = "training") -> Figure:
     """W over the whole space: measured where a candidate was trained, predicted elsewhere, coloured by depth.
 
     Args:
