@@ -47,7 +47,7 @@ def overhead_seconds(num_candidates: int) -> float:
     rows = pd.DataFrame([shape.to_row() for shape in space.shapes])
     candidates = rows.assign(**candidate_counts(space.shapes, **sizes), latency_ms=np.nan)
     candidates["cost"] = candidates["operations"].astype(float)
-    ordered = order(candidates)
+    ordered = order(candidates).assign(latency_source="modelled")
     errors = 0.3 + (ordered["layer_parameters"] / ordered["layer_parameters"].max()) ** -0.1
     maximum = ordered.iloc[-1].to_dict() | {"error": 1.0, "error_standard_error": 0.0}
     maximum |= {name: 2 * maximum[name] for name in ("parameters", "cost")}

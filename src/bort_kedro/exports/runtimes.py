@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -222,24 +223,29 @@ def _open_openvino(folder: Path, num_threads: int) -> Session:
     return answer
 
 
+# Streams, logging and environment belong to the process; blocks that overlap would put back what the other had set.
+_ALONE = threading.RLock()
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the tools' progress, advice and statistics of use."""
-    disabled = logging.root.manager.disable
-    before = {name: os.environ.get(name) for name in TELEMETRY_OFF}
-    os.environ.update(TELEMETRY_OFF)
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    """Without the tools' progress, advice and statistics of use, which the whole process loses: one block at a time."""
+    with _ALONE:
+        disabled = logging.root.manager.disable
+        before = {name: os.environ.get(name) for name in TELEMETRY_OFF}
+        os.environ.update(TELEMETRY_OFF)
+        logging.disable(logging.WARNING)
+        try:
+            with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.disable(disabled)
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 RUNTIMES = {
