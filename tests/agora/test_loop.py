@@ -167,3 +167,13 @@ def test_bounds_are_reached_where_no_round_helps_and_each_ranking_is_turned_roun
 def test_single_setting_needs_one_round():
     assert play(1, 3, [0.5]).next_round() is None
     assert max_trials(1, 3) == 1
+
+
+def test_points_of_every_accepted_round_stay():
+    run = play(3, 0, [0.1, 0.2, 0.3], [0.4, 0.1])
+    assert run.next_round().draws == (1, 2)
+
+
+def test_a_round_helps_by_its_best_trial_whatever_its_worst():
+    run = play(3, 1, [0.5, 0.4, 0.3], [0.6, 0.1])
+    assert run.rounds[-1].is_accepted

@@ -3,6 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
 
 from bort_kedro.errors import TrainingError
 from bort_kedro.search import error_model
@@ -181,3 +182,20 @@ def test_no_errors_are_refused():
     assert str(caught.value) == (
         "The error model was given 0 trained candidates, allowed is 1 or more. Raise budget under params:search."
     )
+
+
+def test_relative_residual_is_that_of_ridge_regressions_without_each_row_in_turn():
+    generator = np.random.default_rng(5)
+    shapes = np.array(list(product((1, 2, 4), (2, 4), (32, 64), (64, 128))))
+    errors = 0.9 * shapes[:, 0] ** -0.1 * shapes[:, 2] ** -0.05 * np.exp(0.02 * generator.standard_normal(len(shapes)))
+    model = ErrorModel.fit(shapes, errors)
+    features = model._features(np.log(shapes))
+    target = (np.log(errors) - model.log_error_mean) / model.log_error_scale
+    penalty = model.regression.lambda_ / model.regression.alpha_
+    missed = []
+    for row in range(len(errors)):
+        others = np.arange(len(errors)) != row
+        ridge = Ridge(alpha=penalty).fit(features[others], target[others])
+        missed.append(target[row] - ridge.predict(features[[row]])[0])
+    expected = float(np.sqrt(np.mean(np.square(missed)))) * model.log_error_scale
+    assert model.relative_residual(shapes, errors) == pytest.approx(expected, rel=1e-6)
