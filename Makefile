@@ -29,13 +29,13 @@ $(STAMP): pyproject.toml constraints.txt
 run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twenty minutes)
 	@$(BIN)/kedro run
 
-test: install    ## Run all tests, on every core (some minutes on two)
+test: install    ## Run all tests, on every core (twelve minutes on two)
 	@$(PYTEST)
 
 test-quick: install ## Run the tests that take no stage, process or conversion (a minute on two cores)
 	@$(PYTEST) -m "not slow"
 
-mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (20 minutes)
+mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
 	@$(BIN)/python tests/mutation.py
 
 smoke: install   ## Run all stages with the smallest configuration (a minute)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -38,6 +39,15 @@ def outcome(seed, *, agora, other, is_over=True):
         majority=0.5,
         rounds=[{"points": None}, {"points": {"num_made": 8, "num_copies": 2}}],
     )
+
+
+@pytest.fixture(autouse=True)
+def _warnings_come_back():
+    """The benchmark's processes tell errors alone, and here they are the process of the tests."""
+    logger = logging.getLogger("bort_kedro")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture
