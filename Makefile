@@ -32,7 +32,7 @@ run: install     ## Search, pretrain, fine-tune and evaluate on the embedded def
 test: install    ## Run all tests, on every core (twelve minutes on two)
 	@$(PYTEST)
 
-test-quick: install ## Run the tests that take no stage, process or conversion (a minute on two cores)
+test-quick: install ## Run the tests that take no stage, process or conversion (two minutes on two cores)
 	@$(PYTEST) -m "not slow"
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
