@@ -2,13 +2,15 @@ import math
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.errors import CheckpointError, StorageError, TrainingError
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.training.loop import train
-from bort_kedro.training.optimizer import build_optimizer
+from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.throughput import ThroughputMeter
 from memory_states import DictStore
@@ -446,3 +448,68 @@ def test_a_stream_goes_on_from_its_saved_position(new_model, batch_at):
     fresh = DictStore()
     train(new_model(), masked_lm_objective, Stream(batch_at), SETTINGS, states=fresh)
     assert fresh.states[4].record["stream"] == {"at": 4}
+
+
+class HalfOnCpu(Accelerator):
+    """fp16 with its loss scale, on the CPU, where accelerate refuses it."""
+
+    def __init__(self, mixed_precision):
+        super().__init__(mixed_precision="no")
+        AcceleratorState()._mixed_precision = mixed_precision
+        self.native_amp, self.scaler = True, torch.amp.GradScaler("cpu")
+
+
+@pytest.fixture
+def one_weight(monkeypatch):
+    """Trains one weight in fp16; its gradient is 1, and infinite at the steps that overflow."""
+    monkeypatch.setattr("bort_kedro.training.loop.Accelerator", HalfOnCpu)
+
+    def run(settings, overflows, **others):
+        model = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.ones_(model.weight)
+
+        def loss(net, batch):
+            weight = net.weight.sum()
+            # At 0 a root's slope is infinite.
+            return {"loss": (weight - weight.detach()).sqrt() if batch["overflows"] else weight}
+
+        result = train(model, loss, lambda step: {"overflows": torch.tensor(step in overflows)}, settings, **others)
+        return model.weight.item(), result
+
+    yield run
+    AcceleratorState._reset_state()
+
+
+HALF = SETTINGS.changed(mixed_precision="fp16", bias_correction=False, max_gradient_norm=10.0, weight_decay=0.0)
+
+
+def test_steps_that_fp16_skips_move_nothing_and_count_for_no_moment(one_weight):
+    """BertAdam by its formula: the moments know the steps that were taken, the schedule knows all."""
+    weight, first, second = 1.0, 0.0, 0.0
+    rates = [1e-2 * factor for factor in (1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6)]
+    for step, rate in enumerate(rates):
+        if step not in {0, 5}:
+            first, second = ADAM_BETA1 * first + 1 - ADAM_BETA1, 0.98 * second + 0.02
+            weight -= rate * first / (second**0.5 + 1e-6)
+    found, result = one_weight(HALF, {0, 5})
+    assert found == pytest.approx(weight, rel=1e-6)
+    assert [row["step"] for row in result.history if not math.isfinite(row["gradient_norm"])] == [1, 6]
+
+
+def test_skipped_steps_are_known_to_a_resumed_training(one_weight):
+    store = DictStore()
+    one_weight(HALF, {0, 5}, states=store, stop_at=6)
+    assert one_weight(HALF, {0, 5}, states=store)[0] == one_weight(HALF, {0, 5})[0]
+
+
+def test_a_gradient_that_always_overflows_ends_the_training(one_weight):
+    settings, store = HALF.changed(num_steps=100), DictStore()
+    with pytest.raises(TrainingError) as caught:
+        one_weight(settings, range(10, 100), states=store, description="pretraining of D2-A2-H16-I24")
+    assert str(caught.value) == (
+        "pretraining of D2-A2-H16-I24: the gradient overflows fp16 at step 60, as at the 49 before it, however small "
+        "the loss is scaled. The last good state is kept. Lower learning_rate or max_gradient_norm, raise "
+        "warmup_share, or set mixed_precision to `no` in the parameters of this stage, then run the same command "
+        "again: other settings train anew from the start."
+    )
+    assert max(store.states) == 56

@@ -20,7 +20,7 @@ from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
 from bort_kedro.training.observer import Row
-from bort_kedro.training.optimizer import build_optimizer, set_step
+from bort_kedro.training.optimizer import build_optimizer, set_step, steps_taken
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
 from bort_kedro.training.threads import resolve_precision
@@ -189,8 +189,8 @@ class _Run:
         self.model = model
         self.num_parts = accelerator.num_processes * settings.gradient_accumulation_steps
         self.watch = LossWatch()
-        # Steps that fp16 skipped for an overflow: of all, and in a row until now.
-        self.num_skipped = self.skipped_in_a_row = 0
+        # Steps that moved the weights, and those in a row until now that fp16 skipped for an overflow.
+        self.num_taken = self.skipped_in_a_row = 0
         self.history: list[Row] = []
         self.seconds_before, self.began = 0.0, time.perf_counter()
         # Of all processes before a resume, and of this one since.
@@ -250,7 +250,7 @@ class _Run:
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
         self.tokens_before = saved.record.get("num_tokens", 0)
         self.watch = LossWatch(**saved.record.get("watch", {}))
-        self.num_skipped = saved.record.get("num_skipped", 0)
+        self.num_taken = steps_taken(self.optimizer)
         if self.early_stopping is not None:
             self.early_stopping.go_on_from(saved)
         if "stream" in saved.record:
@@ -265,7 +265,6 @@ class _Run:
             "seconds": seconds,
             "num_tokens": self._num_tokens(),
             "watch": asdict(self.watch),
-            "num_skipped": self.num_skipped,
             "has_ended": not is_whole,
         }
         if self.early_stopping is not None:
@@ -316,7 +315,7 @@ class _Run:
     def _advance(self, step: int, parts: list[Batch]) -> tuple[int, float, dict[str, Tensor]]:
         """One optimiser step; what it leaves, still on the device."""
         accelerator, settings = self.accelerator, self.settings
-        learning_rate = set_step(self.optimizer, settings, step, num_skipped=self.num_skipped)
+        learning_rate = set_step(self.optimizer, settings, step, num_skipped=step - self.num_taken)
         shares = self._shares(parts)
         totals: dict[str, Tensor] = {}
         for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
@@ -342,10 +341,11 @@ class _Run:
         return step, learning_rate, totals
 
     def _count_skipped(self, step: int) -> None:
-        if not self.accelerator.optimizer_step_was_skipped:
-            self.skipped_in_a_row = 0
-            return
-        self.num_skipped, self.skipped_in_a_row = self.num_skipped + 1, self.skipped_in_a_row + 1
+        # accelerate takes every step of a fused optimiser for done, since its kernel is what skips. Only fp16 skips,
+        # and reading the count waits for the device.
+        taken = self.num_taken + 1 if self.accelerator.scaler is None else steps_taken(self.optimizer)
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if taken == self.num_taken else 0
+        self.num_taken = taken
         if self.skipped_in_a_row == SKIPS_IN_A_ROW:
             raise TrainingError(
                 f"{self.description}: the gradient overflows fp16 at step {step + 1}, as at the {SKIPS_IN_A_ROW - 1} "

@@ -27,6 +27,11 @@ def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.o
     )
 
 
+def steps_taken(optimizer: torch.optim.Optimizer) -> int:
+    """AdamW's own count of steps, its t: those that fp16 skips for an overflow are not among them."""
+    return next((int(moments["step"]) for moments in optimizer.state.values()), 0)
+
+
 def set_step(
     optimizer: torch.optim.Optimizer, settings: OptimizationSettings, step: int, *, num_skipped: int = 0
 ) -> float:
