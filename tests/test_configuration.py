@@ -11,10 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
 
+from bort_kedro import settings
 from bort_kedro.agora.settings import PointSettings
-from bort_kedro.configuration import SHARED, check_dataset_names, check_parameters, configuration_hash, load_parameters
+from bort_kedro.configuration import (
+    SHARED,
+    ConfigurationLoader,
+    check_dataset_names,
+    check_parameters,
+    configuration_hash,
+    load_parameters,
+)
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.finetuning.trials import trial_optimization
@@ -73,6 +81,63 @@ def laid_over(tmp_path, text, **changes):
     (tmp_path / "conf" / "local").mkdir(exist_ok=True)
     (tmp_path / "conf" / "local" / "parameters_mine.yml").write_text(text, "utf-8")
     return check_parameters(load_parameters(tmp_path / "conf", **changes))
+
+
+def loader_of(tmp_path, environment, files, **changes):
+    """That of a run, over files below ``conf`` by their names."""
+    for name, text in {"base/.keep": "", "paper/.keep": "", **files}.items():
+        (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / name).write_text(text, "utf-8")
+    return ConfigurationLoader(
+        str(tmp_path / "conf"), env=environment, runtime_params=changes, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+STATED = {
+    "base/catalog.yml": "raw_corpus: {type: documentation, packages: [numpy]}",
+    "base/globals.yml": "folder: base",
+    "base/mlflow.yml": "server: {mlflow_tracking_uri: base}",
+    "base/parameters.yml": "{a: 1, b: {c: 1, d: 1, e: 1}, f: '${globals:folder}'}",
+    "paper/catalog.yml": "raw_corpus: {type: files, paths: [paper]}\nother: {type: csv}",
+    "paper/parameters.yml": "b: {c: 2, d: 2}",
+    "local/catalog.yml": "raw_corpus: {type: hub, dataset_id: mine}",
+    "local/credentials.yml": "hub: {token: mine}",
+    "local/globals.yml": "folder: mine",
+    "local/mlflow.yml": "server: {mlflow_tracking_uri: mine}",
+    "local/parameters.yml": "b: {d: 3}",
+}
+
+
+def test_what_is_stated_locally_wins_over_every_environment(tmp_path):
+    loader = loader_of(tmp_path, "paper", STATED, b={"e": 4})
+    assert loader["catalog"] == {"raw_corpus": {"type": "hub", "dataset_id": "mine"}, "other": {"type": "csv"}}
+    assert loader["parameters"] == {"a": 1, "b": {"c": 2, "d": 3, "e": 4}, "f": "mine"}
+    assert loader["credentials"] == {"hub": {"token": "mine"}}
+    assert loader["mlflow"] == {"server": {"mlflow_tracking_uri": "mine"}}
+    files = sorted(f"conf/{name}" for name in STATED if name.startswith("local"))
+    assert sorted(loader.local_files) == files
+    assert loader.said() == f"Laid over the environment paper: {', '.join(files)}."
+
+
+def test_without_an_environment_it_is_read_as_ever_and_not_told(tmp_path):
+    loader = loader_of(tmp_path, None, STATED)
+    assert loader["parameters"] == {"a": 1, "b": {"c": 1, "d": 3, "e": 1}, "f": "mine"}
+    assert loader["catalog"] == {"raw_corpus": {"type": "hub", "dataset_id": "mine"}}
+    assert loader.local_files
+    assert loader.said() == ""
+
+
+def test_an_environment_is_as_it_is_where_nothing_is_stated_locally(tmp_path):
+    loader = loader_of(tmp_path, "paper", {name: text for name, text in STATED.items() if "local" not in name})
+    assert loader["parameters"] == {"a": 1, "b": {"c": 2, "d": 2, "e": 1}, "f": "base"}
+    assert loader.said() == ""
+    with pytest.raises(MissingConfigException, match="credentials"):
+        loader["credentials"]
+
+
+def test_an_environment_that_is_not_there_is_a_fault_whatever_is_stated_locally(tmp_path):
+    with pytest.raises(MissingConfigException, match="papr"):
+        loader_of(tmp_path, "papr", STATED)["parameters"]
 
 
 def masked_lm_trainings(parameters):

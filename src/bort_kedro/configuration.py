@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from copy import deepcopy
 from difflib import get_close_matches
@@ -55,17 +56,55 @@ SHARED = {
 }
 
 
+# The environment of what a user states, which wins over any other.
+LOCAL = "local"
+
+
 class ConfigurationLoader(OmegaConfigLoader):
-    """Kedro's loader; of the parameters it writes what trainings share into the stages' blocks."""
+    """Kedro's loader, which lays ``conf/local`` over the environment that a run asks for.
+
+    Of the parameters it writes what trainings share into the stages' blocks.
+
+    Attributes:
+        local_files: Those of ``conf/local`` that were read, such as ``conf/local/catalog.yml``.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.local_files: set[str] = set()
+        super().__init__(*arguments, **options)
+
+    def said(self) -> str:
+        """Which files were laid over the environment that was asked for; empty where there were none."""
+        if self.env in (None, LOCAL) or not self.local_files:
+            return ""
+        return f"Laid over the environment {self.env}: {', '.join(sorted(self.local_files))}."
 
     def __getitem__(self, key: str) -> JsonObject:
         values = super().__getitem__(key)
         return with_shared(values) if key == "parameters" else values
 
+    def _resolve_from_raw_config(self, key: str, *read: Any) -> JsonObject:
+        """Lay what ``conf/local`` states over what Kedro makes of the base and the environment that it has read."""
+        folder, files = self._get_conf_env_path(LOCAL), set[Path]()
+        stated = {}
+        if self._fs.isdir(folder):
+            patterns = self.config_patterns[key]
+            stated = self._read_dir_configs(folder, patterns, key, files, key == "credentials")
+        # The last argument has what was read; without any file of this key Kedro refuses.
+        read[-1].update(files)
+        values = super()._resolve_from_raw_config(key, *read)
+        self.local_files |= {os.path.relpath(file, Path(self.conf_source).parent) for file in files}
+        merged: JsonObject = self._merge_configs(values, self._merge_and_resolve(key, stated), key, folder)
+        return merged
+
 
 def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> JsonObject:
-    """The parameters of an environment, not yet checked; keywords are laid over them, as ``--params`` are."""
-    loader = ConfigurationLoader(
+    """The parameters of an environment alone, not yet checked; keywords are laid over them, as ``--params`` are.
+
+    Other than in a run, ``conf/local`` is read only where it is the environment: what benchmarks and tests measure does
+    not hang on what somebody states there.
+    """
+    loader = OmegaConfigLoader(
         str(conf),
         env=environment,
         base_env="base",
@@ -73,7 +112,7 @@ def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> J
         merge_strategy={"parameters": "soft"},
         runtime_params=changes,
     )
-    return loader["parameters"]
+    return with_shared(loader["parameters"])
 
 
 def with_shared(parameters: JsonObject) -> JsonObject:

@@ -177,20 +177,25 @@ def test_what_is_missing_of_the_results_of_a_stage_is_listed_by_name(tmp_path):
     ]
 
 
-def test_the_manifest_has_the_versions_of_what_was_read_of_the_results_of_a_stage(tmp_path):
+def test_the_manifest_has_the_versions_of_what_was_read_of_the_results_of_a_stage_and_what_was_stated_locally(tmp_path):
     saved = AtomicJSONDataset(filepath=str(tmp_path / "report.json"), version=Version(None, "2026-01-01"))
     saved.save({"w": 1})
     catalog = catalog_of({"search.search_report": saved, "search_results": StageResultsDataset()})
     catalog["run_manifest"] = MemoryDataset()
     catalog["search_results"].read_from(catalog)
     hook = hooks.ManifestHook()
+    hook.after_context_created(
+        SimpleNamespace(config_loader=SimpleNamespace(local_files={"conf/local/b", "conf/local/a"}))
+    )
     hook.after_catalog_created(catalog)
     results = catalog.load("search_results")
     hook.after_dataset_loaded("search_results", results)
     assert results.load("search.search_report") == {"w": 1}
     run = {"run_id": "1", "pipeline_names": None, "env": None, "project_path": str(tmp_path)}
     hook.after_pipeline_run(run, catalog)
-    assert catalog.load("run_manifest")["datasets_read"] == {"search.search_report": "2026-01-01"}
+    manifest = catalog.load("run_manifest")
+    assert manifest["datasets_read"] == {"search.search_report": "2026-01-01"}
+    assert manifest["local_files"] == ["conf/local/a", "conf/local/b"]
 
 
 def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):

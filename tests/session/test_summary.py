@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -128,6 +129,7 @@ def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_pa
         "order.export": "exports/order/2026/order",
     }
     hook = SummaryHook()
+    hook.after_context_created(SimpleNamespace(config_loader=SimpleNamespace(said=lambda: "Laid over it: mine.yml.")))
     for name in files:
         hook.after_dataset_saved(name, None)
     catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
@@ -135,5 +137,6 @@ def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_pa
     assert capsys.readouterr().out == (
         "\nThe report: report.md\nThe same as one file, for a browser: report.html\n"
         f"Models for other runtimes: {Path('exports')}\n"
+        "Laid over it: mine.yml.\n"
         "Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n\n"
     )

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 
 from bort_kedro.configuration import (
+    ConfigurationLoader,
     check_dataset_names,
     check_parameters,
     configuration_hash,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
 
+LOGGER = logging.getLogger(__name__)
 # Below this much free space a run of the embedded default cannot end well.
 MINIMUM_FREE_BYTES = 500 * 10**6
 MANIFEST_PACKAGES = (
@@ -80,13 +82,16 @@ class ConfigurationHook:
         from bort_kedro.pipeline_registry import build_pipelines
 
         # Kedro keeps the pipelines of the process, which may be those of an earlier session.
-        pipelines.update(build_pipelines(check_parameters(context.config_loader["parameters"])))
+        self._loader = cast(ConfigurationLoader, context.config_loader)
+        pipelines.update(build_pipelines(check_parameters(self._loader["parameters"])))
 
     @hook_impl(tryfirst=True)
     def after_catalog_created(self, catalog: CatalogProtocol, conf_catalog: JsonObject) -> None:
         check_dataset_names(conf_catalog)
         for results in RESULTS.values():
             catalog[results].read_from(catalog)
+        if said := self._loader.said():
+            LOGGER.info(said)
 
 
 class LaunchedProcessHook:
@@ -254,6 +259,10 @@ class ManifestHook:
         self._results: list[StageResults] = []
 
     @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._loader = cast(ConfigurationLoader, context.config_loader)
+
+    @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
         self._catalog = catalog
         self._read, self._written, self._results = {}, {}, []
@@ -292,6 +301,7 @@ class ManifestHook:
                 "run_id": run_params["run_id"],
                 "pipelines": run_params["pipeline_names"] or ["__default__"],
                 "environment": run_params["env"],
+                "local_files": sorted(self._loader.local_files),
                 "git": _git(Path(run_params["project_path"])),
                 "configuration_hash": configuration_hash(parameters),
                 "parameters": values,

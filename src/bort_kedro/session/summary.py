@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kedro.framework.hooks import hook_impl
 
+from bort_kedro.configuration import ConfigurationLoader
 from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.task_rows import TaskRow
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from rich.console import Console
 
@@ -48,6 +50,10 @@ class SummaryHook:
         self._made: JsonObject = {}
 
     @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._loader = cast(ConfigurationLoader, context.config_loader)
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         if dataset_name in {CANDIDATES, SEARCH, SCORES}:
             self._made[dataset_name] = data
@@ -68,6 +74,8 @@ class SummaryHook:
         for number, (what, path) in enumerate(places.items()):
             console.print(f"{'' if number else chr(10)}{what}: {_relative(path)}", soft_wrap=True)
         if REPORT in self._made:
+            if said := self._loader.said():
+                console.print(said, highlight=False)
             console.print("Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n")
         self._made.clear()
 
