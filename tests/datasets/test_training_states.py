@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,13 @@ def test_only_the_newest_states_are_kept(folder, tmp_path):
     for step in (1, 2, 3):
         folder.put(state(step))
     assert [path.name[:14] for path in files(tmp_path)] == ["step-000000002", "step-000000003"]
+
+
+def test_a_finished_training_keeps_its_last_state_alone(folder, tmp_path):
+    for step in (1, 2):
+        folder.put(state(step))
+    folder.put(replace(state(3), record={"has_ended": True}))
+    assert [path.name[:14] for path in files(tmp_path)] == ["step-000000003"]
 
 
 @pytest.mark.parametrize("harm", ["truncated", "altered"])

@@ -291,6 +291,13 @@ def test_patience_counts_the_looks_that_are_given(pretrained, toy):
     assert trial.num_steps_done == 12
 
 
+@pytest.mark.parametrize(("warmup_share", "ended_at"), [(0.0, 8), (0.5, 16), (0.49, 12)])
+def test_a_flat_start_ends_no_trial_within_its_warmup(pretrained, toy, warmup_share, ended_at):
+    still = replace(HYPERPARAMETERS, learning_rate=1e-12, warmup_share=warmup_share)
+    trial = trial_of(pretrained, toy, still, SETTINGS.changed(patience=1), num_steps=24, look_every=4)
+    assert trial.num_steps_done == ended_at
+
+
 def test_steps_between_looks_are_part_of_the_identity_where_they_are_not_the_trials_own(pretrained, toy, identity):
     own = toy.splits["train"].steps_per_epoch(batch_tokens=256, seed=0)
     assert identity_of(pretrained, toy, look_every=own) == identity
@@ -299,7 +306,7 @@ def test_steps_between_looks_are_part_of_the_identity_where_they_are_not_the_tri
 
 def test_patience_ends_a_trial_early(pretrained, toy):
     # A rate this low changes no answer, so that no look is better than the first.
-    still = replace(HYPERPARAMETERS, learning_rate=1e-12)
+    still = replace(HYPERPARAMETERS, learning_rate=1e-12, warmup_share=0.0)
     trial = trial_of(pretrained, toy, still, SETTINGS.changed(patience=2))
     assert len(trial.looks) == 3
     assert trial.num_steps_done == trial.looks[-1]["step"] < trial.num_steps

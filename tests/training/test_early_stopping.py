@@ -123,6 +123,14 @@ def test_patience_of_one_ends_at_the_first_look_that_is_no_better():
     assert are_equal(found, weights_after(3))
 
 
+def test_looks_in_the_warmup_use_up_no_patience():
+    """The best is the first, at step 2; of the looks at 4, 6, 8, 10 and 12 only the last two count."""
+    stopping = EarlyStopping(lambda model: 0.0, every_steps=2, patience=2, warmup_steps=8)
+    found, result = trained(stopping)
+    assert result.num_steps == 12
+    assert are_equal(found, weights_after(2))
+
+
 def test_without_patience_a_training_goes_on_to_its_last_step():
     stopping = EarlyStopping(scripted(*[0.9, *[0.1] * 9]), every_steps=2, patience=None)
     found, result = trained(stopping)

@@ -30,7 +30,8 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
 
     Args:
         filepath: Root folder.
-        keep: States kept per training; the newest ones. At least 2, so that a damaged one has a predecessor.
+        keep: States kept per training while it runs; the newest ones. At least 2, so that a damaged one has a
+            predecessor.
         metadata: Free for plugins such as Kedro-Viz.
     """
 
@@ -93,7 +94,7 @@ class TrainingFolder:
         return None
 
     def put(self, state: SavedState) -> None:
-        """Write a state whole, then drop the oldest beyond those kept."""
+        """Write a state whole, then drop the oldest beyond those kept; of a finished training, all before it."""
         from safetensors.torch import save
 
         identity = self._folder / "identity.json"
@@ -104,7 +105,7 @@ class TrainingFolder:
         digest = hashlib.sha256(data).hexdigest()[:16]
         with pending(self._folder / f"step-{state.step:09d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(data)
-        for old in self._files()[self._keep :]:
+        for old in self._files()[1 if state.has_ended else self._keep :]:
             # On a cluster, a job that was started again may keep its states beside its former self.
             old.unlink(missing_ok=True)
 
@@ -125,7 +126,7 @@ class TrainingFolder:
             path.rename(aside)
             LOGGER.warning(
                 "The training state %s is truncated or altered (SHA-256 %s, expected %s). It was set aside as %s; "
-                "training goes on from the state before it.",
+                "training goes on from the state before it, or anew where there is none.",
                 path,
                 found,
                 expected,

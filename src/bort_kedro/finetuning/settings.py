@@ -31,7 +31,9 @@ class TrialSettings(FrozenModel):
     max_tokens: int = Field(ge=8, description="Longest input, special tokens included; longer ones are cut.")
     num_epochs: float = Field(gt=0, description="Passes over the training examples, at most.")
     looks_per_epoch: int = Field(gt=0, description="How often dev is scored; the best weights there are kept.")
-    patience: int | None = Field(gt=0, description="Looks without gain that end a trial early; null never does.")
+    patience: int | None = Field(
+        gt=0, description="Looks without gain that end a trial early, those of the warm-up left out; null never does."
+    )
     class_weights: Literal["none", "balanced"] = Field(description="Whether rare classes count more in the loss.")
     adam_beta2: float = Field(gt=0, lt=1, description="AdamW decay of the squared gradients.")
     adam_epsilon: float = Field(gt=0, description="AdamW epsilon.")

@@ -20,6 +20,7 @@ from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import train
 from bort_kedro.training.saved_state import States
+from bort_kedro.training.schedules import steps_of_warmup
 from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
@@ -132,7 +133,12 @@ def train_trial(
         return task.score("dev", predict(candidate, form, dev, batch_tokens=batch_tokens))
 
     own_look = max(1, per_epoch // settings.looks_per_epoch)
-    early_stopping = EarlyStopping(score_on_dev, every_steps=look_every or own_look, patience=settings.patience)
+    early_stopping = EarlyStopping(
+        score_on_dev,
+        every_steps=look_every or own_look,
+        patience=settings.patience,
+        warmup_steps=steps_of_warmup(allowed, hyperparameters.warmup_share),
+    )
     identity = trial_identity(encoder, task, train_examples, optimization, hyperparameters, settings)
     if early_stopping.every_steps != own_look:
         # It follows from the examples and the settings otherwise.
@@ -220,7 +226,7 @@ def trial_identity(
         "optimization": optimization.model_dump(exclude={"checkpoint_every_steps"}),
         "batch_tokens": hyperparameters.batch_tokens,
         "looks_per_epoch": settings.looks_per_epoch,
-        "patience": settings.patience,
+        "patience_after_warmup": settings.patience,
         "class_weights": settings.class_weights,
         "dropout": settings.dropout,
         "num_threads": settings.num_threads,

@@ -24,10 +24,13 @@ class EarlyStopping:
         score: Of a model in evaluation mode, larger is better; it must draw no random numbers.
         every_steps: Steps between two looks; the last step is always looked at.
         patience: Looks in a row without a better score that end the training; None never ends it.
+        warmup_steps: Whose looks use up no patience: a model that has hardly moved cannot be judged by standing still.
     """
 
-    def __init__(self, score: Callable[[nn.Module], float], *, every_steps: int, patience: int | None) -> None:
-        self._score, self.every_steps, self._patience = score, every_steps, patience
+    def __init__(
+        self, score: Callable[[nn.Module], float], *, every_steps: int, patience: int | None, warmup_steps: int = 0
+    ) -> None:
+        self._score, self.every_steps, self._patience, self._warmup_steps = score, every_steps, patience, warmup_steps
         self.scores: list[dict[str, float]] = []
         self._best: dict[str, Tensor] = {}
 
@@ -54,7 +57,7 @@ class EarlyStopping:
         if not self.scores or score > self.best["score"]:
             self._best = {name.replace("model.", _PREFIX, 1): value for name, value in weights_of(model).items()}
         self.scores.append({"step": step, "score": score})
-        since_best = sum(look["step"] > self.best["step"] for look in self.scores)
+        since_best = sum(look["step"] > max(self.best["step"], self._warmup_steps) for look in self.scores)
         return self._patience is not None and since_best >= self._patience
 
     def put_best(self, model: nn.Module) -> None:

@@ -147,7 +147,7 @@ def train(
             f"{description}: the newest saved state is at step {saved.step}, beyond step {stop} asked for, and "
             "trainings go forward only. Remove the folder of its states to train anew."
         )
-    if saved is not None and (saved.step == stop or saved.record.get("has_ended")):
+    if saved is not None and (saved.step == stop or saved.has_ended):
         restore_weights(model, saved.tensors)
         if early_stopping is not None:
             early_stopping.go_on_from(saved)

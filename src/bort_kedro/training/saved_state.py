@@ -28,6 +28,11 @@ class SavedState:
     tensors: dict[str, Tensor]
     record: JsonObject = field(default_factory=dict)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is that of a finished training, which never goes on."""
+        return bool(self.record.get("has_ended"))
+
 
 class StateStore(Protocol):
     """Where one training keeps its states; the folder, the retention and the checks are the store's."""
