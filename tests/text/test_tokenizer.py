@@ -1,7 +1,10 @@
 import pytest
+from transformers import BertConfig, BertForMaskedLM
 
 from bort_kedro.errors import TokenizerError
-from bort_kedro.text.tokenizer import open_tokenizer, special_frame, train_tokenizer, vocabulary_of
+from bort_kedro.text.tokenization import DocumentEncoder, word_starts
+from bort_kedro.text.tokenizer import num_ids, open_tokenizer, special_frame, train_tokenizer, vocabulary_of
+from bort_kedro.text.trimming import count_ids, trim_tokenizer, vocabulary_map
 
 TEXTS = ["The mean of the array is computed along the axis.", "The sum of the array is computed."] * 5
 
@@ -53,5 +56,33 @@ def test_a_tokenizer_without_a_mask_token_is_refused(trained, tmp_path):
     from transformers import PreTrainedTokenizerFast
 
     PreTrainedTokenizerFast(tokenizer_object=trained.backend_tokenizer, pad_token="<pad>").save_pretrained(tmp_path)
-    with pytest.raises(TokenizerError, match="it has no mask_token"):
+    with pytest.raises(TokenizerError, match="it has no mask token"):
         open_tokenizer(str(tmp_path), max_positions=32)
+
+
+def test_a_folder_of_weights_alone_has_no_tokenizer_to_give(tmp_path):
+    BertForMaskedLM(
+        BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1)
+    ).save_pretrained(tmp_path)
+    with pytest.raises(TokenizerError) as caught:
+        open_tokenizer(str(tmp_path), max_positions=32)
+    assert str(caught.value) == (
+        f"The tokenizer `{tmp_path}` cannot serve masked-LM training: it has no tokens but special ones. Choose "
+        "another as `pretrained` under params:corpus.tokenizer."
+    )
+
+
+def test_a_vocabulary_with_repeated_lines_has_ids_up_to_its_last(tmp_path):
+    # BERT numbers tokens by their lines; of a token that stands on two, the last counts.
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sum", "$", "mean", "$", "axis"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    opened = open_tokenizer(str(tmp_path), max_positions=32)
+    assert (len(opened), num_ids(opened), vocabulary_of(opened).size) == (9, 10, 10)
+    assert DocumentEncoder(opened, sequence_length=8).blocks(["axis $ mean"]).ids.tolist() == [2, 9, 8, 7, 3]
+    assert word_starts(opened).shape == (10,)
+    trimmed = trim_tokenizer(opened, count_ids(opened, ["axis $ axis"]), min_count=1)
+    # Whole words stay where their characters have no pieces; the empty place goes.
+    assert trimmed.convert_ids_to_tokens(range(num_ids(trimmed))) == [*words[:6], "mean", "$", "axis"]
+    assert vocabulary_map(opened, opened).kept.tolist() == list(range(10))
+    assert vocabulary_map(trimmed, opened).kept.tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9]

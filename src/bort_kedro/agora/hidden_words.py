@@ -14,7 +14,7 @@ from bort_kedro.finetuning.truncation import cut_lengths
 from bort_kedro.tasks.spans import CLOSE, OPEN
 from bort_kedro.tasks.table import Truncation
 from bort_kedro.text.tokenization import word_starts
-from bort_kedro.text.tokenizer import vocabulary_of
+from bort_kedro.text.tokenizer import num_ids, vocabulary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ class ReplacementTokens:
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         backend = tokenizer.backend_tokenizer
         continuing = getattr(backend.model, "continuing_subword_prefix", None) or ""
-        decoded = backend.decode_batch([[token] for token in range(len(tokenizer))], skip_special_tokens=False)
+        decoded = backend.decode_batch([[token] for token in range(num_ids(tokenizer))], skip_special_tokens=False)
         self.vocabulary = vocabulary_of(tokenizer)
         # Of each id, its characters without the blank before a word or the mark of a word's further pieces.
         self.spellings = [text.strip().removeprefix(continuing) for text in decoded]

@@ -11,6 +11,7 @@ from kedro.io import AbstractVersionedDataset, DatasetError
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.opening import PretrainedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,14 @@ class _FolderDataset(AbstractVersionedDataset):
     def _describe(self) -> JsonObject:
         return {"filepath": str(self._filepath), "version": self._version}
 
+    def _files(self, kind: str) -> PretrainedFiles:
+        folder = Path(self._get_load_path())
+
+        def refusal(reason: str) -> ModelFolderError:
+            return ModelFolderError(f"{folder} cannot be opened as {kind}: {reason}. {_ANEW}")
+
+        return PretrainedFiles(folder, refusal, local_files_only=True)
+
     def _read_json(self, name: str) -> JsonObject:
         path = Path(self._get_load_path()) / name
         try:
@@ -71,29 +80,20 @@ class PretrainedDataset(_FolderDataset):
         self._save_folder(write)
 
     def load(self) -> Pretrained:
-        import transformers
-        from safetensors import SafetensorError
-
         from bort_kedro.encoders.pretrained import Pretrained
+        from bort_kedro.text.tokenizer import num_ids
 
         folder = Path(self._get_load_path())
         config = self._read_json("config.json")
         if not (folder / "model.safetensors").is_file():
             raise ModelFolderError(f"{folder} has no model.safetensors, the only weights accepted. {_ANEW}")
         architecture = (config.get("architectures") or ["BertForMaskedLM"])[0]
-        try:
-            model = getattr(transformers, architecture).from_pretrained(
-                folder, use_safetensors=True, local_files_only=True
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, AttributeError, SafetensorError) as fault:
-            raise ModelFolderError(
-                f"{folder} cannot be opened as {architecture}: {str(fault).splitlines()[0]}. {_ANEW}"
-            ) from fault
+        files = self._files(architecture)
+        model, tokenizer = files.model(architecture)[0], files.tokenizer()
         # Fewer are allowed: published teachers pad their vocabularies to a round number.
-        if len(tokenizer) > model.config.vocab_size:
+        if (num := num_ids(tokenizer)) > model.config.vocab_size:
             raise ModelFolderError(
-                f"{folder}: the tokenizer has {len(tokenizer)} ids but the model only "
+                f"{folder}: the tokenizer has {num} ids but the model only "
                 f"{model.config.vocab_size} word embeddings; they do not belong together. {_ANEW}"
             )
         return Pretrained(model.eval(), tokenizer)
@@ -114,11 +114,8 @@ class TokenizerDataset(_FolderDataset):
         self._save_folder(data.save_pretrained)
 
     def load(self) -> PreTrainedTokenizerFast:
-        from transformers import AutoTokenizer
-
-        folder = Path(self._get_load_path())
         self._read_json("tokenizer.json")
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return self._files("a tokenizer").tokenizer()
 
     def preview(self) -> JSONPreview:
         """The tokenizer's configuration, for Kedro-Viz."""

@@ -1,4 +1,4 @@
-"""Build transformers' BERT from a shape, so that every checkpoint opens with ``AutoModel.from_pretrained``."""
+"""Build transformers' BERT from a shape, so that every checkpoint opens with its ``AutoModel``."""
 
 from __future__ import annotations
 

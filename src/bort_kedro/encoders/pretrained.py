@@ -7,18 +7,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from bort_kedro.errors import BortKedroError, ModelFolderError
+from bort_kedro.errors import ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
 from bort_kedro.text.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Opened = TypeVar("Opened")
 # Of a configuration: where it was read, by what, and in which precision it was stored.
 NO_PART_OF_RESULTS = {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 
@@ -68,27 +65,6 @@ def standalone_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
     if longest is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     return tokenizer
-
-
-def open_or_refuse(
-    from_pretrained: Callable[..., Opened],
-    name_or_path: str,
-    refusal: Callable[[str], BortKedroError],
-    **options: object,
-) -> Opened:
-    """Open a model, configuration or tokenizer of a folder or the hub, never running code that comes with it.
-
-    Args:
-        from_pretrained: Of a class of transformers, such as ``AutoModelForMaskedLM``.
-        name_or_path: Folder or hub id.
-        refusal: The error to raise, given the reason without its full stop.
-        options: Of it.
-    """
-    try:
-        return from_pretrained(name_or_path, trust_remote_code=False, **options)
-    except Exception as fault:  # transformers, the hub's client and safetensors share no narrower class
-        reason = next(iter(str(fault).strip().splitlines()), "") or type(fault).__name__
-        raise refusal(reason.rstrip(".")) from fault
 
 
 def require_same_tokenizer(tokenizer: PreTrainedTokenizerFast, tokens: Tokens, *, model: str, stage: str) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
 from bort_kedro.encoders.families import longest_sequence
 from bort_kedro.encoders.layer_transfer import NARROWINGS, copy_layer_norm, copy_linear_bias, transfer_layer
-from bort_kedro.encoders.pretrained import Opened, open_or_refuse
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, ModelFolderError
+from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
 
 if TYPE_CHECKING:
@@ -188,20 +189,13 @@ def from_checkpoint(student: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast
     Raises:
         ModelFolderError: If it cannot be opened, is no BERT, lacks weights, or has another shape or tokenizer.
     """
-    from transformers import AutoConfig, BertForMaskedLM
-
-    config = _opened(AutoConfig.from_pretrained, name_or_path)
+    files = PretrainedFiles(name_or_path, partial(_refusal, name_or_path))
+    config = files.config()
     _require_same_shape(student.config, config, name_or_path)
-    _require_same_tokenizer(tokenizer, name_or_path)
+    _require_same_tokenizer(tokenizer, files)
     _warn_of_another_activation(student.config, config, f"the checkpoint `{name_or_path}`")
     with torch.random.fork_rng(devices=[]):  # a missing head is drawn, then not used
-        model, loaded = _opened(
-            BertForMaskedLM.from_pretrained,
-            name_or_path,
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
+        model, loaded = files.model("BertForMaskedLM", dtype=torch.float32)
     missing = sorted(loaded["missing_keys"])
     if lacking := [name for name in missing if not name.startswith("cls.")]:
         raise ModelFolderError(
@@ -217,15 +211,12 @@ def from_checkpoint(student: BertForMaskedLM, tokenizer: PreTrainedTokenizerFast
     student.load_state_dict(weights, strict=False)
 
 
-def _opened(from_pretrained: Callable[..., Opened], name_or_path: str, **options: object) -> Opened:
-    def refusal(reason: str) -> ModelFolderError:
-        return ModelFolderError(
-            f"The checkpoint `{name_or_path}` cannot be opened: {reason}. Expected a folder with "
-            "config.json and model.safetensors, or a hub id (with a network, or in the hub's local cache). Change "
-            f"`checkpoint` under {PARAMETER_PATH}."
-        )
-
-    return open_or_refuse(from_pretrained, name_or_path, refusal, **options)
+def _refusal(name_or_path: str, reason: str) -> ModelFolderError:
+    return ModelFolderError(
+        f"The checkpoint `{name_or_path}` cannot be opened: {reason}. Expected a folder with "
+        "config.json and model.safetensors, or a hub id (with a network, or in the hub's local cache). Change "
+        f"`checkpoint` under {PARAMETER_PATH}."
+    )
 
 
 def _require_same_shape(student: BertConfig, config: PreTrainedConfig, name_or_path: str) -> None:
@@ -243,20 +234,18 @@ def _require_same_shape(student: BertConfig, config: PreTrainedConfig, name_or_p
         )
 
 
-def _require_same_tokenizer(tokenizer: PreTrainedTokenizerFast, name_or_path: str) -> None:
+def _require_same_tokenizer(tokenizer: PreTrainedTokenizerFast, files: PretrainedFiles) -> None:
     """Compare what the tokenizers do, where the checkpoint has one as tokenizer.json; else the sizes had to do."""
-    from transformers import AutoTokenizer
     from transformers.utils import cached_file
 
     try:
-        cached_file(name_or_path, "tokenizer.json")
+        cached_file(files.name_or_path, "tokenizer.json")
     except OSError:
         return
-    theirs = _opened(AutoTokenizer.from_pretrained, name_or_path)
-    own, other = tokenizer_fingerprint(tokenizer), tokenizer_fingerprint(theirs)
+    own, other = tokenizer_fingerprint(tokenizer), tokenizer_fingerprint(files.tokenizer())
     if own != other:
         raise ModelFolderError(
-            f"The checkpoint `{name_or_path}` was trained with another tokenizer ({other}) than the corpus ({own}), so "
-            "its word embeddings belong to other tokens. Name the checkpoint's tokenizer as `pretrained` under "
-            f"params:corpus.tokenizer, or choose another checkpoint under {PARAMETER_PATH}."
+            f"The checkpoint `{files.name_or_path}` was trained with another tokenizer ({other}) than the corpus "
+            f"({own}), so its word embeddings belong to other tokens. Name the checkpoint's tokenizer as `pretrained` "
+            f"under params:corpus.tokenizer, or choose another checkpoint under {PARAMETER_PATH}."
         )

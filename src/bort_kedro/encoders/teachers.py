@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from bort_kedro.encoders.families import longest_sequence
-from bort_kedro.encoders.pretrained import Opened, Pretrained, open_or_refuse
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError
+from bort_kedro.opening import PretrainedFiles
+from bort_kedro.text.tokenizer import masking_faults, num_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -49,38 +52,25 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
         TeacherError: If it cannot be opened, is no masked-LM encoder, lacks weights, has no tokenizer fit for
             masked-LM training, has fewer word embeddings than ids, or takes only shorter blocks.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
-
-    config = _opened(AutoConfig.from_pretrained, name_or_path, place)
+    files = PretrainedFiles(name_or_path, partial(_refusal, name_or_path, place))
+    config = files.config()
     _require_masked_lm(config, name_or_path, place)
     with torch.random.fork_rng(devices=[]):  # weights that are missing would be drawn, before they are refused
-        model, loaded = _opened(
-            AutoModelForMaskedLM.from_pretrained,
-            name_or_path,
-            place,
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
+        model, loaded = files.model("AutoModelForMaskedLM", dtype=torch.float32)
     _require_all_weights(loaded, name_or_path, place)
-    tokenizer = _opened(AutoTokenizer.from_pretrained, name_or_path, place)
+    tokenizer = files.tokenizer()
     _require_masking_tokenizer(tokenizer, name_or_path, place)
     _require_embeddings(model, tokenizer, name_or_path, place)
     _require_length(config, sequence_length, name_or_path, place)
     return Pretrained(model.eval().requires_grad_(False), tokenizer)
 
 
-def _opened(
-    from_pretrained: Callable[..., Opened], name_or_path: str, place: TeacherPlace, **options: object
-) -> Opened:
-    def refusal(reason: str) -> TeacherError:
-        return TeacherError(
-            f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
-            "model.safetensors and tokenizer.json, or a hub id (with a network, or in the hub's local cache). Change "
-            f"`{place.teacher}`."
-        )
-
-    return open_or_refuse(from_pretrained, name_or_path, refusal, **options)
+def _refusal(name_or_path: str, place: TeacherPlace, reason: str) -> TeacherError:
+    return TeacherError(
+        f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
+        "model.safetensors and tokenizer.json, or a hub id (with a network, or in the hub's local cache). Change "
+        f"`{place.teacher}`."
+    )
 
 
 def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: TeacherPlace) -> None:
@@ -113,16 +103,9 @@ def _some(names: list[str]) -> str:
 
 
 def _require_masking_tokenizer(tokenizer: PreTrainedTokenizerFast, name_or_path: str, place: TeacherPlace) -> None:
-    faults = {
-        "it has no mask token": tokenizer.mask_token is None,
-        "it has no padding token": tokenizer.pad_token is None,
-        "it is not a fast tokenizer": not tokenizer.is_fast,
-        # What transformers makes where the files of a tokenizer are missing.
-        "it has no tokens but special ones": set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens),
-    }
-    if found := [fault for fault, is_found in faults.items() if is_found]:
+    if faults := masking_faults(tokenizer):
         raise TeacherError(
-            f"The tokenizer of the teacher `{name_or_path}` cannot serve masked-LM training: {' and '.join(found)}. "
+            f"The tokenizer of the teacher `{name_or_path}` cannot serve masked-LM training: {' and '.join(faults)}. "
             "Needed is a fast tokenizer (tokenizer.json) with a mask and a padding token. Choose another teacher as "
             f"`{place.teacher}`."
         )
@@ -133,9 +116,9 @@ def _require_embeddings(
 ) -> None:
     """More rows than ids are allowed: vocabularies are padded to a round number."""
     rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
+    if (num := num_ids(tokenizer)) > rows:
         raise TeacherError(
-            f"The tokenizer of the teacher `{name_or_path}` has {len(tokenizer)} ids but the model only {rows} word "
+            f"The tokenizer of the teacher `{name_or_path}` has {num} ids but the model only {rows} word "
             f"embeddings; they do not belong together. Choose another teacher as `{place.teacher}`."
         )
 

@@ -7,8 +7,9 @@ tokenizer. ``export.json`` beside them says which files there must be, how long 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,16 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from bort_kedro.encoders.pretrained import Pretrained, open_or_refuse, standalone_tokenizer
+from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.exports.formats import MANIFEST
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
 from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.opening import PretrainedFiles
 from bort_kedro.tasks.table import Form, Task, Truncation
 from bort_kedro.tasks.units import Unit
-from bort_kedro.text.tokenizer import tokenizer_fingerprint
+from bort_kedro.text.tokenizer import num_ids, tokenizer_fingerprint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,14 +159,12 @@ def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExpor
         ConfigurationError: If the runtime is not installed.
     """
     meaning = _checked(Path(folder), name)
-    place = str(folder / name)
-    tokenizer = open_or_refuse(*_auto("AutoTokenizer", place, folder), local_files_only=True)
+    files = PretrainedFiles(folder / name, partial(_unreadable, folder, "transformers"), local_files_only=True)
+    tokenizer = files.tokenizer()
     if name == PYTORCH:
-        model = open_or_refuse(
-            *_auto("AutoModelForSequenceClassification", place, folder), use_safetensors=True, local_files_only=True
-        ).eval()
+        model = files.model("AutoModelForSequenceClassification")[0].eval()
     else:
-        config = open_or_refuse(*_auto("AutoConfig", place, folder), local_files_only=True)
+        config = files.config()
         try:
             model = RuntimeModel(open_session(name, folder / name, num_threads=num_threads), config)
         except ConfigurationError:
@@ -200,16 +200,6 @@ def _checked(folder: Path, name: str) -> ExportedTask:
             seen = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
             raise ModelFolderError(f"{path} should have {size} bytes and is {seen}: the export is not whole. {ANEW}")
     return meaning
-
-
-def _auto(
-    class_name: str, place: str, folder: Path
-) -> tuple[Callable[..., Any], str, Callable[[str], ModelFolderError]]:
-    """Arguments of `open_or_refuse`."""
-    import transformers
-
-    opener = getattr(transformers, class_name).from_pretrained
-    return opener, place, lambda reason: _unreadable(folder, class_name, reason)
 
 
 def _unreadable(folder: Path, opener: str, reason: object) -> ModelFolderError:
@@ -256,9 +246,9 @@ def require_tokenizer(model: Pretrained, where: str) -> None:
         ModelFolderError: If it has more ids than the model has embeddings, or pads with another one.
     """
     config, tokenizer = model.model.config, model.tokenizer
-    if len(tokenizer) > config.vocab_size or tokenizer.pad_token_id != config.pad_token_id:
+    if (num := num_ids(tokenizer)) > config.vocab_size or tokenizer.pad_token_id != config.pad_token_id:
         raise ModelFolderError(
-            f"{where}: the tokenizer has {len(tokenizer)} ids and pads with {tokenizer.pad_token_id}, but the model "
+            f"{where}: the tokenizer has {num} ids and pads with {tokenizer.pad_token_id}, but the model "
             f"has {config.vocab_size} word embeddings and pads with {config.pad_token_id}; they do not belong "
             "together. Fine-tune it again: `kedro run --pipelines finetune`, then evaluate."
         )

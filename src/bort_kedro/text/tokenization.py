@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.text.tokenizer import special_frame, vocabulary_of
+from bort_kedro.text.tokenizer import SENTENCE_PIECE_SPACE, num_ids, special_frame, vocabulary_of
 from bort_kedro.text.tokens import TokenBlocks, frame_documents, id_dtype, join_blocks, starts_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 CHARACTERS_PER_CALL = 2**20
 # How byte-level tokens write a space, a tab, a line feed and a carriage return.
 BYTE_LEVEL_SPACES = ("Ġ", "ĉ", "Ċ", "č")
-SENTENCE_PIECE_SPACE = "▁"
 
 
 class DocumentEncoder:
@@ -145,7 +144,7 @@ def word_starts(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.bool_]:
     word into its first token. A byte-level token that begins with another white space begins a word too (our reading:
     else the last word of a line and the first of the next would be one). Where no token has a mark, each is a word.
     """
-    tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(range(num_ids(tokenizer)))]
     continuing = getattr(tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None)
     if continuing:
         return np.array([not token.startswith(continuing) for token in tokens])

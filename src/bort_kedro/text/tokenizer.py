@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TokenizerError
+from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokens import Vocabulary
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -24,6 +22,7 @@ SPECIAL_TOKENS = {
     "unk_token": "<unk>",
     "mask_token": "<mask>",
 }
+SENTENCE_PIECE_SPACE = "▁"
 PARAMETER_PATH = "params:corpus.tokenizer"
 
 
@@ -83,26 +82,41 @@ def open_tokenizer(name_or_path: str, *, max_positions: int) -> PreTrainedTokeni
     """Open a tokenizer from the hub or a folder and check that masked-LM training can use it.
 
     Raises:
-        TokenizerError: If it cannot be opened, is not a fast tokenizer, or has no mask or padding token.
+        TokenizerError: If it cannot be opened, or has `masking_faults`.
     """
-    from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError, KeyError) as fault:
-        raise TokenizerError(
-            f"The tokenizer `{name_or_path}` cannot be opened: {fault}. Expected a hub id (with a network) or a "
+    def refusal(reason: str) -> TokenizerError:
+        return TokenizerError(
+            f"The tokenizer `{name_or_path}` cannot be opened: {reason}. Expected a hub id (with a network) or a "
             f"folder with tokenizer.json. Change `pretrained` under {PARAMETER_PATH}."
-        ) from fault
-    lacking = [name for name in ("mask_token", "pad_token") if getattr(tokenizer, name) is None]
-    if lacking or not tokenizer.is_fast:
+        )
+
+    tokenizer = PretrainedFiles(name_or_path, refusal).tokenizer()
+    if faults := masking_faults(tokenizer):
         raise TokenizerError(
-            f"The tokenizer `{name_or_path}` cannot serve masked-LM training: "
-            f"{'it has no ' + ' and no '.join(lacking) if lacking else 'it is not a fast tokenizer'}. "
-            f"Choose another as `pretrained` under {PARAMETER_PATH}."
+            f"The tokenizer `{name_or_path}` cannot serve masked-LM training: {' and '.join(faults)}. Choose another "
+            f"as `pretrained` under {PARAMETER_PATH}."
         )
     tokenizer.model_max_length = max_positions
     return tokenizer
+
+
+def masking_faults(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Why masked-LM training cannot use a tokenizer; nothing where it can."""
+    # transformers makes one of special tokens, and of the mark of a space, where the files of a tokenizer are missing.
+    words = {token for token in tokenizer.get_vocab() if token.strip(SENTENCE_PIECE_SPACE)}
+    faults = {
+        "it has no mask token": tokenizer.mask_token is None,
+        "it has no padding token": tokenizer.pad_token is None,
+        "it is not a fast tokenizer": not tokenizer.is_fast,
+        "it has no tokens but special ones": words <= set(tokenizer.all_special_tokens),
+    }
+    return [fault for fault, is_found in faults.items() if is_found]
+
+
+def num_ids(tokenizer: PreTrainedTokenizerFast) -> int:
+    """V: word embeddings that its ids need; more than it has tokens where some ids are left out."""
+    return 1 + int(max(tokenizer.get_vocab().values()))
 
 
 def special_frame(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
@@ -127,7 +141,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
     """What masked-LM training must know of a tokenizer."""
     before, after = special_frame(tokenizer)
     return Vocabulary(
-        size=len(tokenizer),
+        size=num_ids(tokenizer),
         mask_id=tokenizer.mask_token_id,
         pad_id=tokenizer.pad_token_id,
         special_ids=tuple(sorted(tokenizer.all_special_ids)),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bort_kedro.errors import TokenizerError
 from bort_kedro.frozen import JsonObject
-from bort_kedro.text.tokenizer import PARAMETER_PATH
+from bort_kedro.text.tokenizer import PARAMETER_PATH, num_ids
 from bort_kedro.text.vocabulary_map import VocabularyMap, between
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PLACE = f"{PARAMETER_PATH}.min_count"
 def tokens_by_id(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """(V,) token of each id; empty where the tokenizer left an id out."""
     ids = tokenizer.get_vocab()
-    tokens = [""] * (max(ids.values()) + 1)
+    tokens = [""] * num_ids(tokenizer)
     for token, number in ids.items():
         tokens[number] = token
     return tokens
@@ -44,7 +44,7 @@ def count_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> NDArr
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = True
-    counts = np.zeros(len(tokens_by_id(tokenizer)), dtype=np.int64)
+    counts = np.zeros(num_ids(tokenizer), dtype=np.int64)
     for start in range(0, len(texts), TEXTS_PER_CALL):
         chunk = list(texts[start : start + TEXTS_PER_CALL])
         encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
@@ -144,9 +144,9 @@ def trimming_report(
 def size_report(tokenizer: PreTrainedTokenizerFast, trimmed: PreTrainedTokenizerFast) -> JsonObject:
     """Ids before and after trimming; each dropped one saves one embedding parameter per hidden unit."""
     return {
-        "ids_before": len(tokenizer),
+        "ids_before": num_ids(tokenizer),
         "ids_after": len(trimmed),
-        "embedding_parameters_saved_per_hidden_unit": len(tokenizer) - len(trimmed),
+        "embedding_parameters_saved_per_hidden_unit": num_ids(tokenizer) - num_ids(trimmed),
     }
 
 
