@@ -196,9 +196,31 @@ def test_answers_of_a_question_are_rows_of_one_group():
     ]
     assert fault_of("multirc", {"passage": {"text": "A"}}) == "column `questions`: None, expected a list"
     assert fault_of("multirc", {"passage": {"text": "A", "questions": [3]}}) == "column `question`: 3, expected a text"
-    assert fault_of("multirc", {"passage": {"text": "A", "questions": []}}) == (
-        "column `options`: [], expected something to choose among"
-    )
+
+
+def without_choices(name):
+    """A record of each layout of nested questions: the last question has nothing to choose among."""
+    if name == "multirc":
+        passage = MULTIRC["passage"]
+        questions = [*passage["questions"], {"idx": 641, "question": "How?", "answers": []}]
+        return MULTIRC | {"passage": passage | {"questions": questions}}, "answers"
+    if name == "record":
+        return RECORD | {"passage": RECORD["passage"] | {"entities": []}}, "entities"
+    return RACE | {"options": [RACE["options"][0], []]}, "options"
+
+
+WITHOUT_QUESTIONS = {
+    "multirc": MULTIRC | {"passage": {"text": "A passage.", "questions": []}},
+    "record": RECORD | {"passage": {"text": "A passage.", "entities": []}, "qas": []},
+    "race_high": RACE | {"questions": [], "options": [], "answers": []},
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_QUESTIONS)
+def test_a_text_without_questions_is_no_example_but_every_question_has_its_choices(name):
+    assert rows_of(name, WITHOUT_QUESTIONS[name]) == []
+    fields, column = without_choices(name)
+    assert fault_of(name, fields).startswith(f"column `{column}`: [], expected ")
 
 
 def test_entities_fill_the_placeholder_marked_and_each_once():

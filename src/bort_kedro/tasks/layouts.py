@@ -10,6 +10,7 @@ from bort_kedro.tasks.description import RIGHT, WRONG
 from bort_kedro.tasks.records import (
     ExampleRow,
     Record,
+    choices_field,
     label_text,
     list_field,
     number_field,
@@ -124,7 +125,7 @@ def _multirc(record: Record) -> list[ExampleRow]:
     text, rows = text_field(passage, "text"), []
     for question in list_field(passage, "questions"):
         asked, group = text_field(question, "question"), f"{index}/{number_field(question, 'idx')}"
-        for answer in list_field(question, "answers"):
+        for answer in choices_field(question, "answers"):
             pair = f"{asked} {text_field(answer, 'text')}"
             row_index = f"{group}/{number_field(answer, 'idx')}"
             rows.append(ExampleRow(group, text, pair, None, label_text(answer.get("label")), row_index))
@@ -135,8 +136,10 @@ def _record(record: Record) -> list[ExampleRow]:
     """A news text and statements with one entity hidden; the options are the entities of the text."""
     passage, rows = object_field(record.fields, "passage"), []
     text = text_field(passage, "text")
-    options = list(dict.fromkeys(_entity(text, entity) for entity in list_field(passage, "entities")))
-    for asked in list_field(record.fields, "qas"):
+    questions = list_field(record.fields, "qas")
+    entities = (choices_field if questions else list_field)(passage, "entities")
+    options = list(dict.fromkeys(_entity(text, entity) for entity in entities))
+    for asked in questions:
         query = text_field(asked, "query")
         if PLACEHOLDER not in query:
             raise row_fault("query", query, f"a statement with {PLACEHOLDER}")
@@ -196,7 +199,8 @@ def _race(record: Record) -> list[ExampleRow]:
     # The hub tells an article's questions one by one.
     rows, first = [], fields.get("first_question", 0)
     for number, (question, choices, answer) in enumerate(zip(questions, options, answers, strict=True)):
-        if not isinstance(choices, list) or not all(isinstance(text, str) for text in [question, *choices]):
+        is_list = isinstance(choices, list) and len(choices) > 0
+        if not is_list or not all(isinstance(text, str) for text in [question, *choices]):
             raise row_fault("options", choices, "a list of texts for each question")
         letters = LETTERS[: len(choices)]
         if answer is not None and (not isinstance(answer, str) or len(answer) != 1 or answer not in letters):

@@ -100,6 +100,18 @@ def list_field(fields: object, name: str) -> list[Any]:
     return list(_field(fields, name, list, "a list"))
 
 
+def choices_field(fields: object, name: str) -> list[Any]:
+    """A list of a JSON object, of what a question is answered with.
+
+    Raises:
+        RowFault: If it is not there, no list, or empty.
+    """
+    choices = list_field(fields, name)
+    if not choices:
+        raise row_fault(name, choices, "something to choose among")
+    return choices
+
+
 def object_field(fields: object, name: str) -> Mapping[str, Any]:
     """An object within a JSON object.
 

@@ -257,6 +257,11 @@ def test_race_has_a_folder_for_each_level(tmp_path):
         ("high9.txt/0", "It is d", "d", "wrong"),
         ("high10.txt/0", "It is a", "a", "wrong"),
     ]
+    # As articles 15946 and 16528 of the archive.
+    bare = tmp_path / "RACE" / "train" / "high" / "11.txt"
+    bare.write_text(json.dumps({"article": "A.", "questions": [], "options": [], "answers": [], "id": "high11.txt"}))
+    again = TaskFolder(tmp_path).read(TASKS["race_high"])
+    assert (again.num_rows, again.num_skipped) == (reading.num_rows, {})
     path = tmp_path / "RACE" / "dev" / "high" / "9.txt"
     path.write_text(json.dumps({**article, "answers": ["E"]}))
     with pytest.raises(TaskError) as caught:
