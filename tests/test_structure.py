@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from bort_kedro.configuration import RENAMED, RENAMED_OF_TASKS, base_parameters
 from bort_kedro.pipeline_registry import build_pipelines, register_pipelines
+from bort_kedro.pipelines.added import added_pipelines
 from bort_kedro.pipelines.namespaces import (
     BROUGHT,
     PASSED,
@@ -98,9 +99,10 @@ def test_registry_has_the_six_stages_and_a_default_with_all_their_nodes(pipeline
     assert {name: names_of(pipeline) for name, pipeline in register_pipelines().items()} == {
         name: names_of(pipeline) for name, pipeline in pipelines.items()
     }
-    assert set(pipelines) == {"__default__", *STAGES}
-    assert names_of(pipelines["__default__"]) == set().union(*(names_of(pipelines[stage]) for stage in STAGES))
-    assert {name.partition(".")[0] for name in names_of(pipelines["__default__"])} == set(STAGES)
+    assert set(pipelines) == {"__default__", *STAGES, *added_pipelines()}
+    others = [names_of(pipeline) for name, pipeline in pipelines.items() if name != "__default__"]
+    assert names_of(pipelines["__default__"]) == set().union(*others)
+    assert {name.partition(".")[0] for stage in STAGES for name in names_of(pipelines[stage])} == set(STAGES)
 
 
 @pytest.mark.parametrize("teacher", [None, "a/hub-id"])

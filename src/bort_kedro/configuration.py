@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
+from bort_kedro.pipelines.added import added_pipelines
 
 # Datasets that older versions had under the name after the stage alone, or after the task alone.
 RENAMED = {
@@ -133,36 +134,66 @@ def _over(below: Any, stated: Any) -> Any:
     return below | {name: _over(below[name], value) if name in below else value for name, value in stated.items()}
 
 
-def check_parameters(raw: JsonObject) -> Parameters:
+def added_parameters(raw: JsonObject) -> set[str]:
+    """Names of the blocks that are for pipelines which a user has added: named like one, or read by one.
+
+    One that reads all of ``parameters`` may mean any block but those named almost like one of ours.
+    """
+    added = added_pipelines()
+    read = {name for pipeline in added.values() for name in pipeline.inputs()}
+    names = {*added, *(name.removeprefix("params:").partition(".")[0] for name in read if name.startswith("params:"))}
+    if "parameters" in read:
+        names |= {name for name in raw if not get_close_matches(name, Parameters.model_fields, n=1)}
+    return names
+
+
+def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters:
     """Build the typed parameters.
+
+    Args:
+        raw: As the configuration has them.
+        added: Names of the blocks that are for pipelines which a user has added; they are taken as they are.
 
     Raises:
         ConfigurationError: Names every fault at once: the key, the value, what is allowed.
     """
+    known = [*Parameters.model_fields, *sorted({*added} - Parameters.model_fields.keys())]
+    lines = [
+        f"{_unknown(name, raw[name], known, name)} A pipeline of yours in src/bort_kedro/pipelines has the block of "
+        f"its name, and what it reads as `params:{name}`."
+        for name in raw
+        if name not in known
+    ]
+    parameters = None
     try:
-        return Parameters.model_validate(raw)
+        parameters = Parameters.model_validate(raw)
     except ValidationError as faults:
         # What stands in a shared block is a fault of every training that takes it from there.
-        lines = list(dict.fromkeys(_explain(fault, raw) for fault in faults.errors(include_url=False)))
+        lines += dict.fromkeys(_explain(fault, raw) for fault in faults.errors(include_url=False))
+    if parameters is None or lines:
         raise ConfigurationError(
             f"{len(lines)} parameter(s) cannot be used:\n"
             + "\n".join(f"  - {line}" for line in lines)
             + "\nChange them in conf/base/parameters_*.yml, in the environment given by --env, or in --params."
-        ) from faults
+        )
+    return parameters
 
 
 def _explain(fault: Any, raw: JsonObject) -> str:
     path = _written_at(".".join(str(part) for part in fault["loc"]), fault["input"], raw)
     if fault["type"] == "extra_forbidden":
-        known = _fields_at(fault["loc"][:-1])
-        near = get_close_matches(str(fault["loc"][-1]), known, n=1)
-        hint = f"Did you mean `{near[0]}`? " if near else ""
-        return f"`{path}` is unknown (value {fault['input']!r}). {hint}Allowed here: {', '.join(known)}."
+        return _unknown(path, fault["input"], _fields_at(fault["loc"][:-1]), str(fault["loc"][-1]))
     if fault["type"] == "missing":
         return f"`{path}` is missing."
     message = fault["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(fault["input"], dict) else f" (value {fault['input']!r})"
     return f"`{path}`{shown}: {message}." if path else f"{message}."
+
+
+def _unknown(path: str, value: Any, known: list[str], name: str) -> str:
+    near = get_close_matches(name, known, n=1)
+    hint = f"Did you mean `{near[0]}`? " if near else ""
+    return f"`{path}` is unknown (value {value!r}). {hint}Allowed here: {', '.join(known)}."
 
 
 def _written_at(path: str, value: Any, raw: JsonObject) -> str:
@@ -215,7 +246,7 @@ def check_dataset_names(catalog: Iterable[str]) -> None:
 
 def configuration_hash(parameters: Parameters) -> str:
     """Hash of every parameter value; equal for equal configurations, wherever they were written."""
-    text = json.dumps(parameters.model_dump(mode="json"), sort_keys=True)
+    text = json.dumps(parameters.model_dump(mode="json", fallback=repr), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -227,4 +258,5 @@ def session_parameters(catalog: CatalogProtocol) -> Parameters:
 def base_parameters() -> Parameters:
     """The parameters of ``conf/base``, for commands that begin no session."""
     project = find_kedro_project(Path.cwd()) or Path.cwd()
-    return check_parameters(load_parameters(project / "conf"))
+    raw = load_parameters(project / "conf")
+    return check_parameters(raw, added_parameters(raw))

@@ -1,4 +1,4 @@
-"""The six stages, and all of them in order as the default."""
+"""The six stages, the pipelines that a user adds, and all of them in order as the default."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from kedro.pipeline import Pipeline
 from bort_kedro.configuration import base_parameters
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search, tasks
+from bort_kedro.pipelines.added import added_pipelines
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -21,6 +22,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     search over a recorded table needs no corpus, and has none along.
     """
     finetuning, pretraining = parameters.finetune, parameters.pretrain_distill
+    added = added_pipelines()
     is_agora, error_source = finetuning.method == "agora", parameters.search.error_source
     has_pretrained_teacher = pretraining.pretrained_teacher is not None
     stages = {
@@ -44,8 +46,9 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
         ),
     }
     return {
-        "__default__": sum(stages.values(), start=Pipeline([])),
+        "__default__": sum((stages | added).values(), start=Pipeline([])),
         **stages,
+        **added,
         "search": stages["search"] if error_source == "table" else stages["corpus"] + stages["search"],
         "finetune": stages["tasks"] + stages["finetune"],
     }

@@ -223,6 +223,8 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
             "evaluate.library.metrics": MemoryDataset(metadata={"mlflow": "metrics"}),
             "order.examples": MemoryDataset(examples_of()),
             "order.finetuned_model": MemoryDataset(),
+            "mine.examples": MemoryDataset([3, 4]),
+            "mine.metrics": MemoryDataset(metadata={"mlflow": "metrics"}),
         }
     )
     hook = tracking.TrackingHook()
@@ -231,7 +233,13 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
     manager.register(hook)
     pipeline = Pipeline(
         [
-            Node(lambda examples: "weights", "library.examples", "library.finetuned_model", name="library_node"),
+            Node(
+                lambda examples: "weights",
+                "library.examples",
+                "library.finetuned_model",
+                name="library_node",
+                namespace="finetune",
+            ),
             Node(
                 lambda model: SCORES.to_json(),
                 "library.finetuned_model",
@@ -239,6 +247,8 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
                 name="score_node",
             ),
             Node(lambda examples: "others", "order.examples", "order.finetuned_model", name="order_node"),
+            # Of a pipeline that a user has added.
+            Node(lambda numbers: {"largest": max(numbers)}, "mine.examples", "mine.metrics", name="mine_node"),
         ]
     )
     SequentialRunner().run(pipeline, catalog, manager)

@@ -125,13 +125,15 @@ def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_pa
     files = {
         "evaluate.report": "report.md",
         "evaluate.report_page": "report.html",
-        "library.export": "exports/library/2026/library",
-        "order.export": "exports/order/2026/order",
+        "evaluate.library.export": "exports/library/2026/library",
+        "evaluate.order.export": "exports/order/2026/order",
     }
     hook = SummaryHook()
     hook.after_context_created(SimpleNamespace(config_loader=SimpleNamespace(said=lambda: "Laid over it: mine.yml.")))
     for name in files:
         hook.after_dataset_saved(name, None)
+    # What a pipeline that a user has added calls so is no export of a task.
+    hook.after_dataset_saved("mine.export", None)
     catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
     hook.after_pipeline_run(catalog=catalog)
     assert capsys.readouterr().out == (

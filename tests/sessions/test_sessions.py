@@ -147,20 +147,33 @@ def test_an_entry_of_an_older_catalog_is_answered_with_its_name_of_now(fresh):
     assert not any((fresh.root / "data").iterdir())
 
 
-TWO_SESSIONS = """
+SESSIONS = """
+from bort_kedro import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from pathlib import Path
 
 bootstrap_project(Path.cwd())
+pipelines.__path__.append("added")
 for stage, task in (("corpus", "library"), ("tasks", "library"), ("tasks", "order")):
     with KedroSession.create(env="smoke", runtime_params={"finetune": {"tasks": [task]}}) as session:
         session.run(pipeline_names=[stage])
+with KedroSession.create(env="smoke", runtime_params={"foo": {"length": 7}}) as session:
+    assert session.run(pipeline_names=["foo"])["foo_results"].load() == [7, 0]
+"""
+# As `kedro pipeline create foo` begins one.
+ADDED = """
+from kedro.pipeline import Node, Pipeline
+
+def create_pipeline(**kwargs):
+    return Pipeline([Node(lambda *sizes: list(sizes), ["params:foo.length", "params:corpus.seed"], "foo_results")])
 """
 
 
-def test_two_sessions_of_one_process_have_the_pipelines_of_their_own_parameters(fresh):
-    command = [sys.executable, "-c", TWO_SESSIONS]
+def test_sessions_of_one_process_have_the_pipelines_of_their_own_parameters_and_those_of_the_user(fresh):
+    (fresh.root / "added" / "foo").mkdir(parents=True)
+    (fresh.root / "added" / "foo" / "__init__.py").write_text(ADDED, "utf-8")
+    command = [sys.executable, "-c", SESSIONS]
     done = subprocess.run(
         command, cwd=fresh.root, env=fresh.environment, capture_output=True, text=True, check=False, timeout=300
     )

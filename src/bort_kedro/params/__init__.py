@@ -5,7 +5,7 @@ Values live in ``conf`` alone.
 
 from typing import Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.params.evaluate import EvaluateParams
@@ -18,7 +18,12 @@ __all__ = ["EvaluateParams", "FinetuneParams", "Parameters", "PretrainDistillPar
 
 
 class Parameters(FrozenModel):
-    """Everything under ``conf/*/parameters_*.yml``: one block a stage, and what the blocks of trainings share."""
+    """Everything under ``conf/*/parameters_*.yml``: one block a stage, and what the blocks of trainings share.
+
+    Blocks for pipelines that a user has added come along as they are; `configuration.check_parameters` says which.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     corpus: CorpusSettings
     search: SearchSettings

@@ -125,6 +125,12 @@ def passes(dataset: str) -> bool:
     return dataset in PASSED or (bool(dot) and of_task in PASSED_OF_TASKS)
 
 
+def stage_of(node: Node) -> str | None:
+    """The stage that a node is of; None for one of a pipeline that a user has added."""
+    stage = (node.namespace or "").partition(".")[0]
+    return stage if stage in STAGES else None
+
+
 def without_stage(dataset: str) -> str:
     """The name of a dataset without that of the one stage that uses it, as MLflow and versions on the disk have it."""
     stage, _, name = dataset.partition(".")

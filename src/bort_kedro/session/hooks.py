@@ -17,6 +17,7 @@ from kedro.io import MemoryDataset
 
 from bort_kedro.configuration import (
     ConfigurationLoader,
+    added_parameters,
     check_dataset_names,
     check_parameters,
     configuration_hash,
@@ -32,7 +33,8 @@ from bort_kedro.frozen import JsonObject
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
-from bort_kedro.pipelines.namespaces import RESULTS, STAGES
+from bort_kedro.pipelines.added import added_pipelines
+from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.reading.choose import read_task
 
@@ -83,11 +85,13 @@ class ConfigurationHook:
 
         # Kedro keeps the pipelines of the process, which may be those of an earlier session.
         self._loader = cast(ConfigurationLoader, context.config_loader)
-        pipelines.update(build_pipelines(check_parameters(self._loader["parameters"])))
+        raw = self._loader["parameters"]
+        pipelines.update(build_pipelines(check_parameters(raw, added_parameters(raw))))
 
     @hook_impl(tryfirst=True)
     def after_catalog_created(self, catalog: CatalogProtocol, conf_catalog: JsonObject) -> None:
-        check_dataset_names(conf_catalog)
+        used = {name for pipeline in added_pipelines().values() for name in pipeline.datasets()}
+        check_dataset_names([entry for entry in conf_catalog if entry not in used])
         for results in RESULTS.values():
             catalog[results].read_from(catalog)
         if said := self._loader.said():
@@ -185,7 +189,7 @@ def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol, fin
 
 def _require_precision(parameters: Parameters) -> None:
     """fp16 needs a CUDA device, and the first training that wants it may be an hour away."""
-    wanted = _find(parameters.model_dump(mode="json"), {"mixed_precision"})
+    wanted = _find(parameters.model_dump(mode="json", include=set(Parameters.model_fields)), {"mixed_precision"})
     half = [path for path, value in wanted.items() if value == "fp16"]
     if half:
         import torch
@@ -222,8 +226,8 @@ def _say_who_gives(dataset: str, catalog: CatalogProtocol, parameters: Parameter
 def _stage_that_makes(dataset: str, parameters: Parameters) -> str:
     from bort_kedro.pipeline_registry import build_pipelines
 
-    stages = build_pipelines(parameters)
-    return next((stage for stage in STAGES if dataset in _made_by(stages[stage])), "")
+    makers = (name for name, pipeline in build_pipelines(parameters).items() if dataset in _made_by(pipeline))
+    return next((name for name in makers if name != "__default__"), "")
 
 
 def _made_by(pipeline: Pipeline) -> set[str]:
@@ -294,7 +298,7 @@ class ManifestHook:
             for name in results.loaded:
                 self._note_read(name)
         parameters = session_parameters(catalog)
-        values = parameters.model_dump(mode="json")
+        values = parameters.model_dump(mode="json", fallback=repr)
         catalog.save(
             "run_manifest",
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,8 +40,8 @@ SEARCH = "search.search_report"
 SCORES = "evaluate.task_scores"
 REPORT = "evaluate.report"
 REPORTS = {REPORT: "The report", "evaluate.report_page": "The same as one file, for a browser"}
-# How the name of a task's exported models ends in the catalog.
-EXPORT = ".export"
+# The exported models of a task in the catalog.
+EXPORT = re.compile(r"evaluate\.[^.]+\.export")
 
 
 class SummaryHook:
@@ -57,7 +58,7 @@ class SummaryHook:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         if dataset_name in {CANDIDATES, SEARCH, SCORES}:
             self._made[dataset_name] = data
-        if dataset_name in REPORTS or dataset_name.endswith(EXPORT):
+        if dataset_name in REPORTS or EXPORT.fullmatch(dataset_name):
             self._made[dataset_name] = True
 
     @hook_impl(trylast=True)
@@ -83,7 +84,7 @@ class SummaryHook:
 def _places(made: Mapping[str, object], catalog: CatalogProtocol) -> dict[str, Path]:
     """Where to find what a person opens next, by what it is."""
     places = {title: Path(catalog[name]._get_load_path()) for name, title in REPORTS.items() if name in made}
-    exports = [Path(catalog[name]._get_load_path()) for name in made if name.endswith(EXPORT)]
+    exports = [Path(catalog[name]._get_load_path()) for name in made if EXPORT.fullmatch(name)]
     if exports:
         # Of a task: <folder>/<task>/<version>/<task>.
         places["Models for other runtimes"] = exports[0].parents[2]

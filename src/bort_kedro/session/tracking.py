@@ -19,7 +19,7 @@ from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.params.finetune import task_of
-from bort_kedro.pipelines.namespaces import without_stage
+from bort_kedro.pipelines.namespaces import stage_of, without_stage
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
 from bort_kedro.session.trial_tracking import TrialTracking, log_metrics
@@ -136,7 +136,8 @@ class TrackingHook(MlflowHook):
                 mlflow.log_params(self._waiting)
             self._waiting = {}
         for name, value in inputs.items():
-            if name.endswith(EXAMPLES):
+            # A pipeline that a user has added may call something else so.
+            if name.endswith(EXAMPLES) and stage_of(node) is not None:
                 self._pairs[name.removesuffix(EXAMPLES)] = bool(value["text_pair"].notna().any())
 
     def _log_param(self, name: str, value: Any) -> None:
@@ -158,7 +159,7 @@ class TrackingHook(MlflowHook):
         data = data.to_json() if isinstance(data, FrozenModel) else data
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
-            if name.endswith(SCORES):
+            if name.endswith(SCORES) and name != dataset_name:
                 with _signals_wait():
                     self._models.tell_score(name.removesuffix(SCORES), TaskMetrics.from_json(data))
         elif kind == "model":
