@@ -16,6 +16,8 @@ from bort_kedro.datasets.atomic import AtomicJSONDataset
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.stage_results import StageResultsDataset
 from bort_kedro.datasets.task_files import TaskFilesDataset
+from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
+from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
 from bort_kedro.pipelines import evaluate, tasks
 from bort_kedro.session import hooks
@@ -25,6 +27,28 @@ from project_parameters import raw_parameters
 def catalog_of(datasets, parameters=None):
     """The catalog of a session of the smallest configuration, or of other parameters."""
     return DataCatalog({"parameters": MemoryDataset(parameters or raw_parameters("smoke")), **datasets})
+
+
+class Configuration(dict):
+    """A loader without files of conf/local."""
+
+    def said(self):
+        return ""
+
+
+def test_what_is_accepted_of_earlier_trainings_reaches_their_handles(tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks, "pipelines", {})
+    kept = {
+        "training_states": TrainingStatesDataset(str(tmp_path)),
+        "pretrain_distill.teacher_cache": TeacherCacheDataset(str(tmp_path)),
+    }
+    catalog = catalog_of({**kept, **{results: StageResultsDataset() for results in hooks.RESULTS.values()}})
+    hook = hooks.ConfigurationHook()
+    loader = Configuration(parameters=raw_parameters("smoke") | {"accepted_changes": ["torch"]})
+    hook.after_context_created(SimpleNamespace(config_loader=loader))
+    hook.after_catalog_created(catalog, {})
+    assert [dataset.accepted for dataset in kept.values()] == [("torch",), ("torch",)]
+    assert set(kept) == set(hooks.KEPT_BETWEEN_RUNS)
 
 
 DiskUsage = namedtuple("DiskUsage", "total used free")

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, NoReturn
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import StorageError
 from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from bort_kedro.pretraining.teacher_targets import TargetChunk
+    from bort_kedro.training.saved_state import Circumstance
 
 LOGGER = logging.getLogger(__name__)
 # Of the free space, left to everything else that a run writes.
@@ -29,6 +31,8 @@ _FILE = re.compile(r"epoch-(\d{4,})-block-(\d{9,})-([0-9a-f]{16})\.safetensors")
 class TeacherCacheDataset(AbstractDataset[NoReturn, "TeacherCaches"]):
     """Loads a handle rather than data, because a node's outputs are only saved when it ends.
 
+    A session puts what its user accepts of earlier caches into ``accepted``.
+
     Args:
         filepath: Root folder.
         metadata: Free for plugins such as Kedro-Viz.
@@ -36,9 +40,10 @@ class TeacherCacheDataset(AbstractDataset[NoReturn, "TeacherCaches"]):
 
     def __init__(self, filepath: str, metadata: JsonObject | None = None) -> None:
         self._root, self.metadata = Path(filepath), metadata
+        self.accepted: tuple[Circumstance, ...] = ()
 
     def load(self) -> TeacherCaches:
-        return TeacherCaches(self._root)
+        return TeacherCaches(self._root, accepted=self.accepted)
 
     def save(self, data: NoReturn) -> None:
         raise StorageError("A teacher cache is written through the handle that `load` gives, chunk by chunk.")
@@ -51,19 +56,28 @@ class TeacherCacheDataset(AbstractDataset[NoReturn, "TeacherCaches"]):
 
 
 class TeacherCaches:
-    """Finds the folder of a cache by a hash of all that its content depends on."""
+    """Finds the folder of a cache by a hash of all that its content depends on.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    Args:
+        root: Of all caches.
+        accepted: Circumstances under which an earlier cache may have differed, see `predecessors`.
+    """
+
+    def __init__(self, root: Path, *, accepted: tuple[Circumstance, ...] = ()) -> None:
+        self._root, self._predecessors = root, Predecessors(accepted)
 
     def of(self, identity: JsonObject) -> CacheFolder:
         """The cache of one teacher over one corpus.
 
         Args:
-            identity: JSON-able; a changed value leads to another folder, hence to asking the teacher anew.
+            identity: JSON-able; a changed value leads to another folder, hence to asking the teacher anew, unless
+                nothing differs but circumstances that are accepted.
         """
         text = json.dumps(identity, sort_keys=True, indent=2)
-        return CacheFolder(self._root / hashlib.sha256(text.encode()).hexdigest()[:12], text)
+        folder = self._root / hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+        if not folder.exists():
+            folder = next((found.folder for found in self._predecessors.accepted_of(folder, text)), folder)
+        return CacheFolder(folder, text)
 
 
 class CacheFolder:
@@ -99,7 +113,7 @@ class CacheFolder:
         """
         from safetensors.numpy import save
 
-        identity = self._folder / "identity.json"
+        identity = self._folder / IDENTITY
         if not identity.exists():
             with pending(identity) as temporary:
                 temporary.write_text(self._identity, "utf-8")

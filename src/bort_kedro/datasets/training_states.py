@@ -6,18 +6,20 @@ import hashlib
 import json
 import logging
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.training.observer import SilentObserver, TrainingObserver
 
 if TYPE_CHECKING:
-    from bort_kedro.training.saved_state import SavedState
+    from bort_kedro.training.saved_state import Circumstance, SavedState
 
 LOGGER = logging.getLogger(__name__)
 _FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
@@ -26,7 +28,8 @@ _FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
 class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
     """Loads a handle rather than data, because a node's outputs are only saved when it ends.
 
-    A session that listens to its trainings puts its observer into ``observer``; the handles loaded then carry it.
+    A session that listens to its trainings puts its observer into ``observer``, and what its user accepts of earlier
+    ones into ``accepted``; the handles loaded then carry them.
 
     Args:
         filepath: Root folder.
@@ -38,9 +41,10 @@ class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
     def __init__(self, filepath: str, keep: int = 2, metadata: JsonObject | None = None) -> None:
         self._root, self._keep, self.metadata = Path(filepath), keep, metadata
         self.observer: TrainingObserver = SilentObserver()
+        self.accepted: tuple[Circumstance, ...] = ()
 
     def load(self) -> TrainingStates:
-        return TrainingStates(self._root, self._keep, self.observer)
+        return TrainingStates(self._root, self._keep, self.observer, accepted=self.accepted)
 
     def save(self, data: NoReturn) -> None:
         raise CheckpointError("Training states are written through the handle that `load` gives, step by step.")
@@ -59,37 +63,57 @@ class TrainingStates:
         root: Of all trainings.
         keep: States kept of each.
         observer: Who listens to them, in this process alone: a copy that travels to another one is silent.
+        accepted: Circumstances under which an earlier training may have differed, see `predecessors`.
     """
 
-    def __init__(self, root: Path, keep: int, observer: TrainingObserver | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        keep: int,
+        observer: TrainingObserver | None = None,
+        *,
+        accepted: tuple[Circumstance, ...] = (),
+    ) -> None:
         self._root, self._keep, self.observer = root, keep, observer or SilentObserver()
+        self._predecessors = Predecessors(accepted)
 
-    def __reduce__(self) -> tuple[type[TrainingStates], tuple[Path, int]]:
-        return TrainingStates, (self._root, self._keep)
+    def __reduce__(self) -> tuple[partial[TrainingStates], tuple[Path, int]]:
+        return partial(TrainingStates, accepted=self._predecessors.accepted), (self._root, self._keep)
 
     def of(self, name: str, identity: JsonObject) -> TrainingFolder:
         """The states of one training.
 
         Args:
             name: Such as ``search/D2-A4-H128-I256``.
-            identity: JSON-able; a changed value leads to another folder, hence to training anew.
+            identity: JSON-able; a changed value leads to another folder, hence to training anew, unless nothing
+                differs but circumstances that are accepted.
         """
         text = json.dumps(identity, sort_keys=True, indent=2)
-        key = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return TrainingFolder(self._root / f"{name}-{key}", self._keep, text)
+        key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+        return TrainingFolder(self._root / f"{name}-{key}", self._keep, text, self._predecessors)
 
 
 class TrainingFolder:
     """The states of one training; implements `training.saved_state.StateStore`."""
 
-    def __init__(self, folder: Path, keep: int, identity: str) -> None:
-        self._folder, self._keep, self._identity = folder, keep, identity
+    def __init__(self, folder: Path, keep: int, identity: str, predecessors: Predecessors) -> None:
+        self._folder, self._keep, self._identity, self._predecessors = folder, keep, identity, predecessors
 
     def latest(self) -> SavedState | None:
-        """The newest state whose bytes match its name; damaged ones are set aside and named in the log."""
-        for path in self._files():
-            state = self._read(path)
-            if state is not None:
+        """The newest state whose bytes match its name; damaged ones are set aside and named in the log.
+
+        Of a training that has none it is that of an earlier one, if what differs is accepted.
+        """
+        return self._newest(self._folder) or self._of_predecessor()
+
+    def _newest(self, folder: Path) -> SavedState | None:
+        return next(filter(None, map(self._read, self._files(folder))), None)
+
+    def _of_predecessor(self) -> SavedState | None:
+        for predecessor in self._predecessors.accepted_of(self._folder, self._identity):
+            state = self._newest(predecessor.folder)
+            steps = [now for path, (_, now) in predecessor.changes.items() if path.endswith("num_steps")]
+            if state is not None and all(state.goes_on and state.step < now for now in steps):
                 return state
         return None
 
@@ -97,7 +121,7 @@ class TrainingFolder:
         """Write a state whole, then drop the oldest beyond those kept; of a finished training, all before it."""
         from safetensors.torch import save
 
-        identity = self._folder / "identity.json"
+        identity = self._folder / IDENTITY
         if not identity.exists():
             with pending(identity) as temporary:
                 temporary.write_text(self._identity, "utf-8")
@@ -105,13 +129,14 @@ class TrainingFolder:
         digest = hashlib.sha256(data).hexdigest()[:16]
         with pending(self._folder / f"step-{state.step:09d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(data)
-        for old in self._files()[1 if state.has_ended else self._keep :]:
+        for old in self._files(self._folder)[1 if state.has_ended else self._keep :]:
             # On a cluster, a job that was started again may keep its states beside its former self.
             old.unlink(missing_ok=True)
 
-    def _files(self) -> list[Path]:
+    @staticmethod
+    def _files(folder: Path) -> list[Path]:
         """State files, newest first."""
-        return sorted((p for p in self._folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True)
+        return sorted((p for p in folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True)
 
     def _read(self, path: Path) -> SavedState | None:
         from safetensors.torch import load

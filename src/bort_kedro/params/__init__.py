@@ -13,6 +13,7 @@ from bort_kedro.params.finetune import FinetuneParams
 from bort_kedro.params.pretrain_distill import PretrainDistillParams
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.text.settings import CorpusSettings
+from bort_kedro.training.saved_state import Circumstance
 
 __all__ = ["EvaluateParams", "FinetuneParams", "Parameters", "PretrainDistillParams"]
 
@@ -30,6 +31,9 @@ class Parameters(FrozenModel):
     pretrain_distill: PretrainDistillParams
     finetune: FinetuneParams
     evaluate: EvaluateParams
+    accepted_changes: tuple[Circumstance, ...] = Field(
+        description="What may differ of an earlier training or teacher cache that is taken; [] begins anew."
+    )
     masked_lm: dict[str, JsonValue] = Field(
         default={},
         exclude=True,

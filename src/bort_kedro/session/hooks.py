@@ -25,6 +25,8 @@ from bort_kedro.configuration import (
 )
 from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
 from bort_kedro.datasets.stage_results import StageResults
+from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
+from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
 from bort_kedro.exports.formats import require_packages
@@ -58,6 +60,8 @@ MANIFEST_PACKAGES = (
 )
 # The stage whose trainings are shared by the processes of a launcher.
 SHARED_STAGE = "pretrain_distill"
+# Where trainings and teachers leave what later runs take.
+KEPT_BETWEEN_RUNS = ("training_states", "pretrain_distill.teacher_cache")
 # The catalog's folder of task files.
 TASK_FILES = "task_files"
 # Read by every node that exports.
@@ -86,7 +90,8 @@ class ConfigurationHook:
         # Kedro keeps the pipelines of the process, which may be those of an earlier session.
         self._loader = cast(ConfigurationLoader, context.config_loader)
         raw = self._loader["parameters"]
-        pipelines.update(build_pipelines(check_parameters(raw, added_parameters(raw))))
+        self._parameters = check_parameters(raw, added_parameters(raw))
+        pipelines.update(build_pipelines(self._parameters))
 
     @hook_impl(tryfirst=True)
     def after_catalog_created(self, catalog: CatalogProtocol, conf_catalog: JsonObject) -> None:
@@ -94,6 +99,9 @@ class ConfigurationHook:
         check_dataset_names([entry for entry in conf_catalog if entry not in used])
         for results in RESULTS.values():
             catalog[results].read_from(catalog)
+        for entry in map(catalog.get, KEPT_BETWEEN_RUNS):
+            if isinstance(entry, TrainingStatesDataset | TeacherCacheDataset):
+                entry.accepted = self._parameters.accepted_changes
         if said := self._loader.said():
             LOGGER.info(said)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from bort_kedro.frozen import JsonObject
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bort_kedro.training.observer import TrainingObserver
+
+# Parts of a training's identity that a user may have changed without wanting another training.
+Circumstance = Literal["bort_kedro", "torch", "num_threads", "num_steps"]
+CIRCUMSTANCES = get_args(Circumstance)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class SavedState:
     def has_ended(self) -> bool:
         """Whether it is that of a finished training, which never goes on."""
         return bool(self.record.get("has_ended"))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is whole, so that a training goes on from it."""
+        return any(name.startswith("optimizer.") for name in self.tensors)
 
 
 class StateStore(Protocol):
