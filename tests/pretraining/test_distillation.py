@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.families import predicted_logits
@@ -10,6 +11,7 @@ from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.losses import masked_lm_loss
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
+from bort_kedro.pretraining.settings import DistillationSettings
 from bort_kedro.text.vocabulary_map import VocabularyMap
 from toy_pretraining import PUBLISHED
 
@@ -49,6 +51,19 @@ def test_an_equal_teacher_leaves_the_masked_lm_part_alone(model, batch, under, t
     assert parts["loss"].item() == pytest.approx(0.1 * plain, abs=1e-5)
     assert parts["masked_lm_loss"].item() == pytest.approx(plain, rel=1e-6)
     assert parts["divergence"].item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_teacher_without_weight_leaves_the_loss_of_the_true_tokens_and_its_divergence_is_told(model, batch, under):
+    distillation = under(build_masked_lm(model.config, seed=6))
+    weights = PUBLISHED.changed(masked_lm_weight=1.0, distillation_weight=0.0)
+    parts = dataclasses.replace(distillation, settings=weights).objective()(model, batch)
+    assert torch.equal(parts["loss"], masked_lm_objective(model, batch)["loss"])
+    assert parts["divergence"].item() > 1e-4
+
+
+def test_nothing_to_learn_is_refused():
+    with pytest.raises(ValidationError, match="masked_lm_weight and distillation_weight are both 0, which leaves"):
+        DistillationSettings(temperature=2.0, masked_lm_weight=0, distillation_weight=0)
 
 
 def test_another_teacher_adds_its_divergence(model, batch, under):

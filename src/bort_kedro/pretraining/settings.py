@@ -40,7 +40,15 @@ class DistillationSettings(FrozenModel):
 
     temperature: float = Field(gt=0, description="Softens both distributions.")
     masked_lm_weight: float = Field(ge=0, description="Of the cross-entropy with the true tokens.")
-    distillation_weight: float = Field(gt=0, description="Of the divergence from the teacher.")
+    distillation_weight: float = Field(ge=0, description="Of the divergence from the teacher; 0 tells it alone.")
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> Self:
+        if self.masked_lm_weight == self.distillation_weight == 0:
+            raise ValueError(
+                "masked_lm_weight and distillation_weight are both 0, which leaves nothing to learn; raise one of them"
+            )
+        return self
 
 
 class TeacherCacheSettings(FrozenModel):

@@ -98,15 +98,14 @@ def distill_student(
     from bort_kedro.pretraining.distillation import Distillation, cache_of
     from bort_kedro.text.trimming import vocabulary_map
 
-    mapping = vocabulary_map(tokenizer, teacher_encoder.tokenizer)
     distillation = Distillation(
         teacher_encoder,
-        mapping,
+        vocabulary_map(tokenizer, teacher_encoder.tokenizer),
         pretrain_distill.distillation,
         cache=cache_of(pretrain_distill.teacher_cache, teacher_cache),
     )
     shape = BertShape.from_row(selected_shape)
-    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder, mapping)
+    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder)
     history = _train(
         model,
         tokens,
@@ -129,18 +128,19 @@ def _new_student(
     tokenizer: Any,
     corpus: CorpusSettings,
     pretrain_distill: PretrainDistillParams,
-    teacher_encoder: Pretrained | None = None,
-    mapping: Any = None,
+    teacher_encoder: Pretrained,
 ) -> tuple[Any, str]:
-    """A student before its training, and what names its weights."""
+    """A student before its training, under a teacher or without, and what names its weights."""
     from bort_kedro.encoders.student_start import start_student
     from bort_kedro.pretraining.pretrain import new_encoder
+    from bort_kedro.text.trimming import vocabulary_map
 
     model = new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=pretrain_distill.student)
     start = pretrain_distill.student_start
-    if start.source == "random" or (start.source == "teacher" and teacher_encoder is None):
+    if start.source == "random":
         return model, "random"
-    start_student(model, tokenizer, start, teacher=teacher_encoder, kept_ids=mapping.kept if mapping else None)
+    kept_ids = vocabulary_map(tokenizer, teacher_encoder.tokenizer).kept
+    start_student(model, tokenizer, start, teacher=teacher_encoder, kept_ids=kept_ids)
     return model, Pretrained(model, tokenizer).fingerprint
 
 
@@ -148,16 +148,16 @@ def train_without_teacher(
     selected_shape: dict[str, int],
     tokens: Tokens,
     tokenizer: Any,
+    teacher_encoder: Pretrained,
     training_states: States,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
     text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Pretrained, pd.DataFrame]:
-    """Pretrain the same shape for the same steps on the true tokens alone: what distillation must beat."""
-
+    """Pretrain the same start for the same steps on the true tokens alone: what distillation must beat."""
     shape = BertShape.from_row(selected_shape)
-    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill)
+    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder)
     history = _train(
         model,
         tokens,

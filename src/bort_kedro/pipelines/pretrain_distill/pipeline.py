@@ -61,7 +61,16 @@ def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str 
             ),
             Node(
                 train_without_teacher,
-                ["selected_shape", "tokens", "tokenizer", "training_states", PARAMETERS, CORPUS, *text],
+                [
+                    "selected_shape",
+                    "tokens",
+                    "tokenizer",
+                    "teacher_encoder",
+                    "training_states",
+                    PARAMETERS,
+                    CORPUS,
+                    *text,
+                ],
                 ["undistilled_encoder", "undistilled_history"],
                 name="train_without_teacher_node",
             ),

@@ -1,0 +1,50 @@
+"""What the nodes of a pretraining hand to the trainings."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.pipelines.pretrain_distill import nodes
+from project_parameters import parameters
+
+
+@pytest.mark.parametrize(("source", "is_random"), [("random", True), ("teacher", False)])
+def test_the_student_and_its_twin_differ_in_the_teacher_alone(
+    tiny_tokenizer, tiny_vocabulary, monkeypatch, source, is_random
+):
+    asked = []
+
+    def note(model, tokens, states, settings, pretrain_distill, *, start, distillation=None, **others):
+        weights = {name: value.clone() for name, value in model.named_parameters()}
+        asked.append(SimpleNamespace(weights=weights, start=start, settings=settings, distillation=distillation))
+        return pd.DataFrame()
+
+    monkeypatch.setattr(nodes, "_train", note)
+    every = parameters("smoke")
+    params = every.pretrain_distill.changed(student_start=every.pretrain_distill.student_start.changed(source=source))
+    config = bert_config(
+        BertShape(2, 2, 16, 24), vocabulary_size=tiny_vocabulary.size, max_positions=every.corpus.max_positions
+    )
+    teacher = Pretrained(build_masked_lm(config, seed=7), tiny_tokenizer)
+    shared = {
+        "selected_shape": BertShape(1, 2, 8, 12).to_row(),
+        "tokens": SimpleNamespace(vocabulary=tiny_vocabulary),
+        "tokenizer": tiny_tokenizer,
+        "teacher_encoder": teacher,
+        "training_states": None,
+        "pretrain_distill": params,
+        "corpus": every.corpus,
+    }
+    nodes.distill_student(teacher_cache=None, **shared)
+    nodes.train_without_teacher(**shared)
+    student, twin = asked
+    assert (student.start == "random", twin.start) == (is_random, student.start)
+    assert all(torch.equal(student.weights[name], twin.weights[name]) for name in student.weights | twin.weights)
+    assert student.settings == twin.settings == params.student
+    assert student.distillation.teacher is teacher
+    assert twin.distillation is None
