@@ -103,7 +103,9 @@ def _results(found: Sequence[Findings], schedule: str, num_steps: int) -> str:
         if schedule == SAME_STEPS
         else f"Every student is trained anew with a schedule of as many steps as fit in the time that {num_steps} take "
         f"under the live teacher. Step times are medians over {PROBE_ROUNDS} rounds in which the arms took turns, "
-        f"{PROBE_STEPS} steps each; the time to fill a cache is taken off first."
+        f"{PROBE_STEPS} steps each; the time to fill a cache is taken off first. So what is equal is steps times the "
+        "time of a step, not the clock: the trainings ran one after another, and beside their seconds stands "
+        "what multiple of the live teacher's they took in the end."
     )
     tables = [f"**{each.experiment.corpus.name}**\n\n{_results_of(each, schedule)}" for each in found]
     return "\n\n".join([text, *tables])
@@ -114,7 +116,7 @@ def _results_of(found: Findings, schedule: str) -> str:
     for arm in ARMS:
         outcomes = found.outcomes[schedule].get(arm.name)
         if outcomes is None:
-            rows.append([arm.name, "0", *[MISSING] * 6])
+            rows.append([arm.name, "0", *[MISSING] * 7])
             continue
         own, losses = accuracy(outcomes), [outcome.score.loss for outcome in outcomes]
         ahead = None if arm == UNTAUGHT else found.lead(schedule, arm, UNTAUGHT)
@@ -123,6 +125,7 @@ def _results_of(found: Findings, schedule: str) -> str:
                 arm.name,
                 f"{outcomes[0].num_steps:,}",
                 number(found.seconds(schedule, arm), 0),
+                f"{found.seconds(schedule, arm) / found.seconds(schedule, LIVE):.2f}x",
                 hundredths(own.value, own.seeds_error),
                 number(100 * own.blocks_error, 2),
                 MISSING if ahead is None else hundredths(ahead.value, ahead.seeds_error, sign="+"),
@@ -131,7 +134,7 @@ def _results_of(found: Findings, schedule: str) -> str:
             ]
         )
     teacher, result = found.experiment.teacher_score, found.experiment.teacher_result
-    last = [f"{result.history[-1]['step']:,}", number(result.seconds, 0), f"{100 * teacher.accuracy:.2f}"]
+    last = [f"{result.history[-1]['step']:,}", number(result.seconds, 0), MISSING, f"{100 * teacher.accuracy:.2f}"]
     rows.append(
         [
             "the teacher",
@@ -146,6 +149,7 @@ def _results_of(found: Findings, schedule: str) -> str:
         "training",
         "steps",
         "seconds",
+        "of the live teacher's",
         "masked accuracy, %",
         "blocks",
         "lead over no teacher",

@@ -14,8 +14,9 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.data import COLUMNS, check_examples
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.finetuning.theta import HyperparameterSet
-from bort_kedro.finetuning.trials import DIVERGED, output_names, train_trial
+from bort_kedro.finetuning.trials import DIVERGED, output_names, train_trial, trial_optimization
 from bort_kedro.tasks.table import RIGHT, WRONG, own_task
+from bort_kedro.training.threads import resolve_precision
 from memory_states import DictStates
 from toy_tasks import SETTINGS as TOY_SETTINGS
 
@@ -302,6 +303,23 @@ def test_steps_between_looks_are_part_of_the_identity_where_they_are_not_the_tri
     own = toy.splits["train"].steps_per_epoch(batch_tokens=256, seed=0)
     assert identity_of(pretrained, toy, look_every=own) == identity
     assert identity_of(pretrained, toy, look_every=own + 1) == identity | {"look_every": own + 1}
+
+
+@pytest.mark.parametrize("wanted", ["no", "bf16", "auto"])
+def test_dev_is_looked_at_in_the_precision_of_the_training(pretrained, toy, monkeypatch, wanted):
+    asked, precision = [], resolve_precision(wanted)
+
+    def noted(*arguments, **options):
+        asked.append(options["precision"])
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr("bort_kedro.finetuning.trials.predict", noted)
+    settings = SHORT.changed(mixed_precision=wanted)
+    trial = trial_of(pretrained, toy, settings=settings, num_steps=2, look_every=1)
+    assert asked == [precision] * 3
+    own = predict(trial.model, toy.task.form, toy.splits["dev"], batch_tokens=256, precision=precision)
+    np.testing.assert_array_equal(trial.dev_outputs, own)
+    assert trial_optimization(HYPERPARAMETERS, settings, 2).mixed_precision == precision
 
 
 def test_patience_ends_a_trial_early(pretrained, toy):

@@ -6,6 +6,8 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import evaluate_masked_lm, masked_lm_objective
 from bort_kedro.pretraining.masking import IGNORED
+from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, new_encoder, score
+from toy_pretraining import SHAPE, made_up_tokens, settings
 
 
 @pytest.fixture
@@ -83,3 +85,14 @@ def test_evaluation_of_a_model_that_knows_one_token_counts_its_positions(model, 
     np.testing.assert_array_equal(by_block(score)[1], truth.numpy())
     assert score.accuracy == pytest.approx(truth.float().mean().item())
     assert score.accuracy > 0
+
+
+def test_a_score_is_taken_in_the_precision_of_the_training():
+    tokens = made_up_tokens()
+    trained = new_encoder(SHAPE, tokens, max_positions=16, settings=settings())
+    full, half = (score(trained, tokens, split="train", num_threads=1, precision=name).loss for name in ("no", "bf16"))
+    blocks = evaluation_blocks(tokens, "train")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = evaluate_masked_lm(trained, blocks, batch_tokens=EVALUATION_BATCH_TOKENS).loss
+    assert half == expected != full
+    assert half == pytest.approx(full, rel=0.02)

@@ -417,6 +417,19 @@ def test_rows_are_told_as_they_are_made_and_hold_speed_where_a_meter_counts(new_
     assert first["device_hours_forecast"] == pytest.approx(8 * first["device_hours"])
 
 
+def test_device_hours_count_each_process_for_as_long_as_it_took_part(new_model, batch_at, tiny_shape):
+    """Half the way took an hour on three processes; the rest takes moments on this one."""
+    store = DictStore()
+    train(new_model(), masked_lm_objective, batch_at, SETTINGS, states=store, stop_at=4)
+    record = store.states[4].record
+    assert record["device_seconds"] == pytest.approx(record["seconds"], rel=0.2, abs=0.05)
+    record |= {"seconds": 3600.0, "device_seconds": 3 * 3600.0}
+    meter_for = lambda device, count: ThroughputMeter(tiny_shape, 300, 0, 1e9, count)  # noqa: E731
+    result = train(new_model(), masked_lm_objective, batch_at, SETTINGS, states=store, meter_for=meter_for)
+    assert result.history[-1]["device_hours"] == pytest.approx(3.0, abs=0.1)
+    assert result.seconds == pytest.approx(3600, abs=60)
+
+
 class Stream:
     """Batches that can only be asked for going forward from where it stands."""
 

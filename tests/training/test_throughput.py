@@ -51,6 +51,17 @@ def test_the_peak_of_a_known_device_is_that_of_its_data_sheet(monkeypatch):
     peak_flops.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("no", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_the_peak_of_an_unlisted_device_is_measured_in_the_precision_of_the_training(monkeypatch, precision, dtype):
+    peak_flops.cache_clear()
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Another Maker's")
+    monkeypatch.setattr(throughput, "_measured_peak", lambda device, asked: (device.type, asked))
+    assert peak_flops("cuda", precision, 1) == ("cuda", dtype)
+    peak_flops.cache_clear()
+
+
 def test_the_measured_peak_of_this_machine_is_the_speed_of_a_matrix_product():
     peak_flops.cache_clear()
     assert 1e8 < peak_flops("cpu", "no", torch.get_num_threads()) < 1e14

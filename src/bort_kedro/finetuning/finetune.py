@@ -70,7 +70,7 @@ def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
     """What a method leaves: its model with what it says of dev, test and the official test."""
     assert result.best.model is not None  # noqa: S101 - methods raise where every trial diverged
     model = Pretrained(result.best.model, task.student.tokenizer)
-    outputs = outputs_of(model, task.encoded)
+    outputs = outputs_of(model, task.encoded, precision=task.settings.mixed_precision)
     report = _report(task.data, task.encoded, result.report())
     return Finetuned(model, task.encoded.predictions(outputs), result.history(), report)
 
@@ -89,11 +89,13 @@ def _report(data: TaskData, encoded: EncodedTask, found: MethodReport) -> Finetu
     )
 
 
-def outputs_of(model: Pretrained, encoded: EncodedTask) -> dict[str, NDArray[np.float64]]:
-    """What a model says of every split that is scored or sent in; it is run on the device there is."""
+def outputs_of(model: Pretrained, encoded: EncodedTask, *, precision: str) -> dict[str, NDArray[np.float64]]:
+    """What a model says of every split that is scored or sent in; it is run on the device there is, as in training."""
     model.model.to(PartialState().device)
     outputs = {
-        split: predict(model.model, encoded.task.form, encoded.splits[split], batch_tokens=PREDICTION_TOKENS)
+        split: predict(
+            model.model, encoded.task.form, encoded.splits[split], batch_tokens=PREDICTION_TOKENS, precision=precision
+        )
         for split in PREDICTED_SPLITS
         if split in encoded.splits
     }
@@ -116,7 +118,7 @@ def student_task(
 
 
 def answer_diagnostic(
-    model: Pretrained, task: Task, examples: pd.DataFrame, *, max_tokens: int
+    model: Pretrained, task: Task, examples: pd.DataFrame, *, max_tokens: int, precision: str = "no"
 ) -> tuple[pd.DataFrame, FinetuningReport]:
     """Answer a diagnostic with the model of another task.
 
@@ -134,4 +136,5 @@ def answer_diagnostic(
         )
     data = check_examples(examples, replace(task, labels=tuple(labels)))
     encoded = data.encoded(model, max_tokens=max_tokens)
-    return encoded.predictions(outputs_of(model, encoded)), _report(data, encoded, MethodReport(method="diagnostic"))
+    outputs = outputs_of(model, encoded, precision=precision)
+    return encoded.predictions(outputs), _report(data, encoded, MethodReport(method="diagnostic"))

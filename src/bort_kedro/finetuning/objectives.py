@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bort_kedro.finetuning.encoding import NO_OPTION, Batch, EncodedExamples
 from bort_kedro.tasks.table import RIGHT, WRONG, Form
 from bort_kedro.training.loop import Loss
+from bort_kedro.training.threads import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +72,17 @@ def by_question(values: Tensor, option_rows: Tensor, *, fill: float) -> Tensor:
     return gathered.masked_fill(option_rows == NO_OPTION, fill)
 
 
-def predict(model: nn.Module, form: Form, examples: EncodedExamples, *, batch_tokens: int) -> NDArray[np.float64]:
+def predict(
+    model: nn.Module, form: Form, examples: EncodedExamples, *, batch_tokens: int, precision: str = "no"
+) -> NDArray[np.float64]:
     """What a model says of every row; dropout is off, and the model is left in evaluation mode.
+
+    Args:
+        model: On its device.
+        form: Of the task.
+        examples: The rows.
+        batch_tokens: Padded tokens of a batch.
+        precision: Of the passes, such as that of the training.
 
     Returns:
         (N, C): probabilities of the labels, the value of a regression, or the probability of an option among those of
@@ -84,7 +94,8 @@ def predict(model: nn.Module, form: Form, examples: EncodedExamples, *, batch_to
     for units in examples.batches(batch_tokens=batch_tokens):
         batch = {name: value.to(device) for name, value in examples.batch(units).items()}
         with torch.inference_mode():
-            logits = logits_of(model, batch).double()
+            with autocast(device, precision):
+                logits = logits_of(model, batch).double()
             if form == Form.CLASSIFICATION:
                 logits = logits.softmax(-1)
             elif form == Form.MULTIPLE_CHOICE:

@@ -39,7 +39,9 @@ class TrialSettings(FrozenModel):
     adam_epsilon: float = Field(gt=0, description="AdamW epsilon.")
     max_gradient_norm: float = Field(gt=0, description="Gradients are scaled down to this norm.")
     dropout: float = Field(ge=0, lt=1, description="Of encoder and head while fine-tuning.")
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="Precision of accelerate's autocast.")
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = Field(
+        description="Of accelerate; auto is bf16 where the hardware has it, else fp16 on CUDA, else no."
+    )
     checkpoint_every_steps: int = Field(gt=0, description="Steps between two saved training states.")
     num_threads: int = Field(gt=0, description="CPU threads; part of the result, since sums depend on it.")
 

@@ -22,6 +22,7 @@ from bort_kedro.training.loop import train
 from bort_kedro.training.saved_state import States
 from bort_kedro.training.schedules import steps_of_warmup
 from bort_kedro.training.settings import OptimizationSettings
+from bort_kedro.training.threads import resolve_precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,8 +130,11 @@ def train_trial(
         encoder.model, labels=output_names(task), seed=hyperparameters.seed, dropout=settings.dropout
     )
 
+    def outputs_on_dev(candidate: nn.Module) -> NDArray[np.float64]:
+        return predict(candidate, form, dev, batch_tokens=batch_tokens, precision=optimization.mixed_precision)
+
     def score_on_dev(candidate: nn.Module) -> float:
-        return task.score("dev", predict(candidate, form, dev, batch_tokens=batch_tokens))
+        return task.score("dev", outputs_on_dev(candidate))
 
     own_look = max(1, per_epoch // settings.looks_per_epoch)
     early_stopping = EarlyStopping(
@@ -161,7 +165,7 @@ def train_trial(
         LOGGER.warning("%s: no look at dev gave a number. It counts as the worst of its round.", description)
         return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
     # Where it was trained, so that what it says is what was scored.
-    outputs = predict(model, form, dev, batch_tokens=batch_tokens)
+    outputs = outputs_on_dev(model)
     return Trial(
         hyperparameters,
         score,
@@ -191,7 +195,7 @@ def trial_optimization(
     hyperparameters: HyperparameterSet, settings: TrialSettings, num_steps: int
 ) -> OptimizationSettings:
     """How the weights of one trial move."""
-    return OptimizationSettings(
+    optimization = OptimizationSettings(
         num_steps=num_steps,
         learning_rate=hyperparameters.learning_rate,
         warmup_share=hyperparameters.warmup_share,
@@ -205,6 +209,8 @@ def trial_optimization(
         bias_correction=True,
         gradient_accumulation_steps=1,
     )
+    # Saved states are told apart by what `auto` is on this machine.
+    return optimization.changed(mixed_precision=resolve_precision(settings.mixed_precision))
 
 
 def trial_identity(

@@ -23,7 +23,7 @@ from bort_kedro.text.batching import BatchPlan
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import Batches, Loss, TrainingResult, train
 from bort_kedro.training.saved_state import States, StateStore
-from bort_kedro.training.threads import cpu_threads, resolve_precision
+from bort_kedro.training.threads import autocast, cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 
 if TYPE_CHECKING:
@@ -235,11 +235,10 @@ def cached_targets(
         "versions": {"bort_kedro": __version__, "torch": torch.__version__},
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
     def teacher_logits(batch: dict[str, torch.Tensor]) -> torch.Tensor:
         moved = {name: value.to(device) for name, value in batch.items()}
-        with torch.autocast(device.type, dtype=dtype, enabled=precision != "no"):
+        with autocast(device, precision):
             return distillation.teacher_logits(moved)
 
     return fill_cache(
@@ -289,6 +288,7 @@ def score(
     *,
     split: str,
     num_threads: int,
+    precision: str = "no",
     description: str = "",
     logits_of: Callable[[dict[str, torch.Tensor]], torch.Tensor] | None = None,
 ) -> MaskedLmScore:
@@ -299,10 +299,11 @@ def score(
         tokens: Whose split is scored.
         split: ``validation`` or ``test``.
         num_threads: CPU threads.
+        precision: That of its training.
         description: Names the progress bar, empty for silence.
         logits_of: See `masked_lm.evaluate_masked_lm`.
     """
-    with cpu_threads(num_threads):
+    with cpu_threads(num_threads), autocast(model.device, precision):
         return evaluate_masked_lm(
             model,
             evaluation_blocks(tokens, split),

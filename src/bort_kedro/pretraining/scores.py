@@ -48,6 +48,7 @@ def score_encoders(
     top_k: int | None,
     num_steps: int,
     num_threads: int,
+    precision: str,
 ) -> PretrainingMetrics:
     """Scores on the test split.
 
@@ -59,6 +60,7 @@ def score_encoders(
         top_k: Tokens kept by the teacher cache; None where the teacher ran live.
         num_steps: Of the student's training.
         num_threads: CPU threads.
+        precision: Of the student's training, for all.
     """
     student, teacher = encoders["student"], encoders["teacher"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -75,6 +77,7 @@ def score_encoders(
             tokens,
             split="test",
             num_threads=num_threads,
+            precision=precision,
             description=f"scoring the {name}",
             logits_of=mapped if encoder is teacher else None,
         )

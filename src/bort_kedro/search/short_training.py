@@ -72,7 +72,8 @@ class ShortTraining:
         if (found := kept.latest()) is not None:
             return dict(found.record)
         result = self._train(model, settings, shape, num_steps)
-        quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads)
+        precision = settings.optimization.mixed_precision
+        quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads, precision=precision)
         record = {
             **quality.errors(),
             "seconds": round(result.seconds, 1),

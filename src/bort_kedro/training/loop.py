@@ -193,6 +193,8 @@ class _Run:
         self.num_taken = self.skipped_in_a_row = 0
         self.history: list[Row] = []
         self.seconds_before, self.began = 0.0, time.perf_counter()
+        # Seconds times processes, whose number may change at a resume.
+        self.device_seconds_before = 0.0
         # Of all processes before a resume, and of this one since.
         self.tokens_before = self.tokens_here = 0
 
@@ -248,6 +250,7 @@ class _Run:
     def _go_on_from(self, saved: SavedState) -> int:
         restore(self.model, self.optimizer, self.accelerator, saved.tensors)
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
+        self.device_seconds_before = saved.record.get("device_seconds", self.seconds_before)
         self.tokens_before = saved.record.get("num_tokens", 0)
         self.watch = LossWatch(**saved.record.get("watch", {}))
         self.num_taken = steps_taken(self.optimizer)
@@ -263,6 +266,7 @@ class _Run:
         record: JsonObject = {
             "history": self.history,
             "seconds": seconds,
+            "device_seconds": self._device_seconds(),
             "num_tokens": self._num_tokens(),
             "watch": asdict(self.watch),
             "has_ended": not is_whole,
@@ -279,6 +283,10 @@ class _Run:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.began
+
+    def _device_seconds(self) -> float:
+        num_processes: int = self.accelerator.num_processes
+        return self.device_seconds_before + (time.perf_counter() - self.began) * num_processes
 
     def _num_tokens(self) -> int:
         """Every process takes part."""
@@ -391,7 +399,7 @@ class _Run:
         if meter is None:
             return {}
         speed, utilization = meter.read()
-        hours = self._seconds() * self.accelerator.num_processes / 3600
+        hours = self._device_seconds() / 3600
         return {
             "tokens_per_second": speed,
             "model_flop_utilization": utilization,

@@ -1,4 +1,4 @@
-"""CPU threads as a setting that is put back."""
+"""CPU threads as a setting that is put back, and the precision that a device computes in."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 
 AUTO = "auto"
+# Of matrix products, by what accelerate calls a precision.
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Run a block as a training in that precision runs: ``no``, ``bf16``, ``fp16`` or ``auto``."""
+    dtype = DTYPES[resolve_precision(precision)]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
 def resolve_precision(wanted: str) -> str:

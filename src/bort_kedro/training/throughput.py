@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.training_cost import forward_flops
+from bort_kedro.training.threads import DTYPES
 
 # Dense matrix products without sparsity, in FLOP/s, from the makers' data sheets: (part of the device's name,
 # bf16 or fp16, fp32 or TF32 where torch uses it by default: it does not).
@@ -46,7 +47,7 @@ def peak_flops(device: str, precision: str, num_threads: int) -> float:
         for part, half, full in DATA_SHEET_PEAKS:
             if part in name:
                 return full if precision == "no" else half
-    return _measured_peak(torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
+    return _measured_peak(torch.device(device), DTYPES[precision])
 
 
 def _measured_peak(device: torch.device, dtype: torch.dtype) -> float:

@@ -35,6 +35,8 @@ def test_students_of_all_arms_are_trained_and_written(monkeypatch, tmp_path):
         "## Limits",
     ]
     assert "Written by `make bench-distillation CORPUS=... NAME='rich'` on " in page
+    ratios = [line.split(" | ")[3] for line in page.splitlines() if line.startswith("| live teacher | ")]
+    assert ratios == ["1.00x"] * 4
     for corpus in ("embedded", "rich"):
         assert figures[f"{corpus}, same steps, live teacher: steps"]["value"] == 2
         assert 0 <= figures[f"{corpus}, same steps, no teacher: masked accuracy"]["value"] <= 1

@@ -140,7 +140,11 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, Json
 
         with cpu_threads(finetune.training.num_threads):
             predictions, report = finetuning.answer_diagnostic(
-                model, task_of(name, finetune), examples, max_tokens=finetune.training.max_tokens
+                model,
+                task_of(name, finetune),
+                examples,
+                max_tokens=finetune.training.max_tokens,
+                precision=finetune.training.mixed_precision,
             )
         return predictions, report.to_json()
 

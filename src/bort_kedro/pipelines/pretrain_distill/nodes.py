@@ -235,6 +235,7 @@ def score_pretraining(
         top_k=pretrain_distill.teacher_cache.top_k,
         num_steps=pretrain_distill.student.optimization.num_steps,
         num_threads=pretrain_distill.student.num_threads,
+        precision=pretrain_distill.student.optimization.mixed_precision,
     ).to_json()
 
 

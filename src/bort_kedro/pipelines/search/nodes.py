@@ -140,7 +140,12 @@ def train_maximum_point(
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
     result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
     quality = score(
-        model, tokens, split="validation", num_threads=settings.num_threads, description="scoring the maximum point"
+        model,
+        tokens,
+        split="validation",
+        num_threads=settings.num_threads,
+        precision=settings.optimization.mixed_precision,
+        description="scoring the maximum point",
     )
     spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
     row = maximum_point_size | quality.errors() | spent
