@@ -327,7 +327,7 @@ def test_a_score_depends_on_the_stop_and_on_how_it_is_evaluated(training, tokens
     list(source_of(training)([Trial(0, 1 / 3), Trial(1, 1 / 9)]))
     model = new_encoder(SHAPES[0], tokens, max_positions=16, settings=SETTINGS)
     identity = pretraining_identity(model, tokens, SETTINGS, start="random")
-    evaluation = {"evaluation": {"seed": 0, "masked_share": 0.15}}
+    evaluation = {"evaluation": {"seed": 0, "masked_share": 0.15, "precision": "no"}}
     kept = {
         steps: training.states.of("search/scores/D1-A2-H8-I8", identity | evaluation | {"stop_at": steps}).latest()
         for steps in (1, 3, 9)

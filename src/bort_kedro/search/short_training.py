@@ -66,7 +66,11 @@ class ShortTraining:
         model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
         identity = pretraining_identity(model, self.tokens, settings, start="random") | {
             "stop_at": num_steps,
-            "evaluation": {"seed": EVALUATION_SEED, "masked_share": EVALUATION_MASKED_SHARE},
+            "evaluation": {
+                "seed": EVALUATION_SEED,
+                "masked_share": EVALUATION_MASKED_SHARE,
+                "precision": settings.optimization.mixed_precision,
+            },
         }
         kept = self.states.of(f"search/scores/{shape.identifier}", identity)
         if (found := kept.latest()) is not None:
