@@ -1,11 +1,17 @@
-"""Which errors are shown as text alone."""
+"""Which errors are shown as text alone, and what they say."""
 
 from __future__ import annotations
 
-import pytest
-from kedro.io import DatasetError
+import sys
+from types import SimpleNamespace
 
-from bort_kedro.cli import user_fault
+import pytest
+from kedro.framework.cli.registry import registry
+from kedro.framework.project import pipelines
+from kedro.io import DatasetError
+from kedro.pipeline import Node, Pipeline
+
+from bort_kedro.cli import cli, user_fault
 from bort_kedro.errors import CorpusError
 
 
@@ -20,6 +26,85 @@ def test_a_fault_of_the_program_keeps_its_traceback(error):
     assert user_fault(error) is None
 
 
-def test_an_unknown_pipeline_is_a_user_fault():
-    text = "Failed to find the pipeline named 'serach'. Did you mean one of these instead?\n    search"
-    assert user_fault(ValueError(text)) == text
+def test_pipelines_that_make_the_same_dataset_are_a_user_fault():
+    made = [Pipeline([Node(max, "numbers", "largest", name=name)]) for name in ("one", "two")]
+    with pytest.raises(Exception, match="largest") as caught:
+        made[0] + made[1]
+    assert user_fault(caught.value) == str(caught.value)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Two pipelines in place of the project's."""
+    two = Pipeline([Node(max, "numbers", "largest", name="max_node", tags="report", namespace="ends")])
+    registry_of_two = SimpleNamespace(register_pipelines=lambda: {"__default__": two, "search": two})
+    monkeypatch.setitem(sys.modules, "registry_of_two", registry_of_two)
+    state = {"_pipelines_module": "registry_of_two", "_content": {}, "_is_data_loaded": False}
+    for name, value in (state | {"_requested_pipelines": None}).items():
+        monkeypatch.setattr(pipelines, name, value)
+
+
+def printed(command, capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        command.main(list(words), obj=object(), standalone_mode=True)
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    return out + err
+
+
+def test_kedro_tells_its_own_errors(registered, capsys):
+    """click from 8.5 on shows an error once it is handled, when Kedro finds it no more and prints NoneType."""
+    assert "'nope' pipeline not found. Existing pipelines: [__default__, search]" in printed(
+        registry, capsys, "describe", "nope"
+    )
+
+
+def ask(monkeypatch, pipelines_asked, **filters):
+    """Stand in for the run: what a session does with the pipelines that it has."""
+
+    def run(**options):
+        for name in pipelines_asked:
+            pipelines[name].filter(**filters)
+
+    monkeypatch.setattr("bort_kedro.cli._KEDRO_RUN", run)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "asked", "text"),
+    [
+        ("--tags", "reprot", {"tags": ["reprot"]}, "Did you mean `report`? There are: report."),
+        (
+            "--nodes",
+            "max_node",
+            {"node_names": ["max_node"]},
+            "Did you mean `ends.max_node`? There are: ends.max_node.",
+        ),
+        ("--from-nodes", "max_node", {"from_nodes": ["max_node"]}, "Did you mean `ends.max_node`? There are: ends.max"),
+        ("--to-nodes", "x", {"to_nodes": ["x"]}, "There are: ends.max_node."),
+        ("--from-inputs", "number", {"from_inputs": ["number"]}, "There are: largest, numbers."),
+        ("--to-outputs", "x", {"to_outputs": ["x"]}, "There are: largest, numbers."),
+        ("--namespaces", "end", {"node_namespaces": ["end"]}, "Did you mean `ends`? There are: ends."),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_with_those_that_are(
+    registered, monkeypatch, capsys, option, name, asked, text
+):
+    ask(monkeypatch, ["__default__"], **asked)
+    output = printed(cli, capsys, "run", option, name)
+    assert f"Error: `{option}` names `{name}`, which is not there. " in output
+    assert text in output
+    assert "Traceback" not in output
+
+
+def test_names_that_are_there_but_meet_in_no_node_are_told_as_kedro_does(registered, monkeypatch, capsys):
+    ask(monkeypatch, ["__default__"], tags=["report"], node_names=[], to_outputs=["numbers"])
+    output = printed(cli, capsys, "run", "--tags", "report", "--to-outputs", "numbers")
+    assert "Error: Pipeline contains no nodes after applying all provided filters." in output
+
+
+def test_a_runner_that_is_not_there_is_told_with_those_that_are(capsys):
+    for name in ("ThredRunner", "no.such.Runner"):
+        output = printed(cli, capsys, "run", "--runner", name)
+        assert f"`--runner` names `{name}`, which is not there." in output
+        assert "There are: ParallelRunner, SequentialRunner, ThreadRunner. One of yours is named in full" in output
+    assert "Did you mean `ThreadRunner`?" in printed(cli, capsys, "run", "--runner", "ThredRunner")

@@ -136,8 +136,12 @@ def test_an_environment_is_as_it_is_where_nothing_is_stated_locally(tmp_path):
 
 
 def test_an_environment_that_is_not_there_is_a_fault_whatever_is_stated_locally(tmp_path):
-    with pytest.raises(MissingConfigException, match="papr"):
-        loader_of(tmp_path, "papr", STATED)["parameters"]
+    with pytest.raises(ConfigurationError) as caught:
+        loader_of(tmp_path, "papr", STATED)
+    assert str(caught.value) == (
+        f"`--env` names `papr`, and {tmp_path / 'conf'} has no such folder. Did you mean `paper`? There are: base, "
+        "local, paper."
+    )
 
 
 def masked_lm_trainings(parameters):

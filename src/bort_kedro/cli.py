@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import cast
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import click
+from kedro import runner as runners
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
 from kedro.io import DatasetError
+from kedro.pipeline import Pipeline
+from kedro.utils import load_obj
 from kedro.validation import ParameterValidationError
 
-from bort_kedro.errors import BortKedroError
+from bort_kedro.configuration import hint_at
+from bort_kedro.errors import BortKedroError, ConfigurationError
 from bort_kedro.session.runs import compare
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
 _KEDRO_RUN = cast("Callable[..., object]", kedro_run.callback)
+# Where Kedro raises what it has to say of the pipelines that a command asks for, and of how they fit together.
+_OF_PIPELINES = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
 
 
 @click.group(name="bort_kedro")
@@ -33,20 +41,69 @@ def user_fault(error: BaseException) -> str | None:
         if isinstance(cause, BortKedroError):
             return str(cause)
         cause = cause.__cause__
-    is_unknown_pipeline = isinstance(error, ValueError) and "pipeline named" in str(error)
-    if isinstance(error, DatasetError | ParameterValidationError) or is_unknown_pipeline:
+    if isinstance(error, DatasetError | ParameterValidationError) or _is_of_pipelines(error):
         return str(error)
     return None
 
 
-def run(**options: object) -> object:
+def _is_of_pipelines(error: BaseException) -> bool:
+    places = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(places) and places[-1] in _OF_PIPELINES
+
+
+def mistaken_names(options: dict[str, Any]) -> list[str]:
+    """What options of ``kedro run`` name that is not there, each with all that is."""
+    asked = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
+    lines = _unknown("--pipelines", asked, pipelines)
+    nodes = [node for name in asked or ["__default__"] for node in pipelines.get(name, Pipeline([])).nodes]
+    names, datasets = {node.name for node in nodes}, {name for node in nodes for name in (*node.inputs, *node.outputs)}
+    namespaces = {prefix for node in nodes for prefix in node.namespace_prefixes}
+    there = {
+        "--tags": ("tags", {tag for node in nodes for tag in node.tags}),
+        "--nodes": ("node_names", names),
+        "--from-nodes": ("from_nodes", names),
+        "--to-nodes": ("to_nodes", names),
+        "--from-inputs": ("from_inputs", datasets),
+        "--to-outputs": ("to_outputs", datasets),
+        "--namespaces": ("namespaces", namespaces),
+    }
+    return lines + [line for option, (key, known) in there.items() for line in _unknown(option, options[key], known)]
+
+
+def _unknown(option: str, asked: Iterable[str], known: Iterable[str]) -> list[str]:
+    known = sorted(known)
+    return [
+        f"`{option}` names `{name}`, which is not there. {hint_at(name, known)}There are: {', '.join(known) or 'none'}."
+        for name in asked
+        if name not in known
+    ]
+
+
+def _check_runner(name: str | None) -> None:
+    """Refuse a runner that is not there.
+
+    Raises:
+        ConfigurationError: Naming those that Kedro has.
+    """
+    try:
+        load_obj(name or "SequentialRunner", "kedro.runner")
+    except (AttributeError, ImportError, ValueError) as fault:
+        known = [each for each in vars(runners) if each.endswith("Runner") and not each.startswith("Abstract")]
+        text = "\n".join(_unknown("--runner", [name or ""], known))
+        raise ConfigurationError(f"{text} One of yours is named in full, as `package.module.Runner`.") from fault
+
+
+def run(**options: Any) -> object:
     """Run the pipeline."""
     try:
+        _check_runner(options["runner"])
         return _KEDRO_RUN(**options)
     except Exception as error:
         message = user_fault(error)
         if message is None or os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if _is_of_pipelines(error):
+            message = "\n".join(mistaken_names(options)) or message
         raise click.ClickException(f"{message}\n(Set {TRACEBACK_VARIABLE}=1 to see where it was raised.)") from None
 
 

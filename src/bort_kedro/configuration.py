@@ -68,11 +68,21 @@ class ConfigurationLoader(OmegaConfigLoader):
 
     Attributes:
         local_files: Those of ``conf/local`` that were read, such as ``conf/local/catalog.yml``.
+
+    Raises:
+        ConfigurationError: From the constructor, if the environment that is asked for has no folder.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.local_files: set[str] = set()
         super().__init__(*arguments, **options)
+        conf = Path(self.conf_source)
+        if self.env is not None and conf.is_dir() and not (conf / self.env).is_dir():
+            known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
+            raise ConfigurationError(
+                f"`--env` names `{self.env}`, and {conf} has no such folder. {hint_at(self.env, known)}There are: "
+                f"{', '.join(known)}."
+            )
 
     def said(self) -> str:
         """Which files were laid over the environment that was asked for; empty where there were none."""
@@ -191,9 +201,13 @@ def _explain(fault: Any, raw: JsonObject) -> str:
 
 
 def _unknown(path: str, value: Any, known: list[str], name: str) -> str:
+    return f"`{path}` is unknown (value {value!r}). {hint_at(name, known)}Allowed here: {', '.join(known)}."
+
+
+def hint_at(name: str, known: Iterable[str]) -> str:
+    """The name that a mistyped one was meant to be, as a question; empty where none is like it."""
     near = get_close_matches(name, known, n=1)
-    hint = f"Did you mean `{near[0]}`? " if near else ""
-    return f"`{path}` is unknown (value {value!r}). {hint}Allowed here: {', '.join(known)}."
+    return f"Did you mean `{near[0]}`? " if near else ""
 
 
 def _written_at(path: str, value: Any, raw: JsonObject) -> str:
