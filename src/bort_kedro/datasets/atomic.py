@@ -8,15 +8,22 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import fsspec
+from kedro.io.core import get_filepath_str
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyJSONDataset
 
 from bort_kedro.errors import StorageError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -99,26 +106,42 @@ def _remove(path: Path) -> None:
 
 
 class AtomicSave:
-    """Mixed in before a kedro-datasets class, makes its ``save`` atomic on a local disk.
+    """Mixed in before a kedro-datasets class, makes its ``save`` atomic on a local disk and on stores of fsspec.
 
-    Object stores need nothing: an upload appears there when it is complete.
+    A store gets a file that is complete already: what is written to it directly would be kept as far as it came when
+    the writing breaks.
     """
 
+    _protocol: str
+    _fs: AbstractFileSystem
     _pending_path: PurePosixPath | None = None
 
     def save(self, data: object) -> None:
         # The class after this one in the order of resolution; unwrapped, because the wrapper looks for
         # the saved file before it has its name.
         write = super().save.__wrapped__  # type: ignore[misc]
-        if getattr(self, "_protocol", "file") != "file":
-            write(self, data)
-            return
-        with pending(Path(super()._get_save_path())) as temporary:  # type: ignore[misc]
-            self._pending_path = PurePosixPath(temporary.as_posix())
+
+        def write_to(path: Path) -> None:
+            place = self._protocol, self._fs
+            self._pending_path = PurePosixPath(path.as_posix())
+            self._protocol, self._fs = "file", fsspec.filesystem("file")
             try:
                 write(self, data)
             finally:
-                self._pending_path = None
+                self._pending_path, (self._protocol, self._fs) = None, place
+
+        self._save_whole(self._get_save_path(), write_to)
+
+    def _save_whole(self, final: PurePosixPath, write_to: Callable[[Path], object]) -> None:
+        """Let a file be written on a local disk, and give it its place when it is complete."""
+        if self._protocol == "file":
+            with pending(Path(final)) as temporary:
+                write_to(temporary)
+            return
+        with TemporaryDirectory() as folder:
+            write_to(Path(folder) / final.name)
+            self._fs.put_file(str(Path(folder) / final.name), get_filepath_str(final, self._protocol))
+        self._invalidate_cache()  # type: ignore[attr-defined]
 
     def _get_save_path(self) -> PurePosixPath:
         return self._pending_path or super()._get_save_path()  # type: ignore[misc, no-any-return]

@@ -14,9 +14,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import fsspec
 import numpy as np
 import pandas as pd
 from kedro.io import AbstractDataset
+from kedro.io.core import get_protocol_and_path
 from kedro_datasets._typing import TablePreview
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -26,6 +28,7 @@ from bort_kedro.frozen import JsonObject
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
 ENTRY = "in the catalog entry of type RecordedCandidatesDataset"
@@ -89,12 +92,14 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
     and empty lines are fine.
 
     Args:
-        filepath: The CSV file on a local disk.
+        filepath: The CSV file, on a local disk or with a protocol that fsspec knows.
         where: A pandas query that keeps the rows which make up the space, such as ``"hidden <= 512"``. It may
             name columns as the table does, the four values of a shape also as the file does. In it, cells of
             other columns have no spaces around them, and are numbers if all of the column that hold something
             are.
         load_args: How fields are parted and quoted, for `csv.reader`: LOAD_ARGUMENTS.
+        credentials: For the file system of the protocol.
+        fs_args: More arguments for it.
         metadata: Free for plugins such as Kedro-Viz.
 
     Raises:
@@ -108,16 +113,20 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
         filepath: str,
         where: str | None = None,
         load_args: JsonObject | None = None,
+        credentials: JsonObject | None = None,
+        fs_args: JsonObject | None = None,
         metadata: JsonObject | None = None,
     ) -> None:
-        self._path = Path(filepath)
+        protocol, path = get_protocol_and_path(filepath)
+        self._fs = fsspec.filesystem(protocol, **(credentials or {}), **(fs_args or {}))
+        self._path = Path(path)
         self._where = where
         self._load_args = dict(load_args or {})
         self.metadata = metadata
         self._check_entry()
 
     def load(self) -> pd.DataFrame:
-        records = _records(self._path, self._load_args)
+        records = _records(self._path, _decoded(self._fs, self._path), self._load_args)
         header = [name.strip() for name in records[0][1]] if records else []
         kept_as = _kept_names(self._path, header)
         if len(records) == 1:
@@ -178,21 +187,23 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
             )
 
     def _exists(self) -> bool:
-        return self._path.is_file()
+        exists: bool = self._fs.isfile(self._path.as_posix())
+        return exists
 
     def _describe(self) -> JsonObject:
         return {"filepath": str(self._path), "where": self._where, "load_args": self._load_args}
 
 
-def _decoded(path: Path) -> str:
+def _decoded(files: AbstractFileSystem, path: Path) -> str:
     """Text of a UTF-8 file without its byte-order mark; line ends as they are."""
-    if not path.is_file():
+    if not files.isfile(path.as_posix()):
         raise ConfigurationError(
             f"{path}: no such file (seen from {Path.cwd()}). Expected a CSV file of recorded candidates. Change "
             f"`filepath` {ENTRY}."
         )
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content: bytes = files.cat_file(path.as_posix())
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
         raise ConfigurationError(
@@ -203,10 +214,10 @@ def _decoded(path: Path) -> str:
         raise ConfigurationError(f"{path} cannot be read: {fault}. Change `filepath` {ENTRY}.") from fault
 
 
-def _records(path: Path, load_args: JsonObject) -> list[Record]:
+def _records(path: Path, text: str, load_args: JsonObject) -> list[Record]:
     """Every record that is not an empty line."""
     # `strict` refuses a quote that is never closed or that text follows; without it fields run together.
-    reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True, **load_args)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **load_args)
     records, start = [], 1
     try:
         for fields in reader:

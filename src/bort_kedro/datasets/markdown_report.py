@@ -4,62 +4,66 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
-from kedro.io.core import AbstractVersionedDataset, Version, VersionNotFoundError
+from kedro.io.core import get_filepath_str
 from kedro_datasets._typing import HTMLPreview
+from kedro_datasets.text import TextDataset
 
-from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.atomic import AtomicSave
 from bort_kedro.errors import StorageError
-from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import IllustratedText
 
 IMAGE = re.compile(r"!\[[^\]]*\]\(([\w.-]+\.svg)\)")
 
 
-class TextReportDataset(AbstractVersionedDataset[str, str]):
-    """Saves and loads the text of a report in UTF-8.
+class TextReportDataset(AtomicSave, TextDataset):
+    """Saves and loads the text of a report in UTF-8; its arguments are those of `kedro_datasets.text.TextDataset`."""
 
-    Args:
-        filepath: The ``.md`` or ``.html`` file on a local disk.
-        version: Given by Kedro for an entry with ``versioned: true``.
-        metadata: Free for plugins such as Kedro-Viz.
-    """
-
-    def __init__(self, *, filepath: str, version: Version | None = None, metadata: JsonObject | None = None) -> None:
-        super().__init__(filepath=PurePosixPath(filepath), version=version)
-        self.metadata = metadata
+    DEFAULT_FS_ARGS: ClassVar = {
+        "open_args_save": {"mode": "w", "encoding": "utf-8"},
+        "open_args_load": {"mode": "r", "encoding": "utf-8"},
+    }
 
     def load(self) -> str:
-        return read_text(Path(self._get_load_path()))
+        return self._read(self._get_load_path())
 
-    def save(self, data: str) -> None:
-        write_text(Path(self._get_save_path()), data)
+    def _read(self, path: PurePosixPath) -> str:
+        """Text of a file of a report.
 
-    def _exists(self) -> bool:
+        Raises:
+            StorageError: If it is missing or not UTF-8.
+        """
+        again = "run `kedro run --tags report` to write the report again."
         try:
-            return Path(self._get_load_path()).is_file()
-        except VersionNotFoundError:
-            return False
-
-    def _describe(self) -> JsonObject:
-        return {"filepath": self._filepath, "version": self._version}
+            with self._fs.open(get_filepath_str(path, self._protocol), **self._fs_open_args_load) as file:
+                text: str = file.read()
+        except FileNotFoundError as fault:
+            raise StorageError(f"{path} is missing, which belongs to a report; {again}") from fault
+        except UnicodeDecodeError as fault:
+            raise StorageError(
+                f"{path} is not UTF-8 text: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
+                f"Delete it and {again}"
+            ) from fault
+        return text
 
 
 class IllustratedReportDataset(TextReportDataset):
     """A report in Markdown with its images as files beside it, which Kedro-Viz shows together."""
 
     def load(self) -> IllustratedText:  # type: ignore[override]
-        path = Path(self._get_load_path())
-        text = read_text(path)
-        return IllustratedText(text, {name: read_text(path.parent / name) for name in IMAGE.findall(text)})
+        path = self._get_load_path()
+        text = self._read(path)
+        return IllustratedText(text, {name: self._read(path.parent / name) for name in IMAGE.findall(text)})
 
     def save(self, data: IllustratedText) -> None:  # type: ignore[override]
-        path = Path(self._get_save_path())
+        folder = self._get_save_path().parent
         # The text comes last: with it the report is there.
         for name, svg in data.images.items():
-            write_text(path.parent / name, svg)
-        write_text(path, data.text)
+            self._save_whole(folder / name, partial(Path.write_text, data=svg, encoding="utf-8"))
+        super().save.__wrapped__(self, data.text)  # type: ignore[attr-defined]
 
     def preview(self) -> HTMLPreview:
         """Text and images as HTML, for Kedro-Viz."""
@@ -69,30 +73,6 @@ class IllustratedReportDataset(TextReportDataset):
             inside = base64.b64encode(svg.encode()).decode()
             html = html.replace(f'<img src="{name}"', f'<img src="data:image/svg+xml;base64,{inside}"')
         return HTMLPreview(html)
-
-
-def read_text(path: Path) -> str:
-    """Text of a file of a report.
-
-    Raises:
-        StorageError: If it is missing or not UTF-8.
-    """
-    again = "run `kedro run --tags report` to write the report again."
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as fault:
-        raise StorageError(f"{path} is missing, which belongs to a report; {again}") from fault
-    except UnicodeDecodeError as fault:
-        raise StorageError(
-            f"{path} is not UTF-8 text: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
-            f"Delete it and {again}"
-        ) from fault
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file of a report whole or not at all."""
-    with pending(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def to_preview_html(markdown: str) -> str:

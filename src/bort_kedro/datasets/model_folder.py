@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.opening import PretrainedFiles
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _ANEW = "Remove this version's folder to fall back on the one before, or run the stage that makes it again."
 
 
-class _FolderDataset(AbstractVersionedDataset):
+class _FolderDataset(OnLocalDisk, AbstractVersionedDataset):
     """A versioned folder, written to a temporary sibling and renamed; present when its marker file is."""
 
     MARKER: str

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from kedro.io import AbstractDataset
 
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.errors import TaskError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.reading.folder import TaskFolder
 
-if TYPE_CHECKING:
-    pass
 
-
-class TaskFilesDataset(AbstractDataset[NoReturn, "TaskFolder"]):
+class TaskFilesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TaskFolder"]):
     """Loads a handle rather than data, because which tasks are read is a parameter.
 
     Args:

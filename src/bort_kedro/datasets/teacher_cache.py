@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import StorageError
 from bort_kedro.frozen import JsonObject
@@ -28,7 +29,7 @@ MARGIN = 0.05
 _FILE = re.compile(r"epoch-(\d{4,})-block-(\d{9,})-([0-9a-f]{16})\.safetensors")
 
 
-class TeacherCacheDataset(AbstractDataset[NoReturn, "TeacherCaches"]):
+class TeacherCacheDataset(OnLocalDisk, AbstractDataset[NoReturn, "TeacherCaches"]):
     """Loads a handle rather than data, because a node's outputs are only saved when it ends.
 
     A session puts what its user accepts of earlier caches into ``accepted``.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 from kedro.io import AbstractDataset
 
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.datasets.text_readers import HubText, TextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.frozen import JsonObject
@@ -135,7 +136,7 @@ def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
     yield from walk(tree, "")
 
 
-class TextFilesDataset(TextSource):
+class TextFilesDataset(OnLocalDisk, TextSource):
     """Documents from text files: plain, ``.jsonl``, or WikiExtractor ``<doc>`` markup, each also gzipped.
 
     Args:

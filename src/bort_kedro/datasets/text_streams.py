@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.datasets.text_readers import HubText, TextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.frozen import JsonObject
@@ -92,7 +93,7 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-class TextFilesStreamDataset(AbstractDataset[NoReturn, TextFilesStream]):
+class TextFilesStreamDataset(OnLocalDisk, AbstractDataset[NoReturn, TextFilesStream]):
     """A stream over text files: plain, ``.jsonl``, or WikiExtractor ``<doc>`` markup, each also gzipped.
 
     Args:

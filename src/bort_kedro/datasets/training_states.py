@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject
@@ -25,7 +26,7 @@ LOGGER = logging.getLogger(__name__)
 _FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
 
 
-class TrainingStatesDataset(AbstractDataset[NoReturn, "TrainingStates"]):
+class TrainingStatesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TrainingStates"]):
     """Loads a handle rather than data, because a node's outputs are only saved when it ends.
 
     A session that listens to its trainings puts its observer into ``observer``, and what its user accepts of earlier
