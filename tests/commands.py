@@ -26,7 +26,6 @@ IMPORTED = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.transformers",
     "onnx",
-    "pandera.pandas",
     "plotly.express",
     "pyarrow.parquet",
     "scipy.stats",

@@ -3,6 +3,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -17,6 +18,7 @@ from bort_kedro.datasets.atomic import (
     pending,
 )
 from bort_kedro.errors import StorageError
+from bort_kedro.reporting.drawings import draw_svg
 
 TABLE = pd.DataFrame({"shape": ["D1-A1-H8-I8", "D2-A1-H8-I8"], "error": [0.5, 0.25]})
 KINDS = [
@@ -72,6 +74,19 @@ def test_a_versioned_value_comes_back_from_its_version(tmp_path, kind, value, ar
     kind(filepath=path, version=Version(None, NEW), **arguments).save(value)
     equal(kind(filepath=path, version=Version(None, None), **arguments).load(), value)
     assert files(tmp_path) == [f"value.bin/{NEW}/value.bin"]
+
+
+def test_the_arrays_of_a_plot_come_back_as_the_numbers_that_they_hold(tmp_path):
+    """Plotly from version 6 on writes the bytes of arrays, which it does not read again."""
+    bars = {"array": np.array([0.5, np.nan])}
+    figure = go.Figure(go.Scatter(x=np.array([1, 2]), y=pd.Series([3.0, 4.5]), error_y=bars, text=["a", "b"]))
+    dataset = AtomicPlotlyDataset(filepath=str(tmp_path / "plot.json"))
+    dataset.save(figure)
+    (trace,) = json.loads((tmp_path / "plot.json").read_text())["data"]
+    assert (trace["x"], trace["y"], trace["error_y"]) == ([1, 2], [3.0, 4.5], {"array": [0.5, None]})
+    loaded = dataset.load().data[0]
+    assert (list(loaded.x), list(loaded.y), list(loaded.error_y.array)) == ([1, 2], [3.0, 4.5], [0.5, None])
+    assert draw_svg(go.Figure(loaded)) == draw_svg(figure)
 
 
 def test_an_unversioned_value_is_replaced_by_the_next(tmp_path):

@@ -151,6 +151,26 @@ def test_a_dataset_of_the_local_disk_refuses_a_protocol_and_says_which_take_one(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "atomic.AtomicCSVDataset",
+        "markdown_report.TextReportDataset",
+        "model_folder.PretrainedDataset",
+        "submission_archive.SubmissionArchivesDataset",
+        "teacher_cache.TeacherCacheDataset",
+        "training_states.TrainingStatesDataset",
+        "candidate_csv.RecordedCandidatesDataset",
+    ],
+)
+def test_a_dataset_is_described_as_seen_from_the_working_folder(tmp_path, monkeypatch, kind):
+    """Kedro-Viz publishes what describes a dataset, and Kedro has made its path absolute."""
+    monkeypatch.chdir(tmp_path)
+    for place, told in ((tmp_path / "data" / "x", "data/x"), (tmp_path.parent / "x", f"{tmp_path.parent}/x")):
+        described = {"type": f"bort_kedro.datasets.{kind}", "filepath": str(place)}
+        assert AbstractDataset.from_config("mine", described)._describe()["filepath"] == told
+
+
 def test_every_dataset_of_the_local_disk_is_tried_above():
     (mark,) = test_a_dataset_of_the_local_disk_refuses_a_protocol_and_says_which_take_one.pytestmark
     tried = {name.partition(".")[2] for name, _ in mark.args[1]}

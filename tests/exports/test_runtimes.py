@@ -1,5 +1,4 @@
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -8,9 +7,7 @@ from transformers import BertForSequenceClassification
 
 from bort_kedro.encoders.encoder import bert_config
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.errors import ConfigurationError
-from bort_kedro.exports import formats
-from bort_kedro.exports.formats import PACKAGES, require_packages
+from bort_kedro.exports.formats import FORMATS
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
 from bort_kedro.latency.timed_encoders import build_headless_encoder
 
@@ -110,19 +107,5 @@ def test_conversion_is_silent_and_sends_nothing_and_leaves_the_environment_alone
     assert Telemetry().consent is False
 
 
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch):
-    def find(name):
-        return None if name in ("openvino", "nncf") else sys.modules
-
-    monkeypatch.setattr(formats.importlib.util, "find_spec", find)
-    require_packages(["onnx", "onnx_int8"])
-    with pytest.raises(ConfigurationError) as caught:
-        require_packages(["onnx", "openvino_int8"])
-    assert str(caught.value) == (
-        "Exports to onnx, openvino_int8 need the packages openvino, nncf, which are not installed. Install them with "
-        "`pip install 'bort-kedro[export]'`, or take those formats out of params:evaluate.export.formats."
-    )
-
-
 def test_every_format_has_a_runtime():
-    assert RUNTIMES.keys() == PACKAGES.keys()
+    assert RUNTIMES.keys() == set(FORMATS)

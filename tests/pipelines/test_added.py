@@ -11,6 +11,7 @@ import pytest
 from bort_kedro import pipelines
 from bort_kedro.configuration import added_parameters, check_parameters
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.params import Parameters
 from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines.added import added_pipelines
 from project_parameters import parameters, raw_parameters
@@ -91,7 +92,7 @@ def test_a_block_that_no_pipeline_reads_is_refused_with_the_likely_one(add):
     add("foo", READING_ONE)
     message = refused(size={"largest": 3}, serach={"budget": 2})
     assert message.startswith("2 parameter(s) cannot be used")
-    known = "corpus, search, pretrain_distill, finetune, evaluate, masked_lm, task_training, foo, sizes"
+    known = ", ".join([*Parameters.model_fields, "foo", "sizes"])
     for name, value, near in (("size", {"largest": 3}, "sizes"), ("serach", {"budget": 2}, "search")):
         assert (
             f"`{name}` is unknown (value {value!r}). Did you mean `{near}`? Allowed here: {known}. A pipeline of yours "

@@ -6,6 +6,7 @@ A save that is killed leaves nothing that a later load, or Kedro's search for th
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,10 +21,13 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyJSONDataset
 
+from bort_kedro.datasets.local_disk import seen
 from bort_kedro.errors import StorageError
+from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from plotly.graph_objects import Figure
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -143,6 +147,10 @@ class AtomicSave:
             self._fs.put_file(str(Path(folder) / final.name), get_filepath_str(final, self._protocol))
         self._invalidate_cache()  # type: ignore[attr-defined]
 
+    def _describe(self) -> JsonObject:
+        said: JsonObject = super()._describe()  # type: ignore[misc]
+        return said | {"filepath": seen(said["filepath"])}
+
     def _get_save_path(self) -> PurePosixPath:
         return self._pending_path or super()._get_save_path()  # type: ignore[misc, no-any-return]
 
@@ -160,4 +168,16 @@ class AtomicJSONDataset(AtomicSave, JSONDataset):
 
 
 class AtomicPlotlyDataset(AtomicSave, PlotlyJSONDataset):
-    """`kedro_datasets.plotly.JSONDataset`, saved atomically."""
+    """`kedro_datasets.plotly.JSONDataset`, saved atomically, with lists where plotly would write the bytes of arrays.
+
+    A figure that is read again has arrays only where its file has lists.
+    """
+
+    def save(self, data: Figure) -> None:  # type: ignore[override]
+        from plotly.graph_objects import Figure
+        from plotly.utils import PlotlyJSONEncoder
+
+        # That of a whole figure has the bytes already.
+        parts = {name: [part.to_plotly_json() for part in getattr(data, name)] for name in ("data", "frames")}
+        text = json.dumps({**parts, "layout": data.layout.to_plotly_json()}, cls=PlotlyJSONEncoder)
+        super().save(Figure(json.loads(text)))

@@ -22,6 +22,7 @@ from kedro.io.core import get_protocol_and_path
 from kedro_datasets._typing import TablePreview
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from bort_kedro.datasets.local_disk import seen
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
 
@@ -191,7 +192,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
         return exists
 
     def _describe(self) -> JsonObject:
-        return {"filepath": str(self._path), "where": self._where, "load_args": self._load_args}
+        return {"filepath": seen(self._path), "where": self._where, "load_args": self._load_args}
 
 
 def _decoded(files: AbstractFileSystem, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePath
 from typing import Any, Self
 
 from kedro.io.core import PROTOCOL_DELIMITER
@@ -13,6 +14,12 @@ ON_STORES = (
     *("AtomicCSVDataset", "AtomicParquetDataset", "AtomicJSONDataset", "AtomicPlotlyDataset", "RecordDataset"),
     *("TextReportDataset", "IllustratedReportDataset", "ModelCardDataset", "RecordedCandidatesDataset"),
 )
+
+
+def seen(path: PurePath) -> str:
+    """A path as seen from the working folder, for what describes a dataset: Kedro-Viz publishes it with the graph."""
+    folder = Path.cwd()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 class OnLocalDisk:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
-from bort_kedro.datasets.local_disk import OnLocalDisk
+from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.opening import PretrainedFiles
@@ -47,7 +47,7 @@ class _FolderDataset(OnLocalDisk, AbstractVersionedDataset):
             return False
 
     def _describe(self) -> JsonObject:
-        return {"filepath": str(self._filepath), "version": self._version}
+        return {"filepath": seen(self._filepath), "version": self._version}
 
     def _files(self, kind: str) -> PretrainedFiles:
         folder = Path(self._get_load_path())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
-from bort_kedro.datasets.local_disk import OnLocalDisk
+from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.errors import StorageError
 from bort_kedro.frozen import JsonObject
 
@@ -56,7 +56,7 @@ class SubmissionArchivesDataset(OnLocalDisk, AbstractVersionedDataset):
             return False
 
     def _describe(self) -> JsonObject:
-        return {"filepath": str(self._filepath), "version": self._version}
+        return {"filepath": seen(self._filepath), "version": self._version}
 
 
 def _write_archive(path: Path, files: Mapping[str, str]) -> None:

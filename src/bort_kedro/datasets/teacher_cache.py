@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
-from bort_kedro.datasets.local_disk import OnLocalDisk
+from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import StorageError
 from bort_kedro.frozen import JsonObject
@@ -53,7 +53,7 @@ class TeacherCacheDataset(OnLocalDisk, AbstractDataset[NoReturn, "TeacherCaches"
         return True
 
     def _describe(self) -> JsonObject:
-        return {"filepath": str(self._root)}
+        return {"filepath": seen(self._root)}
 
 
 class TeacherCaches:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.atomic import pending
-from bort_kedro.datasets.local_disk import OnLocalDisk
+from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject
@@ -54,7 +54,7 @@ class TrainingStatesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TrainingStat
         return True
 
     def _describe(self) -> JsonObject:
-        return {"filepath": str(self._root), "keep": self._keep}
+        return {"filepath": seen(self._root), "keep": self._keep}
 
 
 class TrainingStates:

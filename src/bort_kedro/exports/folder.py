@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
-from bort_kedro.errors import ConfigurationError, ModelFolderError
+from bort_kedro.errors import ModelFolderError
 from bort_kedro.exports.formats import MANIFEST
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
@@ -156,7 +156,6 @@ def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExpor
 
     Raises:
         ModelFolderError: If the folder is no export, is half-written, lacks the format, or its parts do not fit.
-        ConfigurationError: If the runtime is not installed.
     """
     meaning = _checked(Path(folder), name)
     files = PretrainedFiles(folder / name, partial(_unreadable, folder, "transformers"), local_files_only=True)
@@ -167,8 +166,6 @@ def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExpor
         config = files.config()
         try:
             model = RuntimeModel(open_session(name, folder / name, num_threads=num_threads), config)
-        except ConfigurationError:
-            raise
         except Exception as fault:  # onnxruntime's and openvino's share no narrower class
             raise _unreadable(folder, RUNTIMES[name].title, fault) from fault
     opened = OpenedExport(Pretrained(model, tokenizer), meaning)

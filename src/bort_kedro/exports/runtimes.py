@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bort_kedro.exports.formats import require_packages
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -70,11 +68,7 @@ def convert(name: str, model: PreTrainedModel, calibration: Sequence[Inputs], fo
         calibration: Real inputs, of which static int8 takes the range of each activation, at least one; fp32 and
             dynamic int8 need none.
         folder: It is made where it is missing; the runtime's files in it are written over.
-
-    Raises:
-        ConfigurationError: If a package is missing.
     """
-    require_packages([name])
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     with _quietly(), torch.no_grad():
@@ -92,11 +86,7 @@ def open_session(name: str, folder: Path, *, num_threads: int) -> Session:
     Returns:
         Called with ``input_ids``, ``attention_mask`` and, where the model knows of such, ``token_type_ids``, each
         (B, L) int64; gives the model's first output in fp32. Names that the graph does not have are passed over.
-
-    Raises:
-        ConfigurationError: If a package is missing.
     """
-    require_packages([name])
     with _quietly():
         return RUNTIMES[name].open(folder, num_threads)
 

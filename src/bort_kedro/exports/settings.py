@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from bort_kedro.exports.formats import PACKAGES
+from bort_kedro.exports.formats import FORMATS
 from bort_kedro.latency.settings import LatencySettings
 
 
@@ -22,7 +22,7 @@ class ExportSettings(LatencySettings):
     @field_validator("formats")
     @classmethod
     def _formats_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in PACKAGES]
+        unknown = [name for name in names if name not in FORMATS]
         if unknown or len(set(names)) < len(names):
-            raise ValueError(f"formats is {list(names)}, allowed are different keys out of {', '.join(PACKAGES)}")
+            raise ValueError(f"formats is {list(names)}, allowed are different keys out of {', '.join(FORMATS)}")
         return names

@@ -30,7 +30,6 @@ from bort_kedro.exports.folder import (
     write_manifest,
     write_pytorch,
 )
-from bort_kedro.exports.formats import require_packages
 from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
 from bort_kedro.finetuning.encoding import TaskEncoder
@@ -77,10 +76,9 @@ def export_task(
         folder: Empty; written to.
 
     Raises:
-        ConfigurationError: If a package is missing, or the model takes only shorter inputs.
+        ConfigurationError: If the model takes only shorter inputs.
         ModelFolderError: If model, tokenizer and task do not belong together.
     """
-    require_packages(settings.formats)
     meaning = _meaning(model, data, max_tokens)
     _require_length(model, settings, data.task.name)
     write_pytorch(model, folder / PYTORCH)

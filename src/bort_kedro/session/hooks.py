@@ -29,8 +29,6 @@ from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.device import describe_device
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
-from bort_kedro.exports.formats import require_packages
-from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.frozen import JsonObject
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu, num_processes
 from bort_kedro.params import Parameters
@@ -64,8 +62,6 @@ SHARED_STAGE = "pretrain_distill"
 KEPT_BETWEEN_RUNS = ("training_states", "pretrain_distill.teacher_cache")
 # The catalog's folder of task files.
 TASK_FILES = "task_files"
-# Read by every node that exports.
-EXPORT_PARAMETERS = "params:evaluate.export"
 RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -144,7 +140,6 @@ class PreflightHook:
         _require_readable_examples(pipeline, catalog, parameters.finetune)
         _require_inputs(pipeline, catalog, parameters)
         _require_precision(parameters)
-        _require_runtimes(pipeline, parameters.evaluate.export)
         _require_room(Path(run_params["project_path"]) / "data")
 
 
@@ -207,12 +202,6 @@ def _require_precision(parameters: Parameters) -> None:
                 f"mixed_precision is fp16 for {', '.join(half)}, which needs a CUDA device, and this machine has none. "
                 "Allowed here: `no` and `bf16`."
             )
-
-
-def _require_runtimes(pipeline: Pipeline, export: ExportSettings) -> None:
-    """The exports come last, hours after what is missing for them could have been installed."""
-    if EXPORT_PARAMETERS in pipeline.inputs():
-        require_packages(export.formats)
 
 
 def _say_who_gives(dataset: str, catalog: CatalogProtocol, parameters: Parameters) -> str:

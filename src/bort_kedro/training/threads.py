@@ -39,4 +39,4 @@ def resolve_precision(wanted: str) -> str:
         return wanted
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "no"

@@ -1,0 +1,108 @@
+"""What is imported is declared, what is declared is imported, and all of it was tested in the pinned version."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from functools import cache
+from importlib import import_module
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+PROJECT = Path(__file__).parent.parent
+DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = DECLARED["optional-dependencies"]
+# Declared and not imported: what they are for.
+NOT_IMPORTED = {
+    "kedro-viz": "adds the command `kedro viz`",
+    "onnx": "torch.onnx and onnxruntime.quantization import it",
+}
+# Private parts of other packages that are reached into.
+PRIVATE = {
+    "accelerate": "AcceleratorState._reset_state",
+    "joblib": "joblib._dask",
+    "kedro": "_get_load_path, _describe, save.__wrapped__, OmegaConfigLoader._resolve_from_raw_config",
+    "kedro-datasets": "kedro_datasets._typing, _fs and _protocol of its classes",
+    "kedro-mlflow": "MlflowHook._log_param, _is_mlflow_enabled, _already_active_mlflow",
+    "transformers": "config._attn_implementation",
+}
+
+
+def requirements(*groups):
+    """Of lists in pyproject.toml, by the names of the distributions."""
+    return {canonicalize_name(each.name): each for group in groups for each in map(Requirement, group)}
+
+
+packages = cache(packages_distributions)
+
+
+def owner(module):
+    """The distribution of a module, by its name where several share it, or where it is not installed."""
+    top = module.partition(".")[0]
+    owners = {canonicalize_name(name) for name in packages().get(top, [top])}
+    return top if top in owners else min(owners)
+
+
+def modules(folder):
+    """Dotted names of the modules of other packages that the files of a folder import, each with one file."""
+    own = {path.stem for path in PROJECT.glob("tests/*.py")} | {"benchmarks", "bort_kedro"}
+    found = {}
+    for path in sorted((PROJECT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            found |= {name: path for name in names if name.partition(".")[0] not in own | sys.stdlib_module_names}
+    return found
+
+
+def imported(folder):
+    return {owner(name) for name in modules(folder)}
+
+
+def pinned():
+    lines = (PROJECT / "constraints.txt").read_text("utf-8").splitlines()
+    return [line.partition("==")[::2] for line in lines if line and not line.startswith("#")]
+
+
+def test_what_the_package_imports_is_declared_and_the_other_way_round():
+    declared = requirements(DECLARED["dependencies"], EXTRAS["dask"], EXTRAS["ray"])
+    assert imported("src") == declared.keys() - NOT_IMPORTED
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+def test_what_tests_and_benchmarks_import_is_declared(folder):
+    assert imported(folder) - requirements(DECLARED["dependencies"], EXTRAS["dev"]).keys() == set()
+
+
+def test_every_requirement_allows_the_version_that_was_tested():
+    versions = {canonicalize_name(name): version for name, version in pinned()}
+    assert len(versions) == len(pinned())
+    for name, requirement in requirements(DECLARED["dependencies"], *EXTRAS.values()).items():
+        assert requirement.specifier.contains(versions[name]), f"{requirement}, tested {versions[name]}"
+
+
+def test_private_parts_are_those_of_packages_that_are_held_at_the_tested_version():
+    versions = {canonicalize_name(name): Version(version) for name, version in pinned()}
+    declared = requirements(DECLARED["dependencies"])
+    for name in PRIVATE:
+        major, minor = versions[name].release[:2]
+        assert not declared[name].specifier.contains(f"{major}.{minor + 1}.0"), declared[name]
+
+
+def test_no_other_package_has_private_modules_that_are_imported():
+    private = [name for name in modules("src") if re.search(r"(^|\.)_[a-z]", name) and name != "__future__"]
+    assert {owner(name) for name in private} <= PRIVATE.keys()
+    assert {"joblib._dask", "kedro_datasets._typing"} <= set(private)
+
+
+def test_the_command_of_an_installation_runs_the_project():
+    module, _, function = DECLARED["scripts"]["bort-kedro"].partition(":")
+    assert callable(getattr(import_module(module), function))
