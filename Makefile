@@ -2,6 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Handed to the installer as it is. On Linux the package index gives the CUDA build; the CPU's, 3 GB smaller, comes with
+# make install TORCH='torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu'
+TORCH ?= torch
+# Quicker than pip, where it is there; `make UV= install` takes pip all the same, and with it what pip.conf says.
+UV ?= $(shell command -v uv 2>/dev/null)
+# As pip does, uv then looks for the best version in every index.
+INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --index-strategy unsafe-best-match,\
+	$(BIN)/pip install --quiet --quiet --disable-pip-version-check) --constraint constraints.txt --constraint constraints-cuda.txt
 # Of bench-corpora and bench-distillation, and the folder of tasks of bench-finetune.
 CORPUS ?=
 NAME ?= other
@@ -17,13 +25,13 @@ help:            ## Show these commands
 
 install: $(STAMP) ## Make .venv and install the project with the versions it was tested with
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
 	@test -x $(BIN)/python || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; run: make PYTHON=/path/to/python3.11 install"; exit 1; }
 	@echo "Installing the project (some minutes the first time) ..."
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt torch
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(INSTALL) $(TORCH)
+	@$(INSTALL) --editable '.[dev]'
 	@touch $(STAMP)
 
 run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twenty minutes)

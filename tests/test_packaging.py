@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from functools import cache
@@ -67,8 +69,8 @@ def imported(folder):
     return {owner(name) for name in modules(folder)}
 
 
-def pinned():
-    lines = (PROJECT / "constraints.txt").read_text("utf-8").splitlines()
+def pinned(file="constraints.txt"):
+    lines = (PROJECT / file).read_text("utf-8").splitlines()
     return [line.partition("==")[::2] for line in lines if line and not line.startswith("#")]
 
 
@@ -87,6 +89,30 @@ def test_every_requirement_allows_the_version_that_was_tested():
     assert len(versions) == len(pinned())
     for name, requirement in requirements(DECLARED["dependencies"], *EXTRAS.values()).items():
         assert requirement.specifier.contains(versions[name]), f"{requirement}, tested {versions[name]}"
+
+
+def test_packages_of_cuda_are_pinned_by_themselves():
+    cuda = {canonicalize_name(name) for name, _ in pinned("constraints-cuda.txt")}
+    assert len(cuda) == len(pinned("constraints-cuda.txt")) == 19
+    assert not cuda & {canonicalize_name(name) for name, _ in pinned()}
+
+
+@pytest.mark.parametrize(
+    ("uv", "installer"),
+    [
+        ("", ".venv/bin/pip install --quiet --quiet --disable-pip-version-check"),
+        ("/a/uv", "/a/uv pip install --quiet --python .venv/bin/python --index-strategy unsafe-best-match"),
+    ],
+    ids=["pip", "uv"],
+)
+def test_what_make_is_told_of_torch_goes_to_the_installer_as_it_is(tmp_path, uv, installer):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "constraints-cuda.txt"):
+        shutil.copy(PROJECT / name, tmp_path)
+    words = ["make", "--dry-run", "install", f"UV={uv}", "TORCH=torch==2.13.0+cpu --extra-index-url there"]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    command = f"{installer} --constraint constraints.txt --constraint constraints-cuda.txt"
+    assert f"{command} torch==2.13.0+cpu --extra-index-url there\n" in said
+    assert f"{command} --editable '.[dev]'\n" in said
 
 
 def test_private_parts_are_those_of_packages_that_are_held_at_the_tested_version():
