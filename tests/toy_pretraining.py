@@ -74,5 +74,7 @@ def job_for(root, how, *, tokens=None, tokenizer=None):
 
 
 def folder_of(job):
-    identity = pretraining_identity(job.model, job.tokens, job.settings, start="random", distillation=job.distillation)
+    identity = pretraining_identity(
+        job.model.config, job.tokens, job.settings, start="random", distillation=job.distillation
+    )
     return job.states.of(job.name, identity)

@@ -47,3 +47,20 @@ class MissingInputError(BortKedroError):
 
 class TrainingError(BortKedroError):
     """Training stopped because going on would waste time or give a wrong result."""
+
+
+class FailedTrainingError(TrainingError):
+    """A training came apart or outgrew its memory, as it would again under the same settings.
+
+    Args:
+        name: Of the training.
+        reason: What happened, without a full stop.
+        advice: What to change.
+    """
+
+    def __init__(self, name: str, reason: str, advice: str) -> None:
+        super().__init__(name, reason, advice)
+        self.reason, self._text = reason, f"{name}: {reason}. {advice}"
+
+    def __str__(self) -> str:
+        return self._text

@@ -209,6 +209,51 @@ def test_candidates_on_the_plateau_are_counted_and_named():
         conclusion(trials([0, 1], [0.96, 0.95]))
 
 
+def failing(candidates, errors, failures, **columns):
+    return trials(candidates, errors, **columns).assign(failure=failures)
+
+
+def test_candidates_that_failed_are_named_with_the_reason_and_are_no_part_of_what_is_known():
+    rows = failing([0, 1, 2, 3], [0.9, 0.5, np.nan, 0.41], [None, "set 1, seed 0: gone", "loss is not finite", None])
+    table, shape, report = conclusion(rows)
+    without, _, plain = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
+    assert shape == SHAPES[1]
+    assert (report.num_failed, report.num_trained, report.num_tried) == (1, 3, 4)
+    assert report.notes == (
+        "Of (2, 2, 8, 8) some trainings failed, and the other hyperparameter sets count: set 1, seed 0: gone.",
+        "The training of (3, 2, 8, 8) failed, hence it is not ranked: loss is not finite.",
+    )
+    assert table["has_failed"].tolist() == [False, False, True, False, False, False]
+    assert table.loc[2, ["w", "predicted", "w_predicted"]].isna().all()
+    np.testing.assert_array_equal(table["w"], without["w"])
+    others = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(table.loc[others, "predicted"], without.loc[others, "predicted"])
+    assert report.error_model == plain.error_model
+    # The fifth is the largest of those that could still be chosen.
+    assert report.guarantee.bound_shape.four() == SHAPES[4]
+    assert SearchReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
+
+
+def test_a_candidate_that_failed_on_a_lower_rung_is_named_too():
+    rows = failing([0, 1, 2], [0.9, 0.5, np.nan], [None, None, "gone"], shares=[1.0, 1.0, 1 / 3])
+    table, _, report = conclusion(rows)
+    assert (report.num_failed, table.loc[2, "failure"]) == (1, "gone")
+    assert table.loc[2, "trained_share"] == pytest.approx(1 / 3)
+
+
+def test_a_search_in_which_all_trainings_failed_says_so():
+    with pytest.raises(TrainingError) as caught:
+        conclusion(failing([0, 3], [np.nan, np.nan], ["loss is not finite at step 7", "too small a memory"]))
+    assert str(caught.value) == (
+        "The trainings of all 2 candidates that were tried have failed, so there is none to choose:\n"
+        "  - (1, 2, 8, 8): loss is not finite at step 7\n  - (4, 2, 8, 8): too small a memory\n"
+        "Lower learning_rate, or batch_tokens where memory ran out, under params:search.training or its optimization, "
+        "or in params:search.hyperparameter_sets; what failed is not trained again until a setting changes."
+    )
+    with pytest.raises(TrainingError, match=r"The trainings of 1 more have failed:\n  - \(4, 2, 8, 8\): gone$"):
+        conclusion(failing([0, 3], [0.96, np.nan], [None, "gone"]))
+
+
 def test_candidates_better_than_the_maximum_point_are_noted():
     errors = trials([0, 1, 3], [0.9, 0.25, 0.29])
     _, _, report = conclusion(errors)
@@ -239,7 +284,13 @@ def test_the_luck_of_one_seed_is_the_share_by_which_the_shape_misses_the_errors(
 
 def test_a_broken_order_of_errors_is_noted():
     table = pd.DataFrame(
-        {"error": [0.9], "is_on_plateau": [False], "is_trained": [True], "latency_source": ["measured"]}
+        {
+            "error": [0.9],
+            "is_on_plateau": [False],
+            "is_trained": [True],
+            "latency_source": ["measured"],
+            "failure": [None],
+        }
     )
     bound = Guarantee(
         noise=0.01, epsilon=0.1, bound=0.5, bound_index=0, num_comparable=12, num_violations=3, num_beating_maximum=0

@@ -175,11 +175,32 @@ def test_workers_that_keep_dying_end_in_an_error_that_names_the_jobs_under_way(t
     assert results == [2]
     assert [restart.jobs for restart in restarts] == [("D4", "D2")] * 2
     assert str(caught.value) == (
-        "Workers died 3 times without finishing a job, usually because memory ran out. Under way were D4, D2; "
-        "the last death: TerminatedWorkerError: A worker process managed by the executor was unexpectedly "
+        "Workers died 3 times without finishing a job, usually because memory ran out. At last D4 alone was under "
+        "way: TerminatedWorkerError: A worker process managed by the executor was unexpectedly "
         "terminated. This could be caused by a segmentation fault while calling the .... What is finished is kept. "
         "Lower params:search.num_workers or params:search.training.batch_tokens, then run the same command again."
     )
+
+
+def test_a_job_that_dies_alone_too_has_the_result_it_is_given_and_the_others_go_on(tmp_path, pools):
+    def lose(number):
+        (tmp_path / f"{number}-{time.time_ns()}").touch()
+        raise OSError("lost")
+
+    restarts = []
+    jobs = [Job("D8", lose, (8,)), Job("quick", abs, (-1,)), Job("D6", lose, (6,)), Job("last", abs, (-2,))]
+    with workers_of("loky") as workers:
+        results = run_jobs(
+            jobs,
+            workers,
+            description="",
+            on_restart=restarts.append,
+            on_lost=lambda job, reason: f"{job.name}: {reason}",
+        )
+        assert list(results) == ["D8: OSError: lost", 1, "D6: OSError: lost", 2]
+    assert calls(tmp_path) == [6, 6, 6, 8, 8, 8]
+    # The third try of each is alone, and is no restart.
+    assert restarts == [Restart(("D8", "quick"), "OSError: lost")] * 2 + [Restart(("D6", "last"), "OSError: lost")] * 2
 
 
 def test_a_finished_job_between_deaths_starts_their_count_anew(tmp_path, pools):

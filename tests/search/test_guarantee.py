@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from itertools import product
 
@@ -97,6 +98,17 @@ def test_partial_trainings_count_as_untrained():
     problem = chain(10, 20, 50)
     partial = trained({1: 0.4}) | {0: Outcome(0.21, 1 / 3)}
     assert guarantee(problem, partial) == guarantee(problem, trained({1: 0.4}))
+
+
+def test_those_that_failed_are_no_part_of_the_space_wherever_they_failed():
+    problem = chain(10, 20, 50)
+    for share in (1.0, 1 / 3):
+        bound = guarantee(problem, trained({1: 0.4}) | {0: Outcome(math.inf, share)})
+        assert (bound.bound_index, bound.num_comparable) == (2, 0)
+        assert bound.bound == pytest.approx(0.25)
+    errors = {1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}
+    crowd = chain(10, 20, 30, 40, 50, 60)
+    assert guarantee(crowd, trained(errors | {5: math.inf})).noise == guarantee(crowd, trained(errors)).noise
 
 
 def test_when_all_are_trained_nothing_can_be_missed():

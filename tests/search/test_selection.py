@@ -27,6 +27,7 @@ def candidates(errors, standard_error=0.001):
             "loss": [6 * error for error in errors],
             "loss_standard_error": [0.01] * count,
             "error_standard_error": [standard_error if not np.isnan(e) else np.nan for e in errors],
+            "has_failed": False,
         }
     )
 

@@ -1,3 +1,4 @@
+import math
 import time
 from dataclasses import replace
 from itertools import pairwise, product
@@ -339,6 +340,34 @@ def test_candidates_on_the_plateau_are_the_first_to_be_dropped_and_the_smallest_
     wanted = build_strategy("successive_halving", problem).ask(flat | {learned: Outcome(4.0, RUNG_SHARES[0])})
     # The one that learned, and of the others those of the lowest errors, which are the largest here.
     assert [trial.index for trial in wanted] == sorted([learned, *members[-(keeps - 1) :]])
+
+
+def test_candidates_that_failed_do_not_go_on_and_others_take_their_places():
+    problem = problem_of(GRID[:18], 4)
+    sizes = rung_sizes(18, budget=4)
+    members = representatives(18, budget=sizes[0])
+    strategy = build_strategy("successive_halving", problem)
+    failed = {index: Outcome(math.inf, RUNG_SHARES[0]) for index in members[:-2]}
+    learned = {index: Outcome(0.5, RUNG_SHARES[0]) for index in members[-2:]}
+    assert strategy.ask(failed | learned) == [Trial(index, RUNG_SHARES[1]) for index in members[-2:]]
+    assert strategy.ask(dict.fromkeys(members, Outcome(math.inf, RUNG_SHARES[0]))) == []
+    # One fails on the second rung: the other alone reaches the end.
+    half_way = {members[-2]: Outcome(math.inf, RUNG_SHARES[1]), members[-1]: Outcome(0.4, RUNG_SHARES[1])}
+    assert strategy.ask(failed | half_way) == [Trial(members[-1])]
+
+
+def test_candidates_that_failed_teach_the_surrogate_nothing_and_are_not_asked_for_again():
+    problem = problem_of(GRID, 8, trials_per_round=2)
+    first = representatives(len(GRID), budget=4)
+    errors = planted_error(problem.shapes)
+    strategy = build_strategy("surrogate", problem)
+    learned = {index: Outcome(float(errors[index])) for index in first[1:]}
+    picks = [strategy.ask(learned | {first[0]: outcome}) for outcome in (Outcome(math.inf), Outcome(9.0, 1.0, 0, True))]
+    assert picks[0] == picks[1]
+    # Where all of them failed, T alone is known.
+    rounds, outcomes = all_rounds(strategy, lambda trials: [(trial, Outcome(math.inf)) for trial in trials])
+    assert len(outcomes) == 8
+    assert [len(trials) for trials in rounds] == [4, 2, 2]
 
 
 def test_the_regression_of_the_surrogate_knows_the_maximum_point_where_it_is_a_network(monkeypatch):

@@ -3,12 +3,15 @@
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.errors import FailedTrainingError
 from bort_kedro.pretraining.masked_lm import MaskedBlocks
 from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity
 from bort_kedro.pretraining.settings import PretrainingSettings
@@ -115,7 +118,10 @@ class Dictated:
 
     def run(self, shape, changes, seed, num_steps):
         self.asked.append((shape, changes, seed, num_steps))
-        error, noise, seconds = self.records[changes.get("learning_rate"), seed]
+        record = self.records[changes.get("learning_rate"), seed]
+        if isinstance(record, dict):
+            return record
+        error, noise, seconds = record
         losses = {"loss": 10 * (1 - error), "loss_standard_error": 10 * noise}
         history = [{"step": num_steps, "masked_lm_error": error}]
         spent = {"seconds": seconds, "num_tokens": 100 * seed}
@@ -196,6 +202,112 @@ def test_an_array_of_errors_is_judged_one_by_one_and_what_is_unknown_is_not_on_t
     errors, noise = np.array([0.9, 0.9, np.nan, 0.9]), np.array([0.01, 0.1, 0.1, np.nan])
     assert is_on_plateau(errors, noise, 0.95).tolist() == [False, True, False, False]
     assert is_on_plateau(errors, noise, None).tolist() == [False] * 4
+
+
+BURST = {"learning_rate": 1e38}
+
+
+def test_a_set_that_fails_with_one_seed_leaves_the_choice_to_the_others():
+    gone = {"failure": "loss is not finite at step 4", "seconds": 1.5}
+    training = Dictated(
+        {
+            (0.1, 3): (0.5, 0.01, 2.0),
+            (0.1, 4): (0.6, 0.01, 2.0),
+            (0.2, 3): (0.3, 0.01, 2.0),
+            (0.2, 4): gone,
+        }
+    )
+    source = source_of(training, sets=[{"learning_rate": 0.1}, {"learning_rate": 0.2}], num_seeds=2)
+    ((_, outcome),) = source([Trial(1)])
+    (row,) = source.rows
+    assert outcome.error == pytest.approx(0.55)
+    assert (row["hyperparameter_set"], row["seconds"]) == (0, 7.5)
+    assert row["failure"] == "set 1, seed 4: loss is not finite at step 4"
+
+
+def test_a_candidate_whose_every_set_fails_has_failed_and_the_others_are_measured():
+    training = Dictated({(None, 3): (0.5, 0.01, 2.0), (0.2, 3): {"failure": "gone", "seconds": 1.0}})
+    source = source_of(training, sets=[{"learning_rate": 0.2}])
+    ((_, outcome),) = source([Trial(0, 1 / 3)])
+    assert outcome == Outcome(math.inf, 1 / 3)
+    assert (outcome.has_failed, outcome.has_learned) == (True, False)
+    (row,) = source.rows
+    assert row["failure"] == "gone"
+    assert math.isnan(row["error"])
+    assert math.isnan(row["loss_standard_error"])
+    assert source.history == []
+
+
+def test_a_training_that_diverges_is_kept_as_failed_until_a_setting_changes(training, trained):
+    source = source_of(training, sets=[BURST])
+    ((_, outcome),) = source([Trial(0)])
+    assert outcome.has_failed
+    assert source.rows[0]["failure"].endswith("is not finite at step 2")
+    trained.clear()
+    again = source_of(training, sets=[BURST])
+    list(again([Trial(0)]))
+    assert untimed(again.rows) == untimed(source.rows)
+    assert not trained
+    # That no result depends on it is no reason to believe that it would fail again: it may save memory.
+    optimization = SETTINGS.optimization.changed(gradient_accumulation_steps=2)
+    list(source_of(replace(training, settings=SETTINGS.changed(optimization=optimization)), sets=[BURST])([Trial(0)]))
+    assert trained == {"search/D1-A2-H8-I8": 1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "the memory is too small to build and to score it"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "the memory is too small to build and to score it",
+        ),
+        (MemoryError(), "the memory is too small to build and to score it"),
+        (FailedTrainingError("D1", "the loss has climbed", "Wait."), "the loss has climbed"),
+    ],
+    ids=["of a device", "of a CPU", "of Python", "of the loop"],
+)
+def test_every_failure_of_a_training_is_told_alike(training, monkeypatch, fault, reason):
+    def fail(*arguments, **keywords):
+        raise fault
+
+    monkeypatch.setattr(candidates, "pretrain", fail)
+    source = source_of(training)
+    list(source([Trial(0)]))
+    assert source.rows[0]["failure"] == reason
+
+
+def test_a_fault_of_the_program_is_no_failure_of_a_candidate(training, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(candidates, "pretrain", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        list(source_of(training)([Trial(0)]))
+
+
+def test_a_model_whose_score_is_not_a_number_has_failed(training, monkeypatch):
+    broken = SimpleNamespace(loss=math.nan)
+    monkeypatch.setattr(candidates, "score", lambda *arguments, **keywords: broken)
+    source = source_of(training)
+    list(source([Trial(0)]))
+    assert source.rows[0]["failure"] == "its loss on the validation split is not finite"
+
+
+@pytest.mark.parametrize(("num_lost", "is_kept"), [(1, True), (2, False)])
+def test_a_training_whose_worker_dies_is_kept_as_failed_if_not_all_do(training, monkeypatch, num_lost, is_kept):
+    def run(jobs, engine, *, on_lost, **keywords):
+        lost, done = jobs[:num_lost], jobs[num_lost:]
+        return [*(on_lost(job, "killed") for job in lost), *(job.function(*job.arguments) for job in done)]
+
+    trials = [Trial(1), Trial(0)]
+    with monkeypatch.context() as patched:
+        patched.setattr(candidates, "run_jobs", run)
+        source = source_of(training)
+        assert [outcome.has_failed for _, outcome in source(trials)] == [True, num_lost == 2]
+    assert source.rows[0]["failure"] == "its worker died, as when memory runs out (killed)"
+    again = source_of(training)
+    assert [outcome.has_failed for _, outcome in again(trials)] == [is_kept, False]
 
 
 def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_asking():
@@ -326,7 +438,7 @@ def test_two_processes_find_what_one_finds(training, tmp_path, request, engine):
 def test_a_score_depends_on_the_stop_and_on_how_it_is_evaluated(training, tokens, tmp_path):
     list(source_of(training)([Trial(0, 1 / 3), Trial(1, 1 / 9)]))
     model = new_encoder(SHAPES[0], tokens, max_positions=16, settings=SETTINGS)
-    identity = pretraining_identity(model, tokens, SETTINGS, start="random")
+    identity = pretraining_identity(model.config, tokens, SETTINGS, start="random")
     evaluation = {"evaluation": {"seed": 0, "masked_share": 0.15, "precision": "no"}}
     kept = {
         steps: training.states.of("search/scores/D1-A2-H8-I8", identity | evaluation | {"stop_at": steps}).latest()

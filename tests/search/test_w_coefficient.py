@@ -95,6 +95,12 @@ def test_layers_of_a_chain_count_it_and_equal_rows_share_one():
     assert front_layers(np.empty((0, 2))).tolist() == []
 
 
+def test_what_is_not_a_number_lies_behind_all_layers():
+    unknown = [np.nan, 0.0]
+    assert front_layers(np.array([unknown, [3.0, 3.0], [1.0, 1.0], [0.0, np.nan]])).tolist() == [2, 1, 0, 2]
+    assert front_layers(np.array([unknown])).tolist() == [0]
+
+
 def test_every_row_of_a_layer_is_beaten_by_a_row_of_the_layer_before():
     points = np.random.default_rng(2).integers(0, 8, size=(80, 3)).astype(float)
     layers = front_layers(points)

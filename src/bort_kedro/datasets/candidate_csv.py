@@ -48,6 +48,7 @@ MADE_COLUMNS = {
     *("row", "candidate", "operations", "cost", "modelled_ms", "latency_source", "loss", "loss_standard_error"),
     *("share", "seconds", "num_tokens", "predicted", "predicted_standard_deviation", "w", "w_standard_error"),
     *("w_predicted", "trained_share", "meets_caps", "is_trained", "is_pareto", "is_selected", "is_on_plateau"),
+    *("has_failed", "failure"),
 }
 # The line a row of the file begins on, and its fields.
 Record = tuple[int, list[str]]

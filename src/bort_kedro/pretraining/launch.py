@@ -70,7 +70,7 @@ class PretrainingJob:
     def is_finished(self) -> bool:
         """Whether a finished state is kept already."""
         identity = pretraining_identity(
-            self.model,
+            self.model.config,
             self.tokens,
             self.settings,
             start=self.start,

@@ -12,7 +12,6 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm, shape_of
 from bort_kedro.encoders.last_layer import can_spare_last_layer
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.training_cost import spared_weights
-from bort_kedro.errors import TrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
@@ -22,6 +21,7 @@ from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
 from bort_kedro.text.batching import BatchPlan
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import Batches, Loss, TrainingResult, train
+from bort_kedro.training.memory import memory_shortage_told
 from bort_kedro.training.saved_state import States, StateStore
 from bort_kedro.training.threads import autocast, cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
@@ -29,7 +29,7 @@ from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transformers import BertForMaskedLM, PreTrainedModel
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
     from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
     from bort_kedro.training.observer import Row
@@ -48,11 +48,11 @@ def definite(settings: PretrainingSettings) -> PretrainingSettings:
     return settings.changed(optimization=settings.optimization.changed(mixed_precision=precision))
 
 
-def new_encoder(
+def encoder_config(
     shape: BertShape, tokens: Tokens, *, max_positions: int, settings: PretrainingSettings
-) -> BertForMaskedLM:
-    """An untrained encoder of a shape for a tokenised corpus."""
-    config = bert_config(
+) -> BertConfig:
+    """Of an encoder of a shape for a tokenised corpus."""
+    return bert_config(
         shape,
         vocabulary_size=tokens.vocabulary.size,
         max_positions=max_positions,
@@ -60,11 +60,18 @@ def new_encoder(
         dropout=settings.dropout,
         initialization=settings.initialization,
     )
+
+
+def new_encoder(
+    shape: BertShape, tokens: Tokens, *, max_positions: int, settings: PretrainingSettings
+) -> BertForMaskedLM:
+    """An untrained one."""
+    config = encoder_config(shape, tokens, max_positions=max_positions, settings=settings)
     return build_masked_lm(config, seed=settings.optimization.seed, initialization=settings.initialization)
 
 
 def pretraining_identity(
-    model: BertForMaskedLM,
+    config: BertConfig,
     tokens: Tokens,
     settings: PretrainingSettings,
     *,
@@ -78,7 +85,6 @@ def pretraining_identity(
     text that takes the place of the train split. The number of processes is no part of it: a training may go on with
     another number, and ends equal but for rounding and the draws of dropout.
     """
-    config = model.config
     return {
         "shape": shape_of(config).to_row(),
         "max_positions": config.max_position_embeddings,
@@ -123,7 +129,7 @@ def pretrain(
         on_row: Told each row of the history while it runs, speed among them; None measures no speed.
 
     Raises:
-        TrainingError: If the training diverges, or the device has too little memory.
+        FailedTrainingError: If the training diverges, or the device has too little memory.
     """
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -131,7 +137,7 @@ def pretrain(
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     identity = pretraining_identity(
-        model,
+        model.config,
         tokens,
         settings,
         start=start,
@@ -140,7 +146,14 @@ def pretrain(
     )
     objective: Loss = distillation.objective() if distillation else masked_lm_objective
     kept = states.of(name, identity) if states else None
-    with cpu_threads(settings.num_threads):
+    num_parts = settings.optimization.gradient_accumulation_steps
+    shortage = memory_shortage_told(
+        description or name,
+        f"the device's memory is too small for a step of {settings.batch_tokens} tokens in {num_parts} part(s)",
+        "Raise gradient_accumulation_steps or set gradient_checkpointing to true in the parameters of this stage, then "
+        "run the same command again: the training goes on from its last state.",
+    )
+    with cpu_threads(settings.num_threads), shortage:
         try:
             return train(
                 model,
@@ -154,13 +167,6 @@ def pretrain(
                 on_row=on_row or (lambda row: None),
                 compiles=settings.torch_compile,
             )
-        except torch.OutOfMemoryError as fault:
-            raise TrainingError(
-                f"{description or name}: the device's memory is too small for a step of {settings.batch_tokens} tokens "
-                f"in {settings.optimization.gradient_accumulation_steps} part(s). Raise gradient_accumulation_steps or "
-                "set gradient_checkpointing to true in the parameters of this stage, then run the same command again: "
-                "the training goes on from its last state."
-            ) from fault
         finally:
             if settings.gradient_checkpointing:
                 model.gradient_checkpointing_disable()

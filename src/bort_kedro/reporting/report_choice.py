@@ -55,7 +55,7 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
         "choice",
         search=search,
         strategy=(RECORDED_STRATEGIES if is_recorded else STRATEGIES)[search.strategy],
-        more=search.num_tried - search.num_trained,
+        more=search.num_tried - search.num_trained - search.num_failed,
         cost=_recorded_cost(search) if is_recorded else COSTS[search.cost],
         measure="as recorded" if is_recorded else MEASURES[search.error_measure],
         answer=ANSWERS[search.answer],

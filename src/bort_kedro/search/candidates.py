@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Unpack
 
@@ -66,22 +67,31 @@ def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> p
 
     Args:
         search_space: In order.
-        candidate_errors: One row a trial, with ``candidate`` (its place in the space), ``share``, and errors.
+        candidate_errors: One row a trial, with ``candidate`` (its place in the space), ``share``, and errors; where
+            trainings may fail also ``failure``, the reason of any. A trial without an error has failed.
     """
     finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index("candidate")
-    new = [name for name in finished if name not in {*SHAPE_COLUMNS, "share", "seconds", "num_tokens"}]
+    new = [name for name in finished if name not in {*SHAPE_COLUMNS, "share", "seconds", "num_tokens", "failure"}]
     table = search_space.drop(columns=[name for name in new if name in search_space]).join(finished[new])
-    tried = candidate_errors.groupby("candidate")["share"].max()
-    return table.assign(is_trained=table["error"].notna(), trained_share=tried.reindex(table.index).fillna(0.0))
+    latest = candidate_errors.sort_values("share", kind="stable").groupby("candidate").tail(1).set_index("candidate")
+    latest = latest.reindex(table.index)
+    return table.assign(
+        is_trained=table["error"].notna(),
+        trained_share=latest["share"].fillna(0.0),
+        has_failed=latest["share"].notna() & latest["error"].isna(),
+        failure=latest.get("failure"),
+    )
 
 
 def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:
-    """The finished trainings of a joined table, plateau included, as strategies know them."""
-    trained = table[table["is_trained"]]
-    noise = trained[f"{measure}_standard_error"].fillna(0.0)
+    """The finished trainings of a joined table, plateau and failures included, as strategies know them."""
+    known = table[table["is_trained"] | table["has_failed"]]
+    noise = known[f"{measure}_standard_error"].fillna(0.0)
     return {
-        int(index): Outcome(float(error), 1.0, float(deviation))
-        for index, error, deviation in zip(trained.index, trained[measure], noise, strict=True)
+        int(index): Outcome(float(error), float(share), float(deviation))
+        for index, error, share, deviation in zip(
+            known.index, known[measure].fillna(math.inf), known["trained_share"], noise, strict=True
+        )
     }
 
 
@@ -95,7 +105,7 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
 
     Returns:
         The table with ``predicted``, ``predicted_standard_deviation`` and ``w_predicted`` (NaN with fewer than
-        `FEWEST_FOR_MODEL` candidates), and how well it ranks, by Spearman's correlation.
+        `FEWEST_FOR_MODEL` candidates, and of those that failed), and how well it ranks, by Spearman's correlation.
     """
     from scipy.stats import spearmanr
 
@@ -112,6 +122,7 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
         predicted_standard_deviation=deviation,
         w_predicted=problem.w(np.arange(len(problem)), mean),
     )
+    predicted.loc[table["has_failed"], ["predicted", "predicted_standard_deviation", "w_predicted"]] = np.nan
     return predicted, ErrorModelFit(
         num_candidates=len(known), rank_correlation=None if np.isnan(correlation) else correlation
     )

@@ -63,7 +63,7 @@ def conclude(
 
     Raises:
         ConfigurationError: If no candidate whose error is known meets the caps.
-        TrainingError: If every one of them is on the unigram plateau.
+        TrainingError: If every one of them is on the unigram plateau, or all trainings failed.
     """
     measure, is_recorded = settings.error_measure, settings.error_source == "table"
     is_network = bool(maximum_point.get("is_network", True))
@@ -98,6 +98,7 @@ def conclude(
         trainings_spent=_spent(candidate_errors, settings),
         num_better_than_maximum=int((table[measure] < maximum_point[measure]).sum()),
         num_on_plateau=int((table["is_on_plateau"] & table["is_trained"]).sum()),
+        num_failed=int(table["has_failed"].sum()),
         selected=_candidate(table, choice.selected),
         runner_up=None if choice.runner_up is None else _candidate(table, choice.runner_up),
         is_distinguishable=choice.is_distinguishable,
@@ -167,6 +168,12 @@ def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, se
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
     if len(on_plateau):
         found.append(f"Still on the unigram plateau, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
+    found += [
+        f"The training of {shape_text(row)} failed, hence it is not ranked: {row['failure']}."
+        if row["has_failed"]
+        else f"Of {shape_text(row)} some trainings failed, and the other hyperparameter sets count: {row['failure']}."
+        for row in table[table["failure"].notna()].to_dict("records")
+    ]
     if bound.num_violations:
         known, where = ("rows looked up", "table") if is_recorded else ("trained candidates", "space")
         found.append(

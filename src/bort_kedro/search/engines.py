@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 from bort_kedro.errors import TrainingError
@@ -98,25 +98,28 @@ def run_jobs(
     *,
     description: str,
     on_restart: Callable[[Restart], None] | None = None,
+    on_lost: Callable[[Job, str], object] | None = None,
 ) -> Generator[Any, None, None]:
     """Yield each job's result as soon as it is there, in any order.
 
     Jobs are dispatched in the order given. A worker's death costs the jobs under way a restart with fresh workers
-    and nothing else. Where there are GPUs, a job runs on the one that `device_index` names. Exhaust the iterator,
-    or close it, before the next call on the same engine.
+    and nothing else. When no job finished in between, the last of `MAX_DEATHS` tries is of one job alone, so that it
+    shows whose fault the deaths are. Where there are GPUs, a job runs on the one that `device_index` names. Exhaust
+    the iterator, or close it, before the next call on the same engine.
 
     Args:
         jobs: Calls that do not depend on one another.
         engine: Where they run; its workers stay for the next call.
         description: For the progress bar; empty for silence.
         on_restart: Told of every death that was survived.
+        on_lost: Gives the result of a job that fails its last try, from the job and the reason; the others go on.
 
     Raises:
         ConfigurationError: If the engine's package is not installed, or nothing answers at the cluster's address.
-        TrainingError: If workers die `MAX_DEATHS` times without a job finishing in between.
+        TrainingError: If a job fails its last try and there is no ``on_lost``.
         Exception: Whatever a job raises, unchanged.
     """
-    with closing(_results(jobs, engine, on_restart)) as results:
+    with closing(_results(jobs, engine, on_restart, on_lost)) as results:
         yield from track(results, description, total=len(jobs))
 
 
@@ -126,24 +129,34 @@ def device_index(job_number: int, num_devices: int) -> int | None:
 
 
 def _results(
-    jobs: Sequence[Job], engine: Engine, on_restart: Callable[[Restart], None] | None
+    jobs: Sequence[Job],
+    engine: Engine,
+    on_restart: Callable[[Restart], None] | None,
+    on_lost: Callable[[Job, str], object] | None,
 ) -> Generator[Any, None, None]:
     unfinished = engine.take_numbers(jobs)
     deaths = 0
     while unfinished:
+        is_last_try = deaths == MAX_DEATHS - 1
+        tried = dict(islice(unfinished.items(), 1 if is_last_try else None))
         try:
-            with closing(_results_until_a_death(dict(unfinished), engine)) as results:
+            with closing(_results_until_a_death(tried, engine)) as results:
                 for number, result in results:
                     del unfinished[number]
                     deaths = 0
                     yield result
         except _WorkerDiedError as death:
             # No more than num_workers jobs are dispatched at a time, and in order: these were under way.
-            under_way = tuple(job.name for job in list(unfinished.values())[: engine.settings.num_workers])
-            restart = Restart(under_way, str(death))
+            alive = [job for number, job in tried.items() if number in unfinished]
+            restart = Restart(tuple(job.name for job in alive[: engine.settings.num_workers]), str(death))
+            if is_last_try:
+                if on_lost is None:
+                    raise _too_many_deaths(restart) from death
+                ((number, job),) = tried.items()
+                del unfinished[number]
+                yield on_lost(job, restart.reason)
+                continue
             deaths += 1
-            if deaths == MAX_DEATHS:
-                raise _too_many_deaths(restart) from death
             LOGGER.warning("A worker died (%s). Started again: %s.", restart.reason, ", ".join(restart.jobs))
             if on_restart is not None:
                 on_restart(restart)
@@ -152,7 +165,7 @@ def _results(
 def _too_many_deaths(last: Restart) -> TrainingError:
     return TrainingError(
         f"Workers died {MAX_DEATHS} times without finishing a job, usually because memory ran out. "
-        f"Under way were {', '.join(last.jobs)}; the last death: {last.reason}. What is finished is kept. Lower "
+        f"At last {last.jobs[0]} alone was under way: {last.reason}. What is finished is kept. Lower "
         "params:search.num_workers or params:search.training.batch_tokens, then run the same command again."
     )
 

@@ -61,13 +61,14 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unrank
 
     Args:
         problem: The space and T.
-        outcomes: At least one finished training.
+        outcomes: At least one finished training. Those that failed are no part of the space.
         unranked: Candidates whose W does not count as found, such as those on the unigram plateau.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the order of the errors; the bound is our decision.
     """
-    finished = np.array(sorted(index for index, outcome in outcomes.items() if outcome.share >= 1.0))
+    failed = [index for index, outcome in outcomes.items() if outcome.has_failed]
+    finished = np.array(sorted(index for index in set(outcomes).difference(failed) if outcomes[index].share >= 1.0))
     errors = np.array([outcomes[index].error for index in finished])
     floor = relative_residual(problem.shapes[finished], errors)
     standard_errors = np.array([outcomes[index].standard_error for index in finished])
@@ -80,7 +81,7 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unrank
     known_noise = noise if np.isfinite(floor) else standard_errors
     beating = _num_beating(problem.maximum, errors, known_noise)
     known_floor = floor if np.isfinite(floor) else None
-    untrained = np.setdiff1d(np.arange(len(problem)), finished)
+    untrained = np.setdiff1d(np.arange(len(problem)), [*finished, *failed])
     if not untrained.size:
         return Guarantee(
             noise=known_floor,

@@ -28,7 +28,8 @@ class SearchTrace:
     @property
     def finished(self) -> list[int]:
         """Candidates trained to the end, in rising order; only these can be ranked."""
-        return sorted(index for index, outcome in self.outcomes.items() if outcome.share >= 1.0)
+        found = self.outcomes.items()
+        return sorted(index for index, outcome in found if outcome.share >= 1.0 and not outcome.has_failed)
 
 
 def run_search(strategy: Strategy, measure: Measure) -> SearchTrace:

@@ -72,6 +72,8 @@ class Candidate(SizedShape):
     w: float | None
     w_standard_error: float | None
     is_trained: bool
+    has_failed: bool = False
+    failure: str | None = None
     meets_caps: bool
     is_pareto: bool
     is_selected: bool
@@ -156,7 +158,7 @@ class SearchReport(FrozenModel):
         is_network: Whether T is one.
         baseline_errors: Of the unigram and bigram baselines; empty where they are unknown.
         num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
-        num_trained: To the end; `num_tried` counts those of a part of the training, too.
+        num_trained: To the end; `num_tried` counts those of a part of the training, too, and those that failed.
         trainings_spent: Full ones, every seed and hyperparameter set included; look-ups where nothing was trained.
         num_better_than_maximum: With a lower error than T.
         runner_up: None where one candidate alone was ranked.
@@ -185,6 +187,7 @@ class SearchReport(FrozenModel):
     trainings_spent: float
     num_better_than_maximum: int
     num_on_plateau: int
+    num_failed: int = 0
     selected: Candidate
     runner_up: Candidate | None
     is_distinguishable: bool

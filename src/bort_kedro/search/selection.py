@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.errors import TrainingError
 from bort_kedro.search.answers import ANSWERS, require_within_caps
 from bort_kedro.search.w_coefficient import MaximumPoint, pareto_front, w_coefficient, w_standard_error
@@ -50,7 +51,8 @@ def choose(
 
     Args:
         candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and, where it was measured,
-            ``loss``, both with a ``_standard_error``; NaN for candidates that were not trained.
+            ``loss``, both with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and
+            ``failure`` name those that failed.
         measure: Which of the two is e in W: ``error`` or ``loss``.
         maximum: T, its error in the same measure.
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
@@ -61,7 +63,7 @@ def choose(
         error_source: ``training`` or ``table``, which a cap that nothing meets is told by.
 
     Raises:
-        TrainingError: If no trained candidate left the unigram plateau.
+        TrainingError: If no trained candidate left the unigram plateau, or all trainings failed.
         ConfigurationError: If none that did meets the caps.
     """
     table = candidates.copy()
@@ -76,11 +78,7 @@ def choose(
     table["w_standard_error"] = w_standard_error(table["w"], table[measure], table[f"{measure}_standard_error"])
     is_ranked = table["w"].notna()
     if not is_ranked.any():
-        raise TrainingError(
-            f"None of the {int(table['error'].notna().sum())} trained candidates predicts hidden tokens better than "
-            f"the most frequent token does (error {unigram_error:.3f}), so W would rank noise. Raise num_steps or "
-            "learning_rate under params:search.training.optimization, or give more text."
-        )
+        raise _nothing_to_rank(table, unigram_error)
     table["meets_caps"] = False
     what = "rows looked up" if error_source == "table" else "trained candidates"
     within = require_within_caps(table[is_ranked], caps, what=what, error_source=error_source)
@@ -94,6 +92,25 @@ def choose(
     runner_up = _runner_up(table[allowed], selected, decided_by)
     table["is_selected"] = table.index == selected
     return Choice(table, selected, runner_up, _differ(table, selected, runner_up, decided_by, least_noise))
+
+
+def _nothing_to_rank(table: pd.DataFrame, unigram_error: float | None) -> TrainingError:
+    failed = table[table["has_failed"]]
+    reasons = "".join(f"\n  - {shape_text(row)}: {row['failure']}" for row in failed.to_dict("records"))
+    num_trained = int(table["error"].notna().sum())
+    if not num_trained:
+        return TrainingError(
+            f"The trainings of all {len(failed)} candidates that were tried have failed, so there is none to choose:"
+            f"{reasons}\nLower learning_rate, or batch_tokens where memory ran out, under params:search.training or "
+            "its optimization, or in params:search.hyperparameter_sets; what failed is not trained again until a "
+            "setting changes."
+        )
+    also = f"\nThe trainings of {len(failed)} more have failed:{reasons}" if len(failed) else ""
+    return TrainingError(
+        f"None of the {num_trained} trained candidates predicts hidden tokens better than "
+        f"the most frequent token does (error {unigram_error:.3f}), so W would rank noise. Raise num_steps or "
+        f"learning_rate under params:search.training.optimization, or give more text.{also}"
+    )
 
 
 def _runner_up(table: pd.DataFrame, selected: int, decided_by: str) -> int | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.pretrain import (
     EVALUATION_MASKED_SHARE,
     EVALUATION_SEED,
+    encoder_config,
     new_encoder,
     pretrain,
     pretraining_identity,
@@ -24,7 +28,8 @@ from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
-from bort_kedro.training.saved_state import SavedState, States
+from bort_kedro.training.memory import memory_shortage_told
+from bort_kedro.training.saved_state import SavedState, States, StateStore
 from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
@@ -50,7 +55,8 @@ class ShortTraining:
     def run(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> JsonObject:
         """Train one shape to a step, score it on the validation split, and keep the score.
 
-        A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one.
+        A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one. So is a
+        failure, as long as no setting changed, those included that no result depends on: some save memory.
 
         Args:
             shape: The candidate.
@@ -59,12 +65,35 @@ class ShortTraining:
             num_steps: Where to stop; the schedule is always that of the full training.
 
         Returns:
-            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` and
-            ``num_tokens`` of training; ``history``.
+            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` and ``num_tokens`` of training;
+            ``history``. Of a training that came apart or outgrew the memory ``failure``, the reason, and ``seconds``.
         """
         settings = with_changes(self.settings, changes | {"seed": seed})
-        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
-        identity = pretraining_identity(model, self.tokens, settings, start="random") | {
+        scores, failures = self._stores(shape, settings, num_steps)
+        for kept in (scores, failures):
+            if (found := kept.latest()) is not None:
+                return dict(found.record)
+        began = time.perf_counter()
+        try:
+            with memory_shortage_told(shape.identifier, "the memory is too small to build and to score it", ""):
+                record = self._train_and_score(shape, settings, num_steps)
+            scores.put(SavedState(num_steps, {}, record))
+        except FailedTrainingError as fault:
+            record = failure_record(fault.reason, seconds=time.perf_counter() - began)
+            failures.put(SavedState(num_steps, {}, record))
+        return record
+
+    def keep_failure(
+        self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int, record: JsonObject
+    ) -> None:
+        """Keep that a training failed, for one that could not do so itself."""
+        settings = with_changes(self.settings, changes | {"seed": seed})
+        self._stores(shape, settings, num_steps)[1].put(SavedState(num_steps, {}, record))
+
+    def _stores(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> tuple[StateStore, StateStore]:
+        """Where the score of a training is kept, and where its failure."""
+        config = encoder_config(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+        identity = pretraining_identity(config, self.tokens, settings, start="random") | {
             "stop_at": num_steps,
             "evaluation": {
                 "seed": EVALUATION_SEED,
@@ -72,20 +101,24 @@ class ShortTraining:
                 "precision": settings.optimization.mixed_precision,
             },
         }
-        kept = self.states.of(f"search/scores/{shape.identifier}", identity)
-        if (found := kept.latest()) is not None:
-            return dict(found.record)
+        return (
+            self.states.of(f"search/scores/{shape.identifier}", identity),
+            self.states.of(f"search/failures/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
+        )
+
+    def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
+        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
         result = self._train(model, settings, shape, num_steps)
         precision = settings.optimization.mixed_precision
         quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads, precision=precision)
-        record = {
+        if not math.isfinite(quality.loss):
+            raise FailedTrainingError(shape.identifier, "its loss on the validation split is not finite", "")
+        return {
             **quality.errors(),
             "seconds": round(result.seconds, 1),
             "num_tokens": result.num_tokens,
             "history": result.history,
         }
-        kept.put(SavedState(num_steps, {}, record))
-        return record
 
     def _train(
         self, model: BertForMaskedLM, settings: PretrainingSettings, shape: BertShape, num_steps: int
@@ -108,6 +141,11 @@ def with_changes(settings: PretrainingSettings, changes: dict[str, float]) -> Pr
     optimization = {name: value for name, value in changes.items() if name in OptimizationSettings.model_fields}
     rest = {name: value for name, value in changes.items() if name not in optimization}
     return settings.changed(**rest, optimization=settings.optimization.changed(**optimization))
+
+
+def failure_record(reason: str, *, seconds: float = 0.0) -> JsonObject:
+    """What is kept of a training in the place of its score."""
+    return {"failure": reason, "seconds": round(seconds, 1)}
 
 
 def combine_seeds(values: Sequence[float], standard_errors: Sequence[float]) -> tuple[float, float]:
@@ -133,7 +171,8 @@ class TrainedErrors:
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
         engine: How trainings run side by side; whoever made it ends its workers.
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
-        rows: Filled as trials are answered: one for each trial, in the order of asking.
+        rows: Filled as trials are answered: one for each trial, in the order of asking. ``failure`` says why trainings
+            failed; a set that did with any seed does not count, and a row without another has no error.
         history: Likewise, one for each logged step of the best set and first seed.
         restarts: Likewise, one for each worker that died.
     """
@@ -156,8 +195,11 @@ class TrainedErrors:
             self.rows.append(row)
             # Told of the error, whichever measure W takes.
             on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
-            noise = row[f"{self.measure}_standard_error"]
-            yield trial, Outcome(row[self.measure], trial.share, noise, is_on_plateau=bool(on_plateau))
+            error, noise = row[self.measure], row[f"{self.measure}_standard_error"]
+            if math.isnan(error):
+                yield trial, Outcome(math.inf, trial.share)
+            else:
+                yield trial, Outcome(error, trial.share, noise, is_on_plateau=bool(on_plateau))
 
     def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], JsonObject]:
         """Scores by (candidate, hyperparameter set, seed)."""
@@ -177,8 +219,28 @@ class TrainedErrors:
             for number, changes in enumerate(self.hyperparameter_sets)
             for seed in range(optimization.seed, optimization.seed + self.num_seeds)
         ]
-        results = run_jobs(jobs, self.engine, description="training candidates", on_restart=self.restarts.append)
-        return dict(results)
+        lost: dict[tuple[int, int, int], Any] = {}
+
+        def on_lost(job: Job, reason: str) -> tuple[tuple[int, int, int], JsonObject]:
+            key, _, arguments = cast("tuple[Any, ...]", job.arguments)
+            record = failure_record(f"its worker died, as when memory runs out ({reason})")
+            lost[key] = (*arguments, record)
+            return key, record
+
+        found = dict(
+            run_jobs(
+                jobs,
+                self.engine,
+                description="training candidates",
+                on_restart=self.restarts.append,
+                on_lost=on_lost,
+            )
+        )
+        # Where every worker dies, none of the trainings need be at fault.
+        if len(lost) < len(jobs):
+            for arguments in lost.values():
+                self.training.keep_failure(*arguments)
+        return found
 
     def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> JsonObject:
         """The row of a trial: means over seeds under the hyperparameter set of the lowest error."""
@@ -194,19 +256,33 @@ class TrainedErrors:
                 "hyperparameter_set": number,
                 "num_seeds": self.num_seeds,
             }
+            has_failed = any("failure" in record for record in records)
             for name in ("error", "loss"):
-                values, noise = ([record[key] for record in records] for key in (name, f"{name}_standard_error"))
-                row[name], row[f"{name}_standard_error"] = combine_seeds(values, noise)
+                names = (name, f"{name}_standard_error")
+                values, noise = ([record.get(key, math.nan) for record in records] for key in names)
+                row |= dict(zip(names, (math.nan,) * 2 if has_failed else combine_seeds(values, noise), strict=True))
             row["seconds"] = round(sum(record["seconds"] for record in records), 1)
             row["num_tokens"] = sum(record.get("num_tokens", 0) for record in records)
             rows.append(row)
-        best = min(rows, key=lambda row: row[self.measure])
+        best = min(rows, key=lambda row: (math.isnan(row[self.measure]), row[self.measure]))
         # What the other sets cost was spent on this candidate, too.
         best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
         best["num_tokens"] = sum(row["num_tokens"] for row in rows)
-        steps = found[trial.index, best["hyperparameter_set"], first_seed]["history"]
-        self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
+        best["failure"] = self._failures(trial, found)
+        if not math.isnan(best[self.measure]):
+            steps = found[trial.index, best["hyperparameter_set"], first_seed]["history"]
+            self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
         return best
+
+    def _failures(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> str | None:
+        """Why trainings of a trial failed, each after its set and seed where there are several."""
+        has_many = len(self.hyperparameter_sets) * self.num_seeds > 1
+        reasons = [
+            f"set {number}, seed {seed}: {record['failure']}" if has_many else record["failure"]
+            for (index, number, seed), record in sorted(found.items())
+            if index == trial.index and "failure" in record
+        ]
+        return "; ".join(reasons) or None
 
 
 def steps_of(share: float, num_steps: int) -> int:

@@ -82,10 +82,12 @@ def pareto_front(objectives: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def front_layers(objectives: NDArray[np.floating]) -> NDArray[np.int64]:
-    """(N,) 0 for rows on the Pareto front, 1 for those on the front of the rest, and so on; no NaN allowed."""
+    """(N,) 0 for rows on the Pareto front, 1 on that of the rest, and so on; rows with a NaN come behind all."""
     layers = np.full(len(objectives), -1, dtype=np.int64)
+    is_known = ~np.isnan(objectives).any(axis=1)
     layer = 0
-    while (rest := np.flatnonzero(layers < 0)).size:
+    while (rest := np.flatnonzero(is_known & (layers < 0))).size:
         layers[rest[pareto_front(objectives[rest])]] = layer
         layer += 1
+    layers[~is_known] = layer
     return layers

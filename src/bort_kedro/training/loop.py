@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from bort_kedro.errors import CheckpointError, TrainingError
+from bort_kedro.errors import CheckpointError, FailedTrainingError, TrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
@@ -125,8 +125,9 @@ def train(
             are those that a finished training keeps. None keeps the last.
 
     Raises:
-        TrainingError: If the loss or the gradient is not finite, or the loss climbs (`training.loss_watch`); the last
-            good state is kept. If ``stop_at`` is out of its range.
+        FailedTrainingError: If the loss or the gradient is not finite, or the loss climbs (`training.loss_watch`); the
+            last good state is kept.
+        TrainingError: If ``stop_at`` is out of its range.
         StateBeyondStopError: If the newest state is beyond ``stop_at``: trainings go forward only, so the caller
             keeps what it measured at a stop.
     """
@@ -355,10 +356,8 @@ class _Run:
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if taken == self.num_taken else 0
         self.num_taken = taken
         if self.skipped_in_a_row == SKIPS_IN_A_ROW:
-            raise TrainingError(
-                f"{self.description}: the gradient overflows fp16 at step {step + 1}, as at the {SKIPS_IN_A_ROW - 1} "
-                f"before it, however small the loss is scaled. {ADVICE}"
-            )
+            reason = f"the gradient overflows fp16 at step {step + 1}, as at the {SKIPS_IN_A_ROW - 1} before it"
+            raise self._failure(f"{reason}, however small the loss is scaled")
 
     def _shares(self, parts: list[Batch]) -> list[Tensor | None]:
         """What share of the step's predictions each part holds; None where one part holds them all."""
@@ -385,15 +384,15 @@ class _Run:
         may_overflow = {"gradient_norm"} if self.accelerator.scaler is not None else set()
         broken = [name for name, value in row.items() if name not in may_overflow and not math.isfinite(value)]
         if broken:
-            raise TrainingError(
-                f"{self.description}: {', '.join(broken)} is not finite at step {row['step']}. {ADVICE}"
-            )
+            raise self._failure(f"{', '.join(broken)} is not finite at step {row['step']}")
         if self.watch.has_climbed(row["loss"]):
-            raise TrainingError(
-                f"{self.description}: the loss has climbed to {row['loss']:.3f} at step {row['step']}, above where it "
-                f"began ({self.watch.first:.3f}) and far above its best ({self.watch.best:.3f}, means of 50 steps). "
-                f"{ADVICE}"
+            raise self._failure(
+                f"the loss has climbed to {row['loss']:.3f} at step {row['step']}, above where it "
+                f"began ({self.watch.first:.3f}) and far above its best ({self.watch.best:.3f}, means of 50 steps)"
             )
+
+    def _failure(self, reason: str) -> FailedTrainingError:
+        return FailedTrainingError(self.description, reason, ADVICE)
 
     def _speed(self, meter: ThroughputMeter | None, done: int) -> Row:
         if meter is None:

@@ -182,7 +182,8 @@ def measure_errors(
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
     return (
         pd.DataFrame(source.rows),
-        pd.DataFrame(source.history),
+        # Where all trainings fail there is no history, but still a table.
+        pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ class Outcome:
     """What a trial found.
 
     Args:
-        error: e of the candidate, whichever measure W takes, above 0.
-        share: Share of the full training it was measured after.
+        error: e of the candidate, whichever measure W takes, above 0; infinite where the training failed.
+        share: Share of the full training it was measured after; of a failed one, that was asked for.
         standard_error: Of ``error``; 0 where it is unknown.
         is_on_plateau: Whether it learned no more than the most frequent token: its error then says nothing of the
             shape, and it is never chosen.
@@ -42,6 +43,16 @@ class Outcome:
     share: float = 1.0
     standard_error: float = 0.0
     is_on_plateau: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there is no network to choose, nor an error to learn from."""
+        return math.isinf(self.error)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether the error says something of the shape."""
+        return not (self.is_on_plateau or self.has_failed)
 
 
 @dataclass(frozen=True)

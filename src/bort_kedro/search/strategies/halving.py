@@ -45,8 +45,8 @@ class SuccessiveHalving(Strategy):
     """Train evenly spaced candidates for a ninth of the steps, the better third to a third, the best to the end.
 
     Better is: on an earlier Pareto layer of (parameters, cost, error); within a layer, of larger W; those still on
-    the unigram plateau come last, by error alone (our decision, docs/decisions/0007-strategies.md). Only candidates
-    trained to the end are ranked when the search is over.
+    the unigram plateau come last, by error alone (our decision, docs/decisions/0007-strategies.md), and those that
+    failed do not go on. Only candidates trained to the end are ranked when the search is over.
 
     References:
         Jamieson and Talwalkar 2016, arXiv 1502.07943, algorithm 1.
@@ -68,6 +68,7 @@ class SuccessiveHalving(Strategy):
 
     def _survivors(self, members: list[int], outcomes: Mapping[int, Outcome], rung: int) -> list[int]:
         """The better of a rung's members. Those that went on already were among them, and still are."""
+        members = [index for index in members if not outcomes[index].has_failed]
         ahead = [index for index in members if _share(outcomes, index) > RUNG_SHARES[rung]]
         if ahead:
             return ahead

@@ -25,8 +25,8 @@ class Surrogate(Strategy):
     untrained; parameters and cost are exact, and T, which is trained anyway, is one of its points. Picks widen the
     Pareto front most in expectation (gain of the hypervolume of log parameters, log cost and error); where the
     largest W is asked for, every second one looks for that instead (expected gain of W). Within a round, a candidate
-    picked is believed to turn out as predicted while the next is picked. Candidates on the unigram plateau teach
-    nothing, unless all are on it.
+    picked is believed to turn out as predicted while the next is picked. Candidates that failed teach nothing; nor do
+    those on the unigram plateau, unless all are on it.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the error as a function of the shape; the rest is our decision,
@@ -45,17 +45,18 @@ class Surrogate(Strategy):
 
     def _picks(self, outcomes: Mapping[int, Outcome], count: int) -> list[int]:
         tried = sorted(outcomes)
-        known = [index for index in tried if not outcomes[index].is_on_plateau] or list(tried)
+        finite = [index for index in tried if not outcomes[index].has_failed]
+        known = [index for index in finite if outcomes[index].has_learned] or finite
         errors = [outcomes[index].error for index in known]
         mean, deviation = self._model(known, errors).predict(self.problem.shapes)
-        reference = self._reference(np.array(errors))
+        reference = self._reference(np.array(errors or [self.problem.maximum.error]))
         for number in range(len(tried), len(tried) + count):
             if number % 2 or not self.problem.seeks_w:
                 points = np.column_stack([self._costs[known], errors])
                 gain = expected_gain(self._costs, mean, deviation, points, reference)
             else:
-                best = self.problem.w(known, np.array(errors)).max()
-                gain = expected_w_gain(self.problem.w(np.arange(len(mean)), mean), deviation / mean, float(best))
+                best = float(self.problem.w(known, np.array(errors)).max(initial=0.0))
+                gain = expected_w_gain(self.problem.w(np.arange(len(mean)), mean), deviation / mean, best)
             gain[tried] = -np.inf
             pick = int(np.argmax(gain))
             for trained in (tried, known):
