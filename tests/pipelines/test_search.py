@@ -19,6 +19,7 @@ from bort_kedro.pipelines.search.nodes import (
     model_latency,
     order_candidates,
 )
+from bort_kedro.pipelines.search.plot_nodes import plot_search_training
 from bort_kedro.pipelines.search.recorded_nodes import (
     compare_strategies,
     order_recorded,
@@ -420,3 +421,20 @@ def test_a_comparison_is_the_same_every_time(recorded):
     pd.testing.assert_frame_equal(
         compare_strategies(space, maximum, search), compare_strategies(space, maximum, search)
     )
+
+
+def test_the_trainings_of_a_search_in_which_all_failed_are_drawn_without_them():
+    history = pd.DataFrame([], columns=["shape", "share", "step"])
+    maximum = pd.DataFrame({"step": [1, 2], "loss": [6.0, 5.0], "masked_accuracy": [0.1, 0.2]})
+    check = pd.DataFrame([MAXIMUM.to_row()]).assign(
+        is_maximum_point=True, latency_ms=1.0, latency_modelled_ms=1.1, latency_leave_one_out_ms=1.2
+    )
+    calibration = {
+        "rank_correlation": None,
+        "median_relative_residual": None,
+        "largest_relative_residual": None,
+        "num_measured": 1,
+        "coefficients": {},
+    }
+    curves, _ = plot_search_training(history, maximum, check, calibration, parameters())
+    assert [trace.name for trace in curves.data] == ["maximum point"]

@@ -50,6 +50,18 @@ def test_a_search_of_a_table_is_told_whole_and_trains_nothing():
         assert words not in text.replace("75.0 %", ""), words
 
 
+def test_trainings_that_failed_are_counted_apart_from_those_of_a_part():
+    search = trained_search(num_tried=7, num_failed=2)
+    text = choice_section(search, candidates())
+    assert "trained 2 of 24 candidates for a short time, and 3 more for a part of it; 2 more failed (the rep" in text
+    assert "of the largest of the space, those that failed left aside, if no network has" in guarantee_sentence(search)
+    all_trained = search.changed(guarantee=search.guarantee.changed(bound_shape=None))
+    assert (
+        guarantee_sentence(all_trained)
+        == "Every candidate that did not fail was trained to the end, so none was overlooked."
+    )
+
+
 def test_the_maximum_point_of_a_table_may_be_one_of_its_rows():
     text = recorded_choice(is_network=True)
     assert "The maximum point T is the row of (4, 4, 128, 512), the largest in parameters and cost. W rewards" in text
