@@ -371,6 +371,14 @@ def test_maximum_point_below_the_space_is_refused(raw):
     assert "maximum_point.num_hidden_layers is 1, below the space's largest 2" in fault(raw)
 
 
+def test_maximum_point_with_fewer_heads_than_a_candidate_is_refused(raw):
+    raw["search"]["maximum_point"]["num_attention_heads"] = 2
+    assert (
+        "maximum_point.num_attention_heads is 2, below the space's largest 3; the maximum point must be at least as "
+        "large as every candidate"
+    ) in fault(raw)
+
+
 def test_unknown_strategy_lists_the_known_ones(raw):
     raw["search"]["strategy"] = "genetic"
     assert "strategy is `genetic`, allowed are fptas, surrogate, successive_halving, random, exhaustive." in fault(raw)

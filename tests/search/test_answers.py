@@ -87,6 +87,18 @@ def test_a_front_without_a_bend_has_its_largest_w_for_a_knee(cost, error):
     assert knee(table, "error") == 10 + int(np.argmax(w))
 
 
+@pytest.mark.parametrize(
+    "error",
+    # Above the line from 0.9 to 0.5 at both places in the middle, and on it.
+    [[0.9, 0.89, 0.8, 0.5], [0.9, 0.9 - 0.4 / 3, 0.9 - 0.8 / 3, 0.5]],
+    ids=["concave", "straight"],
+)
+def test_a_front_that_bends_the_other_way_has_its_largest_w_for_a_knee(error):
+    assert knee(ranked([1, 10, 100, 1000], error, w=[0.1, 0.2, 0.7, 0.3]), "error") == 12
+    # One place below the line is enough, however many are above.
+    assert knee(ranked([1, 10, 100, 1000], [0.9, 0.89, 0.6, 0.5], w=[0.7, 0.2, 0.1, 0.3]), "error") == 12
+
+
 def test_excess_is_the_ratio_to_the_cap_missed_most_less_one():
     table = sized([50, 150, 80], [4.0, 4.0, 12.0], [0.5, 0.5, 0.5])
     over = excess(table, {"max_parameters": 100, "max_latency_ms": 8.0, "max_error": None})

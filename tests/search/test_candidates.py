@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.errors import TrainingError
 from bort_kedro.search.candidates import join_errors, maximum_of, order, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.strategies import Outcome
 from bort_kedro.search.w_coefficient import MaximumPoint
@@ -69,6 +70,11 @@ def test_the_problem_is_the_table_as_arrays_and_the_maximum_point_in_the_measure
     assert problem.maximum == maximum_of(MAXIMUM_POINT, "loss") == MaximumPoint(1000, 2000.0, 2.0)
     assert problem.maximum_shape == (8, 4, 64, 256)
     assert (problem.budget, problem.seed, problem.trials_per_round, len(problem)) == (3, 5, 2, 4)
+
+
+def test_a_maximum_point_without_an_error_is_refused():
+    with pytest.raises(TrainingError, match=r"^The error of the maximum point is exactly 0, allowed is above 0"):
+        maximum_of(MAXIMUM_POINT | {"error": 0.0}, "error")
 
 
 def test_a_maximum_point_that_is_no_network_has_no_shape():

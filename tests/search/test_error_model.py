@@ -171,8 +171,8 @@ def test_an_error_without_a_logarithm_is_refused():
     with pytest.raises(TrainingError) as caught:
         ErrorModel.fit(SPACE[:3], np.array([0.5, np.nan, 0.0]))
     assert str(caught.value) == (
-        "The error model was given an error of nan (2 of 3 trained candidates), allowed are finite numbers above 0. "
-        "Lower learning_rate under params:search.training.optimization."
+        "The error model was given an error of nan (2 of 3 trained candidates), allowed are finite numbers above 0, "
+        "as it takes their logarithms."
     )
 
 

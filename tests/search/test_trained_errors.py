@@ -11,7 +11,7 @@ import torch
 
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.errors import FailedTrainingError
+from bort_kedro.errors import FailedTrainingError, TrainingError
 from bort_kedro.pretraining.masked_lm import MaskedBlocks
 from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity
 from bort_kedro.pretraining.settings import PretrainingSettings
@@ -308,6 +308,19 @@ def test_a_training_whose_worker_dies_is_kept_as_failed_if_not_all_do(training, 
     assert source.rows[0]["failure"] == "its worker died, as when memory runs out (killed)"
     again = source_of(training)
     assert [outcome.has_failed for _, outcome in again(trials)] == [is_kept, False]
+
+
+def test_an_error_of_exactly_zero_is_told_with_what_helps_against_it():
+    source = source_of(Dictated({(None, 3): (0.0, 0.0, 1.0)}))
+    with pytest.raises(TrainingError) as caught:
+        list(source([Trial(0)]))
+    assert str(caught.value) == (
+        "The error of candidate (1, 2, 8, 8) is exactly 0, allowed is above 0, since W divides by it: the validation "
+        "split is too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, for "
+        "which the trainings are kept, or raise params:corpus.splits.validation."
+    )
+    ((_, outcome),) = source_of(Dictated({(None, 3): (0.0, 0.0, 1.0)}), measure="loss")([Trial(0)])
+    assert outcome.error == 10.0
 
 
 def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_asking():

@@ -11,6 +11,8 @@ from bort_kedro.errors import ConfigurationError
 
 # Candidates named when none meets the caps.
 NEAREST_NAMED = 3
+# Depths below the line of a front's ends that are no more than rounding, on axes from 0 to 1.
+LEAST_BEND = 1e-9
 # Column of the candidate table that each cap limits.
 CAPPED = {"max_parameters": "parameters", "max_latency_ms": "latency_ms", "max_error": "error"}
 
@@ -29,13 +31,16 @@ def knee(table: pd.DataFrame, measure: str) -> int:
     """The row of the Pareto front farthest below the line from its cheapest cost and worst error to the reverse.
 
     Both axes, log(cost) and error, are scaled to the front's range first (our decision,
-    docs/decisions/0008-answers.md). A front of one or two rows has no bend: then the row with the largest W.
+    docs/decisions/0008-answers.md). A front of one or two rows, or none of whose rows lies below the line, has no bend
+    of that kind: then the row with the largest W.
     """
     front = table[table["is_pareto"]]
     cost, error = np.log(front["cost"].to_numpy(float)), front[measure].to_numpy(float)
     if len(front) < 3 or np.ptp(cost) == 0 or np.ptp(error) == 0:
         return largest_w(front, measure)
     below = 1.0 - (cost - cost.min()) / np.ptp(cost) - (error - error.min()) / np.ptp(error)
+    if below.max() <= LEAST_BEND:
+        return largest_w(front, measure)
     return int(front.index[int(np.argmax(below))])
 
 

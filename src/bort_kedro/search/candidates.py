@@ -13,7 +13,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
 from bort_kedro.search.report import ErrorModelFit
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
-from bort_kedro.search.w_coefficient import MaximumPoint
+from bort_kedro.search.w_coefficient import MaximumPoint, require_above_zero
 
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
 FEWEST_FOR_MODEL = 3
@@ -52,12 +52,16 @@ def problem_of(
 
 
 def maximum_of(maximum_point: Mapping[str, Any], measure: str) -> MaximumPoint:
-    """T in the measure that W takes."""
+    """T in the measure that W takes.
+
+    Raises:
+        TrainingError: If its error is 0.
+    """
     noise = maximum_point.get(f"{measure}_standard_error")
     return MaximumPoint(
         maximum_point["parameters"],
         maximum_point["cost"],
-        maximum_point[measure],
+        require_above_zero(maximum_point[measure], "the maximum point"),
         standard_error=0.0 if noise is None or np.isnan(noise) else noise,
     )
 

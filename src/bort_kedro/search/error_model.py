@@ -164,5 +164,5 @@ def _check(errors: NDArray[np.floating]) -> None:
     if wrong.size:
         raise TrainingError(
             f"The error model was given an error of {wrong[0]} ({wrong.size} of {len(errors)} trained candidates), "
-            "allowed are finite numbers above 0. Lower learning_rate under params:search.training.optimization."
+            "allowed are finite numbers above 0, as it takes their logarithms."
         )

@@ -136,7 +136,7 @@ class SearchSettings(EngineSettings):
     def _maximum_point_is_largest(self) -> Self:
         """T contains every candidate. One of its own size is allowed: it has no W, and is never chosen."""
         for name, largest in self.maximum_point.model_dump().items():
-            if name != "num_attention_heads" and largest < max(getattr(self.space, name)):
+            if largest < max(getattr(self.space, name)):
                 raise ValueError(
                     f"maximum_point.{name} is {largest}, below the space's largest {max(getattr(self.space, name))}; "
                     "the maximum point must be at least as large as every candidate"

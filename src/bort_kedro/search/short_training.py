@@ -25,6 +25,7 @@ from bort_kedro.pretraining.pretrain import (
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
 from bort_kedro.search.strategies import Outcome, Trial
+from bort_kedro.search.w_coefficient import require_above_zero
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
@@ -199,6 +200,7 @@ class TrainedErrors:
             if math.isnan(error):
                 yield trial, Outcome(math.inf, trial.share)
             else:
+                require_above_zero(error, f"candidate {self.shapes[trial.index]}")
                 yield trial, Outcome(error, trial.share, noise, is_on_plateau=bool(on_plateau))
 
     def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], JsonObject]:

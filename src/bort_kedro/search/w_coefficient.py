@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bort_kedro.errors import TrainingError
+
 
 @dataclass(frozen=True)
 class MaximumPoint:
@@ -23,6 +25,21 @@ class MaximumPoint:
     cost: float
     error: float
     standard_error: float = 0.0
+
+
+def require_above_zero(error: float, whose: str) -> float:
+    """The error, which W divides by and the regression takes the logarithm of.
+
+    Raises:
+        TrainingError: If it is 0: nothing on the validation split was guessed wrong.
+    """
+    if error == 0:
+        raise TrainingError(
+            f"The error of {whose} is exactly 0, allowed is above 0, since W divides by it: the validation split is "
+            "too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, for which "
+            "the trainings are kept, or raise params:corpus.splits.validation."
+        )
+    return error
 
 
 def size_factor(
@@ -49,12 +66,13 @@ def w_coefficient(
         maximum: T.
         parameters: (N,) p of each candidate f.
         cost: (N,) i of each candidate.
-        error: (N,) e of each candidate, above 0.
+        error: (N,) e of each candidate; W of an error of 0 is infinite.
 
     References:
         de Wynter 2020, arXiv 2010.08512, definition 8.
     """
-    return size_factor(maximum, parameters=parameters, cost=cost) * maximum.error / error
+    with np.errstate(divide="ignore"):
+        return size_factor(maximum, parameters=parameters, cost=cost) * maximum.error / error
 
 
 def w_standard_error(w: float, error: float, error_standard_error: float) -> float:
