@@ -264,6 +264,15 @@ def test_without_such_a_row_the_maximum_point_is_made_up_above_them_all(recorded
     assert (maximum["error"], maximum["error_standard_error"]) == (0.2, None)
 
 
+def test_a_made_up_maximum_point_knows_no_more_than_the_largest_row(recorded):
+    # The largest in parameters; the smallest error, that of a smaller one, is not seen.
+    recorded.loc[0, "error"] = 0.35
+    _, maximum, _ = order_recorded(recorded, recorded_parameters(maximum_point=LARGEST))
+    assert (maximum["is_network"], maximum["error"]) == (False, 0.35)
+    with_noise = recorded.assign(error_standard_error=[0.02, 0.01, 0.01, 0.01])
+    assert order_recorded(with_noise, recorded_parameters(maximum_point=LARGEST))[1]["error_standard_error"] == 0.02
+
+
 def test_the_cost_of_a_recorded_candidate_is_counted_or_as_recorded(recorded):
     search = recorded_parameters(cost="operations")
     space, _, _ = order_recorded(recorded, search)
@@ -380,8 +389,8 @@ def test_what_is_said_of_a_replayed_search_speaks_of_no_training(recorded):
     text = choice_section(report, Candidate.rows_of(table))
     assert text.startswith(
         "The strategy `fptas` looked up 2 of 4 rows of a recorded table (the representative of each interval of the "
-        "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the lowest error "
-        "of the table: no network. "
+        "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the error of the "
+        "largest: no network. "
     )
     assert "train" not in text
     assert "±" not in text

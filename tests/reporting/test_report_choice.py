@@ -38,8 +38,8 @@ def test_a_search_of_a_table_is_told_whole_and_trains_nothing():
     text = recorded_choice(num_candidates=300, num_trained=12, num_tried=12)
     assert text.startswith(
         "The strategy `fptas` looked up 12 of 300 rows of a recorded table (the representative of each interval of the "
-        "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the lowest error "
-        "of the table: no network. W rewards having fewer parameters and a lower cost than the maximum point "
+        "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the error of the "
+        "largest: no network. W rewards having fewer parameters and a lower cost than the maximum point "
         "(operations), and a low error, here as recorded. Asked for was the largest W.\n\n"
         "**(1, 2, 64, 128)** has W 0.541. Against the maximum point it has 10.0x fewer parameters, does 20.0x fewer "
         "operations, and has an error of 0.612 instead of 0.580.\n\n"
@@ -176,7 +176,7 @@ def test_the_guarantee_of_capped_and_stuck_candidates_leaves_them_aside():
 def test_the_guarantee_says_where_its_premise_does_not_hold():
     assert guarantee_sentence(trained_search(num_better_than_maximum=2, error_measure="loss")) == (
         f"{BOUND} That premise does not hold for T: 2 of those trained to the end had a lower loss. The lowest of "
-        "theirs, less twice its noise, stands in for T's."
+        "theirs and T's, each less twice its noise, is taken for the least there is."
     )
 
 

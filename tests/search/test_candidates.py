@@ -72,6 +72,15 @@ def test_the_problem_is_the_table_as_arrays_and_the_maximum_point_in_the_measure
     assert (problem.budget, problem.seed, problem.trials_per_round, len(problem)) == (3, 5, 2, 4)
 
 
+@pytest.mark.parametrize("measure", ["error", "loss"])
+def test_a_maximum_point_that_learned_no_more_than_guessing_is_told_apart_by_its_error(measure):
+    # The error is 0.3 with a noise of 0.01.
+    point = MAXIMUM_POINT | {"error_standard_error": 0.01, "loss_standard_error": 9.0}
+    assert maximum_of(point, measure, 0.31).is_on_plateau
+    assert not maximum_of(point, measure, 0.33).is_on_plateau
+    assert not maximum_of(point, measure).is_on_plateau
+
+
 def test_a_maximum_point_without_an_error_is_refused():
     with pytest.raises(TrainingError, match=r"^The error of the maximum point is exactly 0, allowed is above 0"):
         maximum_of(MAXIMUM_POINT | {"error": 0.0}, "error")
@@ -111,7 +120,11 @@ def test_errors_that_the_space_recorded_are_shown_for_the_trained_only():
 def test_outcomes_of_a_table_are_its_finished_trainings():
     table = join_errors(space_of(FOUR), rows_of([0, 3, 1], [1.0, 1.0, 0.5], [0.7, 0.5, 0.6]))
     table.loc[3, "error_standard_error"] = np.nan
-    assert outcomes_of(table, "error") == {0: Outcome(0.7, 1.0, 0.01 * 0.7), 3: Outcome(0.5, 1.0, 0.0)}
+    table["is_on_plateau"] = [True, False, False, False]
+    assert outcomes_of(table, "error") == {
+        0: Outcome(0.7, 1.0, 0.01 * 0.7, is_on_plateau=True),
+        3: Outcome(0.5, 1.0, 0.0),
+    }
 
 
 GRID = list(product([1, 2, 4, 8], [1, 2], [8, 16, 32], [8, 16]))

@@ -7,6 +7,7 @@ import pytest
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, TrainingError
+from bort_kedro.search.candidates import maximum_of
 from bort_kedro.search.conclusion import conclude, notes
 from bort_kedro.search.guarantee import Guarantee
 from bort_kedro.search.report import SearchReport
@@ -124,11 +125,12 @@ def test_trainings_are_counted_with_every_seed_and_hyperparameter_set():
 
 def test_the_report_of_a_toy_search_bounds_what_was_missed():
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
-    # With three trainings T alone bounds: the third has a size factor of 0.49 and could have T's error.
+    # With three trainings T alone bounds: the third has a size factor of 0.49 and could have T's error, 0.3 +- 0.002.
+    least = np.exp(-2 * 0.002 / 0.3)
     assert report.guarantee.to_json() == {
         "noise": None,
-        "epsilon": pytest.approx(1 - 0.384 / 0.49),
-        "bound": pytest.approx(0.49),
+        "epsilon": pytest.approx(1 - 0.384 * least / 0.49),
+        "bound": pytest.approx(0.49 / least),
         "bound_index": 2,
         "bound_shape": SHAPES[2],
         "num_comparable": 3,
@@ -264,9 +266,28 @@ def test_candidates_better_than_the_maximum_point_are_noted():
         "maximum point."
     ]
     assert list(conclusion(errors, error_source="table")[2].notes) == [
-        "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): T is not the best network of "
-        "the table, as its definition asks; choose another maximum point."
+        "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): the largest row of the table "
+        "is not its best, as the definition of T asks."
     ]
+
+
+def test_a_maximum_point_on_the_plateau_is_noted():
+    _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]), maximum_point=MAXIMUM_POINT | {"error": 0.949})
+    assert report.notes[-1] == (
+        "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without it: "
+        "train longer, or change params:search.maximum_point_learning_rate."
+    )
+
+
+def test_candidates_stuck_on_the_plateau_do_not_hide_a_difference():
+    # W of 0.347 and 0.304, 12 % apart, by errors that follow the shape; two deep networks never left the plateau.
+    errors = (0.7 * np.arange(1.0, 5.0) ** -0.15).tolist()
+    found = conclusion(trials(range(4), errors))[2]
+    stuck = conclusion(trials(range(6), [*errors, 0.96, 0.96]))[2]
+    assert (stuck.selected.four(), stuck.num_on_plateau) == (SHAPES[0], 2)
+    assert found.is_distinguishable
+    assert stuck.is_distinguishable
+    assert stuck.guarantee.noise == found.guarantee.noise
 
 
 def test_candidates_as_good_as_the_maximum_point_are_not_better():
@@ -296,11 +317,12 @@ def test_a_broken_order_of_errors_is_noted():
         noise=0.01, epsilon=0.1, bound=0.5, bound_index=0, num_comparable=12, num_violations=3, num_beating_maximum=0
     )
     choice = Choice(table, 0, None, True)
-    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS.changed(error_source="table")) == [
+    maximum = maximum_of(MAXIMUM_POINT, "error")
+    assert notes(choice, maximum, bound, SETTINGS.changed(error_source="table")) == [
         "In 3 of 12 pairs of rows looked up where one contains the other, the larger one has the higher error, beyond "
         "their noise: the order of errors that the guarantee rests on does not hold for all of this table."
     ]
-    assert notes(choice, MAXIMUM_POINT, bound, SETTINGS) == [
+    assert notes(choice, maximum, bound, SETTINGS) == [
         "In 3 of 12 pairs of trained candidates where one contains the other, the larger one has the higher error, "
         "beyond their noise: the order of errors that the guarantee rests on does not hold for all of this space after "
         "so short a training."

@@ -377,7 +377,13 @@ def test_the_regression_of_the_surrogate_knows_the_maximum_point_where_it_is_a_n
     outcomes = {int(index): Outcome(0.9) for index in representatives(len(GRID), budget=1)}
     for maximum_shape in (problem.maximum_shape, None):
         build_strategy("surrogate", replace(problem, maximum_shape=maximum_shape)).ask(outcomes)
-    (shapes, errors), (shapes_without, errors_without) = fitted
+    stuck = replace(problem, maximum=replace(problem.maximum, is_on_plateau=True))
+    build_strategy("surrogate", stuck).ask(outcomes)
+    # Where nothing else is known, an error on the plateau is better than none.
+    build_strategy("surrogate", stuck).ask({index: Outcome(math.inf) for index in outcomes})
+    (shapes, errors), (shapes_without, errors_without), (shapes_stuck, _), (shapes_alone, _) = fitted
+    np.testing.assert_array_equal(shapes_stuck, problem.shapes[[71]])
+    np.testing.assert_array_equal(shapes_alone, [problem.maximum_shape])
     np.testing.assert_array_equal(shapes, [problem.shapes[71], problem.maximum_shape])
     np.testing.assert_array_equal(errors, [0.9, problem.maximum.error])
     np.testing.assert_array_equal(shapes_without, problem.shapes[[71]])

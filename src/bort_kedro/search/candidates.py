@@ -14,6 +14,7 @@ from bort_kedro.search.error_model import ErrorModel, leave_one_out
 from bort_kedro.search.report import ErrorModelFit
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
 from bort_kedro.search.w_coefficient import MaximumPoint, require_above_zero
+from bort_kedro.statistics import is_on_plateau
 
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
 FEWEST_FOR_MODEL = 3
@@ -30,6 +31,7 @@ def problem_of(
     *,
     measure: str,
     is_network: bool = True,
+    unigram_error: float | None = None,
     **spending: Unpack[Spending],
 ) -> SearchProblem:
     """The space as the strategies see it.
@@ -39,30 +41,34 @@ def problem_of(
         maximum_point: ``parameters``, ``cost`` and the measure of T.
         measure: ``error`` or ``loss``.
         is_network: Whether T was trained; a point made up above a recorded table was not.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         spending: Of `SearchProblem`.
     """
     return SearchProblem(
         shapes=search_space[list(SHAPE_COLUMNS)].to_numpy(np.int64),
         parameters=search_space["parameters"].to_numpy(float),
         cost=search_space["cost"].to_numpy(float),
-        maximum=maximum_of(maximum_point, measure),
+        maximum=maximum_of(maximum_point, measure, unigram_error),
         maximum_shape=tuple(maximum_point[name] for name in SHAPE_COLUMNS) if is_network else None,
         **spending,
     )
 
 
-def maximum_of(maximum_point: Mapping[str, Any], measure: str) -> MaximumPoint:
+def maximum_of(maximum_point: Mapping[str, Any], measure: str, unigram_error: float | None = None) -> MaximumPoint:
     """T in the measure that W takes.
 
     Raises:
         TrainingError: If its error is 0.
     """
-    noise = maximum_point.get(f"{measure}_standard_error")
+    noise = {name: maximum_point.get(f"{name}_standard_error") for name in ("error", measure)}
+    known = {name: 0.0 if value is None or np.isnan(value) else value for name, value in noise.items()}
     return MaximumPoint(
         maximum_point["parameters"],
         maximum_point["cost"],
         require_above_zero(maximum_point[measure], "the maximum point"),
-        standard_error=0.0 if noise is None or np.isnan(noise) else noise,
+        standard_error=known[measure],
+        # Told of the error, whichever measure W takes.
+        is_on_plateau=bool(is_on_plateau(maximum_point["error"], known["error"], unigram_error)),
     )
 
 
@@ -88,13 +94,18 @@ def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> p
 
 
 def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:
-    """The finished trainings of a joined table, plateau and failures included, as strategies know them."""
+    """The finished trainings of a chosen table, plateau and failures included, as strategies know them."""
     known = table[table["is_trained"] | table["has_failed"]]
     noise = known[f"{measure}_standard_error"].fillna(0.0)
     return {
-        int(index): Outcome(float(error), float(share), float(deviation))
-        for index, error, share, deviation in zip(
-            known.index, known[measure].fillna(math.inf), known["trained_share"], noise, strict=True
+        int(index): Outcome(float(error), float(share), float(deviation), is_on_plateau=bool(on_plateau))
+        for index, error, share, deviation, on_plateau in zip(
+            known.index,
+            known[measure].fillna(math.inf),
+            known["trained_share"],
+            noise,
+            known["is_on_plateau"],
+            strict=True,
         )
     }
 

@@ -27,6 +27,8 @@ from bort_kedro.search.report import (
 from bort_kedro.search.selection import Choice, choose, sensitivity
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import SearchProblem
+from bort_kedro.search.w_coefficient import MaximumPoint
+from bort_kedro.statistics import is_on_plateau
 
 
 def conclude(
@@ -67,22 +69,30 @@ def conclude(
     """
     measure, is_recorded = settings.error_measure, settings.error_source == "table"
     is_network = bool(maximum_point.get("is_network", True))
-    maximum = maximum_of(maximum_point, measure)
+    unigram_error = baseline_errors.get("unigram")
+    maximum = maximum_of(maximum_point, measure, unigram_error)
     joined = join_errors(search_space, candidate_errors)
-    problem = problem_of(search_space, maximum_point, measure=measure, is_network=is_network, budget=settings.budget)
+    problem = problem_of(
+        search_space,
+        maximum_point,
+        measure=measure,
+        is_network=is_network,
+        unigram_error=unigram_error,
+        budget=settings.budget,
+    )
     has_one_seed = settings.num_seeds == 1 and not is_recorded
     choice = choose(
         joined,
         measure=measure,
         maximum=maximum,
-        unigram_error=baseline_errors.get("unigram"),
+        unigram_error=unigram_error,
         answer=settings.answer,
         caps=settings.caps.model_dump(),
-        least_noise=_luck(joined, problem, measure) if has_one_seed else 0.0,
+        least_noise=_luck(joined, problem, measure, unigram_error) if has_one_seed else 0.0,
         error_source=settings.error_source,
     )
     table, error_model = predict_errors(choice.table, problem, measure=measure)
-    # On the plateau, or over the cap on the error: its W is no find.
+    # Over the cap on the error: its W is no find.
     unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
     report = SearchReport(
@@ -114,7 +124,7 @@ def conclude(
             SensitivityRow(multiple=multiple, **{f"by_{name}": _shape(table, index) for name, index in best.items()})
             for multiple, best in sensitivity(table, maximum=maximum).items()
         ),
-        notes=tuple(notes(choice, maximum_point, bound, settings)),
+        notes=tuple(notes(choice, maximum, bound, settings)),
         growth_check=growth_check,
         latency_calibration=latency_calibration,
         num_seeds=None if is_recorded else settings.num_seeds,
@@ -125,10 +135,11 @@ def conclude(
     return table, report.selected.four(), report
 
 
-def _luck(table: pd.DataFrame, problem: SearchProblem, measure: str) -> float:
+def _luck(table: pd.DataFrame, problem: SearchProblem, measure: str, unigram_error: float | None) -> float:
     """By how much a regression on the shape misses, as a share: the best estimate of a seed's luck there is."""
-    trained = table[table["is_trained"]]
-    share = relative_residual(problem.shapes[trained.index], trained[measure].to_numpy(float))
+    on_plateau = is_on_plateau(table["error"], table["error_standard_error"], unigram_error)
+    learned = table[table["is_trained"] & ~on_plateau]
+    share = relative_residual(problem.shapes[learned.index], learned[measure].to_numpy(float))
     return share if math.isfinite(share) else 0.0
 
 
@@ -154,20 +165,25 @@ def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: Mapping[st
     return float(last.sum()) + float(maximum_point.get(name, 0.0))
 
 
-def notes(choice: Choice, maximum_point: Mapping[str, Any], bound: Guarantee, settings: SearchSettings) -> list[str]:
+def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: SearchSettings) -> list[str]:
     """What a reader must know before believing the choice.
 
     Args:
         choice: What was chosen.
-        maximum_point: T.
+        maximum: T.
         bound: What the guarantee found out about the order of errors.
         settings: As for `conclude`.
     """
     table, measure, is_recorded = choice.table, settings.error_measure, settings.error_source == "table"
-    found = _better_than_maximum(table, maximum_point[measure], measure, is_recorded=is_recorded)
+    found = _better_than_maximum(table, maximum.error, measure, is_recorded=is_recorded)
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
     if len(on_plateau):
         found.append(f"Still on the unigram plateau, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
+    if maximum.is_on_plateau:
+        found.append(
+            "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without "
+            "it: train longer, or change params:search.maximum_point_learning_rate."
+        )
     found += [
         f"The training of {shape_text(row)} failed, hence it is not ranked: {row['failure']}."
         if row["has_failed"]
@@ -198,8 +214,8 @@ def _better_than_maximum(table: pd.DataFrame, error: float, measure: str, *, is_
     known = f"(best {better[measure].min():.3f} against {error:.3f})"
     if is_recorded:
         return [
-            f"{len(better)} row(s) have a lower error than the maximum point {known}: T is not the best network of the "
-            "table, as its definition asks; choose another maximum point."
+            f"{len(better)} row(s) have a lower error than the maximum point {known}: the largest row of the table is "
+            "not its best, as the definition of T asks."
         ]
     return [
         f"{len(better)} candidate(s) had a lower {measure} than the maximum point after the same number of steps "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.search.error_model import ErrorModel
 from bort_kedro.search.strategies import Outcome, SearchProblem
-from bort_kedro.search.w_coefficient import MaximumPoint, size_factor
+from bort_kedro.search.w_coefficient import size_factor
 from bort_kedro.statistics import STANDARD_ERRORS_TO_WIN
 
 # Trainings from which on a regression can be asked how far it misses.
@@ -50,38 +50,40 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unrank
     """Bound W over the whole space from the finished trainings.
 
     The assumption is the theory's: a network that is at least as large in depth, heads, hidden and intermediate
-    size has no higher error. So the error of an untrained candidate is at least that of T, and at least the lowest
-    of the trained candidates that contain it, less twice that one's noise; the lowest, so that one training that
-    failed cannot make the bound too tight. Where a trained candidate has a lower error than T, T is not what its
-    definition asks, and the lowest error of all, less twice its noise, takes its place.
+    size has no higher error. So the error of an untrained candidate is at least the lowest of the trained candidates
+    that contain it, and at least that of T, each less twice its noise; the lowest, so that one bad training cannot
+    make the bound too tight. T should be the best of all. As it may not be, the lowest of all trained, each less twice
+    its noise, stands beside it.
 
-    Parameters and cost are exact. A standard error knows nothing of the luck of a seed, so the noise is at least the
-    share by which a regression on the shape misses candidates left out of it; with too few to tell, T alone bounds.
-    Violations of the assumption are counted.
+    Parameters and cost are exact. A standard error knows nothing of the luck of a seed, so the noise, T's included, is
+    at least the share by which a regression on the shape misses candidates left out of it; with too few to tell, no
+    candidate bounds those that it contains. Violations of the assumption are counted.
 
     Args:
         problem: The space and T.
-        outcomes: At least one finished training. Those that failed are no part of the space.
-        unranked: Candidates whose W does not count as found, such as those on the unigram plateau.
+        outcomes: At least one finished training that learned. Those that failed or ended on the unigram plateau, where
+            errors say nothing of the shape, bound nothing and are no part of the space.
+        unranked: Candidates whose W does not count as found, such as those over a cap.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the order of the errors; the bound is our decision.
     """
-    failed = [index for index, outcome in outcomes.items() if outcome.has_failed]
-    finished = np.array(sorted(index for index in set(outcomes).difference(failed) if outcomes[index].share >= 1.0))
+    ended = {index for index, outcome in outcomes.items() if outcome.share >= 1.0 or outcome.has_failed}
+    finished = np.array(sorted(index for index in ended if outcomes[index].has_learned))
     errors = np.array([outcomes[index].error for index in finished])
     floor = relative_residual(problem.shapes[finished], errors)
     standard_errors = np.array([outcomes[index].standard_error for index in finished])
     noise = np.maximum(standard_errors, floor * errors)
+    # Where the residual is unknown, the standard errors are all there is.
+    known_floor = floor if np.isfinite(floor) else None
+    known_noise = np.maximum(standard_errors, (known_floor or 0.0) * errors)
+    maximum_noise = max(problem.maximum.standard_error, (known_floor or 0.0) * problem.maximum.error)
     # A space of T's own size has no W above 0, hence nothing to miss.
     counted = ~np.isin(finished, list(unranked))
     found = max(0.0, float(problem.w(finished[counted], errors[counted]).max(initial=0.0)))
     comparable, violations = _violations(problem.shapes[finished], errors, noise)
-    # Where the residual is unknown, the standard errors are all there is against T.
-    known_noise = noise if np.isfinite(floor) else standard_errors
-    beating = _num_beating(problem.maximum, errors, known_noise)
-    known_floor = floor if np.isfinite(floor) else None
-    untrained = np.setdiff1d(np.arange(len(problem)), [*finished, *failed])
+    beating = _num_beating(problem.maximum.error, maximum_noise, errors, known_noise)
+    untrained = np.setdiff1d(np.arange(len(problem)), list(ended))
     if not untrained.size:
         return Guarantee(
             noise=known_floor,
@@ -92,10 +94,10 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unrank
             num_violations=violations,
             num_beating_maximum=beating,
         )
-    least = errors - STANDARD_ERRORS_TO_WIN * noise
-    is_best = errors.min() >= problem.maximum.error
-    lowest = problem.maximum.error if is_best else float((errors - STANDARD_ERRORS_TO_WIN * known_noise).min())
-    bounds = _bounds(problem, untrained, finished, least, lowest)
+    lowest = float(_least(errors, known_noise).min())
+    if not problem.maximum.is_on_plateau:
+        lowest = min(lowest, float(_least(problem.maximum.error, maximum_noise)))
+    bounds = _bounds(problem, untrained, finished, _least(errors, noise), lowest)
     place = int(np.argmax(bounds))
     highest = float(bounds[place])
     return Guarantee(
@@ -116,6 +118,11 @@ def relative_residual(shapes: NDArray[np.integer], errors: NDArray[np.floating])
     return ErrorModel.fit(shapes, errors).relative_residual(shapes, errors)
 
 
+def _least(error: float | NDArray[np.floating], noise: float | NDArray[np.floating]) -> NDArray[np.float64]:
+    """The error less twice its noise, taken on the logarithm, as the regression does, so that it stays above 0."""
+    return np.asarray(error * np.exp(-STANDARD_ERRORS_TO_WIN * noise / error), dtype=np.float64)
+
+
 def _bounds(
     problem: SearchProblem,
     untrained: NDArray[np.integer],
@@ -129,7 +136,7 @@ def _bounds(
     for index, error in zip(finished, least, strict=True):
         is_contained = (shapes <= problem.shapes[index]).all(axis=1)
         containing[is_contained] = np.minimum(containing[is_contained], error)
-    errors = np.maximum(np.where(np.isinf(containing), -np.inf, containing), lowest)
+    errors = np.maximum(np.where(np.isinf(containing), 0.0, containing), lowest)
     sizes = size_factor(problem.maximum, parameters=problem.parameters[untrained], cost=problem.cost[untrained])
     return np.asarray(sizes * problem.maximum.error / errors, dtype=np.float64)
 
@@ -153,7 +160,9 @@ def _violations(
     return comparable, violations
 
 
-def _num_beating(maximum: MaximumPoint, errors: NDArray[np.floating], noise: NDArray[np.floating]) -> int:
+def _num_beating(
+    maximum_error: float, maximum_noise: float, errors: NDArray[np.floating], noise: NDArray[np.floating]
+) -> int:
     """Candidates with a lower error than T, beyond their noise."""
-    allowed = STANDARD_ERRORS_TO_WIN * np.hypot(noise, maximum.standard_error)
-    return int((maximum.error - errors > allowed).sum())
+    allowed = STANDARD_ERRORS_TO_WIN * np.hypot(noise, maximum_noise)
+    return int((maximum_error - errors > allowed).sum())

@@ -19,12 +19,14 @@ class MaximumPoint:
         cost: i(T), in the unit of the candidates' cost: operations or milliseconds.
         error: e(T), of the same measure as the candidates'.
         standard_error: Of ``error``; 0 where it is unknown.
+        is_on_plateau: Whether it learned no more than the most frequent token; it then bounds and teaches nothing.
     """
 
     parameters: float
     cost: float
     error: float
     standard_error: float = 0.0
+    is_on_plateau: bool = False
 
 
 def require_above_zero(error: float, whose: str) -> float:

@@ -166,7 +166,13 @@ def measure_errors(
     from bort_kedro.search.engines import Engine
     from bort_kedro.search.short_training import ShortTraining, TrainedErrors
 
-    problem = problem_of(search_space, maximum_point, measure=search.error_measure, **search.spending())
+    problem = problem_of(
+        search_space,
+        maximum_point,
+        measure=search.error_measure,
+        unigram_error=baseline_errors["unigram"],
+        **search.spending(),
+    )
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(

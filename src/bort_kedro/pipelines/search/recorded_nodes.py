@@ -30,7 +30,10 @@ BUDGET_SHARES = (0.04, 0.1, 0.2, 0.3)
 def order_recorded(
     recorded_candidates: pd.DataFrame, search: SearchSettings
 ) -> tuple[pd.DataFrame, JsonObject, dict[str, int]]:
-    """The table's rows under the caps in the order (p, i), and T: its own row, or a point above them all."""
+    """The table's rows under the caps in the order (p, i), and T: its own row, or a point above them all.
+
+    Such a point has the error of the largest row, by parameters, then cost.
+    """
     table = recorded_candidates.assign(
         operations=recorded_operations(recorded_candidates, sequence_length=search.latency.sequence_length),
         latency_source="recorded",
@@ -45,7 +48,8 @@ def order_recorded(
     else:
         largest = candidates[["parameters", "operations", "latency_ms", "cost"]].max()
         maximum = search.maximum_point.model_dump() | dict(search.recorded_maximum_multiple * largest)
-        maximum |= {"error": float(candidates["error"].min()), "error_standard_error": np.nan}
+        # A search trains T before all others: what is looked up for it is the largest row, and not the best.
+        maximum |= dict(order(candidates).iloc[-1][["error", "error_standard_error"]])
     caps = search.caps.model_dump(exclude={"max_error"})
     is_allowed = require_within_caps(candidates, caps, what="rows of the recorded table", error_source="table")
     names = [*SHAPE_COLUMNS, "parameters", "operations", "latency_ms", "cost", "error", "error_standard_error"]

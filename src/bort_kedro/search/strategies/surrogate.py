@@ -22,7 +22,8 @@ class Surrogate(Strategy):
     """Train the middle of intervals first; then, pick by pick, whoever promises most.
 
     A ridge regression of the error on the logarithm of the shape, refitted before every round, predicts the
-    untrained; parameters and cost are exact, and T, which is trained anyway, is one of its points. Picks widen the
+    untrained; parameters and cost are exact, and T, which is trained anyway, is one of its points unless it is on the
+    unigram plateau. Picks widen the
     Pareto front most in expectation (gain of the hypervolume of log parameters, log cost and error); where the
     largest W is asked for, every second one looks for that instead (expected gain of W). Within a round, a candidate
     picked is believed to turn out as predicted while the next is picked. Candidates that failed teach nothing; nor do
@@ -65,12 +66,10 @@ class Surrogate(Strategy):
         return tried[len(outcomes) :]
 
     def _model(self, known: list[int], errors: list[float]) -> ErrorModel:
-        shapes = self.problem.shapes[known]
-        if self.problem.maximum_shape is None:
+        shapes, maximum, maximum_shape = self.problem.shapes[known], self.problem.maximum, self.problem.maximum_shape
+        if maximum_shape is None or (known and maximum.is_on_plateau):
             return ErrorModel.fit(shapes, np.array(errors))
-        return ErrorModel.fit(
-            np.vstack([shapes, self.problem.maximum_shape]), np.array([*errors, self.problem.maximum.error])
-        )
+        return ErrorModel.fit(np.vstack([shapes, maximum_shape]), np.array([*errors, maximum.error]))
 
     @property
     def _costs(self) -> NDArray[np.float64]:
