@@ -11,10 +11,10 @@ from bort_kedro.search.error_model import ErrorModel
 from bort_kedro.search.hypervolume import hypervolume
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded
-from bort_kedro.search.strategies import STRATEGIES, Outcome, SearchProblem, Trial, build_strategy, surrogate
+from bort_kedro.search.strategies import STRATEGIES, Outcome, SearchProblem, Trial, acquisition, build_strategy
+from bort_kedro.search.strategies.acquisition import expected_w_gain
 from bort_kedro.search.strategies.halving import RUNG_SHARES, rung_sizes
 from bort_kedro.search.strategies.partition import representatives
-from bort_kedro.search.strategies.surrogate import expected_w_gain
 from bort_kedro.search.w_coefficient import MaximumPoint, front_layers
 
 GRID = np.array(list(product([1, 2, 4, 6], [1, 2, 4], [64, 128, 192], [64, 128, 256, 512])))
@@ -199,6 +199,17 @@ def test_rungs_shrink_and_never_cost_more_than_the_budget():
         assert sizes[1] == sizes[0] or left < increments[1]
 
 
+def test_survivors_have_the_smallest_errors_where_these_are_asked_for():
+    problem = problem_of(random_shapes(60), budget=12, answer="smallest_error")
+    recorded = recorded_of(problem, noise=0.1)
+    rounds, _ = all_rounds(build_strategy("successive_halving", problem), recorded)
+    for before, after in pairwise(rounds):
+        members = [trial.index for trial in before]
+        errors = recorded.partial_errors[before[0].share]
+        best = sorted(members, key=errors.__getitem__)[: len(after)]
+        assert sorted(best) == [trial.index for trial in after]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_survivors_of_a_rung_are_on_the_earliest_layers_and_within_one_have_the_largest_w(seed):
     problem = problem_of(random_shapes(60, seed), budget=12)
@@ -285,25 +296,18 @@ def test_picks_of_the_surrogate_take_turns_between_the_largest_w_and_the_widest_
 
 def test_surrogate_looks_for_the_front_alone_where_no_largest_w_is_asked_for(monkeypatch):
     asked = []
-    monkeypatch.setattr(surrogate, "expected_w_gain", lambda *given: asked.append(given) or expected_w_gain(*given))
-    for seeks_w, calls in ((True, 2), (False, 0)):
-        problem = problem_of(GRID, 8, trials_per_round=4, seeks_w=seeks_w)
+    monkeypatch.setattr(acquisition, "expected_w_gain", lambda *given: asked.append(given) or expected_w_gain(*given))
+    for answer, calls in (("largest_w", 2), ("pareto_front", 0)):
+        problem = problem_of(GRID, 8, trials_per_round=4, answer=answer)
         all_rounds(build_strategy("surrogate", problem), recorded_of(problem))
         # Each ask is made twice.
         assert len(asked) == 2 * calls
         asked.clear()
 
 
-def test_the_reference_of_the_surrogate_lies_a_tenth_of_the_range_beyond_the_worst():
-    logs = np.array([[1.0, 2.0], [3.0, 7.0], [2.0, 12.0]])
-    problem = replace(problem_of(GRID[:3], 2), parameters=np.exp(logs[:, 0]), cost=np.exp(logs[:, 1]))
-    reference = build_strategy("surrogate", problem)._reference(np.array([0.5, 0.9, 0.7]))
-    np.testing.assert_allclose(reference, [3.0 + 0.2, 12.0 + 1.0, 0.9 + 0.04])
-
-
 def test_the_surrogate_asks_for_the_gain_of_w_at_the_deviation_as_a_share_of_the_error(monkeypatch):
     asked = []
-    monkeypatch.setattr(surrogate, "expected_w_gain", lambda *given: asked.append(given) or expected_w_gain(*given))
+    monkeypatch.setattr(acquisition, "expected_w_gain", lambda *given: asked.append(given) or expected_w_gain(*given))
     problem = problem_of(GRID, 4)
     first = representatives(len(GRID), budget=2)
     errors = 5 * planted_error(problem.shapes)
@@ -318,7 +322,7 @@ def test_the_surrogate_asks_for_the_gain_of_w_at_the_deviation_as_a_share_of_the
 
 def test_of_trials_and_outcomes_only_the_candidate_and_its_error_must_be_said():
     assert Trial(3) == Trial(index=3, share=1.0)
-    assert Outcome(0.5) == Outcome(error=0.5, share=1.0, standard_error=0.0, is_on_plateau=False)
+    assert Outcome(0.5) == Outcome(error=0.5, share=1.0, standard_error=0.0, is_on_plateau=False, capped_error=None)
 
 
 def test_candidates_on_the_plateau_teach_the_surrogate_nothing():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bort_kedro.errors import ConfigurationError
 
@@ -38,10 +39,16 @@ def knee(table: pd.DataFrame, measure: str) -> int:
     cost, error = np.log(front["cost"].to_numpy(float)), front[measure].to_numpy(float)
     if len(front) < 3 or np.ptp(cost) == 0 or np.ptp(error) == 0:
         return largest_w(front, measure)
-    below = 1.0 - (cost - cost.min()) / np.ptp(cost) - (error - error.min()) / np.ptp(error)
+    below = depths_below_line(cost, error)
     if below.max() <= LEAST_BEND:
         return largest_w(front, measure)
     return int(front.index[int(np.argmax(below))])
+
+
+def depths_below_line(log_cost: NDArray[np.floating], error: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N,) how far each member of a front lies below the line through its ends, both axes from 0 to 1."""
+    depths = 1.0 - (log_cost - log_cost.min()) / np.ptp(log_cost) - (error - error.min()) / np.ptp(error)
+    return np.asarray(depths, dtype=np.float64)
 
 
 # Every one is given the ranked rows that meet the caps. The whole front is an answer too; the stages that need

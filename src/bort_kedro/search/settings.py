@@ -117,7 +117,8 @@ class SearchSettings(EngineSettings):
             "budget": self.budget,
             "seed": self.seed,
             "trials_per_round": self.trials_per_round,
-            "seeks_w": self.answer == "largest_w",
+            "answer": self.answer,
+            "max_error": self.caps.max_error,
         }
 
     def maximum_point_training(self) -> PretrainingSettings:

@@ -201,7 +201,8 @@ class TrainedErrors:
                 yield trial, Outcome(math.inf, trial.share)
             else:
                 require_above_zero(error, f"candidate {self.shapes[trial.index]}")
-                yield trial, Outcome(error, trial.share, noise, is_on_plateau=bool(on_plateau))
+                capped = None if self.measure == "error" else row["error"]
+                yield trial, Outcome(error, trial.share, noise, bool(on_plateau), capped)
 
     def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], JsonObject]:
         """Scores by (candidate, hyperparameter set, seed)."""

@@ -35,6 +35,7 @@ class Outcome:
         error: e of the candidate, whichever measure W takes, above 0; infinite where the training failed.
         share: Share of the full training it was measured after; of a failed one, that was asked for.
         standard_error: Of ``error``; 0 where it is unknown.
+        capped_error: What `SearchProblem.max_error` limits; None where it is ``error``.
         is_on_plateau: Whether it learned no more than the most frequent token: its error then says nothing of the
             shape, and it is never chosen.
     """
@@ -43,6 +44,12 @@ class Outcome:
     share: float = 1.0
     standard_error: float = 0.0
     is_on_plateau: bool = False
+    capped_error: float | None = None
+
+    @property
+    def capped(self) -> float:
+        """What the cap on the error limits."""
+        return self.error if self.capped_error is None else self.capped_error
 
     @property
     def has_failed(self) -> bool:
@@ -68,7 +75,9 @@ class SearchProblem:
         budget: Full short trainings that a strategy may spend, 1 or more.
         seed: Of strategies that draw at random.
         trials_per_round: Trials that are asked for together, by strategies that learn from results.
-        seeks_w: Whether the largest W is asked for, rather than the front or a point of it.
+        answer: What is asked for, a key of `answers.ANSWERS`.
+        max_error: The cap that an answer's error must meet; None is no cap. Those on what is known before training
+            keep candidates out of the space.
     """
 
     shapes: NDArray[np.integer]
@@ -79,7 +88,8 @@ class SearchProblem:
     maximum_shape: tuple[int, ...] | None = None
     seed: int = 0
     trials_per_round: int = 1
-    seeks_w: bool = True
+    answer: str = "largest_w"
+    max_error: float | None = None
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -95,7 +105,8 @@ class Spending(TypedDict, total=False):
     budget: Required[int]
     seed: int
     trials_per_round: int
-    seeks_w: bool
+    answer: str
+    max_error: float | None
 
 
 class Strategy(ABC):

@@ -44,9 +44,10 @@ def rung_sizes(num_candidates: int, *, budget: int) -> list[int]:
 class SuccessiveHalving(Strategy):
     """Train evenly spaced candidates for a ninth of the steps, the better third to a third, the best to the end.
 
-    Better is: on an earlier Pareto layer of (parameters, cost, error); within a layer, of larger W; those still on
-    the unigram plateau come last, by error alone (our decision, docs/decisions/0007-strategies.md), and those that
-    failed do not go on. Only candidates trained to the end are ranked when the search is over.
+    Better is: on an earlier Pareto layer of (parameters, cost, error); within a layer, of larger W. Where the smallest
+    error is asked for, it is that alone. Those still on the unigram plateau come last, by error alone (our decision,
+    docs/decisions/0007-strategies.md), and those that failed do not go on. Only candidates trained to the end are
+    ranked when the search is over.
 
     References:
         Jamieson and Talwalkar 2016, arXiv 1502.07943, algorithm 1.
@@ -73,10 +74,11 @@ class SuccessiveHalving(Strategy):
         if ahead:
             return ahead
         errors = np.array([outcomes[index].error for index in members])
-        on_plateau = np.array([outcomes[index].is_on_plateau for index in members])
+        on_plateau = np.array([outcomes[index].is_on_plateau for index in members], dtype=bool)
         # On the plateau all errors are alike, and the smallest would win for its size alone.
-        worth = np.where(on_plateau, errors, -self.problem.w(members, errors))
-        layers = np.where(on_plateau, 0, self._layers(members, errors))
+        is_by_error = on_plateau | (self.problem.answer == "smallest_error")
+        worth = np.where(is_by_error, errors, -self.problem.w(members, errors))
+        layers = np.where(is_by_error, 0, self._layers(members, errors))
         order = np.lexsort((worth, layers, on_plateau))
         return sorted(members[place] for place in order[: self._sizes[rung + 1]])
 

@@ -1,4 +1,4 @@
-"""Half the budget on representatives, the rest where a regression of the error promises most."""
+"""Half the budget on representatives, the rest where a regression of the error promises most of what is asked for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.search.error_model import ErrorModel
-from bort_kedro.search.hypervolume import expected_gain
+from bort_kedro.search.strategies.acquisition import ACQUISITIONS, Belief, probability_below
 from bort_kedro.search.strategies.base import Outcome, Strategy, Trial
 from bort_kedro.search.strategies.partition import representatives
 
 # Part of the representatives in the budget.
 REPRESENTATIVE_SHARE = 0.5
-# The reference point lies this part of the range beyond the worst, so that the extremes of the front count too.
-REFERENCE_MARGIN = 0.1
 
 
 class Surrogate(Strategy):
@@ -23,11 +21,11 @@ class Surrogate(Strategy):
 
     A ridge regression of the error on the logarithm of the shape, refitted before every round, predicts the
     untrained; parameters and cost are exact, and T, which is trained anyway, is one of its points unless it is on the
-    unigram plateau. Picks widen the
-    Pareto front most in expectation (gain of the hypervolume of log parameters, log cost and error); where the
-    largest W is asked for, every second one looks for that instead (expected gain of W). Within a round, a candidate
-    picked is believed to turn out as predicted while the next is picked. Candidates that failed teach nothing; nor do
-    those on the unigram plateau, unless all are on it.
+    unigram plateau. A pick has the largest expected gain of what is asked for, times the probability that it meets
+    `max_error`: of the smallest error; of the hypervolume of the Pareto front (log parameters, log cost, error); or,
+    every second pick, of the largest W or the depth of the knee, and of the front's hypervolume in between. Within a
+    round, a candidate picked is believed to turn out as predicted while the next is picked. Candidates that failed
+    teach nothing; nor do those on the unigram plateau, unless all are on it.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the error as a function of the shape; the rest is our decision,
@@ -50,55 +48,47 @@ class Surrogate(Strategy):
         known = [index for index in finite if outcomes[index].has_learned] or finite
         errors = [outcomes[index].error for index in known]
         mean, deviation = self._model(known, errors).predict(self.problem.shapes)
-        reference = self._reference(np.array(errors or [self.problem.maximum.error]))
+        cap = self.problem.max_error
+        meets_cap = [cap is None or outcomes[index].capped <= cap for index in known]
+        is_likely = self._probability_of_the_cap(known, outcomes, mean, deviation)
+        gains = ACQUISITIONS[self.problem.answer]
+        worst = max(errors, default=self.problem.maximum.error)
         for number in range(len(tried), len(tried) + count):
-            if number % 2 or not self.problem.seeks_w:
-                points = np.column_stack([self._costs[known], errors])
-                gain = expected_gain(self._costs, mean, deviation, points, reference)
-            else:
-                best = float(self.problem.w(known, np.array(errors)).max(initial=0.0))
-                gain = expected_w_gain(self.problem.w(np.arange(len(mean)), mean), deviation / mean, best)
+            now = Belief(
+                self.problem,
+                np.array(known, dtype=int),
+                np.array(errors),
+                np.array(meets_cap, dtype=bool),
+                mean,
+                deviation / mean,
+                worst,
+            )
+            gain = gains[number % len(gains)](now) * is_likely
             gain[tried] = -np.inf
             pick = int(np.argmax(gain))
             for trained in (tried, known):
                 trained.append(pick)
             errors.append(float(mean[pick]))
+            meets_cap.append(bool(is_likely[pick] >= 0.5))
         return tried[len(outcomes) :]
+
+    def _probability_of_the_cap(
+        self,
+        known: list[int],
+        outcomes: Mapping[int, Outcome],
+        mean: NDArray[np.floating],
+        deviation: NDArray[np.floating],
+    ) -> NDArray[np.float64]:
+        """(N,) that a candidate meets the cap on the error, which another measure than W's may be limited by."""
+        if self.problem.max_error is None or not known:
+            return np.ones(len(self.problem))
+        if any(outcomes[index].capped_error is not None for index in known):
+            capped = np.array([outcomes[index].capped for index in known])
+            mean, deviation = ErrorModel.fit(self.problem.shapes[known], capped).predict(self.problem.shapes)
+        return probability_below(self.problem.max_error, mean, deviation / mean)
 
     def _model(self, known: list[int], errors: list[float]) -> ErrorModel:
         shapes, maximum, maximum_shape = self.problem.shapes[known], self.problem.maximum, self.problem.maximum_shape
         if maximum_shape is None or (known and maximum.is_on_plateau):
             return ErrorModel.fit(shapes, np.array(errors))
         return ErrorModel.fit(np.vstack([shapes, maximum_shape]), np.array([*errors, maximum.error]))
-
-    @property
-    def _costs(self) -> NDArray[np.float64]:
-        """(N, 2) logarithms of parameters and cost."""
-        return np.log(np.column_stack([self.problem.parameters, self.problem.cost]))
-
-    def _reference(self, errors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(3,) beyond the largest candidate and the worst error seen."""
-        low, high = self._costs.min(axis=0), self._costs.max(axis=0)
-        worst = errors.max() + REFERENCE_MARGIN * (errors.max() - errors.min())
-        return np.array([*(high + REFERENCE_MARGIN * (high - low)), worst])
-
-
-def expected_w_gain(
-    w: NDArray[np.floating], relative_deviation: NDArray[np.floating], best: float
-) -> NDArray[np.float64]:
-    """(N,) expected amount by which each candidate's W exceeds the best so far, or 0 where it does not.
-
-    W is proportional to 1 / e; the logarithm of e is taken as normal, hence that of W too.
-
-    Args:
-        w: (N,) W at the predicted error, the median of its distribution.
-        relative_deviation: (N,) deviation of the predicted error as a share of it, above 0.
-        best: Largest W found.
-    """
-    from scipy.stats import norm
-
-    # T's own size and beyond has no W above 0, hence nothing to gain.
-    positive, best = np.maximum(w, np.finfo(float).tiny), max(best, np.finfo(float).tiny)
-    distance = np.log(positive / best) / relative_deviation
-    above = positive * np.exp(relative_deviation**2 / 2) * norm.cdf(distance + relative_deviation)
-    return np.asarray(above - best * norm.cdf(distance), dtype=np.float64)
