@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.search.report import Candidate, MaximumPointRow, SearchReport
 
@@ -56,11 +54,11 @@ def candidate(shape, w, **changes):
 
 def candidates(**changes):
     """The three, the best last but one, the last not trained."""
-    nothing = {"is_trained": False, "is_pareto": False, "meets_caps": False, "error_standard_error": math.nan}
+    nothing = {"is_trained": False, "is_pareto": False, "meets_caps": False, "error_standard_error": None}
     return [
         candidate(SECOND, 0.539, **changes),
         candidate(CHOSEN, 0.541, is_selected=True, **changes),
-        candidate(BertShape(2, 2, 32, 64), math.nan, **changes | nothing),
+        candidate(BertShape(2, 2, 32, 64), None, **changes | nothing),
     ]
 
 

@@ -10,9 +10,10 @@ from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.search.candidates import maximum_of
 from bort_kedro.search.conclusion import conclude, notes
 from bort_kedro.search.guarantee import Guarantee
-from bort_kedro.search.report import SearchReport
+from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.selection import Choice
 from project_parameters import parameters
+from search_results import CHOSEN, SECOND, candidate
 
 NO_CAPS = {"max_parameters": None, "max_latency_ms": None, "max_error": None}
 SETTINGS = parameters().search.changed(
@@ -385,3 +386,9 @@ def test_a_table_of_thirty_thousand_rows_is_concluded_within_three_seconds():
     assert time.process_time() - started < 3.0
     assert (len(table), report.num_trained) == (30_000, 60)
     assert table.loc[table["is_selected"], "w"].item() == table["w"].max()
+
+
+def test_empty_cells_of_a_written_table_are_read_as_nothing(tmp_path):
+    written = [candidate(CHOSEN, 0.541), candidate(SECOND, None, failure="the loss is not finite", has_failed=True)]
+    pd.DataFrame([row.to_json() for row in written]).to_csv(tmp_path / "table.csv", index=False)
+    assert Candidate.rows_of(pd.read_csv(tmp_path / "table.csv")) == written

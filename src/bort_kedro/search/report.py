@@ -64,9 +64,14 @@ class SizedShape(ShapeValues):
     loss: float | None = None
     loss_standard_error: float | None = None
 
+    @classmethod
+    def of(cls, row: Mapping[Any, Any]) -> Self:
+        """From a row of a table, whose empty cells, NaN there, are None here, as JSON has no NaN."""
+        return cls.from_json({str(name): None if pd.isna(value) else value for name, value in row.items()})
+
 
 class Candidate(SizedShape):
-    """A row of the candidate table; what was not measured is None, or NaN as the table has it."""
+    """A row of the candidate table; what was not measured is None."""
 
     latency_source: Literal["measured", "modelled", "recorded"]
     w: float | None
@@ -81,7 +86,7 @@ class Candidate(SizedShape):
     @classmethod
     def rows_of(cls, table: pd.DataFrame) -> list[Self]:
         """The candidates of a table, in its order."""
-        return [cls.from_json({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
+        return [cls.of(row) for row in table.to_dict("records")]
 
 
 class MaximumPointRow(SizedShape):
@@ -90,11 +95,6 @@ class MaximumPointRow(SizedShape):
     is_network: bool = True
     seconds: float = 0.0
     num_tokens: int = 0
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """From a node's row, whose NaN is None here, as JSON has no NaN."""
-        return cls.from_json({name: None if pd.isna(value) else value for name, value in row.items()})
 
 
 class ErrorModelFit(FrozenModel):
