@@ -59,6 +59,15 @@ def test_labels_are_those_found_in_train_in_text_order_where_the_task_names_none
     assert check_examples(toy_examples(), replace(TOY, labels=("rows", "arrays"))).labels == ("rows", "arrays")
 
 
+def test_labels_that_a_table_has_as_numbers_are_texts_and_those_alike_are_refused():
+    examples = toy_examples()
+    numbers = examples.assign(label=examples["label"].map({"rows": 1.0, "arrays": 0}))
+    assert check_examples(numbers, TOY).labels == ("0", "1")
+    mixed = examples.assign(label=["rows", "Rows", *examples["label"][2:]])
+    with pytest.raises(TaskError, match=r"the labels 'Rows' and 'rows' differ in spelling alone; write them alike"):
+        check_examples(mixed, TOY)
+
+
 def test_a_regression_has_no_labels():
     examples = toy_examples()
     examples["label"] = [str(index / 2) for index in range(8)]

@@ -182,6 +182,21 @@ def test_choices_are_rows_of_one_group_even_if_they_are_equal():
     assert fault_of("copa", {**COPA, "choice2": None}) == "column `choice2`: None, expected a text"
 
 
+@pytest.mark.parametrize("wrong", ["", "  ", "\ud800"])
+@pytest.mark.parametrize(
+    ("name", "fields", "column"),
+    [("copa", COPA, "premise"), ("copa", COPA, "choice2"), ("wic", WIC, "sentence2"), ("wsc", WSC, "text")],
+)
+def test_field_without_a_text_is_named_as_the_file_names_it(name, fields, column, wrong):
+    assert fault_of(name, {**fields, column: wrong}).startswith(f"column `{column}`: {wrong!r}, expected a text ")
+
+
+def test_column_is_named_as_the_file_names_it():
+    hub = {"idx": 0, "premise": "A", "hypothesis": "", "label": "entailment"}
+    assert fault_of("mnli", hub) == "column `hypothesis`: '', expected a text that is not empty"
+    assert fault_of("mnli", {**hub, "hypothesis": "B", "label": "x"}).startswith("column `label`: 'x', expected one")
+
+
 def test_unlabelled_choices_have_no_labels():
     fields = {name: value for name, value in COPA.items() if name != "label"}
     assert [row.label for row in rows_of("copa", fields, is_labelled=False)] == [None, None]

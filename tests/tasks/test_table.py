@@ -133,11 +133,6 @@ def test_own_task_may_lack_a_test_file():
     assert [(source.split, source.files[0].path) for source in sources] == [("train", "train.tsv"), ("dev", "dev.csv")]
 
 
-def test_labels_of_an_own_task_may_be_numbers_and_truths():
-    assert own_task("mine", files=FILES, columns=TEXT, labels=[0, 1]).labels == ("0", "1")
-    assert own_task("mine", files=FILES, columns=TEXT, labels=[True, False]).labels == ("true", "false")
-
-
 def test_own_multiple_choice_has_a_column_for_each_option():
     task = own_task("mine", files=FILES, columns={**TEXT, "options": ["a", "b"]}, form="multiple_choice")
     assert task.labels == ("wrong", "right")

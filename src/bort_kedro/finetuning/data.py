@@ -11,6 +11,7 @@ import pandas as pd
 from bort_kedro.errors import TaskError
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
 from bort_kedro.finetuning.objectives import answers_of
+from bort_kedro.tasks.labels import fault_of_found, label_text
 from bort_kedro.tasks.metrics import score_rows
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import units_of
@@ -120,6 +121,7 @@ def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:
         )
     # What was saved and loaded has NaN where nothing is.
     examples = examples.astype(object).where(examples.notna(), None)
+    examples["label"] = examples["label"].map(label_text)
     faults = []
     unknown_splits = sorted(set(map(str, examples["split"].dropna())) - {*LABELLED_SPLITS, SUBMISSION})
     if unknown_splits:
@@ -139,6 +141,8 @@ def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:
     labels = task.labels or tuple(sorted(found.get("train", ())))
     if task.form != Form.REGRESSION:
         faults += _label_faults(found, labels)
+    if not task.labels and task.form == Form.CLASSIFICATION and (alike := fault_of_found(labels)):
+        faults.append(alike)
     if faults:
         raise TaskError(f"Task `{task.name}`: {'; '.join(faults)}. {where}")
     kept = {split: tables[split].reset_index(drop=True) for split in (*LABELLED_SPLITS, SUBMISSION) if split in tables}

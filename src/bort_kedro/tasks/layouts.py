@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from bort_kedro.tasks.description import RIGHT, WRONG
+from bort_kedro.tasks.labels import label_text
 from bort_kedro.tasks.records import (
     ExampleRow,
     Record,
     choices_field,
-    label_text,
+    filled_field,
+    is_whole,
     list_field,
     number_field,
     object_field,
@@ -29,9 +31,6 @@ PLACEHOLDER = "@placeholder"
 
 def _texts(record: Record) -> list[ExampleRow]:
     """A single text or a pair."""
-    for role in ("text", "text_pair"):
-        if role in record.columns and record.get(role) is None:
-            raise row_fault(record.columns[role][0], None, "a text that is not empty")
     index = record.index
     return [
         ExampleRow(index, record.get("text"), record.get("text_pair"), None, label_text(record.get("label")), index)
@@ -77,20 +76,20 @@ def _choices(
 def _copa(record: Record) -> list[ExampleRow]:
     """A premise, and two choices for its cause or its effect; the question is said in words."""
     fields = record.fields
-    asked = text_field(fields, "question")
+    asked = filled_field(fields, "question")
     if asked not in COPA_QUESTIONS:
         raise row_fault("question", asked, f"one of {', '.join(map(repr, COPA_QUESTIONS))}")
-    options = [text_field(fields, "choice1"), text_field(fields, "choice2")]
+    options = [filled_field(fields, "choice1"), filled_field(fields, "choice2")]
     right = _option_number(None, label_text(fields.get("label")), len(options))
     pairs = [f"{COPA_QUESTIONS[asked]} {option}" for option in options]
-    return _choices(record.index, text_field(fields, "premise"), options, pairs, None if right is None else [right])
+    return _choices(record.index, filled_field(fields, "premise"), options, pairs, None if right is None else [right])
 
 
 def _wic(record: Record) -> list[ExampleRow]:
     """A word in two sentences, given by its characters."""
     fields, texts = record.fields, []
     for number in (1, 2):
-        text = text_field(fields, f"sentence{number}")
+        text = filled_field(fields, f"sentence{number}")
         start, end = number_field(fields, f"start{number}"), number_field(fields, f"end{number}")
         try:
             texts.append(mark(text, [(start, end)]))
@@ -103,10 +102,10 @@ def _wic(record: Record) -> list[ExampleRow]:
 def _wsc(record: Record) -> list[ExampleRow]:
     """A noun phrase and a pronoun of one text, given by their words and the number of the first."""
     fields = record.fields
-    text, target = text_field(fields, "text"), object_field(fields, "target")
+    text, target = filled_field(fields, "text"), object_field(fields, "target")
     places = []
     for name in ("span1", "span2"):
-        words = text_field(target, f"{name}_text")
+        words = filled_field(target, f"{name}_text")
         place = find_span(text, words, number_field(target, f"{name}_index"))
         if place is None:
             raise row_fault(f"target.{name}_text", words, "words of `text`")
@@ -135,12 +134,12 @@ def _multirc(record: Record) -> list[ExampleRow]:
 def _record(record: Record) -> list[ExampleRow]:
     """A news text and statements with one entity hidden; the options are the entities of the text."""
     passage, rows = object_field(record.fields, "passage"), []
-    text = text_field(passage, "text")
+    text = filled_field(passage, "text")
     questions = list_field(record.fields, "qas")
     entities = (choices_field if questions else list_field)(passage, "entities")
     options = list(dict.fromkeys(_entity(text, entity) for entity in entities))
     for asked in questions:
-        query = text_field(asked, "query")
+        query = filled_field(asked, "query")
         if PLACEHOLDER not in query:
             raise row_fault("query", query, f"a statement with {PLACEHOLDER}")
         given = list_field(asked, "answers") if asked.get("answers") is not None else []
@@ -200,7 +199,7 @@ def _race(record: Record) -> list[ExampleRow]:
     rows, first = [], fields.get("first_question", 0)
     for number, (question, choices, answer) in enumerate(zip(questions, options, answers, strict=True)):
         is_list = isinstance(choices, list) and len(choices) > 0
-        if not is_list or not all(isinstance(text, str) for text in [question, *choices]):
+        if not is_list or not all(map(is_whole, [question, *choices])):
             raise row_fault("options", choices, "a list of texts for each question")
         letters = LETTERS[: len(choices)]
         if answer is not None and (not isinstance(answer, str) or len(answer) != 1 or answer not in letters):

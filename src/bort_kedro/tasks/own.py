@@ -8,7 +8,6 @@ from typing import Any
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import RIGHT, SPLITS, WRONG, Form, SourceFile, SplitSource, Task, Truncation
 from bort_kedro.tasks.metrics import METRICS
-from bort_kedro.tasks.records import label_text
 
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 
@@ -22,7 +21,7 @@ def own_task(
     files: Mapping[str, str],
     columns: Mapping[str, Any],
     form: str = Form.CLASSIFICATION,
-    labels: Sequence[object] = (),
+    labels: Sequence[str] = (),
     metrics: Sequence[str] = (),
     truncation: str = Truncation.LONGEST_FIRST,
 ) -> Task:
@@ -42,8 +41,7 @@ def own_task(
     Raises:
         TaskError: Listing every fault of the description.
     """
-    # YAML reads `[0, 1]` as numbers; the files hold texts.
-    spelled = tuple(label_text(label) for label in labels)
+    spelled = tuple(labels)
     faults = [] if name.isidentifier() else [f"the name `{name}` is no identifier"]
     faults += (
         _faults_of_choices(form, truncation, spelled) + _faults_of_files(files) + _faults_of_columns(columns, form)

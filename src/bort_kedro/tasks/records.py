@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from bort_kedro.errors import TaskError
 
@@ -15,6 +15,7 @@ class RowFault(TaskError):
 
 
 Kind = TypeVar("Kind")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,38 @@ def row_fault(column: str, value: object, expected: str) -> RowFault:
     return RowFault(f"column `{column}`: {repr(value)[:80]}, expected {expected}")
 
 
+def is_whole(text: object) -> TypeGuard[str]:
+    """True for a text; JSON can spell half characters, which no tokenizer takes."""
+    return isinstance(text, str) and not _HALF_CHARACTER.search(text)
+
+
+def is_filled(text: object) -> TypeGuard[str]:
+    """True for a text of more than white space."""
+    return is_whole(text) and bool(text.strip())
+
+
 def text_field(fields: object, name: str) -> str:
     """A text of a JSON object.
 
     Raises:
         RowFault: If it is not there, or no text.
     """
-    return str(_field(fields, name, str, "a text"))
+    text = _field(fields, name, str, "a text")
+    if not is_whole(text):
+        raise row_fault(name, text, "a text of whole characters")
+    return text
+
+
+def filled_field(fields: object, name: str) -> str:
+    """A text of a JSON object, of more than white space.
+
+    Raises:
+        RowFault: If it is not there, no text, or empty.
+    """
+    text = text_field(fields, name)
+    if not is_filled(text):
+        raise row_fault(name, text, "a text that is not empty")
+    return text
 
 
 def number_field(fields: object, name: str) -> int:
@@ -126,8 +152,3 @@ def _field(fields: object, name: str, kind: type[Kind], expected: str) -> Kind:
     if not isinstance(fields, Mapping) or not isinstance(value, kind):
         raise row_fault(name, value, expected)
     return value
-
-
-def label_text(value: Any) -> Any:
-    """Labels of JSON and YAML may be true, false or numbers; they become the text that JSON has."""
-    return json.dumps(value) if isinstance(value, bool | int | float) else value

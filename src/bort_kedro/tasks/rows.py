@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TypeGuard
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import Form, Task
+from bort_kedro.tasks.labels import alike, is_no_number, number_of
 from bort_kedro.tasks.layouts import LAYOUTS
-from bort_kedro.tasks.records import ExampleRow, Record, row_fault
-
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+from bort_kedro.tasks.records import ExampleRow, Record, is_filled, is_whole, row_fault
 
 
 def example_rows(
@@ -33,10 +29,9 @@ def example_rows(
     Raises:
         RowFault: Naming the column, the value and what is allowed.
     """
+    _check_texts(task, record)
     rows = LAYOUTS[task.layout](record)
-    for row in rows:
-        _check_texts(task, row)
-    return [replace(row, label=_checked_label(task, row.label, is_labelled, labels)) for row in rows]
+    return [replace(row, label=_checked_label(task, record, row.label, is_labelled, labels)) for row in rows]
 
 
 def resolve_columns(task: Task, found: Collection[str], *, is_labelled: bool) -> dict[str, tuple[str, ...]]:
@@ -67,41 +62,31 @@ def resolve_columns(task: Task, found: Collection[str], *, is_labelled: bool) ->
     return resolved
 
 
-def _checked_label(task: Task, raw: object, is_labelled: bool, labels: Collection[str] | None) -> str | None:
-    column = _named(task, "label")
+def _check_texts(task: Task, record: Record) -> None:
+    """Check what the columns of the file hold, before a layout puts them together."""
+    is_good = is_whole if task.allows_empty_text else is_filled
+    for name in (name for role in ("text", "text_pair", "options") for name in record.columns.get(role, ())):
+        if not is_good(record.fields[name]):
+            raise row_fault(name, record.fields[name], "a text that is not empty")
+
+
+def _checked_label(
+    task: Task, record: Record, raw: object, is_labelled: bool, labels: Collection[str] | None
+) -> str | None:
+    column = record.columns.get("label", ("label",))[0]
     if raw is None and not is_labelled:
         return None
-    if not isinstance(raw, str) or not _is_text(raw):
-        raise row_fault(column, raw, "a label that is not empty")
+    if not is_filled(raw):
+        raise row_fault(column, record.fields.get(column, raw), "a label that is not empty")
     if task.form == Form.REGRESSION:
-        return _checked_number(raw, column)
+        if number_of(raw) is None:
+            raise row_fault(column, raw, "a number")
+        return raw
     label, allowed = task.spellings.get(raw, raw), task.labels or labels
+    if allowed is None and is_no_number(label):
+        raise row_fault(column, raw, "a label (where this is one, name it in `labels`)")
     if allowed is not None and label not in allowed:
-        raise row_fault(column, raw, f"one of {', '.join(map(repr, allowed))}")
+        near = alike(label, allowed)
+        hint = f" ({near!r} is spelled otherwise: write both alike, and in YAML in quotes)" if near else ""
+        raise row_fault(column, raw, f"one of {', '.join(map(repr, allowed))}{hint}")
     return label
-
-
-def _checked_number(raw: str, column: str) -> str:
-    # Python also reads `1_000`, `infinity` and digits of other scripts as numbers.
-    if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", raw) or not math.isfinite(float(raw)):
-        raise row_fault(column, raw, "a number")
-    return raw
-
-
-def _check_texts(task: Task, row: ExampleRow) -> None:
-    for role, text in (("text", row.text), ("text_pair", row.text_pair), ("option", row.option)):
-        if text is not None and not (_is_whole(text) if task.allows_empty_text else _is_text(text)):
-            raise row_fault(_named(task, role), text, "a text that is not empty")
-
-
-def _named(task: Task, role: str) -> str:
-    return task.columns.get(role, (role,))[0]
-
-
-def _is_whole(text: object) -> TypeGuard[str]:
-    """True for a text; JSON can spell half characters, which no tokenizer takes."""
-    return isinstance(text, str) and not _HALF_CHARACTER.search(text)
-
-
-def _is_text(text: object) -> TypeGuard[str]:
-    return _is_whole(text) and bool(text.strip())

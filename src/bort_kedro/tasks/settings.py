@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bort_kedro.frozen import FrozenModel
+
+
+def _as_written(value: object) -> str:
+    """The text of what YAML read: a whole number as it is, but never what it made of a word."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(
+            "expected a text; put it in quotes, without which YAML reads no, yes, 1.0, ~ and dates as something else"
+        )
+    return str(value).strip()
+
+
+def _each_as_written(value: object) -> str | tuple[str, ...]:
+    return tuple(map(_as_written, value)) if isinstance(value, list | tuple) else _as_written(value)
+
+
+Written = Annotated[str, BeforeValidator(_as_written)]
 
 
 class MaxExamples(FrozenModel):
@@ -51,14 +67,16 @@ class OwnTaskSettings(FrozenModel):
     files: dict[Literal["train", "dev", "test"], str] = Field(
         description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, seen from the project's folder."
     )
-    columns: dict[Literal["text", "text_pair", "label", "options"], str | tuple[str, ...]] = Field(
-        description="Their names in the files; options is a list, of multiple choice."
-    )
+    columns: dict[
+        Literal["text", "text_pair", "label", "options"],
+        Annotated[str | tuple[str, ...], BeforeValidator(_each_as_written)],
+    ] = Field(description="Their names in the files; options is a list, of multiple choice.")
     form: Literal["classification", "regression", "multiple_choice"] = Field(
         "classification", description="What is predicted."
     )
-    labels: tuple[str | bool | int, ...] = Field(
-        (), description="Allowed labels, in order; left out, those found in train."
+    labels: tuple[Written, ...] = Field(
+        (),
+        description="Allowed labels, in order, in quotes; left out, those found in train. Blanks around them are none.",
     )
     metrics: tuple[str, ...] = Field((), description="Names of tasks.metrics; the first chooses on dev.")
     truncation: Literal["longest_first", "text", "text_pair"] = Field(

@@ -80,7 +80,7 @@ def test_columns_are_found_by_name_and_others_are_left_out(tmp_path):
 
 def test_labels_of_json_may_be_numbers_and_truths(tmp_path):
     content = '{"sentence": "One\\u2028two", "label": true}\n\n{"sentence": "Three", "label": 0}\n'
-    reading = _read(tmp_path, content, content, content, suffix=".jsonl", labels=[True, 0])
+    reading = _read(tmp_path, content, content, content, suffix=".jsonl", labels=["true", "0"])
     assert _rows(reading.examples, "train") == [("One\u2028two", None, "true"), ("Three", None, "0")]
     assert reading.labels == ("true", "0")
 
@@ -88,6 +88,54 @@ def test_labels_of_json_may_be_numbers_and_truths(tmp_path):
 def test_test_file_may_be_missing_or_without_labels(tmp_path):
     assert _read(tmp_path, test=None).num_rows == {"train": 2, "dev": 2}
     assert _rows(_read(tmp_path, test="sentence\nA.\n").examples, "test") == [("A.", None, None)]
+
+
+def test_equal_numbers_and_labels_within_white_space_are_one_label(tmp_path):
+    rows = '{"sentence": "A", "label": 1}\n{"sentence": "B", "label": 1.0}\n{"sentence": "C", "label": " 0 "}\n'
+    reading = _read(tmp_path, rows, rows, rows, suffix=".jsonl")
+    assert reading.labels == ("0", "1")
+    assert [label for _, _, label in _rows(reading.examples, "dev")] == ["1", "1", "0"]
+
+
+def test_empty_labels_of_a_test_file_are_none_and_of_others_refused(tmp_path):
+    empty = "sentence,label\nA.,\nB., \n"
+    content = GOOD.replace("\t", ",")
+    table = _read(tmp_path, content, content, empty, suffix=".csv").examples
+    assert _rows(table, "test") == [("A.", None, None), ("B.", None, None)]
+    assert _fault(tmp_path, content, empty, suffix=".csv") == (
+        f"{tmp_path / 'dev.csv'}, line 2, column `label`: '', expected a label that is not empty. {HOW}"
+    )
+
+
+def test_found_labels_that_differ_in_spelling_alone_are_refused_unless_they_are_named(tmp_path):
+    content = "sentence\tlabel\nA.\tpos\nB.\tneg\nC.\tpos \nD.\tNeg\n"
+    assert _fault(tmp_path, content) == (
+        f"{tmp_path / 'train.tsv'}: the labels 'Neg' and 'neg' differ in spelling alone; write them alike, or name all "
+        "labels if they are two, under `own_tasks.mine` in params:finetune."
+    )
+    labels = ("pos", "neg", "Neg")
+    assert _read(tmp_path, content, content, content, labels=labels).labels == labels
+    assert _fault(tmp_path, "sentence\tlabel\nA.\t01\n", labels=("1", "2")) == (
+        f"{tmp_path / 'train.tsv'}, line 2, column `label`: '01', expected one of '1', '2' ('1' is spelled otherwise: "
+        f"write both alike, and in YAML in quotes). {HOW}"
+    )
+
+
+def test_no_number_is_a_label_only_where_it_is_named(tmp_path):
+    rows = "sentence\tlabel\nA.\tyes\nB.\tnan\n"
+    where = f"{tmp_path / 'train.tsv'}, line 3, column `label`: 'nan', expected a label (where this is one, name it in "
+    assert _fault(tmp_path, rows) == f"{where}`labels`). {HOW}"
+    assert _read(tmp_path, rows, rows, rows, labels=("yes", "nan")).labels == ("yes", "nan")
+    fault = _fault(tmp_path, '{"sentence": "A", "label": NaN}\n', suffix=".jsonl")
+    assert fault.startswith(f"{tmp_path / 'train.jsonl'}, line 1, column `label`: nan, expected a label that is not")
+
+
+def test_multiple_choice_names_the_column_that_the_file_has(tmp_path):
+    columns = {"text": "q", "options": ["a", "b", "c"], "label": "label"}
+    for row, column in (("what,x,y,,0", "c"), (",x,y,z,0", "q"), ("what,x, ,z,0", "b")):
+        fault = _fault(tmp_path, f"q,a,b,c,label\n{row}\n", suffix=".csv", columns=columns, form="multiple_choice")
+        assert f"train.csv, line 2, column `{column}`: '" in fault
+        assert f"expected a text that is not empty. {HOW}" in fault
 
 
 def test_scores_are_read_as_texts(tmp_path):

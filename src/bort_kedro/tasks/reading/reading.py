@@ -10,6 +10,7 @@ import pandas as pd
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import Form
+from bort_kedro.tasks.labels import fault_of_found
 from bort_kedro.tasks.records import Record, RowFault
 from bort_kedro.tasks.rows import example_rows
 
@@ -123,6 +124,8 @@ class ReadingInProgress:
                     f"{place}: every example has the label {self._labels[0]!r}, two are needed. Name "
                     "another file, or the labels, in params:finetune."
                 )
+            if fault := fault_of_found(self._labels):
+                raise TaskError(f"{place}: {fault}, under `own_tasks.{self.task.name}` in params:finetune.")
 
     def reading(self) -> TaskReading:
         """All that was read."""

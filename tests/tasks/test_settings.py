@@ -1,0 +1,36 @@
+"""How a task of the user's own is stated in YAML."""
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from bort_kedro.tasks.settings import OwnTaskSettings
+
+OWN = {"files": {"train": "a.csv", "dev": "b.csv"}, "columns": {"text": "sentence", "label": "label"}}
+IN_QUOTES = "expected a text; put it in quotes, without which YAML reads no, yes, 1.0, ~ and dates as something else"
+
+
+def stated(text):
+    return OwnTaskSettings.model_validate(OWN | yaml.safe_load(text))
+
+
+def test_labels_are_as_written_without_white_space_around():
+    assert stated("labels: [0, 1, pos, 'neg ', '01', 'no']").labels == ("0", "1", "pos", "neg", "01", "no")
+    assert stated("columns: {text: 0, label: '1'}").columns == {"text": "0", "label": "1"}
+    assert stated("columns: {text: story, options: [0, b], label: c}").columns["options"] == ("0", "b")
+
+
+@pytest.mark.parametrize("label", ["no", "Yes", "off", "true", "1.0", "~", "2020-01-01", "[a]"])
+def test_a_label_that_yaml_makes_something_else_of_is_to_be_put_in_quotes(label):
+    with pytest.raises(ValidationError) as caught:
+        stated(f"labels: [a, {label}]")
+    assert [(fault["loc"], fault["msg"]) for fault in caught.value.errors()] == [
+        (("labels", 1), f"Value error, {IN_QUOTES}")
+    ]
+
+
+@pytest.mark.parametrize("columns", ["{text: no, label: b}", "{text: a, label: b, options: [x, no]}"])
+def test_a_column_likewise(columns):
+    with pytest.raises(ValidationError) as caught:
+        stated(f"columns: {columns}")
+    assert [fault["msg"] for fault in caught.value.errors()] == [f"Value error, {IN_QUOTES}"]
