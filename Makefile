@@ -17,6 +17,9 @@ TASKS ?=
 # Files go to the workers whole, in the order of tests/conftest.py; each process has one thread, as there are workers.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
+# Workers, launched trainings and tests are processes of their own, and each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
 

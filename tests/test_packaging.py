@@ -74,12 +74,14 @@ def pinned(file="constraints.txt"):
     return [line.partition("==")[::2] for line in lines if line and not line.startswith("#")]
 
 
+@pytest.mark.slow
 def test_what_the_package_imports_is_declared_and_the_other_way_round():
     declared = requirements(DECLARED["dependencies"], EXTRAS["dask"], EXTRAS["ray"])
     assert imported("src") == declared.keys() - NOT_IMPORTED
 
 
 @pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+@pytest.mark.slow
 def test_what_tests_and_benchmarks_import_is_declared(folder):
     assert imported(folder) - requirements(DECLARED["dependencies"], EXTRAS["dev"]).keys() == set()
 

@@ -156,6 +156,7 @@ def test_no_mark_of_a_span_is_ever_drawn(byte_level):
 @pytest.mark.parametrize("kind", ["bert", "byte_level", "sentence_piece"])
 @settings(deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_blanks_and_punctuation_stay_byte_for_byte(kind, request, data):
     """Whatever the tokenizer makes of a text: only letters and digits change, and blanks stay where they were."""
     pieces = [

@@ -92,6 +92,7 @@ def test_index_equals_brute_force(references, unit, ngram_words):
     assert near.overlap(unit) == pytest.approx(brute_force(references, unit, ngram_words), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_comparison_with_a_thousand_texts_of_three_hundred_words_takes_seconds():
     generator = np.random.default_rng(0)
     # Ranks of words fall off as in a language, so that common n-grams stand in many texts.

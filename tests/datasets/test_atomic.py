@@ -76,6 +76,7 @@ def test_a_versioned_value_comes_back_from_its_version(tmp_path, kind, value, ar
     assert files(tmp_path) == [f"value.bin/{NEW}/value.bin"]
 
 
+@pytest.mark.slow
 def test_the_arrays_of_a_plot_come_back_as_the_numbers_that_they_hold(tmp_path):
     """Plotly from version 6 on writes the bytes of arrays, which it does not read again."""
     bars = {"array": np.array([0.5, np.nan])}

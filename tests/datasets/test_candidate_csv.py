@@ -351,6 +351,7 @@ def test_preview_holds_the_first_rows_as_kedro_viz_expects():
     assert dataset.exists()
 
 
+@pytest.mark.slow
 def test_thirty_thousand_rows_load_within_two_seconds_of_processor_time(tmp_path):
     rows = [
         f"{1 + n % 12},4,{64 * (1 + n % 16)},512,{1000 + n},{1 + n / 7},{1 / (1 + n)},note {n}" for n in range(30_000)
@@ -373,6 +374,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.t
 
 @settings(deadline=None, max_examples=150)
 @given(notes=st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1, max_size=6), filtered=st.booleans())
+@pytest.mark.slow
 def test_any_text_in_other_columns_comes_back_exactly(tmp_path_factory, notes, filtered):
     buffer, lines = io.StringIO(newline=""), []
     writer = csv.writer(buffer)

@@ -147,6 +147,7 @@ def hub_folder(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_a_hub_stream_gives_the_rows_of_the_text_source_with_their_ids(hub_folder):
     expected = in_table(HubTextDataset(str(hub_folder), max_documents=7))
     stream = HubTextStreamDataset(str(hub_folder)).load()

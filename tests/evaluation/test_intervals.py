@@ -37,6 +37,7 @@ def test_a_lower_level_gives_a_narrower_interval():
     assert wide.low < narrow.low < 0.6 < narrow.high < wide.high
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_intervals_and_others_other_ones():
     generator = np.random.default_rng(3)
     labels, answers = generator.normal(size=(2, 50)).round(3).astype(str)
@@ -45,6 +46,7 @@ def test_equal_seeds_give_equal_intervals_and_others_other_ones():
     assert first != other
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_accuracy_about_as_often_as_they_say():
     generator = np.random.default_rng(5)
     is_inside = []

@@ -111,6 +111,7 @@ def test_interval_of_a_median_is_between_the_ranks_of_the_tables(count, low, hig
     assert median_interval([float(value) for value in range(count, 0, -1)]) == (low, high)
 
 
+@pytest.mark.slow
 def test_interval_of_a_median_holds_it_as_often_as_it_says():
     draws = np.random.default_rng(0).exponential(size=(400, 9))
     held = [low <= math.log(2) <= high for low, high in map(median_interval, draws)]

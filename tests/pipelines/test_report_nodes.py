@@ -55,6 +55,7 @@ def written(saved, folder, **changes):
     return {name: catalog.load(f"evaluate.{name}") for name in ("stage_costs", "report", "report_page")}
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_report_and_page(saved, tmp_path):
     first, second = written(saved, tmp_path / "first"), written(saved, tmp_path / "second")
     assert first["report"] == second["report"]
@@ -62,6 +63,7 @@ def test_the_same_data_gives_the_same_report_and_page(saved, tmp_path):
     assert first["stage_costs"].equals(second["stage_costs"])
 
 
+@pytest.mark.slow
 def test_the_page_has_every_plot_and_the_costs_of_the_report(saved, tmp_path):
     made = written(saved, tmp_path)
     row = "| pretrain_distill | the student under the teacher | 1 min 0 s | 0.010 | 3.60 k |"
@@ -70,6 +72,7 @@ def test_the_page_has_every_plot_and_the_costs_of_the_report(saved, tmp_path):
     assert [name for name in PLOTS.values() if f'id="{name}"' not in made["report_page"]] == []
 
 
+@pytest.mark.slow
 def test_the_report_has_every_plot_as_an_image_at_the_end_of_its_section(saved, tmp_path):
     report = written(saved, tmp_path)["report"]
     assert sorted(report.images) == ["pareto_plot.svg", "pretraining_plot.svg", "speed_plot.svg"]
@@ -77,6 +80,7 @@ def test_the_report_has_every_plot_as_an_image_at_the_end_of_its_section(saved, 
     assert "![Four at 2](speed_plot.svg)\n\n## Beside the paper\n" in report.text
 
 
+@pytest.mark.slow
 def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):
     del saved["pretrain_distill.teacher_history"]
     saved["pretrain_distill.pretraining_metrics"]["teacher"] |= {"seconds": 0.0}

@@ -409,6 +409,7 @@ def test_caps_that_no_recorded_row_meets_name_the_table(recorded):
     )
 
 
+@pytest.mark.slow
 def test_strategies_are_compared_at_several_budgets_on_parts_of_the_table():
     table = RecordedCandidatesDataset(filepath=str(PROJECT / "tests/datasets/recorded_candidates.csv")).load()
     search = recorded_parameters()

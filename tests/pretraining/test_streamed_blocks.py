@@ -217,6 +217,7 @@ def test_a_step_before_the_window_is_refused(new_blocks):
 # --- states ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_batches_after_a_restore_equal_those_of_an_uninterrupted_reading(new_blocks):
     blocks = new_blocks()
     batches, states = [], []
@@ -231,6 +232,7 @@ def test_batches_after_a_restore_equal_those_of_an_uninterrupted_reading(new_blo
         assert all(is_equal(resumed.batch_at(later), batches[later]) for later in range(step, min(step + 8, STEPS)))
 
 
+@pytest.mark.slow
 def test_the_state_of_the_next_step_is_known_before_its_batch(new_blocks):
     blocks = new_blocks()
     batches = [blocks.batch_at(step) for step in range(STEPS)]

@@ -14,6 +14,7 @@ def texts(svg):
     return [found.strip() for found in re.findall(r"<!--(.*?)-->", svg, re.DOTALL)]
 
 
+@pytest.mark.slow
 def test_a_drawing_is_svg_and_equal_for_equal_figures():
     figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="a line"), {"title": {"text": "From 3 to 4"}})
     svg = draw_svg(figure)

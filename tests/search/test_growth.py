@@ -142,6 +142,7 @@ def test_one_candidate_makes_no_step():
     )
 
 
+@pytest.mark.slow
 def test_thirty_thousand_shapes_take_less_than_two_seconds():
     shapes = enumerate_shapes(
         SpaceSettings(

@@ -417,6 +417,7 @@ def test_candidates_of_the_size_of_the_maximum_point_promise_no_gain():
 
 
 @pytest.mark.parametrize(("num_candidates", "budget", "most_seconds"), [(300, 60, 1.0), (30_000, 60, 10.0)])
+@pytest.mark.slow
 def test_every_strategy_plays_a_recorded_table_quickly(num_candidates, budget, most_seconds):
     problem = problem_of(random_shapes(num_candidates), budget, trials_per_round=2)
     recorded, seconds = recorded_of(problem), {}

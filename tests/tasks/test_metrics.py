@@ -213,6 +213,7 @@ def test_every_metric_of_every_task_is_defined_for_its_form():
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=2, max_size=20))
+@pytest.mark.slow
 def test_perfect_predictions_score_one_and_all_scores_are_within_their_range(pairs):
     labels, predictions = zip(*pairs, strict=True)
     for metric in ("accuracy", "f1", "macro_f1", "matthews", "exact_match"):

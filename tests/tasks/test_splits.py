@@ -263,6 +263,7 @@ def test_units_of_a_dev_too_small_to_halve_are_counted_as_they_would_be_halved(d
         divide(examples)
 
 
+@pytest.mark.slow
 def test_forty_thousand_examples_are_divided_in_seconds():
     divided, _ = divide(classified(40_000))
     assert Counter(divided["split"]) == {"train": 10, "dev": 20_000, "test": 20_000}

@@ -297,6 +297,7 @@ def _loads_what_was_written_or_names_the_row(folder: Path, content: str, suffix:
 
 @settings(deadline=None, max_examples=150)
 @given(rows=TEXTS)
+@pytest.mark.slow
 def test_csv_gives_back_every_text_that_is_not_blank(tmp_path_factory, rows):
     buffer = io.StringIO(newline="")
     # The default dialect ends lines as Windows does and quotes every text that holds a line end of any kind.

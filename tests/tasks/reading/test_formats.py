@@ -147,6 +147,7 @@ FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.text(
 
 @settings(deadline=None, max_examples=300)
 @given(rows=st.lists(st.lists(FIELD, min_size=1, max_size=5), min_size=1, max_size=5))
+@pytest.mark.slow
 def test_every_line_of_a_tsv_is_read_as_it_is_or_is_a_fault_at_its_line(tmp_path_factory, rows):
     """Fields may hold tabs and line feeds, so the oracle counts fields of lines, as the format does."""
     content = "a\tb\tc\n" + "".join("\t".join(row) + "\n" for row in rows)
@@ -164,6 +165,7 @@ def test_every_line_of_a_tsv_is_read_as_it_is_or_is_a_fault_at_its_line(tmp_path
 
 @settings(deadline=None, max_examples=200)
 @given(objects=st.lists(st.dictionaries(FIELD, FIELD | st.none() | st.integers(), max_size=3), max_size=4))
+@pytest.mark.slow
 def test_every_json_object_is_read_as_it_is(tmp_path_factory, objects):
     content = "".join(json.dumps(fields, ensure_ascii=False) + "\n" for fields in objects)
     path = _written(tmp_path_factory.mktemp("jsonl"), content, "a.jsonl")

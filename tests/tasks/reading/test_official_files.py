@@ -277,6 +277,7 @@ FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text(
 
 @settings(deadline=None, max_examples=150)
 @given(rows=st.lists(st.tuples(FIELD, st.sampled_from(["0", "1", "2", ""]), FIELD, FIELD), min_size=1, max_size=4))
+@pytest.mark.slow
 def test_columns_of_a_file_without_header_never_shift(tmp_path_factory, rows):
     root = tmp_path_factory.mktemp("cola")
     lines = "".join("\t".join(row) + "\n" for row in rows)
