@@ -145,7 +145,7 @@ def workers_of(process):
 
 def test_a_worker_that_dies_costs_a_restart_that_is_told(project, tmp_path):
     other = project.copied(tmp_path, *CORPUS)
-    process = other.start_typed(
+    process = other.start(
         *SEARCH, "--params", "search.strategy=fptas,search.budget=2,search.engine=loky,search.num_workers=2"
     )
     other.wait(process, lambda: state_files(other, "D*/step-*"), "state of a candidate")
