@@ -63,7 +63,7 @@ viz: install     ## Open the graph of the pipelines and every result, at port 41
 mlflow: install  ## Open the tracked runs, at port 5000
 	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port 5000 \
-		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns.db}"
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns.db}"
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
 bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (43 minutes)

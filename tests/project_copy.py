@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bort_kedro.session.tracking_store import database_uri
 from commands import Command
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -107,10 +108,15 @@ class ProjectCopy:
         """Newest version of a JSON file below ``data``."""
         return json.loads(self.latest(path).read_text())
 
+    @property
+    def tracking_uri(self) -> str:
+        """Of the database in its folder."""
+        return database_uri(self.root / "mlruns.db")
+
     def tracked_runs(self) -> list[Any]:
         """MLflow's runs, newest first."""
         from mlflow import MlflowClient
 
-        client = MlflowClient(f"sqlite:///{self.root}/mlruns.db")
+        client = MlflowClient(self.tracking_uri)
         experiment = client.get_experiment_by_name("bort_kedro")
         return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))

@@ -144,6 +144,14 @@ def test_an_environment_that_is_not_there_is_a_fault_whatever_is_stated_locally(
     )
 
 
+def test_the_folder_of_the_project_may_have_any_name(tmp_path):
+    odd = tmp_path / "odd [a]%20?b#c"
+    loader = loader_of(odd, "paper", STATED)
+    assert loader["parameters"] == {"a": 1, "b": {"c": 2, "d": 3, "e": 1}, "f": "mine"}
+    assert loader["catalog"] == {"raw_corpus": {"type": "hub", "dataset_id": "mine"}, "other": {"type": "csv"}}
+    assert load_parameters(odd / "conf", "paper") == {"a": 1, "b": {"c": 2, "d": 2, "e": 1}, "f": "base"}
+
+
 def masked_lm_trainings(parameters):
     return parameters.search.training, parameters.pretrain_distill.teacher, parameters.pretrain_distill.student
 

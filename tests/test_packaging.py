@@ -30,7 +30,10 @@ NOT_IMPORTED = {
 PRIVATE = {
     "accelerate": "AcceleratorState._reset_state",
     "joblib": "joblib._dask",
-    "kedro": "_get_load_path, _describe, save.__wrapped__, OmegaConfigLoader._resolve_from_raw_config",
+    "kedro": (
+        "_get_load_path, _get_versions, _describe, save.__wrapped__, OmegaConfigLoader._resolve_from_raw_config, "
+        "OmegaConfigLoader._initialise_filesystem_and_protocol"
+    ),
     "kedro-datasets": "kedro_datasets._typing, _fs and _protocol of its classes",
     "kedro-mlflow": "MlflowHook._log_param, _is_mlflow_enabled, _already_active_mlflow",
     "transformers": "config._attn_implementation",

@@ -9,17 +9,21 @@ from collections.abc import Collection, Iterable
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogProtocol
 from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ValidationError
 
+from bort_kedro.datasets.listing import LocalFiles
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.added import added_pipelines
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 # Datasets that older versions had under the name after the stage alone, or after the task alone.
 RENAMED = {
@@ -61,7 +65,16 @@ SHARED = {
 LOCAL = "local"
 
 
-class ConfigurationLoader(OmegaConfigLoader):
+class _AnyFolderLoader(OmegaConfigLoader):
+    """Kedro's loader, for folders of any name."""
+
+    @staticmethod
+    def _initialise_filesystem_and_protocol(conf_source: str) -> tuple[AbstractFileSystem, str]:
+        files, protocol = OmegaConfigLoader._initialise_filesystem_and_protocol(conf_source)
+        return (LocalFiles() if protocol == "file" else files), protocol
+
+
+class ConfigurationLoader(_AnyFolderLoader):
     """Kedro's loader, which lays ``conf/local`` over the environment that a run asks for.
 
     Of the parameters it writes what trainings share into the stages' blocks.
@@ -115,7 +128,7 @@ def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> J
     Other than in a run, ``conf/local`` is read only where it is the environment: what benchmarks and tests measure does
     not hang on what somebody states there.
     """
-    loader = OmegaConfigLoader(
+    loader = _AnyFolderLoader(
         str(conf),
         env=environment,
         base_env="base",

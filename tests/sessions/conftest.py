@@ -7,13 +7,16 @@ from project_copy import ProjectCopy
 
 @pytest.fixture(scope="session")
 def smoke(shared, empty_store):
-    """A project in which every stage has run once, as a user types it; to be read alone, and copied."""
+    """A project in which every stage has run once, as a user types it; to be read alone, and copied.
+
+    The folder's name holds what is a sign in patterns and addresses.
+    """
 
     def make(folder):
         status, output = ProjectCopy.new(folder, empty_store).run_typed()
         assert status == 0, output
 
-    return ProjectCopy(shared("smoke", make), empty_store)
+    return ProjectCopy(shared("smoke [a]%20?#", make), empty_store)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_tracked_run_has_flat_parameters_histories_and_artifacts(smoke):
     run = smoke.tracked_runs()[-1]
     assert run.info.status == "FINISHED"
     assert run.data.params["search.training.optimization.num_steps"] == "60"
-    client = MlflowClient(f"sqlite:///{smoke.root}/mlruns.db")
+    client = MlflowClient(smoke.tracking_uri)
     history = client.get_metric_history(run.info.run_id, "student_history.masked_lm_loss")
     assert [point.step for point in history] == list(range(1, 41))
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}

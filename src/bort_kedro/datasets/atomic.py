@@ -21,6 +21,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyJSONDataset
 
+from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import seen
 from bort_kedro.errors import StorageError
 from bort_kedro.frozen import JsonObject
@@ -109,7 +110,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-class AtomicSave:
+class AtomicSave(VersionedByListing):
     """Mixed in before a kedro-datasets class, makes its ``save`` atomic on a local disk and on stores of fsspec.
 
     A store gets a file that is complete already: what is written to it directly would be kept as far as it came when
@@ -150,6 +151,10 @@ class AtomicSave:
     def _describe(self) -> JsonObject:
         said: JsonObject = super()._describe()  # type: ignore[misc]
         return said | {"filepath": seen(said["filepath"])}
+
+    def _list_folder(self, folder: str) -> list[str]:
+        paths: list[str] = self._fs.ls(folder, detail=False)
+        return paths
 
     def _get_save_path(self) -> PurePosixPath:
         return self._pending_path or super()._get_save_path()  # type: ignore[misc, no-any-return]

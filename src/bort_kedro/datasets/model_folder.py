@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.frozen import JsonObject
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _ANEW = "Remove this version's folder to fall back on the one before, or run the stage that makes it again."
 
 
-class _FolderDataset(OnLocalDisk, AbstractVersionedDataset):
+class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
     """A versioned folder, written to a temporary sibling and renamed; present when its marker file is."""
 
     MARKER: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kedro.io import AbstractVersionedDataset, DatasetError
 
 from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.errors import StorageError
 from bort_kedro.frozen import JsonObject
@@ -24,7 +25,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _READABLE_BY_ALL = 0o644 << 16
 
 
-class SubmissionArchivesDataset(OnLocalDisk, AbstractVersionedDataset):
+class SubmissionArchivesDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
     """Saves and loads the text of each file, by the archive's name and the file's: ``GLUE`` becomes ``GLUE.zip``.
 
     The folder appears when all its archives are complete; it is empty where no archive could be made.

@@ -10,11 +10,11 @@ import re
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from glob import glob
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from bort_kedro.datasets.listing import matches
 from bort_kedro.errors import CorpusError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TextFiles:
         """The files, each once, as they were when first asked for."""
         files: list[Path] = []
         for pattern in self.paths:
-            found = sorted(Path(name) for name in glob(pattern, recursive=True) if Path(name).is_file())
+            found = sorted(Path(name) for name in matches(pattern) if Path(name).is_file())
             if not found:
                 raise CorpusError(
                     f"No file matches `{pattern}` (seen from {Path.cwd()}). Expected UTF-8 text, .jsonl or "

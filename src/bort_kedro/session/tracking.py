@@ -22,6 +22,7 @@ from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
+from bort_kedro.session.tracking_store import database_uri
 from bort_kedro.session.trial_tracking import TrialTracking, log_metrics
 from bort_kedro.training.observer import SilentObserver
 
@@ -61,11 +62,11 @@ class TrackingHook(MlflowHook):
     def after_context_created(self, context: KedroContext) -> None:
         from omegaconf import OmegaConf
 
-        root = context.project_path.resolve().as_posix()
+        root = context.project_path.resolve()
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         values = {
-            "tracking_uri": uri or f"sqlite:///{root}/mlruns.db",
-            "artifact_location": None if uri else f"{root}/mlartifacts",
+            "tracking_uri": uri or database_uri(root / "mlruns.db"),
+            "artifact_location": None if uri else (root / "mlartifacts").as_uri(),
         }
         for name, value in values.items():
             OmegaConf.register_new_resolver(name, lambda value=value: value, replace=True)
