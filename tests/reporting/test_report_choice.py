@@ -54,6 +54,9 @@ def test_trainings_that_failed_are_counted_apart_from_those_of_a_part():
     search = trained_search(num_tried=7, num_failed=2)
     text = choice_section(search, candidates())
     assert "trained 2 of 24 candidates for a short time, and 3 more for a part of it; 2 more failed (the rep" in text
+    assert "promised most of; 4 of all these were known from earlier searches), and the maximum point T," in (
+        choice_section(search.changed(num_known=4, strategy="surrogate"), candidates())
+    )
     assert "of the largest of the space, those that failed left aside, if no network has" in guarantee_sentence(search)
     all_trained = search.changed(guarantee=search.guarantee.changed(bound_shape=None))
     assert (

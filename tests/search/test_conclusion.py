@@ -115,6 +115,14 @@ def test_a_toy_search_ends_with_the_choice_that_paper_and_pencil_give():
     assert report.num_better_than_maximum == 0
 
 
+def test_what_earlier_searches_had_trained_is_counted_and_says_nothing_of_a_candidate():
+    errors = trials([0, 1, 3], [0.9, 0.5, 0.41])
+    table, _, report = conclusion(errors.assign(was_known=[True, False, True]))
+    assert (report.num_known, report.num_tried) == (2, 3)
+    assert "was_known" not in table
+    assert conclusion(errors)[2].num_known == 0
+
+
 def test_trainings_are_counted_with_every_seed_and_hyperparameter_set():
     errors = trials([0, 5, 1], [0.93, 0.35, 0.5], [1.0, 1 / 3, 1.0])
     repeats = {"num_seeds": 3, "hyperparameter_sets": ({}, {"dropout": 0.1})}

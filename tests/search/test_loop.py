@@ -63,6 +63,14 @@ def test_finished_are_those_trained_to_the_end_in_rising_order():
     assert trace.finished == [1, 5]
 
 
+def test_what_is_known_is_told_before_the_strategy_is_asked():
+    strategy = Scripted([Trial(2)])
+    trace = run_search(strategy, answer, known=[Trial(4), Trial(0)])
+    assert strategy.shown[0] == {4: outcome_of(Trial(4)), 0: outcome_of(Trial(0))}
+    assert trace.rounds == [[Trial(4), Trial(0)], [Trial(2)]]
+    assert (trace.finished, trace.cost) == ([0, 2, 4], 3.0)
+
+
 def test_an_answer_that_is_missing_is_not_passed_over():
     with pytest.raises(KeyError):
         run_search(Scripted([Trial(0), Trial(1)]), lambda trials: answer(trials[:1]))

@@ -122,23 +122,55 @@ class TestEveryStrategy:
         assert [trial.index for trial in again] == [trial.index for trial in asked if trial.index not in outcomes]
 
 
+# Whom halving carries on depends on who has started.
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in {"exhaustive", "successive_halving"}])
+def test_a_larger_budget_trains_what_it_adds(name):
+    smaller, larger = (problem_of(GRID, budget, seed=3, trials_per_round=2) for budget in (8, 13))
+    recorded = recorded_of(larger)
+    before = run_search(build_strategy(name, smaller), recorded).finished
+    known = [Trial(index) for index in before]
+    after = run_search(build_strategy(name, larger), recorded, known=known)
+    assert (len(before), len(after.finished)) == (8, 13)
+    assert set(before) < set(after.finished)
+    # Where nothing is added, nothing is asked for.
+    assert run_search(build_strategy(name, smaller), recorded, known=known).rounds == [known]
+
+
 @pytest.mark.parametrize(
     ("num_candidates", "budget", "expected"),
     [
-        (9, 3, [1, 4, 7]),
-        (10, 4, [1, 4, 7, 9]),
-        (10, 3, [1, 5, 8]),
+        # Of nine the middle, 4, and those of the four before and of the four after it.
+        (9, 3, [1, 4, 6]),
+        # Of ten the middle is 4 or 5; the longest interval is 5 to 9, then 0 to 3.
+        (10, 1, [4]),
+        (10, 2, [4, 7]),
+        (10, 3, [1, 4, 7]),
+        # Now 2 to 3, 5 to 6 and 8 to 9 are the longest, and the first of them is cut.
+        (10, 4, [1, 2, 4, 7]),
+        (10, 6, [1, 2, 4, 5, 7, 8]),
         (3, 1, [1]),
         (4, 4, [0, 1, 2, 3]),
         (4, 9, [0, 1, 2, 3]),
         (1, 9, [0]),
-        # Intervals of two, since three would be too few: five of the seven that could be paid for.
-        (10, 7, [0, 2, 4, 6, 8]),
     ],
 )
-def test_fptas_trains_the_middle_of_each_interval(num_candidates, budget, expected):
+def test_fptas_trains_the_middles_of_the_longest_intervals(num_candidates, budget, expected):
     problem = problem_of(GRID[:num_candidates], budget)
     assert build_strategy("fptas", problem).ask({}) == [Trial(index) for index in expected]
+
+
+def test_representatives_spend_the_budget_and_keep_those_of_a_smaller_one():
+    smaller: list[int] = []
+    for budget in range(1, 302):
+        larger = representatives(300, budget=budget)
+        assert len(larger) == min(budget, 300)
+        assert set(smaller) < set(larger) or budget > 300
+        assert larger == sorted(larger)
+        # What lies between two of them is cut in halves, so that no interval is much longer than another.
+        between = np.diff([-1, *larger, 300]) - 1
+        assert between.max() <= 2 * between.min() + 2
+        smaller = larger
+    assert smaller == list(range(300))
 
 
 def test_exhaustive_trains_everything_whatever_the_budget():
@@ -171,9 +203,8 @@ def test_random_draws_every_candidate_about_equally_often():
         (27, 7, [27, 9, 3]),
         # [9, 3, 1] costs 1 + 2/3 + 2/3; what is left of 3 pays for one more on the last rung.
         (9, 3, [9, 3, 2]),
-        # Half of 36, in intervals of two, since more than 28 cannot be paid for: [18, 6, 2] costs 14/3. Of the 10/3
-        # left, 8/3 pay for four more on the last rung, 2/3 for three more on the second.
-        (36, 8, [18, 9, 6]),
+        # [30, 10, 4] costs 10/3 + 20/9 + 8/3 = 74/9, which is more than 8; [29, 10, 4] costs 73/9, [28, 10, 4] costs 8.
+        (36, 8, [28, 10, 4]),
         (10, 1, [1, 1, 1]),
         # [36, 12, 4] costs 28/3. Of the 44/3 left, 16/3 carry the 8 others of the second rung on, and ten more reach
         # the last for 8/9 each; the rest, 4/9, pays for two on the second.
@@ -249,7 +280,7 @@ def test_the_last_survivor_is_on_the_front_and_has_the_largest_w_there(parameter
     assert build_strategy("successive_halving", problem).ask(outcomes) == [Trial(survivor)]
 
 
-@pytest.mark.parametrize("budget", [8, 12, 20])
+@pytest.mark.parametrize("budget", [10, 12, 20])
 def test_surrogate_finds_the_largest_w_under_a_law_of_the_shape(budget):
     problem = problem_of(GRID, budget, trials_per_round=2)
     errors = planted_error(problem.shapes)
@@ -358,6 +389,22 @@ def test_candidates_that_failed_do_not_go_on_and_others_take_their_places():
     # One fails on the second rung: the other alone reaches the end.
     half_way = {members[-2]: Outcome(math.inf, RUNG_SHARES[1]), members[-1]: Outcome(0.4, RUNG_SHARES[1])}
     assert strategy.ask(failed | half_way) == [Trial(members[-1])]
+
+
+def test_candidates_whose_end_is_known_take_places_on_every_rung():
+    problem = problem_of(GRID[:18], 4)
+    sizes = rung_sizes(18, budget=4)
+    members = representatives(18, budget=sizes[0])
+    recorded, strategy = recorded_of(problem), build_strategy("successive_halving", problem)
+    # The worst of them by its earliest error, so that it would be the first to be dropped.
+    known = max(members, key=recorded.partial_errors[RUNG_SHARES[0]].__getitem__)
+    outside = next(index for index in range(18) if index not in members)
+    trace = run_search(strategy, recorded, known=[Trial(known), Trial(outside)])
+    first, *rungs = trace.rounds[1:]
+    assert [trial.index for trial in first] == [index for index in members if index != known]
+    assert [len(trials) for trials in rungs] == [size - 1 for size in sizes[1:] if size > 1]
+    assert all(known not in {trial.index for trial in trials} for trials in rungs)
+    assert {known, outside} < set(trace.finished)
 
 
 def test_candidates_that_failed_teach_the_surrogate_nothing_and_are_not_asked_for_again():

@@ -1,6 +1,7 @@
 """Errors of candidates by short training: seeds, hyperparameter sets, rungs, and what is found again."""
 
 import math
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -16,10 +17,12 @@ from bort_kedro.pretraining.masked_lm import MaskedBlocks
 from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search import short_training as candidates
+from bort_kedro.search import trained_errors
 from bort_kedro.search.engines import Engine
 from bort_kedro.search.settings import EngineSettings
-from bort_kedro.search.short_training import ShortTraining, TrainedErrors, combine_seeds, steps_of, with_changes
+from bort_kedro.search.short_training import ShortTraining, steps_of, with_changes
 from bort_kedro.search.strategies import Outcome, Trial
+from bort_kedro.search.trained_errors import TrainedErrors, combine_seeds
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.saved_state import SavedState
@@ -304,7 +307,7 @@ def test_a_training_whose_worker_dies_is_kept_as_failed_if_not_all_do(training, 
 
     trials = [Trial(1), Trial(0)]
     with monkeypatch.context() as patched:
-        patched.setattr(candidates, "run_jobs", run)
+        patched.setattr(trained_errors, "run_jobs", run)
         source = source_of(training)
         assert [outcome.has_failed for _, outcome in source(trials)] == [True, num_lost == 2]
     assert source.rows[0]["failure"] == "its worker died, as when memory runs out (killed)"
@@ -356,6 +359,42 @@ def test_a_kept_score_is_found_again_and_nothing_is_trained(training, trained, t
     assert again.history == first.history
     assert trained.total() == begun
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("step-*")} == files
+
+
+def test_what_earlier_searches_trained_or_saw_fail_is_known_and_a_search_that_goes_on_is_told_the_same(training):
+    source = source_of(training)
+    assert source.known_from_before({"budget": 2}) == []
+    list(source([Trial(2), Trial(1, 1 / 3)]))
+    training.keep_failure(SHAPES[0], {}, 3, 9, {"failure": "its worker died", "seconds": 1.0})
+    # The same search goes on from what it knew, which was nothing; another one begins with all that has ended.
+    assert source_of(training).known_from_before({"budget": 2}) == []
+    other = source_of(training)
+    assert other.known_from_before({"budget": 3}) == [Trial(0), Trial(2)]
+    assert [outcome.has_failed for _, outcome in other(other.known_from_before({"budget": 3}))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_seeds": 2}, {"sets": [{}, {"dropout": 0.0}]}, {"sets": [{"learning_rate": 1e-3}]}],
+    ids=["another seed", "another set beside", "another set"],
+)
+def test_a_candidate_is_known_only_where_nothing_of_it_would_be_trained(training, trained, changes):
+    list(source_of(training)([Trial(0)]))
+    assert source_of(training, **changes).known_from_before({}) == []
+    list(source_of(training, **changes)([Trial(0)]))
+    trained.clear()
+    source = source_of(training, **changes)
+    list(source(source.known_from_before({"budget": 2})))
+    assert [row["candidate"] for row in source.rows] == [0]
+    assert not trained
+
+
+def test_a_score_that_was_removed_is_no_longer_known(training, tmp_path):
+    list(source_of(training)([Trial(0), Trial(1)]))
+    assert source_of(training).known_from_before({}) == [Trial(0), Trial(1)]
+    for folder in tmp_path.glob("states/search/scores/D1-A2-H8-I8-*"):
+        shutil.rmtree(folder)
+    assert source_of(training).known_from_before({}) == [Trial(1)]
 
 
 def test_one_more_hyperparameter_set_trains_that_set_alone(training, trained):

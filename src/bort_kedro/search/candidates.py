@@ -18,6 +18,8 @@ from bort_kedro.statistics import is_on_plateau
 
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
 FEWEST_FOR_MODEL = 3
+# What a row of errors says of its trial, and not of the candidate.
+OF_A_TRIAL = ("share", "seconds", "num_tokens", "failure", "was_known")
 
 
 def order(candidates: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +83,7 @@ def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> p
             trainings may fail also ``failure``, the reason of any. A trial without an error has failed.
     """
     finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index("candidate")
-    new = [name for name in finished if name not in {*SHAPE_COLUMNS, "share", "seconds", "num_tokens", "failure"}]
+    new = [name for name in finished if name not in {*SHAPE_COLUMNS, *OF_A_TRIAL}]
     table = search_space.drop(columns=[name for name in new if name in search_space]).join(finished[new])
     latest = candidate_errors.sort_values("share", kind="stable").groupby("candidate").tail(1).set_index("candidate")
     latest = latest.reindex(table.index)

@@ -49,7 +49,7 @@ def conclude(
 
     Args:
         search_space: The candidates in order.
-        candidate_errors: One row a trial.
+        candidate_errors: One row a trial; ``was_known`` where earlier searches had trained some.
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
         baseline_errors: Errors of the unigram and bigram baselines; empty where they are unknown.
@@ -105,6 +105,7 @@ def conclude(
         num_over_caps=num_over_caps,
         num_trained=int(table["is_trained"].sum()),
         num_tried=int(candidate_errors["candidate"].nunique()),
+        num_known=int(candidate_errors["was_known"].sum()) if "was_known" in candidate_errors else 0,
         trainings_spent=_spent(candidate_errors, settings),
         num_better_than_maximum=int((table[measure] < maximum_point[measure]).sum()),
         num_on_plateau=int((table["is_on_plateau"] & table["is_trained"]).sum()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bort_kedro.search.strategies import Outcome, Strategy, Trial
 
-# Gives the outcome of each trial of a round, in any order; `search.short_training` trains, `replay` looks up.
+# Gives the outcome of each trial of a round, in any order; `search.trained_errors` trains, `replay` looks up.
 Measure = Callable[[Sequence[Trial]], Iterable[tuple[Trial, Outcome]]]
 
 
@@ -32,19 +32,22 @@ class SearchTrace:
         return sorted(index for index, outcome in found if outcome.share >= 1.0 and not outcome.has_failed)
 
 
-def run_search(strategy: Strategy, measure: Measure) -> SearchTrace:
+def run_search(strategy: Strategy, measure: Measure, *, known: Sequence[Trial] = ()) -> SearchTrace:
     """Ask and measure until the strategy is content.
 
     Args:
         strategy: Says whom to try.
         measure: The source of errors.
+        known: Trials whose outcomes the strategy is told before it is asked, as of earlier searches: a first round.
     """
     trace = SearchTrace()
-    while trials := strategy.ask(trace.outcomes):
+    trials = list(known) or strategy.ask(trace.outcomes)
+    while trials:
         trace.rounds.append(trials)
         found = dict(measure(trials))
         for trial in trials:
             before = trace.outcomes.get(trial.index)
             trace.cost += trial.share - (before.share if before else 0.0)
             trace.outcomes[trial.index] = found[trial]
+        trials = strategy.ask(trace.outcomes)
     return trace

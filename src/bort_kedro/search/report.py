@@ -159,6 +159,7 @@ class SearchReport(FrozenModel):
         baseline_errors: Of the unigram and bigram baselines; empty where they are unknown.
         num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
         num_trained: To the end; `num_tried` counts those of a part of the training, too, and those that failed.
+        num_known: Of those tried, that earlier searches had trained alike.
         trainings_spent: Full ones, every seed and hyperparameter set included; look-ups where nothing was trained.
         num_better_than_maximum: With a lower error than T.
         runner_up: None where one candidate alone was ranked.
@@ -188,6 +189,7 @@ class SearchReport(FrozenModel):
     num_better_than_maximum: int
     num_on_plateau: int
     num_failed: int = 0
+    num_known: int = 0
     selected: Candidate
     runner_up: Candidate | None
     is_distinguishable: bool

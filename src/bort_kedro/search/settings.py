@@ -90,7 +90,9 @@ class SearchSettings(EngineSettings):
     )
     strategy: str = Field(description="Which candidates are trained.")
     budget: int = Field(
-        gt=0, description="Full short trainings to spend, each with every seed and set; exhaustive ignores it."
+        gt=0,
+        description="Full short trainings to spend, each with every seed and set, those of earlier searches included; "
+        "exhaustive ignores it.",
     )
     trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
     seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")

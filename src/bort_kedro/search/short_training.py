@@ -1,14 +1,11 @@
-"""The error of candidate shapes by short training: seeds, hyperparameter sets, rungs, and what is kept of each."""
+"""The short training of one shape to one of its rungs, and what is kept of it."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import FailedTrainingError
@@ -23,10 +20,6 @@ from bort_kedro.pretraining.pretrain import (
     score,
 )
 from bort_kedro.pretraining.settings import PretrainingSettings
-from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
-from bort_kedro.search.strategies import Outcome, Trial
-from bort_kedro.search.w_coefficient import require_above_zero
-from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
 from bort_kedro.training.memory import memory_shortage_told
@@ -69,11 +62,10 @@ class ShortTraining:
             ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` and ``num_tokens`` of training;
             ``history``. Of a training that came apart or outgrew the memory ``failure``, the reason, and ``seconds``.
         """
+        if (kept := self.kept(shape, changes, seed, num_steps)) is not None:
+            return kept
         settings = with_changes(self.settings, changes | {"seed": seed})
         scores, failures = self._stores(shape, settings, num_steps)
-        for kept in (scores, failures):
-            if (found := kept.latest()) is not None:
-                return dict(found.record)
         began = time.perf_counter()
         try:
             with memory_shortage_told(shape.identifier, "the memory is too small to build and to score it", ""):
@@ -84,6 +76,12 @@ class ShortTraining:
             failures.put(SavedState(num_steps, {}, record))
         return record
 
+    def kept(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> JsonObject | None:
+        """What `run` would find again, a failure included; None where it would train."""
+        settings = with_changes(self.settings, changes | {"seed": seed})
+        found = (store.latest() for store in self._stores(shape, settings, num_steps))
+        return next((dict(state.record) for state in found if state is not None), None)
+
     def keep_failure(
         self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int, record: JsonObject
     ) -> None:
@@ -91,10 +89,14 @@ class ShortTraining:
         settings = with_changes(self.settings, changes | {"seed": seed})
         self._stores(shape, settings, num_steps)[1].put(SavedState(num_steps, {}, record))
 
+    def identity(self, shape: BertShape, settings: PretrainingSettings) -> JsonObject:
+        """All that the weights of one training depend on."""
+        config = encoder_config(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+        return pretraining_identity(config, self.tokens, settings, start="random")
+
     def _stores(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> tuple[StateStore, StateStore]:
         """Where the score of a training is kept, and where its failure."""
-        config = encoder_config(shape, self.tokens, max_positions=self.max_positions, settings=settings)
-        identity = pretraining_identity(config, self.tokens, settings, start="random") | {
+        identity = self.identity(shape, settings) | {
             "stop_at": num_steps,
             "evaluation": {
                 "seed": EVALUATION_SEED,
@@ -149,150 +151,6 @@ def failure_record(reason: str, *, seconds: float = 0.0) -> JsonObject:
     return {"failure": reason, "seconds": round(seconds, 1)}
 
 
-def combine_seeds(values: Sequence[float], standard_errors: Sequence[float]) -> tuple[float, float]:
-    """Mean over seeds, and its standard error: the spread of the seeds beside the noise of the validation split.
-
-    All seeds are scored on the same tokens, so more seeds do not make that noise smaller. With one seed
-    the spread is unknown, and the noise alone is what is returned.
-    """
-    noise = float(np.mean(np.square(standard_errors)))
-    spread = float(np.var(values, ddof=1) / len(values)) if len(values) > 1 else 0.0
-    return float(np.mean(values)), float(np.sqrt(noise + spread))
-
-
-@dataclass
-class TrainedErrors:
-    """The source of errors that trains; calling it answers the trials of a round.
-
-    Args:
-        shapes: The ordered space.
-        training: What one training needs.
-        measure: ``error`` or ``loss``, whichever W takes.
-        hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
-        num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
-        engine: How trainings run side by side; whoever made it ends its workers.
-        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
-        rows: Filled as trials are answered: one for each trial, in the order of asking. ``failure`` says why trainings
-            failed; a set that did with any seed does not count, and a row without another has no error.
-        history: Likewise, one for each logged step of the best set and first seed.
-        restarts: Likewise, one for each worker that died.
-    """
-
-    shapes: Sequence[BertShape]
-    training: ShortTraining
-    measure: str
-    hyperparameter_sets: Sequence[dict[str, float]]
-    num_seeds: int
-    engine: Engine
-    unigram_error: float | None
-    rows: list[JsonObject] = field(default_factory=list)
-    history: list[JsonObject] = field(default_factory=list)
-    restarts: list[Restart] = field(default_factory=list)
-
-    def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
-        found = self._train(trials)
-        for trial in trials:
-            row = self._best_set(trial, found)
-            self.rows.append(row)
-            # Told of the error, whichever measure W takes.
-            on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
-            error, noise = row[self.measure], row[f"{self.measure}_standard_error"]
-            if math.isnan(error):
-                yield trial, Outcome(math.inf, trial.share)
-            else:
-                require_above_zero(error, f"candidate {self.shapes[trial.index]}")
-                capped = None if self.measure == "error" else row["error"]
-                yield trial, Outcome(error, trial.share, noise, bool(on_plateau), capped)
-
-    def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], JsonObject]:
-        """Scores by (candidate, hyperparameter set, seed)."""
-        optimization = self.training.settings.optimization
-        # Longest first, so that no worker is left alone with the largest candidate at the end.
-        jobs = [
-            Job(
-                name=f"{self.shapes[trial.index].identifier}, set {number}, seed {seed}",
-                function=_run_and_name,
-                arguments=(
-                    (trial.index, number, seed),
-                    self.training,
-                    (self.shapes[trial.index], changes, seed, steps_of(trial.share, optimization.num_steps)),
-                ),
-            )
-            for trial in sorted(trials, key=lambda trial: -trial.index)
-            for number, changes in enumerate(self.hyperparameter_sets)
-            for seed in range(optimization.seed, optimization.seed + self.num_seeds)
-        ]
-        lost: dict[tuple[int, int, int], Any] = {}
-
-        def on_lost(job: Job, reason: str) -> tuple[tuple[int, int, int], JsonObject]:
-            key, _, arguments = cast("tuple[Any, ...]", job.arguments)
-            record = failure_record(f"its worker died, as when memory runs out ({reason})")
-            lost[key] = (*arguments, record)
-            return key, record
-
-        found = dict(
-            run_jobs(
-                jobs,
-                self.engine,
-                description="training candidates",
-                on_restart=self.restarts.append,
-                on_lost=on_lost,
-            )
-        )
-        # Where every worker dies, none of the trainings need be at fault.
-        if len(lost) < len(jobs):
-            for arguments in lost.values():
-                self.training.keep_failure(*arguments)
-        return found
-
-    def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> JsonObject:
-        """The row of a trial: means over seeds under the hyperparameter set of the lowest error."""
-        shape, first_seed = self.shapes[trial.index], self.training.settings.optimization.seed
-        seeds = range(first_seed, first_seed + self.num_seeds)
-        rows = []
-        for number in range(len(self.hyperparameter_sets)):
-            records = [found[trial.index, number, seed] for seed in seeds]
-            row: JsonObject = {
-                "candidate": trial.index,
-                **shape.to_row(),
-                "share": trial.share,
-                "hyperparameter_set": number,
-                "num_seeds": self.num_seeds,
-            }
-            has_failed = any("failure" in record for record in records)
-            for name in ("error", "loss"):
-                names = (name, f"{name}_standard_error")
-                values, noise = ([record.get(key, math.nan) for record in records] for key in names)
-                row |= dict(zip(names, (math.nan,) * 2 if has_failed else combine_seeds(values, noise), strict=True))
-            row["seconds"] = round(sum(record["seconds"] for record in records), 1)
-            row["num_tokens"] = sum(record.get("num_tokens", 0) for record in records)
-            rows.append(row)
-        best = min(rows, key=lambda row: (math.isnan(row[self.measure]), row[self.measure]))
-        # What the other sets cost was spent on this candidate, too.
-        best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
-        best["num_tokens"] = sum(row["num_tokens"] for row in rows)
-        best["failure"] = self._failures(trial, found)
-        if not math.isnan(best[self.measure]):
-            steps = found[trial.index, best["hyperparameter_set"], first_seed]["history"]
-            self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
-        return best
-
-    def _failures(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> str | None:
-        """Why trainings of a trial failed, each after its set and seed where there are several."""
-        has_many = len(self.hyperparameter_sets) * self.num_seeds > 1
-        reasons = [
-            f"set {number}, seed {seed}: {record['failure']}" if has_many else record["failure"]
-            for (index, number, seed), record in sorted(found.items())
-            if index == trial.index and "failure" in record
-        ]
-        return "; ".join(reasons) or None
-
-
 def steps_of(share: float, num_steps: int) -> int:
     """Optimiser steps of a share of the full training, at least one."""
     return max(1, round(share * num_steps))
-
-
-def _run_and_name(key: Any, training: ShortTraining, arguments: tuple[Any, ...]) -> tuple[Any, JsonObject]:
-    """A job whose result says whose it is, since results come in any order."""
-    return key, training.run(*arguments)

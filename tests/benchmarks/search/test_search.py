@@ -12,6 +12,20 @@ def test_a_search_over_many_candidates_is_timed_to_its_end():
     assert 0 < overhead.overhead_seconds(300) < 100
 
 
+def test_the_page_says_how_many_were_trained_and_not_how_many_were_allowed():
+    row = {"w_share": 0.9, "hypervolume_share": 0.8, "seed": 0}
+    findings = [
+        {"space": kind, "strategy": strategy, "budget": budget, "training_seed": seed, "cost": cost, **row}
+        for kind in ("whole", "part")
+        for full in replays.FPTAS_BUDGETS
+        for strategy, budget, cost in (("fptas", full, full - 1.0), ("surrogate", full // 2, full / 2))
+        for seed in (0, 1)
+    ]
+    part = page.half_part(pd.DataFrame(findings))
+    assert "| whole, 2 pairs | 9 / 17 | 90.0 % / 90.0 % | +0.0 ± 0.0 | 100.0 % |" in part.text
+    assert part.figures[0].name == "surrogate with 2 trainings minus fptas with 3, whole space: share of the best W"
+
+
 @pytest.mark.session
 def test_a_small_space_is_trained_replayed_and_written(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "bench_parameters", tiny_space_parameters)

@@ -17,7 +17,7 @@ from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.report import GrowthReport, LatencyCalibration, SearchReport, Sizes, WorkerRestart
-from bort_kedro.search.settings import SearchSettings
+from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.search.strategies.partition import representatives
@@ -59,8 +59,8 @@ def measure_latency(
     from bort_kedro.latency.shapes import resolve_device, time_shapes_once
 
     ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
-    counts = [len(ordered)] if search.cost == "measured_latency" else [search.latency.num_measured, search.budget]
-    kept = sorted({index for count in counts for index in representatives(len(ordered), budget=count)})
+    count = len(ordered) if search.cost == "measured_latency" else max(search.latency.num_measured, search.budget)
+    kept = representatives(len(ordered), budget=count)
     shapes = [*_shapes(ordered.loc[kept]), search.maximum_point.to_shape()]
     device = resolve_device(search.latency.device)
     timings = time_shapes_once(
@@ -161,10 +161,14 @@ def measure_errors(
     search: SearchSettings,
     max_positions: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way."""
+    """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way.
+
+    What earlier searches trained alike is known from the start.
+    """
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.engines import Engine
-    from bort_kedro.search.short_training import ShortTraining, TrainedErrors
+    from bort_kedro.search.short_training import ShortTraining
+    from bort_kedro.search.trained_errors import TrainedErrors
 
     problem = problem_of(
         search_space,
@@ -184,10 +188,14 @@ def measure_errors(
             engine=engine,
             unigram_error=baseline_errors["unigram"],
         )
-        run_search(build_strategy(search.strategy, problem), source)
+        # Where trainings run decides nothing.
+        known = source.known_from_before(
+            search.model_dump(mode="json", exclude={"training", *EngineSettings.model_fields})
+        )
+        run_search(build_strategy(search.strategy, problem), source, known=known)
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
     return (
-        pd.DataFrame(source.rows),
+        pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)),
         # Where all trainings fail there is no history, but still a table.
         pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),

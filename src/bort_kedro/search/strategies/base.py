@@ -117,4 +117,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
-        """Trials wanted next, given the latest outcome of each candidate tried; empty when the search is over."""
+        """Trials wanted next, given the latest outcome of each candidate tried; empty when the search is over.
+
+        Outcomes may be known of candidates that this strategy did not ask for: an earlier search trained them.
+        """

@@ -25,9 +25,7 @@ def rung_sizes(num_candidates: int, *, budget: int) -> list[int]:
     """
     sizes = [1] * len(RUNG_SHARES)
     increments = np.diff((0.0, *RUNG_SHARES))
-    for wanted in range(num_candidates, 0, -1):
-        # Intervals are of equal length, so there may be fewer of them than could be paid for.
-        start = -(-num_candidates // -(-num_candidates // wanted))
+    for start in range(num_candidates, 0, -1):
         sizes = [max(1, -(-start // FACTOR**rung)) for rung in range(len(RUNG_SHARES))]
         if float(np.dot(sizes, increments)) <= budget + 1e-9:
             break
@@ -46,8 +44,8 @@ class SuccessiveHalving(Strategy):
 
     Better is: on an earlier Pareto layer of (parameters, cost, error); within a layer, of larger W. Where the smallest
     error is asked for, it is that alone. Those still on the unigram plateau come last, by error alone (our decision,
-    docs/decisions/0007-strategies.md), and those that failed do not go on. Only candidates trained to the end are
-    ranked when the search is over.
+    docs/decisions/0007-strategies.md), and those that failed do not go on. One whose end is known from an earlier
+    search takes a place on every rung. Only candidates trained to the end are ranked when the search is over.
 
     References:
         Jamieson and Talwalkar 2016, arXiv 1502.07943, algorithm 1.
@@ -68,11 +66,10 @@ class SuccessiveHalving(Strategy):
         return []
 
     def _survivors(self, members: list[int], outcomes: Mapping[int, Outcome], rung: int) -> list[int]:
-        """The better of a rung's members. Those that went on already were among them, and still are."""
-        members = [index for index in members if not outcomes[index].has_failed]
+        """The better of a rung's members, after those that are further already: they went on, or were known before."""
         ahead = [index for index in members if _share(outcomes, index) > RUNG_SHARES[rung]]
-        if ahead:
-            return ahead
+        members = [index for index in members if index not in ahead and not outcomes[index].has_failed]
+        places = max(0, self._sizes[rung + 1] - len(ahead))
         errors = np.array([outcomes[index].error for index in members])
         on_plateau = np.array([outcomes[index].is_on_plateau for index in members], dtype=bool)
         # On the plateau all errors are alike, and the smallest would win for its size alone.
@@ -80,7 +77,7 @@ class SuccessiveHalving(Strategy):
         worth = np.where(is_by_error, errors, -self.problem.w(members, errors))
         layers = np.where(is_by_error, 0, self._layers(members, errors))
         order = np.lexsort((worth, layers, on_plateau))
-        return sorted(members[place] for place in order[: self._sizes[rung + 1]])
+        return sorted([*ahead, *(members[place] for place in order[:places])])
 
     def _layers(self, members: list[int], errors: NDArray[np.floating]) -> NDArray[np.int64]:
         costs = self.problem.parameters[members], self.problem.cost[members]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import heappop, heappush
 
 from bort_kedro.search.strategies.base import Outcome, Strategy, Trial
 
 
 def representatives(num_candidates: int, *, budget: int) -> list[int]:
-    """The middle of each interval, the ordered space being cut into intervals of equal length.
+    """The middle of the ordered space, and then, as often as the budget allows, that of the longest interval between.
 
-    The length is the smallest that needs no more than ``budget`` intervals; the last may hold fewer. The
-    middle is nearest to both ends (our reading, docs/decisions/0004-partition.md).
+    So there are as many as the budget, or as candidates; those of a larger budget contain those of a smaller one; and
+    the longest interval is about twice the shortest at most (our reading, docs/decisions/0004-partition.md).
     """
-    interval = -(-num_candidates // budget)
-    starts = range(0, num_candidates, interval)
-    return [(start + min(start + interval, num_candidates) - 1) // 2 for start in starts]
+    # By length, the longest first, and of equals the first in order.
+    intervals, chosen = [(-num_candidates, 0)], list[int]()
+    while len(chosen) < min(num_candidates, budget):
+        length, start = heappop(intervals)
+        middle = start + (-length - 1) // 2
+        chosen.append(middle)
+        heappush(intervals, (start - middle, start))
+        heappush(intervals, (middle + 1 - start + length, middle + 1))
+    return sorted(chosen)
 
 
 class Fptas(Strategy):
-    """One representative for each interval of the ordered space.
+    """The representatives of the intervals that the ordered space is cut into.
 
     "Partitioning the space every epsilon architectures, and picking the best of these, returns an
     epsilon-optimal solution."

@@ -34,12 +34,12 @@ class Surrogate(Strategy):
 
     def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
         problem = self.problem
+        left = max(0, min(problem.budget, len(problem)) - len(outcomes))
         first = representatives(len(problem), budget=max(1, round(REPRESENTATIVE_SHARE * problem.budget)))
         wanted = [Trial(index) for index in first if index not in outcomes]
         if wanted:
-            return wanted
-        left = min(problem.budget, len(problem)) - len(outcomes)
-        count = max(0, min(problem.trials_per_round, left))
+            return wanted[:left]
+        count = min(problem.trials_per_round, left)
         return [Trial(index) for index in sorted(self._picks(outcomes, count))] if count else []
 
     def _picks(self, outcomes: Mapping[int, Outcome], count: int) -> list[int]:
