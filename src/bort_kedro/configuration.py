@@ -17,7 +17,7 @@ from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ValidationError
 
 from bort_kedro.datasets.listing import LocalFiles
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import LONGEST_SAID, ConfigurationError, shortened
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.added import added_pipelines
@@ -209,12 +209,13 @@ def _explain(fault: Any, raw: JsonObject) -> str:
     if fault["type"] == "missing":
         return f"`{path}` is missing."
     message = fault["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(fault["input"], dict) else f" (value {fault['input']!r})"
+    shown = "" if isinstance(fault["input"], dict) else f" (value {shortened(repr(fault['input']), LONGEST_SAID)})"
     return f"`{path}`{shown}: {message}." if path else f"{message}."
 
 
 def _unknown(path: str, value: Any, known: list[str], name: str) -> str:
-    return f"`{path}` is unknown (value {value!r}). {hint_at(name, known)}Allowed here: {', '.join(known)}."
+    shown = shortened(repr(value), LONGEST_SAID)
+    return f"`{path}` is unknown (value {shown}). {hint_at(name, known)}Allowed here: {', '.join(known)}."
 
 
 def hint_at(name: str, known: Iterable[str]) -> str:

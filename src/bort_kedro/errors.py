@@ -1,8 +1,19 @@
 """Errors a user can mend: each names the object, the value seen, what is allowed and where to change it."""
 
+# Characters of a text that is shown: a screen, and of what a library says a few lines.
+LONGEST_TEXT = 4000
+LONGEST_SAID = 300
+
 
 class BortKedroError(Exception):
-    """Base of every error raised on purpose; the command line shows its text without a traceback."""
+    """Base of every error raised on purpose; the command line shows its text without a traceback.
+
+    A text longer than a screen is cut in its middle: what is at fault stands at its start, and what to change at its
+    end.
+    """
+
+    def __str__(self) -> str:
+        return shortened(super().__str__(), LONGEST_TEXT)
 
 
 class ConfigurationError(BortKedroError):
@@ -63,4 +74,18 @@ class FailedTrainingError(TrainingError):
         self.reason, self._text = reason, f"{name}: {reason}. {advice}"
 
     def __str__(self) -> str:
-        return self._text
+        return shortened(self._text, LONGEST_TEXT)
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text of at most as many characters and a note of how many were left out, in its middle."""
+    if len(text) <= longest:
+        return text
+    start, end = longest - longest // 3, longest // 3
+    return f"{text[:start]} [{len(text) - start - end} characters left out] {text[len(text) - end :]}"
+
+
+def said_by(fault: BaseException) -> str:
+    """What an error of a library says: its first line without its full stop, and of a missing key that it is one."""
+    said = shortened(next(iter(str(fault).strip().splitlines()), "").rstrip("."), LONGEST_SAID)
+    return f"{type(fault).__name__}: {said}" if isinstance(fault, LookupError) or not said else said

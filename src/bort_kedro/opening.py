@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bort_kedro.errors import BortKedroError
+from bort_kedro.errors import BortKedroError, said_by
 from bort_kedro.git_lfs import pointer_fault
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class PretrainedFiles:
             )
         except Exception as fault:  # transformers, tokenizers, safetensors and the hub's client share no narrower class
             no_table = self._lacks_tokenizer_json() if class_name == "AutoTokenizer" else ""
-            raise self.refusal(self._pointer() or no_table + _reason(fault)) from fault
+            raise self.refusal(self._pointer() or no_table + said_by(fault)) from fault
 
     def _lacks_tokenizer_json(self) -> str:
         """Said so where all else was found: what other files hold takes packages that this project does without."""
@@ -86,9 +86,3 @@ class PretrainedFiles:
                 if fault := pointer_fault(file.read(64)):
                     return f"{path} {fault}"
         return ""
-
-
-def _reason(fault: Exception) -> str:
-    """The first line of what an error says, without its full stop; of a missing key that it is one."""
-    said = next(iter(str(fault).strip().splitlines()), "").rstrip(".")
-    return f"{type(fault).__name__}: {said}" if isinstance(fault, LookupError) or not said else said

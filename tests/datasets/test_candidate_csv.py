@@ -243,6 +243,13 @@ def test_missing_file_is_named():
     )
 
 
+def test_a_file_that_git_lfs_did_not_fetch_is_called_a_pointer(tmp_path):
+    assert _fault(_dataset(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 44\n")) == (
+        f"{tmp_path / 'candidates.csv'} is a pointer of Git LFS, not the file itself (`git lfs pull` fetches it). "
+        f"Fetch it, or change `filepath` {ENTRY}."
+    )
+
+
 def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path):
     content = f"{HEADER},note\n{GOOD},a\n{GOOD},".encode() + b"caf\xe9\n"
     assert _fault(_dataset(tmp_path, content)) == (

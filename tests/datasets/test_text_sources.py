@@ -182,6 +182,35 @@ def test_a_json_field_that_is_no_text_is_refused_with_its_value(write):
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            '{"text": "one \\ud83d"}',
+            "`text` has half a character, '\\ud83d', as number 5 of 5, expected a text of whole ones",
+        ),
+        ('{"id": ' + "7" * 5000 + ', "text": "one"}', "not a JSON object with a text field `text` (Exceeds the limit"),
+        ("[" * 200_000, "not a JSON object with a text field `text` (maximum recursion depth exceeded"),
+        ('{"text": ["' + "a" * 100_000 + '"]}', "`text` is ['aaa"),
+    ],
+)
+def test_whatever_a_json_line_holds_file_and_line_are_named_in_few_words(write, line, fault):
+    path = write("rows.jsonl", f'{{"text": "One."}}\n{line}\n')
+    text = refusal(TextFilesDataset([path]).load)
+    assert text.startswith(f"{path}, line 2: {fault}")
+    assert text.endswith(". Mend the line, or change `text_field` in the catalog entry `raw_corpus`.")
+    assert len(text) < 700
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.txt.gz"])
+def test_a_file_that_git_lfs_did_not_fetch_is_called_a_pointer(write, name):
+    path = write(name, "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 44\n")
+    assert refusal(TextFilesDataset([path]).load) == (
+        f"{path} is a pointer of Git LFS, not the file itself (`git lfs pull` fetches it). Fetch it, or take it out of "
+        "the catalog entry `raw_corpus`."
+    )
+
+
 PACKED = gzip.compress(b"One text that is long enough to be spoiled. " * 20)
 
 
@@ -268,6 +297,16 @@ def test_documentation_is_read_in_order_without_importing_the_package(fake_packa
     assert set(table["source"]) == {fake_package}
     assert table.attrs["versions"] == {fake_package: "no distribution"}
     assert fake_package not in sys.modules
+
+
+def test_half_characters_that_documentation_spells_are_replaced(tmp_path, monkeypatch):
+    (tmp_path / "halves").mkdir()
+    (tmp_path / "halves" / "__init__.py").write_text('"""The mean of an array \\ud83d is computed here."""')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(InstalledDocumentationDataset, "versions", lambda self: {})
+    assert [text for *_, text in rows(InstalledDocumentationDataset(["halves"]))] == [
+        "The mean of an array ? is computed here."
+    ]
 
 
 def test_versions_name_the_distribution_of_each_package():

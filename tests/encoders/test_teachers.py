@@ -10,11 +10,15 @@ from transformers import (
     DebertaV2ForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
+    IBertConfig,
+    IBertForMaskedLM,
     ModernBertConfig,
     ModernBertForMaskedLM,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
+    XmodConfig,
+    XmodForMaskedLM,
 )
 
 from bort_kedro.encoders.teachers import open_teacher
@@ -36,6 +40,7 @@ TEACHERS = {
     "modernbert, padded": lambda: ModernBertForMaskedLM(
         ModernBertConfig(**{**SIZES, "vocab_size": 320}, bos_token_id=0, eos_token_id=2)
     ),
+    "ibert, words in a layer of its own": lambda: IBertForMaskedLM(IBertConfig(**SIZES)),
     "deberta-v2, legacy head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES)),
     "deberta-v2, published head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES, legacy=False)),
 }
@@ -65,6 +70,14 @@ def test_a_teacher_of_any_family_opens_frozen_and_with_its_weights(name, tmp_pat
     assert teacher.tokenizer("The mean")["input_ids"] == tiny_tokenizer("The mean")["input_ids"]
     with torch.no_grad():
         assert torch.equal(teacher.model(input_ids=IDS).logits, model(input_ids=IDS).logits)
+
+
+def test_a_teacher_that_wants_to_be_told_more_than_tokens_is_refused(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, XmodForMaskedLM(XmodConfig(**SIZES)), tiny_tokenizer)
+    assert refusal(name) == (
+        f"The teacher `{name}`, a `xmod` model, does not predict a hidden token: Input language unknown. Please call "
+        "`XmodPreTrainedModel.set_default_language()`. Choose another as " + PLACE + "."
+    )
 
 
 def test_a_teacher_kept_in_half_precision_opens_in_float32(tmp_path, tiny_tokenizer):

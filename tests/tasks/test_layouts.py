@@ -179,6 +179,10 @@ def test_choices_are_rows_of_one_group_even_if_they_are_equal():
     assert (
         fault_of("copa", {**COPA, "question": "why"}) == "column `question`: 'why', expected one of 'cause', 'effect'"
     )
+    assert fault_of("copa", {**COPA, "premise": "a" * 100 + "\ud83d"}) == (
+        f"column `premise`: '{'a' * 79}, expected a text of whole characters; it has half a character, '\\ud83d', as "
+        "number 101 of 101"
+    )
     assert fault_of("copa", {**COPA, "choice2": None}) == "column `choice2`: None, expected a text"
 
 

@@ -25,6 +25,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from bort_kedro.datasets.local_disk import seen
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.git_lfs import pointer_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -205,6 +206,8 @@ def _decoded(files: AbstractFileSystem, path: Path) -> str:
         )
     try:
         content: bytes = files.cat_file(path.as_posix())
+        if pointer := pointer_fault(content[:64]):
+            raise ConfigurationError(f"{path} {pointer}. Fetch it, or change `filepath` {ENTRY}.")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from bort_kedro.datasets.listing import matches
-from bort_kedro.errors import CorpusError
+from bort_kedro.errors import LONGEST_SAID, CorpusError, said_by, shortened
+from bort_kedro.git_lfs import pointer_fault
+from bort_kedro.text.prose import half_character, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -133,14 +135,14 @@ class TextFiles:
             try:
                 row = json.loads(line)
                 value = row[self.text_field]
-            except (json.JSONDecodeError, KeyError, TypeError) as fault:
+            except (ValueError, RecursionError, KeyError, TypeError) as fault:
                 raise CorpusError(
                     f"{path}, line {number}: not a JSON object with a text field `{self.text_field}` "
-                    f"({fault}). Mend the line, or change `text_field` in {self.catalog_entry}."
+                    f"({said_by(fault)}). Mend the line, or change `text_field` in {self.catalog_entry}."
                 ) from fault
-            if not isinstance(value, str):
+            if not is_whole(value):
                 raise CorpusError(
-                    f"{path}, line {number}: `{self.text_field}` is {value!r}, expected a text. "
+                    f"{path}, line {number}: `{self.text_field}` {_no_text(value)}. "
                     f"Mend the line, or change `text_field` in {self.catalog_entry}."
                 )
             yield str(number), value
@@ -168,14 +170,22 @@ class TextFiles:
 
     def _open(self, path: Path) -> IO[bytes]:
         try:
-            if path.suffix == ".gz":
-                return cast("IO[bytes]", gzip.open(path))
-            return path.open("rb")
+            with path.open("rb") as file:
+                pointer = pointer_fault(file.read(64))
+            if pointer:
+                raise CorpusError(f"{path} {pointer}. Fetch it, or take it out of {self.catalog_entry}.")
+            return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
         except OSError as fault:
             raise self._unreadable(path, fault) from fault
 
     def _unreadable(self, path: Path, fault: Exception) -> CorpusError:
-        return CorpusError(f"{path} cannot be read: {fault}. Check {self.catalog_entry}.")
+        return CorpusError(f"{path} cannot be read: {said_by(fault)}. Check {self.catalog_entry}.")
+
+
+def _no_text(value: object) -> str:
+    if isinstance(value, str):
+        return f"has {half_character(value)}, expected a text of whole ones"
+    return f"is {shortened(repr(value), LONGEST_SAID)}, expected a text"
 
 
 def split_pieces(pieces: Iterable[str], boundary: re.Pattern[str]) -> Iterator[str]:
@@ -229,10 +239,10 @@ class HubText:
             )
             for index, row in enumerate(rows.skip(skip), skip):
                 text = row[self.text_field]
-                if not isinstance(text, str):
+                if not is_whole(text):
                     raise CorpusError(
-                        f"The data set `{self.dataset_id}`, row {index}: `{self.text_field}` is {text!r}, expected a "
-                        f"text. Change `text_field` in {self.catalog_entry}."
+                        f"The data set `{self.dataset_id}`, row {index}: `{self.text_field}` {_no_text(text)}. "
+                        f"Change `text_field` in {self.catalog_entry}."
                     )
                 yield f"{self.dataset_id}::{index}", text
         except KeyError as fault:
@@ -254,6 +264,6 @@ class HubText:
     def _unreadable(self, fault: Exception) -> CorpusError:
         return CorpusError(
             f"The data set `{self.dataset_id}` (configuration {self.configuration}, split {self.split}) "
-            f"cannot be read from the hub: {fault}. Check the name and the network, or name local files instead "
-            f"in {self.catalog_entry}."
+            f"cannot be read from the hub: {said_by(fault)}. Check the name and the network, or name local files "
+            f"instead in {self.catalog_entry}."
         )

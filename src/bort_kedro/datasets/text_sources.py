@@ -124,7 +124,8 @@ def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
     def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
         docstring = ast.get_docstring(node)  # type: ignore[arg-type]
         if docstring:
-            yield prefix or "module", docstring
+            # Escapes in it may spell half characters.
+            yield prefix or "module", docstring.encode(errors="replace").decode()
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from walk(child, f"{prefix}.{child.name}".lstrip("."))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bort_kedro.encoders.families import longest_sequence
+from bort_kedro.encoders.families import longest_sequence, predicted_logits
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.errors import TeacherError
+from bort_kedro.errors import TeacherError, said_by
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokenizer import masking_faults, num_ids
 
@@ -50,7 +50,8 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
 
     Raises:
         TeacherError: If it cannot be opened, is no masked-LM encoder, lacks weights, has no tokenizer fit for
-            masked-LM training, has fewer word embeddings than ids, or takes only shorter blocks.
+            masked-LM training, has fewer word embeddings than ids, takes only shorter blocks, or wants to be told more
+            than tokens.
     """
     files = PretrainedFiles(name_or_path, partial(_refusal, name_or_path, place))
     config = files.config()
@@ -62,7 +63,9 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
     _require_masking_tokenizer(tokenizer, name_or_path, place)
     _require_embeddings(model, tokenizer, name_or_path, place)
     _require_length(config, sequence_length, name_or_path, place)
-    return Pretrained(model.eval().requires_grad_(False), tokenizer)
+    teacher = Pretrained(model.eval().requires_grad_(False), tokenizer)
+    _require_answer(teacher, name_or_path, place)
+    return teacher
 
 
 def _refusal(name_or_path: str, place: TeacherPlace, reason: str) -> TeacherError:
@@ -115,7 +118,7 @@ def _require_embeddings(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name_or_path: str, place: TeacherPlace
 ) -> None:
     """More rows than ids are allowed: vocabularies are padded to a round number."""
-    rows = model.get_input_embeddings().num_embeddings
+    rows = model.config.get_text_config().vocab_size
     if (num := num_ids(tokenizer)) > rows:
         raise TeacherError(
             f"The tokenizer of the teacher `{name_or_path}` has {num} ids but the model only {rows} word "
@@ -131,3 +134,16 @@ def _require_length(config: PreTrainedConfig, sequence_length: int, name_or_path
             f"Set `{place.sequence_length}` to at most {longest}, or choose another teacher as "
             f"`{place.teacher}`."
         )
+
+
+def _require_answer(teacher: Pretrained, name_or_path: str, place: TeacherPlace) -> None:
+    """Ask it for one hidden token, since families differ in what they must be told, such as a language."""
+    model, ids = teacher.model, torch.tensor([[teacher.tokenizer.mask_token_id]])
+    try:
+        with torch.inference_mode():
+            predicted_logits(model, ids, torch.ones_like(ids), torch.tensor([0]))
+    except Exception as fault:  # families share no narrower class
+        raise TeacherError(
+            f"The teacher `{name_or_path}`, a `{model.config.model_type}` model, does not predict a hidden token: "
+            f"{said_by(fault)}. Choose another as `{place.teacher}`."
+        ) from fault

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
-from bort_kedro.errors import ModelFolderError
+from bort_kedro.errors import ModelFolderError, said_by
 from bort_kedro.exports.formats import MANIFEST
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
@@ -167,7 +167,7 @@ def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExpor
         try:
             model = RuntimeModel(open_session(name, folder / name, num_threads=num_threads), config)
         except Exception as fault:  # onnxruntime's and openvino's share no narrower class
-            raise _unreadable(folder, RUNTIMES[name].title, fault) from fault
+            raise _unreadable(folder, RUNTIMES[name].title, said_by(fault)) from fault
     opened = OpenedExport(Pretrained(model, tokenizer), meaning)
     _require_fit(opened, folder / name)
     return opened
@@ -199,9 +199,8 @@ def _checked(folder: Path, name: str) -> ExportedTask:
     return meaning
 
 
-def _unreadable(folder: Path, opener: str, reason: object) -> ModelFolderError:
-    first = next(iter(str(reason).strip().splitlines()), "").rstrip(".")
-    return ModelFolderError(f"{folder} cannot be opened by {opener}: {first}. {ANEW}")
+def _unreadable(folder: Path, opener: str, reason: str) -> ModelFolderError:
+    return ModelFolderError(f"{folder} cannot be opened by {opener}: {reason}. {ANEW}")
 
 
 def _require_fit(opened: OpenedExport, place: Path) -> None:

@@ -13,7 +13,6 @@ from bort_kedro.tasks.records import (
     Record,
     choices_field,
     filled_field,
-    is_whole,
     list_field,
     number_field,
     object_field,
@@ -21,6 +20,7 @@ from bort_kedro.tasks.records import (
     text_field,
 )
 from bort_kedro.tasks.spans import find_span, mark, without_brackets
+from bort_kedro.text.prose import is_whole
 
 Layout = Callable[[Record], list[ExampleRow]]
 

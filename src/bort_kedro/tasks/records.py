@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
 from bort_kedro.errors import TaskError
+from bort_kedro.text.prose import half_character, is_whole
 
 
 class RowFault(TaskError):
@@ -15,7 +15,6 @@ class RowFault(TaskError):
 
 
 Kind = TypeVar("Kind")
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,6 @@ def row_fault(column: str, value: object, expected: str) -> RowFault:
     return RowFault(f"column `{column}`: {repr(value)[:80]}, expected {expected}")
 
 
-def is_whole(text: object) -> TypeGuard[str]:
-    """True for a text; JSON can spell half characters, which no tokenizer takes."""
-    return isinstance(text, str) and not _HALF_CHARACTER.search(text)
-
-
 def is_filled(text: object) -> TypeGuard[str]:
     """True for a text of more than white space."""
     return is_whole(text) and bool(text.strip())
@@ -87,8 +81,8 @@ def text_field(fields: object, name: str) -> str:
         RowFault: If it is not there, or no text.
     """
     text = _field(fields, name, str, "a text")
-    if not is_whole(text):
-        raise row_fault(name, text, "a text of whole characters")
+    if half := half_character(text):
+        raise row_fault(name, text, f"a text of whole characters; it has {half}")
     return text
 
 

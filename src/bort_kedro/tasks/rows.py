@@ -9,7 +9,7 @@ from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import Form, Task
 from bort_kedro.tasks.labels import alike, is_no_number, number_of
 from bort_kedro.tasks.layouts import LAYOUTS
-from bort_kedro.tasks.records import ExampleRow, Record, is_filled, is_whole, row_fault
+from bort_kedro.tasks.records import ExampleRow, Record, filled_field, is_filled, row_fault, text_field
 
 
 def example_rows(
@@ -64,10 +64,10 @@ def resolve_columns(task: Task, found: Collection[str], *, is_labelled: bool) ->
 
 def _check_texts(task: Task, record: Record) -> None:
     """Check what the columns of the file hold, before a layout puts them together."""
-    is_good = is_whole if task.allows_empty_text else is_filled
-    for name in (name for role in ("text", "text_pair", "options") for name in record.columns.get(role, ())):
-        if not is_good(record.fields[name]):
-            raise row_fault(name, record.fields[name], "a text that is not empty")
+    check = text_field if task.allows_empty_text else filled_field
+    for role in ("text", "text_pair", "options"):
+        for name in record.columns.get(role, ()):
+            check(record.fields, name)
 
 
 def _checked_label(

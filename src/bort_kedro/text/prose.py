@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from typing import TypeGuard
 
 MINIMUM_WORDS = 6
 
@@ -19,6 +20,18 @@ _ABBREVIATIONS = (
 )
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)'\"][.!?])" + _ABBREVIATIONS + r"\s+(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z]{2,}|\ba\b|\bI\b")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def half_character(text: str) -> str:
+    """Which half of a character stands where, or ""; JSON and Python can spell halves, which no tokenizer takes."""
+    found = _HALF_CHARACTER.search(text)
+    return f"half a character, {found.group()!r}, as number {found.start() + 1} of {len(text)}" if found else ""
+
+
+def is_whole(text: object) -> TypeGuard[str]:
+    """True for a text of whole characters."""
+    return isinstance(text, str) and not half_character(text)
 
 
 def clean_markup(text: str) -> str:

@@ -121,6 +121,17 @@ def test_found_labels_that_differ_in_spelling_alone_are_refused_unless_they_are_
     )
 
 
+def test_table_without_a_header_is_told_of_in_a_screen_however_long_its_first_row_is(tmp_path):
+    fault = _fault(tmp_path, "word " * 200_000 + ",yes\nB,no\n", suffix=".csv")
+    assert fault.startswith(f"{tmp_path / 'train.csv'}, line 1: no column `sentence`, `label`. Columns found: `word ")
+    assert fault.endswith(", `yes`. Mend the file, or change `columns` of `own_tasks.mine` in params:finetune.")
+    assert " characters left out] " in fault
+    assert len(fault) < 4100
+    reading = _read(tmp_path, f"{GOOD}{'word ' * 20_000}\n\t{'no' * 20_000}\n", skip_bad_rows=True)
+    assert len(reading.first_faults) == 2
+    assert max(map(len, reading.first_faults)) < 350
+
+
 def test_no_number_is_a_label_only_where_it_is_named(tmp_path):
     rows = "sentence\tlabel\nA.\tyes\nB.\tnan\n"
     where = f"{tmp_path / 'train.tsv'}, line 3, column `label`: 'nan', expected a label (where this is one, name it in "

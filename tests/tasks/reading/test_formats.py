@@ -135,6 +135,13 @@ def test_folder_of_json_texts_is_read_in_the_order_of_numbers(tmp_path):
     assert rows[2].fault.startswith("not JSON (")
 
 
+def test_file_that_git_lfs_did_not_fetch_is_called_a_pointer(tmp_path):
+    path = _written(tmp_path, "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 44\n")
+    assert _file_fault(path) == (
+        f"{path} is a pointer of Git LFS, not the file itself (`git lfs pull` fetches it). {MEND}"
+    )
+
+
 def test_other_suffixes_are_refused(tmp_path):
     path = _written(tmp_path, "", "a.xlsx")
     assert _file_fault(path) == f"{path}: the suffix is `.xlsx`, allowed: .tsv, .txt, .csv, .jsonl. {MEND}"
@@ -180,5 +187,5 @@ def test_any_bytes_give_rows_or_an_error_that_names_the_file(tmp_path_factory, c
         rows, refusal = list(read_rows(path)), ""
     except TaskError as fault:
         rows, refusal = [], str(fault)
-    assert not refusal or refusal.startswith(f"{path}, line ")
+    assert not refusal or refusal.startswith((f"{path}, line ", f"{path} is a pointer of Git LFS"))
     assert not any(row.fault and row.fields for row in rows)

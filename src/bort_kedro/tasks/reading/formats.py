@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.git_lfs import pointer_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,9 +74,12 @@ def is_table(path: Path) -> bool:
 def _decoded(path: Path) -> str:
     """Text of a UTF-8 file without its byte-order mark; line ends as they are, stray bytes as half characters."""
     try:
-        return path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        content = path.read_bytes()
     except OSError as fault:
         raise TaskError(f"{path} cannot be read: {fault}. {MEND}") from fault
+    if pointer := pointer_fault(content[:64]):
+        raise TaskError(f"{path} {pointer}. {MEND}")
+    return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
 def _stray_byte(text: str) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bort_kedro.errors import TaskError
+from bort_kedro.errors import TaskError, said_by
 from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.reading.reading import ReadingInProgress, TaskReading, is_labelled
@@ -76,7 +76,7 @@ def _load(task: Task, name: str, configuration: str, revision: str | None) -> Ma
         # The library raises errors of many libraries beneath it, for connections and for what is not there.
         raise TaskError(
             f"Task `{task.name}`: {name} ({configuration}) cannot be read from the hub: {type(fault).__name__}: "
-            f"{str(fault)[:300].rstrip('.')}. Check the connection, or put the official files into the folder of "
+            f"{said_by(fault)}. Check the connection, or put the official files into the folder of "
             "`task_files` and set `read_from: files` in params:finetune."
         ) from fault
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bort_kedro.errors import TaskError
+from bort_kedro.errors import LONGEST_SAID, TaskError, shortened
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.labels import fault_of_found
 from bort_kedro.tasks.records import Record, RowFault
@@ -105,7 +105,7 @@ class ReadingInProgress:
             raise TaskError(f"{text}. {HOW}")
         self._num_skipped[file] += 1
         if len(self._first_faults) < KEPT_FAULTS:
-            self._first_faults.append(text)
+            self._first_faults.append(shortened(text, LONGEST_SAID))
 
     def end(self, source: SplitSource) -> None:
         """Close a part of a split; labels that train has are then all that may follow.
