@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, BertForSequenceClas
 from bort_kedro.datasets.export_folder import ExportFolderDataset
 from bort_kedro.encoders.encoder import bert_config
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.errors import ConfigurationError, ModelFolderError
+from bort_kedro.errors import ConfigurationError, ModelFolderError, TaskError
 from bort_kedro.exports import verification
 from bort_kedro.exports.folder import open_export
 from bort_kedro.exports.report import ExportReport
@@ -125,6 +125,30 @@ def test_an_opened_export_answers_texts_as_pytorch_does(exported, tiny_tokenizer
     assert opened([]) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (("a text",), "`texts` is 'a text', expected a list of texts, such as ['A text.']"),
+        ((["a text", None],), "`texts` is ['a text', None], expected a list of texts, such as ['A text.']"),
+        ((["a", "b"], "ab"), "`pairs` is 'ab', expected a list of texts, such as ['A text.']"),
+        ((["a", "b"], ["c"]), "`texts` has 2 and `pairs` 1, expected as many"),
+        ((["a"], ["b"]), "an example of this task is one text, without `pairs`"),
+    ],
+)
+def test_an_opened_export_answers_lists_of_what_its_task_asks_about(exported, given, fault):
+    with pytest.raises(TaskError) as caught:
+        open_export(exported[0], "pytorch")(*given)
+    assert str(caught.value) == f"The export of task `toy` cannot answer: {fault}."
+
+
+def test_an_export_of_an_older_manifest_takes_texts_with_or_without_pairs(copied):
+    said = json.loads((copied / "export.json").read_text("utf-8"))
+    assert said.pop("has_pairs") is False
+    (copied / "export.json").write_text(json.dumps(said), "utf-8")
+    opened = open_export(copied, "pytorch")
+    assert {*opened(["the row"]), *opened(["the row"], ["of the table"])} <= {"array", "row"}
+
+
 @pytest.mark.parametrize("name", ["onnx_int8", "openvino_int8"])
 def test_an_opened_int8_export_scores_as_its_report_says(exported, name):
     folder, report = exported
@@ -147,6 +171,8 @@ def test_other_forms_of_tasks_are_exported_and_answered(form, tiny_tokenizer, tm
     said = opened(rows["text"].tolist(), pairs)
     if form == Form.MULTIPLE_CHOICE:
         assert said == answers[:3]
+        with pytest.raises(TaskError, match=r"an example of this task is two texts, the second in `pairs`\.$"):
+            opened(rows["text"].tolist())
         assert sorted(said) == ["right", "wrong", "wrong"]
     else:
         assert [float(answer) for answer in said] == pytest.approx([float(each) for each in answers[:3]], abs=1e-4)

@@ -206,6 +206,26 @@ def test_too_few_documents_are_refused_with_sizes(task):
         build_examples(task, _corpus(2), SETTINGS)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我们计算数组的平均值。然后我们计算总和。",
+        "配列の平均を計算します。次に合計を計算します。",
+        "เราคำนวณค่าเฉลี่ยของอาร์เรย์",
+    ],
+)
+def test_text_without_blanks_between_words_needs_other_tasks_and_no_more_text(text):
+    documents = [Document(str(number), f"source {number % 2}", f"{text}{number}") for number in range(40)]
+    with pytest.raises(TaskError) as caught:
+        build_examples("order", documents, SETTINGS)
+    assert str(caught.value).endswith(
+        "Every split needs each label. Of 40 sentences 0 have 4 to 12 words, and more text of this kind is no help: "
+        "words are what blanks part, and a sentence ends before a Latin capital letter. For Chinese, Japanese, Thai "
+        "and others choose other `tasks` in params:finetune, such as one of `own_tasks`; or change min_words and "
+        "max_words under builtin_tasks there."
+    )
+
+
 def test_library_of_one_source_is_refused():
     with pytest.raises(TaskError, match=r"two labels are needed, found \['numpy'\]"):
         build_examples("library", _corpus(sources=("numpy",)), SETTINGS)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
-from bort_kedro.errors import ModelFolderError, said_by
+from bort_kedro.errors import LONGEST_SAID, ModelFolderError, TaskError, said_by, shortened
 from bort_kedro.exports.formats import MANIFEST
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
@@ -51,6 +51,7 @@ class ExportedTask:
         truncation: Which text loses tokens where both do not fit.
         max_tokens: Longest input.
         tokenizer: Fingerprint of the tokenizer that the model was trained with.
+        has_pairs: Whether an example is two texts; None where an older manifest does not say.
     """
 
     task: str
@@ -59,6 +60,7 @@ class ExportedTask:
     truncation: str
     max_tokens: int
     tokenizer: str
+    has_pairs: bool | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -111,6 +113,9 @@ class OpenedExport:
 
         Returns:
             N labels, or numbers of a regression as text; of multiple choice ``right`` once and ``wrong`` else.
+
+        Raises:
+            TaskError: If these are no texts, or no pairs where the task is of pairs.
         """
         examples, outputs = self._run(texts, pairs)
         return answers_of(Form(self.meaning.form), self.meaning.labels, outputs, examples.starts)
@@ -121,11 +126,27 @@ class OpenedExport:
 
     def _run(self, texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[EncodedExamples, NDArray[np.float64]]:
         meaning = self.meaning
+        _require_texts(meaning, texts, pairs)
         encoder = TaskEncoder(self.model, meaning.as_task(), meaning.labels, max_tokens=meaning.max_tokens)
         rows = list(zip(texts, pairs if pairs is not None else [None] * len(texts), strict=True))
         is_question = meaning.form == Form.MULTIPLE_CHOICE and rows
         examples = encoder([Unit(tuple(rows))] if is_question else [Unit((row,)) for row in rows])
         return examples, predict(self.model.model, Form(meaning.form), examples, batch_tokens=BATCH_TOKENS)
+
+
+def _require_texts(meaning: ExportedTask, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
+    """Refuse a single text, whose letters would be answered one by one, and pairs that are not those of the task."""
+    fault = ""
+    for name, given in (("texts", texts), ("pairs", pairs if pairs is not None else [])):
+        if isinstance(given, str) or not all(isinstance(text, str) for text in given):
+            fault = f"`{name}` is {shortened(repr(given), LONGEST_SAID)}, expected a list of texts, such as ['A text.']"
+    if not fault and pairs is not None and len(pairs) != len(texts):
+        fault = f"`texts` has {len(texts)} and `pairs` {len(pairs)}, expected as many"
+    if not fault and meaning.has_pairs is not None and meaning.has_pairs != (pairs is not None):
+        wanted = "two texts, the second in `pairs`" if meaning.has_pairs else "one text, without `pairs`"
+        fault = f"an example of this task is {wanted}"
+    if fault:
+        raise TaskError(f"The export of task `{meaning.task}` cannot answer: {fault}.")
 
 
 def write_pytorch(model: Pretrained, folder: Path) -> None:

@@ -155,6 +155,7 @@ def _meaning(model: Pretrained, data: TaskData, max_tokens: int) -> ExportedTask
         str(task.truncation),
         max_tokens,
         tokenizer_fingerprint(standalone_tokenizer(model)),
+        has_pairs(data),
     )
     require_outputs(model.model.config.num_labels, meaning, f"`{task.name}.finetuned_model`")
     require_tokenizer(model, f"`{task.name}.finetuned_model`")

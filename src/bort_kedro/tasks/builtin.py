@@ -29,10 +29,8 @@ MAX_PAIRS_PER_DOCUMENT = 8
 SHUFFLE_ATTEMPTS = 20
 # Sentences drawn before all those of other documents are listed, which is slow and seldom needed.
 DRAW_ATTEMPTS = 20
-WHERE = (
-    "Give the catalog entry `raw_corpus` more text, raise the share of documents kept for tasks in "
-    "params:corpus, or change params:finetune.builtin_tasks."
-)
+# Share of sentences of allowed length; below it, more text is no help.
+FEW_SENTENCES = 0.1
 
 _CLOSING = re.compile(r"[^\w]*$")
 
@@ -109,14 +107,18 @@ def build_examples(task: str, documents: Iterable[Document], settings: BuiltinTa
         TaskError: If the task is unknown, or the documents give a split too few examples.
     """
     chosen = builtin_task(task)
-    by_split = _sentences_by_split(list(documents), settings)
+    documents = list(documents)
+    by_split = _sentences_by_split(documents, settings)
     examples = []
     for index, split in enumerate(SPLITS):
         # Documents are split alike for all tasks; what is drawn afterwards is each split's own.
         generator = np.random.default_rng([settings.seed, 1 + index])
         rows = chosen.build(by_split[split], settings, getattr(settings.max_examples, split), generator)
         examples += [TaskExample(split, *row) for row in rows]
-    _require_enough(task, chosen, examples)
+    if fault := _fault_of(chosen, examples):
+        raise TaskError(
+            f"Built-in task `{task}`: {fault}. Every split needs each label. {_advice(documents, settings)}"
+        )
     return examples
 
 
@@ -287,7 +289,7 @@ def _from_another_document(
     return others[int(generator.integers(len(others)))] if others else None
 
 
-def _require_enough(task: str, chosen: BuiltinTask, examples: list[TaskExample]) -> None:
+def _fault_of(chosen: BuiltinTask, examples: list[TaskExample]) -> str:
     """Every split needs every label that training knows, and training two labels at least."""
     found = {split: Counter(e.label for e in examples if e.split == split) for split in SPLITS}
     labels = set(chosen.labels or {example.label for example in examples})
@@ -298,12 +300,30 @@ def _require_enough(task: str, chosen: BuiltinTask, examples: list[TaskExample])
     ]
     if len(labels) < 2:
         lacking.append(f"two labels are needed, found {sorted(labels)}")
-    if lacking:
-        sizes = ", ".join(f"{split} {sum(found[split].values())}" for split in SPLITS)
-        raise TaskError(
-            f"Built-in task `{task}`: too few documents, or sentences of the allowed length, in the corpus "
-            f"split `tasks` ({'; '.join(lacking)}; examples: {sizes}). Every split needs each label. {WHERE}"
+    if not lacking:
+        return ""
+    sizes = ", ".join(f"{split} {sum(found[split].values())}" for split in SPLITS)
+    return (
+        "too few documents, or sentences of the allowed length, in the corpus split `tasks` "
+        f"({'; '.join(lacking)}; examples: {sizes})"
+    )
+
+
+def _advice(documents: Sequence[Document], settings: BuiltinTasksSettings) -> str:
+    """What helps: more text, unless it is of a kind in which hardly a sentence is found."""
+    texts = [text for document in documents for line in document.text.split("\n") for text in sentences(line)]
+    num_fitting = sum(settings.min_words <= len(text.split()) <= settings.max_words for text in texts)
+    if num_fitting >= FEW_SENTENCES * len(texts):
+        return (
+            "Give the catalog entry `raw_corpus` more text, raise the share of documents kept for tasks in "
+            "params:corpus, or change params:finetune.builtin_tasks."
         )
+    return (
+        f"Of {len(texts)} sentences {num_fitting} have {settings.min_words} to {settings.max_words} words, and more "
+        "text of this kind is no help: words are what blanks part, and a sentence ends before a Latin capital letter. "
+        "For Chinese, Japanese, Thai and others choose other `tasks` in params:finetune, such as one of `own_tasks`; "
+        "or change min_words and max_words under builtin_tasks there."
+    )
 
 
 BUILTIN_TASKS: dict[str, BuiltinTask] = {
