@@ -97,4 +97,4 @@ bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete
 	@find data -mindepth 2 -type d -empty -delete
-	@rm -rf mlruns.db mlruns mlartifacts .viz
+	@rm -rf mlruns.db* mlruns mlartifacts .viz

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import mlflow
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.datasets.training_states import TrainingStatesDataset
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.session.tracking import TrackingHook
 from bort_kedro.session.trial_tracking import METRICS_PER_CALL, NO_LINKS, PARENT_TAG, log_metrics
 from bort_kedro.training.observer import SilentObserver, TrialEnded
@@ -33,20 +36,22 @@ def store(tmp_path_factory, empty_store):
     return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('tracking'))}"
 
 
+def context_of(project):
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"), base_env="base", default_run_env="smoke", config_patterns={"mlflow": ["mlflow*"]}
+    )
+    return KedroContext(
+        project_path=project, config_loader=loader, env="smoke", package_name="bort_kedro", hook_manager=None
+    )
+
+
 @pytest.fixture
 def hook(store, tmp_path, monkeypatch):
     """As after a session has made its context; the store and the observer are left as they were."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.chdir(tmp_path)
-    loader = OmegaConfigLoader(
-        str(PROJECT / "conf"), base_env="base", default_run_env="smoke", config_patterns={"mlflow": ["mlflow*"]}
-    )
     hook = TrackingHook()
-    hook.after_context_created(
-        KedroContext(
-            project_path=tmp_path, config_loader=loader, env="smoke", package_name="bort_kedro", hook_manager=None
-        )
-    )
+    hook.after_context_created(context_of(tmp_path))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield hook
     while mlflow.active_run():
@@ -374,3 +379,70 @@ def test_no_link_is_printed_for_a_run_below_the_kedro_run_alone(hook, monkeypatc
     tell_trial(trial())
     assert seen == ["true"]
     assert os.environ.get(NO_LINKS) == before
+
+
+@pytest.fixture
+def broken(store):
+    """A function after which nothing can be written into the store until the test has ended."""
+    file = store.removeprefix("sqlite:///")
+
+    def rename(table, name):
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(f"alter table {table} rename to {name}")
+
+    broke = []
+    yield lambda: broke.append(rename("latest_metrics", "gone"))
+    if broke:
+        rename("gone", "latest_metrics")
+
+
+def test_a_store_that_fails_in_the_middle_is_told_once_and_the_run_goes_on(hook, broken, caplog):
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    started(hook)
+    hook.after_catalog_created(CATALOG, {}, {}, {}, "", {})
+    tell("student_history", {"step": 1, "loss": 0.5})
+    observer = STATES.load().observer
+    broken()
+    for step in (2, 3):
+        observer.row_logged("student_history", {"step": step, "loss": 0.25})
+    observer.trial_ended(trial())
+    node = Node(lambda seed: seed, "params:seed", "made", name="make")
+    hook.before_node_run(node, CATALOG, {"params:seed": 7}, is_async=False)
+    hook.after_dataset_saved("run_manifest", {"device": "cpu"})
+    finished(hook)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "bort_kedro.session.tracking"]
+    assert said.startswith("MLflow's store at sqlite:///")
+    assert "no such table: " in said
+    assert said.endswith(" The run goes on and keeps its results, but is not tracked further.")
+    assert mlflow.active_run() is None
+    assert isinstance(STATES.load().observer, SilentObserver)
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+def test_a_store_that_fails_when_the_run_ends_changes_nothing_of_its_end(hook, broken, caplog):
+    started(hook)
+    tell_trial(trial())
+    broken()
+    hook.on_pipeline_error(ValueError("of the run"), FINETUNE, Pipeline([]), CATALOG)
+    assert sum(record.name == "bort_kedro.session.tracking" for record in caplog.records) == 1
+    assert mlflow.active_run() is None
+
+
+def test_a_store_that_cannot_be_opened_ends_a_run_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    hook = TrackingHook()
+    hook.after_context_created(context_of(tmp_path))
+    with pytest.raises(ConfigurationError, match=f"cannot be tracked at {tmp_path}/mlruns: this is a folder"):
+        hook.before_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
+
+
+def test_a_next_session_tracks_again(tmp_path, store, monkeypatch):
+    hook = TrackingHook()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    hook.after_context_created(context_of(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    hook.after_context_created(context_of(tmp_path))
+    kedro_run = started(hook)
+    finished(hook)
+    assert mlflow.get_run(kedro_run).info.status == "FINISHED"
+    mlflow.set_tracking_uri(None)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bort_kedro.session.tracking_store import is_unreachable
 from bort_kedro.tasks.description import Form, Task
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class ModelLogging:
     def log(self, model: Pretrained, served: ServedTask) -> None:
         """Log a model with signature, example and pinned requirements, and register it as ``bort_kedro-<task>``.
 
-        Tracking is no part of the result: what MLflow refuses, such as a store without a registry, is a warning.
+        Tracking is no part of the result: what MLflow refuses, such as a store without a registry, is a warning. A
+        server that does not answer is a fault of MLflow's, as everywhere.
         Multiple choice is left out, and said so: MLflow's text classification scores each option alone, while the
         answer is the best of a question's options.
         """
@@ -85,6 +87,8 @@ class ModelLogging:
                 version = register_model(logged.model_uri, name, tags=self._tags(model, task)).version
             MlflowClient().update_model_version(name, version, description=description_of(served))
         except MlflowException as fault:
+            if is_unreachable(fault):
+                raise
             LOGGER.warning("The model of task `%s` is not registered in MLflow: %s", task.name, fault)
             return
         self._versions[task.name] = (name, str(version))
@@ -105,6 +109,8 @@ class ModelLogging:
                 text = value if isinstance(value, str) else f"{value:.6g}"
                 MlflowClient().set_model_version_tag(name, version, key, text)
         except MlflowException as fault:
+            if is_unreachable(fault):
+                raise
             LOGGER.warning("Version %s of %s in MLflow has no tag of its score: %s", version, name, fault)
 
     def _tags(self, model: Pretrained, task: Task) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mlflow
@@ -16,13 +17,25 @@ from pydantic import BaseModel
 
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.training_states import TrainingStatesDataset
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
-from bort_kedro.session.tracking_store import database_uri
+from bort_kedro.session.tracking_store import (
+    FAULTS,
+    LEAVING,
+    VARIABLE,
+    database_uri,
+    environment,
+    is_served,
+    opening,
+    reason_of,
+    seen_from,
+    shown,
+)
 from bort_kedro.session.trial_tracking import TrialTracking, log_metrics
 from bort_kedro.training.observer import SilentObserver
 
@@ -38,6 +51,7 @@ if TYPE_CHECKING:
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.training.observer import TrainingObserver, TrialEnded
 
+LOGGER = logging.getLogger(__name__)
 # What Python runs at a signal: a function, a number for "ignore" or "default", or what no Python code set.
 Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
@@ -62,15 +76,25 @@ class TrackingHook(MlflowHook):
     def after_context_created(self, context: KedroContext) -> None:
         from omegaconf import OmegaConf
 
-        root = context.project_path.resolve()
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        root, loader = context.project_path.resolve(), context.config_loader
+        given = os.environ.get(VARIABLE) or database_uri(root / "mlruns.db")
         values = {
-            "tracking_uri": uri or database_uri(root / "mlruns.db"),
-            "artifact_location": None if uri else (root / "mlartifacts").as_uri(),
+            "tracking_uri": given,
+            "artifact_location": None if is_served(given) else (root / "mlartifacts").as_uri(),
         }
         for name, value in values.items():
             OmegaConf.register_new_resolver(name, lambda value=value: value, replace=True)
-        super().after_context_created(context)
+        configured = loader["mlflow"]
+        server = {"mlflow_tracking_uri": given, **configured.get("server", {})}
+        uri = seen_from(root, server["mlflow_tracking_uri"])
+        loader["mlflow"] = configured | {"server": server | {"mlflow_tracking_uri": uri}}
+        self._is_lost, self._fault = False, None
+        try:
+            with opening(uri):
+                super().after_context_created(context)
+        except ConfigurationError as fault:
+            # Of no matter to what runs nothing, such as Kedro-Viz.
+            self._fault = fault
 
     @hook_impl
     def after_catalog_created(
@@ -87,7 +111,8 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        super().before_pipeline_run(run_params, pipeline, catalog)
+        if self._fault is not None:
+            raise self._fault
         self._handlers = _on_signals(self._stop)
         # Steps shown already, by history.
         self._shown: dict[str, set[int]] = {}
@@ -100,8 +125,28 @@ class TrackingHook(MlflowHook):
         self._models = ModelLogging(str(run_params.get("run_id", "")))
         # Whether the examples of a task are pairs, by its name.
         self._pairs: dict[str, bool] = {}
-        if self._is_mlflow_enabled:
-            self._trials = TrialTracking(mlflow.get_run(self.run_id).info)
+        with self._going_on_without():
+            super().before_pipeline_run(run_params, pipeline, catalog)
+            if self._is_mlflow_enabled:
+                self._trials = TrialTracking(mlflow.get_run(self.run_id).info)
+
+    @contextmanager
+    def _going_on_without(self) -> Iterator[None]:
+        """From the first fault of the store on nothing is tracked: what the run makes is worth more."""
+        try:
+            yield
+        except FAULTS as fault:
+            LOGGER.warning(
+                "MLflow's store at %s failed: %s. The run goes on and keeps its results, but is not tracked further.",
+                shown(mlflow.get_tracking_uri()),
+                reason_of(fault),
+            )
+            self._is_lost, self._is_mlflow_enabled, self._trials = True, False, None
+            self._listen(SilentObserver())
+            with environment(LEAVING):
+                while mlflow.active_run() and not self._already_active_mlflow:
+                    with suppress(*FAULTS):
+                        mlflow.end_run("FAILED")
 
     def _listen(self, observer: TrainingObserver) -> None:
         """Let all trainings of this session's catalog be told to an observer."""
@@ -118,11 +163,11 @@ class TrackingHook(MlflowHook):
     def trial_ended(self, trial: TrialEnded) -> None:
         """Track a fine-tuning that has ended."""
         if self._trials is not None:
-            with _signals_wait():
+            with self._going_on_without(), _signals_wait():
                 self._trials.log(trial)
 
     def _log_metrics(self, rows: list[tuple[str, float, int]]) -> None:
-        with _signals_wait():
+        with self._going_on_without(), _signals_wait():
             log_metrics(self.run_id, rows)
 
     @hook_impl
@@ -131,11 +176,12 @@ class TrackingHook(MlflowHook):
             name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
             for name, value in inputs.items()
         }
-        super().before_node_run(node, catalog, flat, is_async)
-        if self._waiting:
-            with _signals_wait():
-                mlflow.log_params(self._waiting)
-            self._waiting = {}
+        if not self._is_lost:
+            with self._going_on_without(), _signals_wait():
+                super().before_node_run(node, catalog, flat, is_async)
+                if self._waiting:
+                    mlflow.log_params(self._waiting)
+                self._waiting = {}
         for name, value in inputs.items():
             # A pipeline that a user has added may call something else so.
             if name.endswith(EXAMPLES) and stage_of(node) is not None:
@@ -156,6 +202,10 @@ class TrackingHook(MlflowHook):
         kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
         if not self._is_mlflow_enabled or kind is None:
             return
+        with self._going_on_without():
+            self._log_dataset(kind, dataset_name, data)
+
+    def _log_dataset(self, kind: str, dataset_name: str, data: Any) -> None:
         name = without_stage(dataset_name)
         data = data.to_json() if isinstance(data, FrozenModel) else data
         if kind == "metrics":
@@ -182,31 +232,37 @@ class TrackingHook(MlflowHook):
     def after_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         # Written when the run is over, so no node's saving announces it.
         if self._is_mlflow_enabled:
-            _log_artifact("run_manifest", catalog.load("run_manifest"))
-        super().after_pipeline_run(run_params, pipeline, catalog)
-        # It began the run anew for each node; what stays active would be the run of the next session, too.
-        while mlflow.active_run() and not self._already_active_mlflow:
-            mlflow.end_run()
+            with self._going_on_without():
+                _log_artifact("run_manifest", catalog.load("run_manifest"))
+        if not self._is_lost:
+            with self._going_on_without():
+                super().after_pipeline_run(run_params, pipeline, catalog)
+                # It began the run anew for each node; what stays active would be the run of the next session, too.
+                while mlflow.active_run() and not self._already_active_mlflow:
+                    mlflow.end_run()
         self._end("FINISHED")
 
     @hook_impl
     def on_pipeline_error(
         self, error: Exception, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        super().on_pipeline_error(error, run_params, pipeline, catalog)
+        if not self._is_lost:
+            with self._going_on_without():
+                super().on_pipeline_error(error, run_params, pipeline, catalog)
         self._end("FAILED")
 
     def _end(self, status: str) -> None:
         self._listen(SilentObserver())
         if self._trials is not None:
-            with _signals_wait():
+            with self._going_on_without(), _signals_wait():
                 self._trials.end(status)
         _restore(self._handlers)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Mark the runs as killed on a signal, then end as usual."""
-        while mlflow.active_run():
-            mlflow.end_run("KILLED")
+        with self._going_on_without():
+            while mlflow.active_run():
+                mlflow.end_run("KILLED")
         self._end("KILLED")
         if number == signal.SIGINT:
             raise KeyboardInterrupt

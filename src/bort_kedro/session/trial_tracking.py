@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bort_kedro.frozen import JsonObject
+from bort_kedro.session.tracking_store import environment
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
@@ -127,22 +126,9 @@ def _metrics_of(trial: TrialEnded) -> list[MetricRow]:
 def _end_run(run_id: str, status: str) -> None:
     from mlflow import MlflowClient
 
-    with _without_links():
+    # With a tracking server MLflow asks for each run that ends and prints a link to it, hundreds here.
+    with environment({NO_LINKS: "true"}):
         MlflowClient().set_terminated(run_id, status)
-
-
-@contextmanager
-def _without_links() -> Iterator[None]:
-    """With a tracking server MLflow asks for each run that ends and prints a link to it, hundreds here."""
-    before = os.environ.get(NO_LINKS)
-    os.environ[NO_LINKS] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[NO_LINKS]
-        else:
-            os.environ[NO_LINKS] = before
 
 
 def _milliseconds() -> int:
