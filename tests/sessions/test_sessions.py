@@ -148,9 +148,12 @@ def test_an_entry_of_an_older_catalog_is_answered_with_its_name_of_now(fresh):
 
 
 SESSIONS = """
+from contextlib import suppress
 from bort_kedro import pipelines
+from bort_kedro.errors import ConfigurationError
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.runner import SequentialRunner, ThreadRunner
 from pathlib import Path
 
 bootstrap_project(Path.cwd())
@@ -159,7 +162,11 @@ for stage, task in (("corpus", "library"), ("tasks", "library"), ("tasks", "orde
     with KedroSession.create(env="smoke", runtime_params={"finetune": {"tasks": [task]}}) as session:
         session.run(pipeline_names=[stage])
 with KedroSession.create(env="smoke", runtime_params={"foo": {"length": 7}}) as session:
-    assert session.run(pipeline_names=["foo"])["foo_results"].load() == [7, 0]
+    assert session.run(pipeline_names=["foo"], runner=ThreadRunner())["foo_results"].load() == [7, 0]
+for runner in (ThreadRunner(), SequentialRunner(is_async=True)):
+    with suppress(ConfigurationError), KedroSession.create(env="smoke") as session:
+        session.run(pipeline_names=["tasks"], runner=runner)
+        raise AssertionError(f"{runner} was taken")
 """
 # As `kedro pipeline create foo` begins one.
 ADDED = """

@@ -1,0 +1,64 @@
+"""Runners other than one node at a time are refused before the first node."""
+
+import pytest
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
+
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.session.runners import RunnerHook
+
+
+class Louder(SequentialRunner):
+    """A user's own, one node at a time."""
+
+
+class Wider(ThreadRunner):
+    """A user's own, several at a time."""
+
+
+class Unknown(SequentialRunner):
+    """A user's own with a text of its own."""
+
+    def __str__(self):
+        return "mine"
+
+
+def pipeline_of(namespace):
+    return Pipeline([Node(lambda data: data, "numbers", "result", name="use_node", namespace=namespace)])
+
+
+def begin(runner, namespace="search"):
+    """As a session does, which tells a runner's text alone."""
+    RunnerHook().before_pipeline_run({"runner": getattr(runner, "__name__", str(runner))}, pipeline_of(namespace))
+
+
+@pytest.mark.parametrize("kind", [ThreadRunner, ParallelRunner, Wider])
+def test_runners_of_several_nodes_at_a_time_are_refused_with_the_reason_and_what_to_use(kind):
+    with pytest.raises(ConfigurationError) as caught:
+        begin(kind())
+    assert str(caught.value) == (
+        f"The runner is {kind.__name__}, which runs nodes side by side. Trainings have the seeds, threads and "
+        "devices of their process to themselves, or else they end with other weights, and models pass from node to "
+        "node within one process. Run the stages with the SequentialRunner, which Kedro takes where `--runner` and "
+        "`--async` are left out; params:search.engine and params:search.num_workers train candidates side by side."
+    )
+
+
+@pytest.mark.parametrize("kind", [SequentialRunner, Louder, Unknown])
+def test_runners_of_one_node_at_a_time_are_taken(kind):
+    begin(kind())
+
+
+def test_a_pipeline_of_a_user_runs_as_the_user_likes():
+    begin(ThreadRunner(), namespace=None)
+    (node,) = pipeline_of(None).nodes
+    RunnerHook().before_node_run(node, is_async=True)
+
+
+def test_loading_and_saving_in_threads_is_refused_at_the_first_node():
+    (node,) = pipeline_of("search").nodes
+    RunnerHook().before_node_run(node, is_async=False)
+    with pytest.raises(
+        ConfigurationError, match=r"`--async`, or `is_async`.* Run the stages with the SequentialRunner"
+    ):
+        RunnerHook().before_node_run(node, is_async=True)
