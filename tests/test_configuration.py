@@ -75,6 +75,20 @@ def test_mistyped_nested_key_names_its_path_and_the_likely_one(raw):
     assert "Did you mean `num_steps`?" in message
 
 
+def test_mistyped_key_of_what_a_map_holds_names_its_path_and_those_allowed(raw):
+    raw["finetune"]["files"] = {"stsb": {"train": {"path": "a.csv", "heder": ["a"]}}}
+    raw["finetune"]["own_tasks"] = {"mine": {"files": {}, "columns": {}, "lables": ["a", "b"]}}
+    message = fault(raw)
+    assert (
+        "`finetune.own_tasks.mine.lables` is unknown (value ['a', 'b']). Did you mean `labels`? Allowed here: files, "
+        "columns, form, labels, metrics, truncation." in message
+    )
+    assert (
+        "`finetune.files.stsb.train.heder` is unknown (value ['a']). Did you mean `header`? Allowed here: path, "
+        "header, trailing, format, id_file, in_id_file." in message
+    )
+
+
 def laid_over(tmp_path, text, **changes):
     """The parameters of a project whose conf/local holds this text."""
     shutil.copytree(CONF, tmp_path / "conf", dirs_exist_ok=True)

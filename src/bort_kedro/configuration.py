@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Collection, Iterable
 from copy import deepcopy
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -204,7 +206,7 @@ def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters
 
 def _explain(fault: Any, raw: JsonObject) -> str:
     path = _written_at(".".join(str(part) for part in fault["loc"]), fault["input"], raw)
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return _unknown(path, fault["input"], _fields_at(fault["loc"][:-1]), str(fault["loc"][-1]))
     if fault["type"] == "missing":
         return f"`{path}` is missing."
@@ -239,16 +241,23 @@ def _written_at(path: str, value: Any, raw: JsonObject) -> str:
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
     """Names of the fields of the model at a path."""
-    model: Any = Parameters
+    fields: dict[str, Any] = Parameters.model_fields
     for part in location:
-        if isinstance(part, int):  # a place in a list, whose members all have one model
-            continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-        model = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+        if part in fields:  # else it is a place in a list, or a key of a map, whose members all have one model
+            fields = _fields_of(fields[part])
+    return list(fields)
+
+
+def _fields_of(field: Any) -> dict[str, Any]:
+    """The fields of the model that a field is of, or a map or list of; none where it is of none."""
+    kinds = [getattr(field, "annotation", field)]
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return dict(kind.model_fields)
+        if isinstance(kind, type) and is_dataclass(kind):
+            return {field.name: None for field in dataclass_fields(kind)}
+        kinds += get_args(kind)
+    return {}
 
 
 def check_dataset_names(catalog: Iterable[str]) -> None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 # Names to numbers, texts, truth values, None, lists and objects of these, as JSON and YAML have them.
 JsonObject = dict[str, Any]
+
+
+def as_written(value: object) -> str:
+    """The text of what YAML read: a whole number as it is, but never what it made of a word."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(
+            "expected a text; put it in quotes, without which YAML reads no, yes, 1.0, ~ and dates as something else"
+        )
+    return str(value).strip()
+
+
+Written = Annotated[str, BeforeValidator(as_written)]
 
 
 class FrozenModel(BaseModel):

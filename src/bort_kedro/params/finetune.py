@@ -77,4 +77,4 @@ class FinetuneParams(ReadingSettings):
 def task_of(name: str, finetune: FinetuneParams) -> Task:
     """The row of the table of tasks, or of the user's own."""
     own = finetune.own_tasks.get(name)
-    return own_task(name, **own.model_dump()) if own else find_task(name)
+    return own_task(name, **dict(own)) if own else find_task(name)

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from bort_kedro.frozen import Written
 
 SPLITS = ("train", "dev", "test")
 WRONG, RIGHT = "wrong", "right"
@@ -36,14 +42,33 @@ class SourceFile:
     Args:
         path: Within the task's folder; a folder for RACE. An own task's: from the project's folder, or absolute.
         header: Names of the columns where the file has no header row.
+        trailing: Names of further columns, which a row has all or none of, as in STS-B's own files.
+        format: ``tsv``, ``csv`` or ``jsonl``, where the suffix does not say it.
         id_file: Table of ids in the same folder; only rows whose ids stand in it are read, or only the others.
         in_id_file: Which of the two.
     """
 
     path: str
-    header: tuple[str, ...] = ()
+    header: tuple[Written, ...] = ()
+    trailing: tuple[Written, ...] = ()
+    format: Literal["", "tsv", "csv", "jsonl"] = ""
     id_file: str = ""
     in_id_file: bool = False
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        names = (*self.header, *self.trailing)
+        if self.trailing and not self.header:
+            raise ValueError("trailing names columns behind those of header, and there is no header")
+        if names and self.suffix == ".jsonl":
+            raise ValueError("header is for tables; a row of .jsonl names its fields itself")
+        if len(set(names)) < len(names):
+            raise ValueError(f"header and trailing name a column more than once ({', '.join(names)})")
+
+    @property
+    def suffix(self) -> str:
+        """Of the format that it is read in, such as ``.tsv``."""
+        return f".{self.format}" if self.format else Path(self.path).suffix
 
 
 @dataclass(frozen=True)

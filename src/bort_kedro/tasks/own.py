@@ -18,7 +18,7 @@ OF_GROUPED_ROWS = ("f1_answers", "exact_match", "parity")
 def own_task(
     name: str,
     *,
-    files: Mapping[str, str],
+    files: Mapping[str, str | SourceFile],
     columns: Mapping[str, Any],
     form: str = Form.CLASSIFICATION,
     labels: Sequence[str] = (),
@@ -29,7 +29,7 @@ def own_task(
 
     Args:
         name: An identifier.
-        files: Path of ``train``, ``dev`` and, if there is one, ``test``; relative to the working folder.
+        files: ``train``, ``dev`` and, if there is one, ``test``: paths seen from the working folder, or more of them.
         columns: What ``text``, ``label`` and, for pairs, ``text_pair`` are called in the files; for multiple
             choice also ``options``, the columns of the options' texts, of which ``label`` gives the number from
             0 or the column.
@@ -42,9 +42,10 @@ def own_task(
         TaskError: Listing every fault of the description.
     """
     spelled = tuple(labels)
+    found = {split: SourceFile(file) if isinstance(file, str) else file for split, file in files.items()}
     faults = [] if name.isidentifier() else [f"the name `{name}` is no identifier"]
     faults += (
-        _faults_of_choices(form, truncation, spelled) + _faults_of_files(files) + _faults_of_columns(columns, form)
+        _faults_of_choices(form, truncation, spelled) + _faults_of_files(found) + _faults_of_columns(columns, form)
     )
     faults += _faults_of_metrics(metrics, form, spelled)
     if faults:
@@ -63,8 +64,8 @@ def own_task(
         labels=(WRONG, RIGHT) if is_choice else spelled,
         metrics=tuple(metrics) or default_metrics,
         truncation=Truncation(truncation),
-        sources=tuple(SplitSource(split, (SourceFile(files[split]),), "") for split in SPLITS if split in files),
-        required=tuple(split for split in SPLITS if split in files),
+        sources=tuple(SplitSource(split, (found[split],), "") for split in SPLITS if split in found),
+        required=tuple(split for split in SPLITS if split in found),
         layout="options" if is_choice else "texts",
         columns={role: (given,) if isinstance(given, str) else tuple(given) for role, given in columns.items()},
     )
@@ -91,13 +92,13 @@ def _faults_of_metrics(metrics: Sequence[str], form: str, labels: tuple[str, ...
     return faults
 
 
-def _faults_of_files(files: Mapping[str, str]) -> list[str]:
+def _faults_of_files(files: Mapping[str, SourceFile]) -> list[str]:
     faults = [f"`files` names the unknown split `{split}`" for split in files if split not in SPLITS]
     faults += [f"`files` lacks `{split}`" for split in ("train", "dev") if split not in files]
     return faults + [
-        f"`{split}` is {path}, which has none of the suffixes"
-        for split, path in files.items()
-        if not path.endswith(SUFFIXES)
+        f"`{split}` is {file.path}, which has none of the suffixes"
+        for split, file in files.items()
+        if file.suffix not in SUFFIXES
     ]
 
 

@@ -6,23 +6,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bort_kedro.frozen import FrozenModel
-
-
-def _as_written(value: object) -> str:
-    """The text of what YAML read: a whole number as it is, but never what it made of a word."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(
-            "expected a text; put it in quotes, without which YAML reads no, yes, 1.0, ~ and dates as something else"
-        )
-    return str(value).strip()
+from bort_kedro.frozen import FrozenModel, Written, as_written
+from bort_kedro.tasks.description import SourceFile
 
 
 def _each_as_written(value: object) -> str | tuple[str, ...]:
-    return tuple(map(_as_written, value)) if isinstance(value, list | tuple) else _as_written(value)
+    return tuple(map(as_written, value)) if isinstance(value, list | tuple) else as_written(value)
 
 
-Written = Annotated[str, BeforeValidator(_as_written)]
+def _as_file(value: object) -> object:
+    """A path alone, or a map of all that there is to say of a file."""
+    if not isinstance(value, str | dict | SourceFile):
+        raise ValueError("expected a path, or a map of path, header, trailing and format")
+    return {"path": value} if isinstance(value, str) else value
+
+
+File = Annotated[SourceFile, BeforeValidator(_as_file)]
 
 
 class MaxExamples(FrozenModel):
@@ -64,8 +63,9 @@ class BuiltinTasksSettings(FrozenModel):
 class OwnTaskSettings(FrozenModel):
     """A task of the user's own: files and what their columns mean."""
 
-    files: dict[Literal["train", "dev", "test"], str] = Field(
-        description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, seen from the project's folder."
+    files: dict[Literal["train", "dev", "test"], File] = Field(
+        description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, seen from the project's folder; or a "
+        "map of path, header, trailing and format."
     )
     columns: dict[
         Literal["text", "text_pair", "label", "options"],
@@ -88,7 +88,8 @@ class ReadingSettings(FrozenModel):
     """Where tasks are read."""
 
     read_from: Literal["files", "hub"] = Field(description="Where GLUE, SuperGLUE and RACE are read.")
-    files: dict[str, dict[str, str]] = Field(
-        description="For a task, other files than its official ones: train, dev, test, seen from the task's folder."
+    files: dict[str, dict[str, File]] = Field(
+        description="For a task, other files than its official ones: train, dev, test, seen from the task's folder; or "
+        "maps of path, header, trailing and format."
     )
     skip_bad_rows: bool = Field(description="Leave malformed rows out and count them, instead of stopping.")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.reading.folder import TaskFolder
-from bort_kedro.tasks.table import TASKS
+from bort_kedro.tasks.table import TASKS, SourceFile, own_task
 
 MNLI = (
     "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse"
@@ -140,22 +140,65 @@ def test_other_files_stand_in_for_official_ones(tmp_path):
             **{f"glue/{name}": content for name, content in _mnli_files().items()},
         },
     )
-    reading = folder.read(TASKS["mnli"], files={"train": "sample.jsonl", "dev": "more.jsonl"})
+    reading = folder.read(TASKS["mnli"], files={"train": SourceFile("sample.jsonl"), "dev": SourceFile("more.jsonl")})
     assert reading.num_rows == {"train": 1, "dev": 2, "test_matched": 1, "test_mismatched": 1}
     assert _table(reading, "split", "part", "group", "label")[:3] == [
         ("train", "", "0", "neutral"),
         ("dev", "", "0", "neutral"),
         ("dev", "", "1", "neutral"),
     ]
-    reading = folder.read(TASKS["mnli"], files={"dev_matched": "MNLI/sample.jsonl"})
+    reading = folder.read(TASKS["mnli"], files={"dev_matched": SourceFile("MNLI/sample.jsonl")})
     assert reading.files["dev_matched"].endswith("glue/MNLI/sample.jsonl")
     assert reading.num_rows["dev_mismatched"] == 1
     with pytest.raises(TaskError) as caught:
-        folder.read(TASKS["mnli"], files={"tarin": "sample.jsonl"})
+        folder.read(TASKS["mnli"], files={"tarin": SourceFile("sample.jsonl")})
     assert str(caught.value) == (
         "Task `mnli`: `files` names 'tarin'. Allowed: dev, dev_matched, dev_mismatched, test, test_matched, "
         "test_mismatched, train. Change `files.mnli` in params:finetune."
     )
+
+
+# As its authors hand it out: no header, and two more columns where a row has sources.
+STSB_ORIGINAL = (
+    'main-captions\tMSRvid\t2012test\t0001\t5.000\tA plane "takes off.\tAn air plane takes off.\n'
+    "main-news\theadlines\t2013\t0002\t0.25\tA.\tB, then C.\thttp://a.b\thttp://c.d\n"
+)
+STSB_HEADER = ("genre", "filename", "year", "number", "score", "sentence1", "sentence2")
+SOURCES = ("source1", "source2")
+
+
+def test_stsb_as_its_authors_hand_it_out_is_read_by_the_columns_that_are_named(tmp_path):
+    names = {"train": "sts-train.csv", "dev": "sts-dev.csv", "test": "sts-test.csv"}
+    folder = _folder(tmp_path, {f"STS-B/{name}": STSB_ORIGINAL for name in names.values()})
+    files = {split: SourceFile(name, STSB_HEADER, SOURCES, "tsv") for split, name in names.items()}
+    reading = folder.read(TASKS["stsb"], files=files)
+    pairs = [('A plane "takes off.', "An air plane takes off.", "5.000"), ("A.", "B, then C.", "0.25")]
+    assert _table(reading, "split", "text", "text_pair", "label") == [
+        (split, *pair) for split in names for pair in pairs
+    ]
+    with pytest.raises(TaskError) as caught:
+        folder.read(
+            TASKS["stsb"], files={split: SourceFile(name, STSB_HEADER, (), "tsv") for split, name in names.items()}
+        )
+    assert "sts-train.csv, line 2: 9 fields, expected 7 (`genre`, " in str(caught.value)
+
+
+def test_own_file_without_a_header_is_read_by_the_columns_that_are_named(tmp_path):
+    paths = {}
+    for split in ("train", "dev"):
+        paths[split] = SourceFile(str(tmp_path / f"{split}.data"), ("year", "text", "kind"), ("link", "by"), "csv")
+        (tmp_path / f"{split}.data").write_text('2012,"A, b.",x\n2013,C.,y,http://a.b,me\n2014,D.,y,http://a.b\n')
+    task = own_task("mine", files=paths, columns={"text": "text", "label": "kind"})
+    with pytest.raises(TaskError) as caught:
+        TaskFolder(tmp_path).read(task)
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'train.data'}, line 3: 4 fields, expected 3 or 5 (`year`, `text`, `kind`, `link`, `by`). The row "
+    )
+    reading = TaskFolder(tmp_path).read(task, skip_bad_rows=True)
+    assert _table(reading, "text", "label") == [("A, b.", "x"), ("C.", "y")] * 2
+    linked = own_task("mine", files=paths, columns={"text": "link", "label": "kind"})
+    with pytest.raises(TaskError, match=r"line 1, column `link`: None, expected a text\."):
+        TaskFolder(tmp_path).read(linked)
 
 
 def test_stsb_has_ten_and_nine_columns_and_unbalanced_quotes(tmp_path):

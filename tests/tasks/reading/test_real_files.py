@@ -10,7 +10,7 @@ import pytest
 from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.reading.formats import read_rows
 from bort_kedro.tasks.spans import CLOSE, OPEN, without_brackets
-from bort_kedro.tasks.table import TASKS
+from bort_kedro.tasks.table import TASKS, SourceFile
 
 # Official counts, of records; see the README beside the real files.
 COUNTS = {
@@ -118,7 +118,9 @@ def test_examples_of_real_files_are_their_texts_and_labels(real_data, name):
 @pytest.mark.real_data
 def test_examples_of_real_boolq_are_passages_and_questions(real_data):
     files = {"train": "fewglue_train32.jsonl", "dev": "fewglue_dev32.jsonl", "test": "val.jsonl"}
-    reading = TaskFolder(real_data).read(TASKS["boolq"], files=files)
+    reading = TaskFolder(real_data).read(
+        TASKS["boolq"], files={split: SourceFile(name) for split, name in files.items()}
+    )
     assert reading.num_rows == {"train": 32, "dev": 32, "test": 3270}
     for split in files:
         table = reading.examples[reading.examples["split"] == split]

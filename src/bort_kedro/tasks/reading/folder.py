@@ -35,7 +35,9 @@ class TaskFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, task: Task, *, files: Mapping[str, str] | None = None, skip_bad_rows: bool = False) -> TaskReading:
+    def read(
+        self, task: Task, *, files: Mapping[str, SourceFile] | None = None, skip_bad_rows: bool = False
+    ) -> TaskReading:
         """Read the examples of a task.
 
         Args:
@@ -52,11 +54,11 @@ class TaskFolder:
         for source, base, file in chosen:
             path = base / file.path
             progress.begin(source, str(path))
-            _read_file(progress, source, path, _kept_rows(base, file))
+            _read_file(progress, source, path, file)
             progress.end(source)
         return progress.reading()
 
-    def _find(self, task: Task, files: Mapping[str, str]) -> list[tuple[SplitSource, Path, SourceFile]]:
+    def _find(self, task: Task, files: Mapping[str, SourceFile]) -> list[tuple[SplitSource, Path, SourceFile]]:
         """Each split's folder and file, in the order train, dev, test."""
         if not task.sources:
             raise TaskError(
@@ -87,7 +89,7 @@ class TaskFolder:
         return [self._folder / outer / name for outer in within for name in task.folders] or [self._folder]
 
 
-def _with_named_files(task: Task, files: Mapping[str, str]) -> list[SplitSource]:
+def _with_named_files(task: Task, files: Mapping[str, SourceFile]) -> list[SplitSource]:
     """The task's sources, with files of the user's in place of those of the same split."""
     keys = {source.key for source in task.sources} | {source.split for source in task.sources}
     unknown = [key for key in files if key not in keys]
@@ -101,13 +103,14 @@ def _with_named_files(task: Task, files: Mapping[str, str]) -> list[SplitSource]
         named = files.get(source.key)
         if named is not None:
             # The official header where the format is the official one: CoLA's files have none of their own.
-            header = source.files[0].header if Path(named).suffix == Path(source.files[0].path).suffix else ()
-            sources.append(replace(source, files=(SourceFile(named, header=header),)))
+            official = source.files[0]
+            is_alike = named.suffix == official.suffix and not named.header
+            sources.append(replace(source, files=(replace(named, header=official.header) if is_alike else named,)))
         elif source.split not in files:
             sources.append(source)
     # One file for a split that has parts has no parts.
     whole = [key for key in files if key not in {source.key for source in task.sources}]
-    sources += [SplitSource(split, (SourceFile(files[split]),), "") for split in whole]
+    sources += [SplitSource(split, (files[split],), "") for split in whole]
     return sorted(sources, key=lambda source: SPLITS.index(source.split))
 
 
@@ -138,36 +141,39 @@ def _say_what_is_missing(task: Task, missing: list[str], bases: list[Path]) -> s
     )
 
 
-def _kept_rows(base: Path, file: SourceFile) -> Iterator[FileRow]:
+def _kept_rows(path: Path, file: SourceFile) -> Iterator[FileRow]:
     """The rows of a file; where a list of ids divides it, those of one side and all malformed ones."""
-    rows = read_rows(base / file.path, file.header)
+    rows = read_rows(path, file.header, trailing=file.trailing, suffix=file.suffix)
     if not file.id_file:
         return rows
     names = ("#1 ID", "#2 ID")
-    listed = {tuple(row.fields.get(name) for name in names) for row in read_rows(base / file.id_file, header=names)}
+    listed = {
+        tuple(row.fields.get(name) for name in names) for row in read_rows(path.with_name(file.id_file), header=names)
+    }
     return (
         row for row in rows if row.fault or (tuple(row.fields.get(name) for name in names) in listed) == file.in_id_file
     )
 
 
-def _read_file(progress: ReadingInProgress, source: SplitSource, path: Path, rows: Iterator[FileRow]) -> None:
+def _read_file(progress: ReadingInProgress, source: SplitSource, path: Path, file: SourceFile) -> None:
     """Give every row to the reading, with the columns that it has."""
     task, columns = progress.task, None
-    for number, row in enumerate(rows):
-        file, place = str(path), f"{row.path}, line {row.line}"
+    has_one_header = is_table(path, file.suffix)
+    for number, row in enumerate(_kept_rows(path, file)):
+        name, place = str(path), f"{row.path}, line {row.line}"
         if row.fault:
-            progress.refuse(row.fault, file=file, place=place, is_known=row.is_short and task.skips_short_rows)
+            progress.refuse(row.fault, file=name, place=place, is_known=row.is_short and task.skips_short_rows)
             continue
         # All rows of a table have the columns of its header; objects each have their own.
-        if columns is None or not is_table(path):
+        if columns is None or not has_one_header:
             try:
                 columns = resolve_columns(task, row.fields, is_labelled=is_labelled(source))
             except TaskError as fault:
-                if is_table(path):
+                if has_one_header:
                     where = f"`columns` of `own_tasks.{task.name}`" if task.benchmark == "own" else "`files`"
                     raise TaskError(
                         f"{path}, line 1: {fault}. Mend the file, or change {where} in params:finetune."
                     ) from fault
-                progress.refuse(str(fault), file=file, place=place)
+                progress.refuse(str(fault), file=name, place=place)
                 continue
-        progress.add(source, Record(row.fields, columns, number), file=file, place=place)
+        progress.add(source, Record(row.fields, columns, number), file=name, place=place)

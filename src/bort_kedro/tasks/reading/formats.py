@@ -10,6 +10,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
@@ -45,7 +46,9 @@ class FileRow:
     is_short: bool = False
 
 
-def read_rows(path: Path, header: Sequence[str] = ()) -> Iterator[FileRow]:
+def read_rows(
+    path: Path, header: Sequence[str] = (), *, trailing: Sequence[str] = (), suffix: str = ""
+) -> Iterator[FileRow]:
     """The rows of a file by its suffix, or those of a folder of JSON texts as RACE has.
 
     ``.tsv`` and ``.txt`` have no quoting, so a quotation mark is an ordinary character; ``.csv`` is quoted with
@@ -55,20 +58,23 @@ def read_rows(path: Path, header: Sequence[str] = ()) -> Iterator[FileRow]:
     Args:
         path: An existing file or folder.
         header: Column names of a TSV or CSV file without a header row.
+        trailing: Names of further columns, which a row has all or none of; then their fields are None.
+        suffix: Of the format; "" for the file's own.
 
     Raises:
         TaskError: If the file as a whole cannot be read.
     """
     if path.is_dir():
         return _read_folder(path)
-    if path.suffix not in _READERS:
+    read = _READERS.get(suffix or path.suffix)
+    if read is None:
         raise TaskError(f"{path}: the suffix is `{path.suffix}`, allowed: {', '.join(_READERS)}. {MEND}")
-    return _READERS[path.suffix](path, header)
+    return read(path, header, trailing)
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Path, suffix: str) -> bool:
     """True for formats whose rows all have the columns of one header."""
-    return path.suffix in (".tsv", ".txt", ".csv") and not path.is_dir()
+    return suffix in (".tsv", ".txt", ".csv") and not path.is_dir()
 
 
 def _decoded(path: Path) -> str:
@@ -88,16 +94,16 @@ def _stray_byte(text: str) -> str:
     return f"not UTF-8, byte {ord(found.group()) - 0xDC00:#04x}" if found else ""
 
 
-def _read_tsv(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
+def _read_tsv(path: Path, header: Sequence[str], trailing: Sequence[str]) -> Iterator[FileRow]:
     """No quoting (what `csv.QUOTE_NONE` means), so a row is a line and a tab always parts two fields."""
     lines = _decoded(path).rstrip("\r\n").split("\n")
     rows = ((number, line.removesuffix("\r").split("\t")) for number, line in enumerate(lines, 1))
-    return _with_header(path, rows, header)
+    return _with_header(path, rows, header, trailing)
 
 
-def _read_csv(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
+def _read_csv(path: Path, header: Sequence[str], trailing: Sequence[str]) -> Iterator[FileRow]:
     """Quoted with ``"``; a row may span lines and is named by its first."""
-    return _with_header(path, _csv_fields(path, _decoded(path).rstrip("\r\n")), header)
+    return _with_header(path, _csv_fields(path, _decoded(path).rstrip("\r\n")), header, trailing)
 
 
 def _csv_fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -120,20 +126,22 @@ def _csv_fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         start = reader.line_num + 1
 
 
-def _with_header(path: Path, rows: Iterator[tuple[int, list[str]]], header: Sequence[str]) -> Iterator[FileRow]:
+def _with_header(
+    path: Path, rows: Iterator[tuple[int, list[str]]], header: Sequence[str], trailing: Sequence[str]
+) -> Iterator[FileRow]:
     """Name the fields, by the first row if the file has a header, and refuse rows of another length."""
-    names = list(header) or _header(path, rows)
+    names = [*(header or _header(path, rows)), *trailing]
+    lengths = sorted({len(names) - len(trailing), len(names)})
     for line, fields in rows:
         fault = _stray_byte("".join(fields))
-        if len(fields) != len(names):
-            fault = (
-                f"{len(fields)} fields, expected {len(names)} ({', '.join(f'`{name}`' for name in names)}). The row "
-                f"begins {str(fields)[:80]}"
-            )
+        if len(fields) not in lengths:
+            columns = ", ".join(f"`{name}`" for name in names)
+            expected = " or ".join(map(str, lengths))
+            fault = f"{len(fields)} fields, expected {expected} ({columns}). The row begins {str(fields)[:80]}"
         if fault:
-            yield FileRow(path, line, fault=fault, is_short=len(fields) < len(names))
+            yield FileRow(path, line, fault=fault, is_short=len(fields) < lengths[0])
         else:
-            yield FileRow(path, line, dict(zip(names, fields, strict=True)))
+            yield FileRow(path, line, dict(zip_longest(names, fields)))
 
 
 def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
@@ -149,7 +157,7 @@ def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
     return names
 
 
-def _read_jsonl(path: Path, header: Sequence[str]) -> Iterator[FileRow]:
+def _read_jsonl(path: Path, *_: Sequence[str]) -> Iterator[FileRow]:
     """Only line feeds part lines: JSON texts may hold the other separators that `splitlines` knows."""
     for line, text in enumerate(_decoded(path).split("\n"), 1):
         if text.strip():
@@ -184,7 +192,7 @@ def _object(pairs: list[tuple[str, object]]) -> JsonObject:
     return fields
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[FileRow]]] = {
+_READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Iterator[FileRow]]] = {
     ".tsv": _read_tsv,
     ".txt": _read_tsv,
     ".csv": _read_csv,
