@@ -31,6 +31,8 @@ class ProjectCopy:
 
     def __init__(self, root: Path, store: Path) -> None:
         self.root = root
+        # Where its commands are typed.
+        self.typed_in = root
         self.store = store
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "KEDRO_"))
@@ -59,7 +61,7 @@ class ProjectCopy:
     def start(self, *words: str) -> Command:
         """Begin ``kedro run --env smoke`` with more words."""
         output = self.root / f"output-{time.monotonic_ns()}.txt"
-        return Command(["run", "--env", "smoke", *words], self.root, self.environment, output)
+        return Command(["run", "--env", "smoke", *words], self.typed_in, self.environment, output)
 
     def run(self, *words: str) -> tuple[int, str]:
         """Exit status and all that was printed."""

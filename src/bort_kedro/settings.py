@@ -17,9 +17,11 @@ from bort_kedro.launcher import is_first  # noqa: E402
 from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
 from bort_kedro.session.runners import RunnerHook  # noqa: E402
 from bort_kedro.session.summary import SummaryHook  # noqa: E402
+from bort_kedro.session.working_folder import WorkingFolderHook  # noqa: E402
 
 HOOKS = (
     RunnerHook(),
+    WorkingFolderHook(),
     LaunchedProcessHook(),
     ConfigurationHook(),
     PreflightHook(),

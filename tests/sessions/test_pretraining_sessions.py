@@ -140,7 +140,8 @@ def test_a_roberta_of_a_folder_teaches_a_student_that_takes_its_trimmed_tokenize
     )
     teacher.save_pretrained(project.root / "teacher")
     tiny_tokenizer.save_pretrained(project.root / "teacher")
-    teacher_name = "pretrain_distill.pretrained_teacher=teacher"
+    # Seen from the project, not from where the command is typed.
+    teacher_name, project.typed_in = "pretrain_distill.pretrained_teacher=teacher", project.root / "conf"
     status, output = project.run("--pipelines", "search", "--params", f"{teacher_name},corpus.tokenizer.min_count=1000")
     assert status == 0, output
     vocabulary = project.read("08_reporting/vocabulary_report.json")
