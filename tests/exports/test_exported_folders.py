@@ -130,6 +130,7 @@ def test_an_opened_export_answers_texts_as_pytorch_does(exported, tiny_tokenizer
     [
         (("a text",), "`texts` is 'a text', expected a list of texts, such as ['A text.']"),
         ((["a text", None],), "`texts` is ['a text', None], expected a list of texts, such as ['A text.']"),
+        ((["a \ud83d"],), "`texts` is ['a \\ud83d'], expected a list of texts, such as ['A text.']"),
         ((["a", "b"], "ab"), "`pairs` is 'ab', expected a list of texts, such as ['A text.']"),
         ((["a", "b"], ["c"]), "`texts` has 2 and `pairs` 1, expected as many"),
         ((["a"], ["b"]), "an example of this task is one text, without `pairs`"),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import ConfigurationError, TokenizerError
 from bort_kedro.text import tokenization
-from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts, word_starts
+from bort_kedro.text.tokenization import DocumentEncoder, require_known, tokenize_texts, word_starts
 from bort_kedro.text.tokenizer import vocabulary_of
 from bort_kedro.text.tokens import TokenBlocks, join_blocks
 from cutting import cut_document
@@ -47,6 +47,19 @@ def word_piece():
     tokenizer = Tokenizer(models.WordPiece({token: index for index, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return wrapped(tokenizer, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]")
+
+
+def test_a_tokenizer_to_which_most_of_a_text_is_unknown_is_refused(word_piece, unigram):
+    encoder = DocumentEncoder(word_piece, sequence_length=8)
+    require_known(tokenize_texts(["unable unables 漢 字"], encoder, joined=False), word_piece)
+    with pytest.raises(TokenizerError) as caught:
+        require_known(tokenize_texts(["un 漢 字"], encoder, joined=False), word_piece)
+    assert str(caught.value) == (
+        "67% of the 3 tokens of the training split are [UNK], unknown to the tokenizer, and at most 50% may be: it was "
+        "made for other text. Choose another as `pretrained` under params:corpus.tokenizer, or another teacher, whose "
+        "tokenizer is taken where that is null."
+    )
+    require_known(tokenize_texts(["ab ab"], DocumentEncoder(unigram, sequence_length=8), joined=False), unigram)
 
 
 def as_lists(blocks):

@@ -4,7 +4,7 @@ from transformers import BertConfig, BertForMaskedLM
 from bort_kedro.errors import TokenizerError
 from bort_kedro.text.tokenization import DocumentEncoder, word_starts
 from bort_kedro.text.tokenizer import num_ids, open_tokenizer, special_frame, train_tokenizer, vocabulary_of
-from bort_kedro.text.trimming import count_ids, trim_tokenizer, vocabulary_map
+from bort_kedro.text.trimming import count_ids, size_report, trim_tokenizer, vocabulary_map
 
 TEXTS = ["The mean of the array is computed along the axis.", "The sum of the array is computed."] * 5
 
@@ -82,6 +82,11 @@ def test_a_vocabulary_with_repeated_lines_has_ids_up_to_its_last(tmp_path):
     assert DocumentEncoder(opened, sequence_length=8).blocks(["axis $ mean"]).ids.tolist() == [2, 9, 8, 7, 3]
     assert word_starts(opened).shape == (10,)
     trimmed = trim_tokenizer(opened, count_ids(opened, ["axis $ axis"]), min_count=1)
+    assert size_report(opened, opened) == {
+        "ids_before": 10,
+        "ids_after": 10,
+        "embedding_parameters_saved_per_hidden_unit": 0,
+    }
     # Whole words stay where their characters have no pieces; the empty place goes.
     assert trimmed.convert_ids_to_tokens(range(num_ids(trimmed))) == [*words[:6], "mean", "$", "axis"]
     assert vocabulary_map(opened, opened).kept.tolist() == list(range(10))

@@ -27,6 +27,7 @@ from bort_kedro.finetuning.objectives import answers_of, predict
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.tasks.table import Form, Task, Truncation
 from bort_kedro.tasks.units import Unit
+from bort_kedro.text.prose import is_whole
 from bort_kedro.text.tokenizer import num_ids, tokenizer_fingerprint
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _require_texts(meaning: ExportedTask, texts: Sequence[str], pairs: Sequence[
     """Refuse a single text, whose letters would be answered one by one, and pairs that are not those of the task."""
     fault = ""
     for name, given in (("texts", texts), ("pairs", pairs if pairs is not None else [])):
-        if isinstance(given, str) or not all(isinstance(text, str) for text in given):
+        if isinstance(given, str) or not all(map(is_whole, given)):
             fault = f"`{name}` is {shortened(repr(given), LONGEST_SAID)}, expected a list of texts, such as ['A text.']"
     if not fault and pairs is not None and len(pairs) != len(texts):
         fault = f"`texts` has {len(texts)} and `pairs` {len(pairs)}, expected as many"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bort_kedro.errors import ConfigurationError
-from bort_kedro.text.tokenizer import SENTENCE_PIECE_SPACE, num_ids, special_frame, vocabulary_of
+from bort_kedro.errors import ConfigurationError, TokenizerError
+from bort_kedro.text.tokenizer import PARAMETER_PATH, SENTENCE_PIECE_SPACE, num_ids, special_frame, vocabulary_of
 from bort_kedro.text.tokens import TokenBlocks, frame_documents, id_dtype, join_blocks, starts_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Characters that the tokenizer takes at a time: enough to keep its threads busy, and little enough that what it
 # keeps of each token beside the id (some hundred bytes) stays well under a gigabyte.
 CHARACTERS_PER_CALL = 2**20
+# Share of unknown tokens beyond which a corpus is not of the tokenizer's kind (our choice).
+MOST_UNKNOWN = 0.5
 # How byte-level tokens write a space, a tab, a line feed and a carriage return.
 BYTE_LEVEL_SPACES = ("Ġ", "ĉ", "Ċ", "č")
 
@@ -135,6 +137,23 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
             chunk, num_characters = [], 0
     if chunk:
         yield chunk
+
+
+def require_known(blocks: TokenBlocks, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Refuse a tokenizer to which most of a text is unknown: no training could tell its words apart.
+
+    Raises:
+        TokenizerError: If more than `MOST_UNKNOWN` of the tokens are the unknown one.
+    """
+    if tokenizer.unk_token_id is None or not len(blocks.ids):
+        return
+    share = float((blocks.ids == tokenizer.unk_token_id).mean())
+    if share > MOST_UNKNOWN:
+        raise TokenizerError(
+            f"{share:.0%} of the {len(blocks.ids)} tokens of the training split are {tokenizer.unk_token}, unknown to "
+            f"the tokenizer, and at most {MOST_UNKNOWN:.0%} may be: it was made for other text. Choose another as "
+            f"`pretrained` under {PARAMETER_PATH}, or another teacher, whose tokenizer is taken where that is null."
+        )
 
 
 def word_starts(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.bool_]:

@@ -145,7 +145,7 @@ def size_report(tokenizer: PreTrainedTokenizerFast, trimmed: PreTrainedTokenizer
     """Ids before and after trimming; each dropped one saves one embedding parameter per hidden unit."""
     return {
         "ids_before": num_ids(tokenizer),
-        "ids_after": len(trimmed),
+        "ids_after": num_ids(trimmed),
         "embedding_parameters_saved_per_hidden_unit": num_ids(tokenizer) - num_ids(trimmed),
     }
 

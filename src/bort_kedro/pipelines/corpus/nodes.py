@@ -74,7 +74,7 @@ def _whole_tokenizer(train: list[str], corpus: CorpusSettings, pretrained_teache
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusSettings) -> Tokens:
     """Cut the documents of the pretraining splits into blocks; where they are joined, each keeps its special tokens."""
-    from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts, word_starts
+    from bort_kedro.text.tokenization import DocumentEncoder, require_known, tokenize_texts, word_starts
 
     encoder = DocumentEncoder(tokenizer, sequence_length=corpus.sequence_length)
     splits = {}
@@ -91,4 +91,5 @@ def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: C
             f"The training split has {num_tokens} tokens, fewer than one block of {corpus.sequence_length}. "
             "Give more text in the catalog entry `raw_corpus`, or lower params:corpus.sequence_length."
         )
+    require_known(splits["train"], tokenizer)
     return Tokens(encoder.vocabulary, splits, word_starts=word_starts(tokenizer))
