@@ -1,11 +1,11 @@
 """Records of a made task, for tests of what is said of tasks."""
 
 from bort_kedro.agora.teacher_bar import TeacherCheck, TeacherReport
-from bort_kedro.evaluation.scores import Estimate, TaskScore
-from bort_kedro.evaluation.task_metrics import RivalScore
+from bort_kedro.evaluation.floors import FloorReport
+from bort_kedro.evaluation.scores import Estimate, RivalScore, TaskScore
 from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.finetuning.report import FinetuningReport
-from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.reporting.task_rows import FloorRow, TaskRow
 from bort_kedro.tasks.splits import ExamplesReport, SplitReport
 
 FINETUNING = FinetuningReport(
@@ -26,6 +26,12 @@ TEACHER = TeacherReport(
 )
 
 
+FLOOR_REPORTS = {
+    "constant": FloorReport(seconds=0.0, strength=None, train_share=None),
+    "tfidf": FloorReport(seconds=1.25, strength=10.0, train_share=0.5),
+}
+
+
 def split(source, num_units=4):
     """A split of so many examples."""
     return SplitReport(source=source, num_rows=num_units, num_units=num_units, labels={})
@@ -36,10 +42,10 @@ def examples(**sources):
     return ExamplesReport(**{name: split(source) for name, source in sources.items()})
 
 
-def score(value=0.5, *, majority=0.5, interval=None, num_examples=4, **metrics):
+def score(value=0.5, *, constant=0.5, tfidf=0.5, interval=None, num_examples=4, **metrics):
     """A score; its metrics are the accuracy where none are named."""
-    ahead = Estimate(value - majority, 0.01)
-    return TaskScore(metrics or {"accuracy": value}, Estimate(value, 0.01), majority, ahead, num_examples, interval)
+    floors = {name: rival(value - floor, 0.01, floor) for name, floor in (("constant", constant), ("tfidf", tfidf))}
+    return TaskScore(metrics or {"accuracy": value}, Estimate(value, 0.01), num_examples, interval, floors)
 
 
 def export_format(title="PyTorch", **changes):
@@ -82,6 +88,11 @@ def rival(lead, standard_error, value=0.6):
     return RivalScore(score=value, lead=lead, lead_standard_error=standard_error)
 
 
+def floor(score, lead, standard_error=0.045, **changes):
+    """A floor in a row of the table of scores."""
+    return FloorRow(score=score, lead=lead, lead_standard_error=standard_error, **{"seconds": 0.0} | changes)
+
+
 def task(name, **changes):
     """A row of the table of scores."""
     row = {
@@ -92,10 +103,7 @@ def task(name, **changes):
         "num_examples": 400,
         "score": 0.7,
         "standard_error": 0.023,
-        "majority_score": 0.5,
-        "advantage": 0.2,
-        "advantage_standard_error": 0.045,
-        "beats_majority": True,
+        "floors": {"constant": floor(0.5, 0.2), "tfidf": floor(0.6, 0.1, seconds=1.3, train_share=1.0)},
         "dev_score": 0.72,
         "dev_standard_error": 0.022,
         "num_trials": 3,

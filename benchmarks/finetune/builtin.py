@@ -19,9 +19,8 @@ from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.evaluation.scores import constant_answers
 from bort_kedro.params import FinetuneParams
-from bort_kedro.params.finetune import task_of
+from bort_kedro.pipelines.evaluate.score_nodes import floors_of
 from bort_kedro.pipelines.finetune.nodes import rival_tuner_of, student_tuner_of, teacher_tuner_of
 from bort_kedro.pipelines.tasks.nodes import builder_of
 
@@ -48,7 +47,7 @@ class Outcome:
         num_steps: By method, steps that were allowed.
         num_steps_done: By method, steps until early stopping.
         seconds: By method.
-        majority: Accuracy of the best constant answer on test.
+        floors: Accuracy on test of each of `evaluation.floors.FLOORS`.
         rounds: Of Agora, as in its report.
     """
 
@@ -61,7 +60,7 @@ class Outcome:
     num_steps: dict[str, int]
     num_steps_done: dict[str, int]
     seconds: dict[str, float]
-    majority: float
+    floors: dict[str, float]
     rounds: list[dict[str, Any]]
 
 
@@ -115,7 +114,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
         tables |= dict(iter(rivals.groupby("method")))
         reports |= rival_reports
     test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}
-    labels = test[own["method"]].reset_index(drop=True)
+    floors = floors_of(task, task)(examples, finetune)[0].query("split == 'test'")
     taught = taught[taught["split"] == "test"]
     return Outcome(
         task,
@@ -127,7 +126,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
         {method: each["num_steps"] for method, each in reports.items()},
         {method: each["num_steps_done"] for method, each in reports.items()},
         {method: each["seconds"] for method, each in reports.items()},
-        float((labels["label"] == constant_answers(task_of(task, finetune), labels)).mean()),
+        {floor: float((rows["label"] == rows["prediction"]).mean()) for floor, rows in floors.groupby("method")},
         own["rounds"],
     )
 

@@ -10,8 +10,9 @@ from benchmarks.finetune.builtin import AGORA, BUILTIN, SEEDS, Lead, Outcome, le
 from benchmarks.finetune.real import RealOutcome
 from benchmarks.finetune.throughput import ROUNDS, Throughput
 from benchmarks.page import Figure, Part
+from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.reporting.markdown import number, percent, signed_points, table
-from bort_kedro.reporting.report_sections import RIVAL_NAMES
+from bort_kedro.reporting.report_sections import RIVAL_NAMES, lead_over_floor
 
 TARGET_RATIO = 2.0
 TARGET_TASKS = 2
@@ -34,15 +35,15 @@ def builtin_part(found: Sequence[Outcome], num_seeds: int) -> Part:
     rows, tasks = [], list(dict.fromkeys(each.task for each in found))
     for task in tasks:
         every, own = [each for each in found if each.task == task], agora_outcomes(found, task)
-        majority = percent(every[0].majority)
+        floors = [percent(every[0].floors[name]) for name in FLOORS]
         teacher = _mean([each.teacher_test_score for each in every])
         # Under a weak teacher there is plain fine-tuning alone.
         scores = [_mean(_accuracies(own or every, method)) for method in (AGORA, *RIVAL_NAMES)]
-        rows.append([f"`{task}`", f"{len(own)} of {len(every)}", majority, teacher, *scores])
+        rows.append([f"`{task}`", f"{len(own)} of {len(every)}", *floors, teacher, *scores])
     header = [
         "Task",
         "Teacher over its bar",
-        "Majority",
+        *(floor.title for floor in FLOORS.values()),
         "Teacher",
         "Agora",
         *RIVAL_NAMES.values(),
@@ -118,7 +119,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def real_part(found: Sequence[RealOutcome]) -> Part:
-    """Every real task, beside the best constant answer."""
+    """Every real task, beside the floors."""
     rows = [
         [
             each.name,
@@ -127,8 +128,7 @@ def real_part(found: Sequence[RealOutcome]) -> Part:
             f"{percent(each.check['score'])} / {percent(each.check['bar'])}" if each.check else "",
             each.report["metrics"][0].replace("_", " "),
             percent(each.score.score.value, each.score.score.standard_error),
-            percent(each.score.majority_score),
-            signed_points(each.score.advantage.value, each.score.advantage.standard_error),
+            *(cell for floor in each.score.floors.values() for cell in (percent(floor.score), lead_over_floor(floor))),
             percent(each.report["truncated_share"]),
             number(each.seconds, 0),
         ]
@@ -141,12 +141,14 @@ def real_part(found: Sequence[RealOutcome]) -> Part:
         "Teacher / its bar (dev)",
         "Metric",
         "Score",
-        "Constant answer",
-        "Advantage",
+        *(head for floor in FLOORS.values() for head in (floor.title, "Beaten, points ahead")),
         "Truncated",
         "Seconds",
     ]
-    ahead = [each.name for each in found if each.score.advantage.is_above_noise]
+    ahead = "; ".join(
+        f"{floor.words}: {', '.join(each.name for each in found if each.score.floors[name].is_beaten) or 'none'}"
+        for name, floor in FLOORS.items()
+    )
     text = f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries
 with a vocabulary of 1,024 tokens. Every task goes its way with one set of settings: the teacher is fine-tuned and held
 against its bar; over it, and over the best constant answer, the student learns by Agora, else plainly.
@@ -156,14 +158,17 @@ QNLI has no teacher: a hundred thousand examples are too many for it on two core
 
 The test split is the half of the official dev that no method saw; of BoolQ, whose training file was not at hand, 32
 examples train, 32 choose and the official dev is scored. Standard errors are those of a jackknife over the test
-examples, one training each. Above the best constant answer by more than two of them: {", ".join(ahead) or "none"}."""
+examples, one training each. Ahead by more than two of them of {ahead}."""
     figures = []
     for each in found:
         metric, score = each.report["metrics"][0], each.score.score
         figures += [
             Figure(f"{each.name}: {metric}, {each.report['method']}", score.value, "share"),
             Figure(f"{each.name}: its standard error", score.standard_error, "share"),
-            Figure(f"{each.name}: of the best constant answer", each.score.majority_score, "share"),
+            *(
+                Figure(f"{each.name}: of {FLOORS[name].words}", floor.score, "share")
+                for name, floor in each.score.floors.items()
+            ),
         ]
     return Part("Real tasks", text, figures)
 
@@ -207,7 +212,12 @@ little: no loop can then be faster than it by more than the share of padding let
 
 
 def _builtin_figures(found: Sequence[Outcome]) -> list[Figure]:
-    figures = []
+    first = {each.task: each for each in reversed(found)}
+    figures = [
+        Figure(f"{task}: accuracy of {FLOORS[name].words}", score, "share")
+        for task, each in first.items()
+        for name, score in each.floors.items()
+    ]
     for task, of in leads(found).items():
         own = agora_outcomes(found, task)
         figures += [

@@ -17,6 +17,7 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.evaluation.scores import TaskScore, score_answers
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
+from bort_kedro.pipelines.evaluate.score_nodes import floors_of
 from bort_kedro.pipelines.finetune.nodes import student_tuner_of, teacher_tuner_of
 from bort_kedro.pipelines.tasks.nodes import reader_of
 
@@ -82,7 +83,9 @@ def outcome_of(name: str, folder: Path, states: Path) -> RealOutcome:
         taught, check = (teacher, classifier, teacher_report), teacher_report["check"]
     _, _, predictions, report = student_tuner_of(name)(examples, student, kept, finetune, *taught)
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
-    score = score_answers(task_of(name, finetune), test, test["prediction"].tolist())
+    floors = floors_of(name, name)(examples, finetune)[0].query("split == 'test'")
+    of_floors = {floor: rows["prediction"].tolist() for floor, rows in floors.groupby("method")}
+    score = score_answers(task_of(name, finetune), test, test["prediction"].tolist(), floors=of_floors)
     return RealOutcome(name, examples_report, report, check, score, time.perf_counter() - began)
 
 

@@ -12,9 +12,10 @@ import pytest
 from bort_kedro.evaluation.scores import (
     JACKKNIFE_BLOCKS,
     Estimate,
+    RivalScore,
     constant_answers,
     estimate,
-    lead,
+    rival_score,
     score_answers,
     score_rows,
     units_in,
@@ -56,6 +57,11 @@ def choices(*counts_and_chosen):
     return questions(*counts_and_chosen)["label"].tolist()
 
 
+def beside_constant(task, table, answers):
+    """Scored beside the constant answer, as the first of the floors."""
+    return score_answers(task, table, answers, floors={"constant": constant_answers(task, table)})
+
+
 def jackknife(left_out):
     """Of the statistics without each of K blocks, by the formula."""
     count = len(left_out)
@@ -65,15 +71,15 @@ def jackknife(left_out):
 def test_scores_of_a_classification_equal_hand_values():
     ent, con, neu = CB.labels
     labels, answers = [ent, ent, ent, con, con, neu], [ent, ent, con, con, con, ent]
-    scored = score_answers(CB, table_of(labels), answers)
+    scored = beside_constant(CB, table_of(labels), answers)
     # entailment: precision 2/3, recall 2/3; contradiction: precision 2/3, recall 1; neutral is never answered.
     macro_f1 = (2 / 3 + 4 / 5 + 0) / 3
     assert scored.metrics == {"macro_f1": pytest.approx(macro_f1), "accuracy": pytest.approx(4 / 6)}
     assert scored.score.value == pytest.approx(macro_f1)
     assert scored.num_examples == 6
     # Always entailment: precision 1/2, recall 1.
-    assert scored.majority_score == pytest.approx((2 / 3 + 0 + 0) / 3)
-    assert scored.advantage.value == pytest.approx(macro_f1 - 2 / 9)
+    assert scored.floors["constant"].score == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert scored.floors["constant"].lead == pytest.approx(macro_f1 - 2 / 9)
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_mean():
@@ -83,64 +89,65 @@ def test_the_error_of_an_accuracy_is_that_of_a_mean():
     assert scored.score == Estimate(pytest.approx(4 / 6), pytest.approx(math.sqrt(4 / 6 * 2 / 6 / 5)))
 
 
-def test_advantage_and_its_error_are_paired_by_example():
+def test_the_lead_over_a_floor_and_its_error_are_paired_by_example():
     labels, answers = [E, E, E, N, N, E], [E, E, N, N, N, N]
-    scored = score_answers(RTE, table_of(labels), answers)
-    assert scored.majority_score == pytest.approx(4 / 6)
+    scored = beside_constant(RTE, table_of(labels), answers)
+    assert scored.floors["constant"].score == pytest.approx(4 / 6)
     # Right less majority right, by example: 0, 0, -1, 1, 1, -1.
     gains = [0, 0, -1, 1, 1, -1]
-    assert scored.advantage.value == pytest.approx(0.0)
-    assert scored.advantage.standard_error == pytest.approx(statistics.stdev(gains) / math.sqrt(6))
-    assert not scored.advantage.is_above_noise
+    assert scored.floors["constant"].lead == pytest.approx(0.0)
+    assert scored.floors["constant"].lead_standard_error == pytest.approx(statistics.stdev(gains) / math.sqrt(6))
+    assert not scored.floors["constant"].is_beaten
 
 
-def test_an_advantage_is_above_noise_beyond_two_of_its_errors():
+def test_a_floor_is_beaten_beyond_two_errors_of_the_lead():
     # Half of each label; the answers are the majority's but for some of the other half, all of them right.
     labels = [E] * 50 + [N] * 50
-    won = score_answers(RTE, table_of(labels), [E] * 50 + [N] * 5 + [E] * 45).advantage
-    lost = score_answers(RTE, table_of(labels), [E] * 50 + [N] * 3 + [E] * 47).advantage
+    won = beside_constant(RTE, table_of(labels), [E] * 50 + [N] * 5 + [E] * 45).floors["constant"]
+    lost = beside_constant(RTE, table_of(labels), [E] * 50 + [N] * 3 + [E] * 47).floors["constant"]
     # Gains are 0 or 1: mean 0.05 and error 0.0219; mean 0.03 and error 0.0171.
-    assert won == Estimate(pytest.approx(0.05), pytest.approx(math.sqrt(0.05 * 0.95 / 99)))
-    assert lost == Estimate(pytest.approx(0.03), pytest.approx(math.sqrt(0.03 * 0.97 / 99)))
-    assert won.is_above_noise
-    assert not lost.is_above_noise
+    assert (won.lead, won.lead_standard_error) == (pytest.approx(0.05), pytest.approx(math.sqrt(0.05 * 0.95 / 99)))
+    assert (lost.lead, lost.lead_standard_error) == (pytest.approx(0.03), pytest.approx(math.sqrt(0.03 * 0.97 / 99)))
+    assert won.is_beaten
+    assert not lost.is_beaten
 
 
-def test_a_constant_answer_has_no_advantage_and_no_correlation():
-    scored = score_answers(COLA, table_of(["1", "1", "0"]), ["1", "1", "1"])
+def test_a_constant_answer_is_not_ahead_of_itself_and_has_no_correlation():
+    scored = beside_constant(COLA, table_of(["1", "1", "0"]), ["1", "1", "1"])
     assert scored.metrics == {"matthews": 0.0}
-    assert scored.advantage == Estimate(0.0, 0.0)
-    assert not scored.advantage.is_above_noise
+    assert scored.floors["constant"] == RivalScore(score=0.0, lead=0.0, lead_standard_error=0.0)
+    assert not scored.floors["constant"].is_beaten
 
 
 def test_a_correlation_counts_every_label_and_every_answer():
     # TP 3, FN 1, FP 1, TN 1: (3 - 1) / sqrt(4 * 4 * 2 * 2).
-    scored = score_answers(COLA, table_of("111100"), list("111010"))
+    scored = beside_constant(COLA, table_of("111100"), list("111010"))
     assert scored.score.value == pytest.approx(2 / 8)
-    assert scored.majority_score == 0.0
+    assert scored.floors["constant"].score == 0.0
 
 
 def test_scores_of_a_regression_read_numbers():
     table = table_of(["0.0", "1.0", "2.0", "5"])
-    scored = score_answers(STSB, table, ["0", "2.5", "1", "4e0"])
+    scored = beside_constant(STSB, table, ["0", "2.5", "1", "4e0"])
     # Deviations of labels from 2: -2, -1, 0, 3; of answers from 1.875: -1.875, .625, -.875, 2.125.
     covariance = 3.75 - 0.625 + 6.375
     pearson = covariance / math.sqrt(14 * (1.875**2 + 0.625**2 + 0.875**2 + 2.125**2))
     # Ranks 1 2 3 4 and 1 3 2 4: 1 - 6 * 2 / (4 * 15).
     assert scored.metrics == {"pearson": pytest.approx(pearson), "spearman": pytest.approx(0.8)}
-    assert scored.majority_score == 0.0
-    assert scored.advantage.value == pytest.approx(pearson)
+    assert scored.floors["constant"].score == 0.0
+    assert scored.floors["constant"].lead == pytest.approx(pearson)
 
 
 def test_scores_of_multiple_choice_are_by_question():
     table = questions((4, 0), (4, 0), (4, 3))
-    scored = score_answers(RACE, table, choices((4, 0), (4, 2), (4, 3)))
+    scored = beside_constant(RACE, table, choices((4, 0), (4, 2), (4, 3)))
     assert scored.num_examples == 3
     # Right, wrong, right: s^2 = 1/3.
     assert scored.score == Estimate(pytest.approx(2 / 3), pytest.approx(math.sqrt(1 / 3 / 3)))
     # Always the first: right, right, wrong. Gains 0, -1, 1.
-    assert scored.majority_score == pytest.approx(2 / 3)
-    assert scored.advantage == Estimate(pytest.approx(0.0), pytest.approx(math.sqrt(1 / 3)))
+    assert scored.floors["constant"].score == pytest.approx(2 / 3)
+    assert scored.floors["constant"].lead == pytest.approx(0.0)
+    assert scored.floors["constant"].lead_standard_error == pytest.approx(math.sqrt(1 / 3))
 
 
 def test_scores_of_entities_compare_their_words():
@@ -229,10 +236,10 @@ def test_the_same_table_has_the_same_error_each_time():
 
 
 def test_a_single_unit_has_no_error():
-    scored = score_answers(RACE, questions((3, 1)), choices((3, 1)))
+    scored = beside_constant(RACE, questions((3, 1)), choices((3, 1)))
     assert scored.score.value == 1.0
     assert math.isnan(scored.score.standard_error)
-    assert not scored.advantage.is_above_noise
+    assert not scored.floors["constant"].is_beaten
 
 
 def test_units_are_groups_in_the_order_in_which_they_begin():
@@ -267,23 +274,24 @@ def test_a_lead_is_paired_so_that_shared_mistakes_make_no_noise():
     labels = [E, N] * 10
     ours, theirs = [E] * 20, [E] * 20
     theirs[0] = N
-    ahead = lead(RTE, table_of(labels), ours, theirs)
+    rival = rival_score(RTE, table_of(labels), ours, theirs)
     # One gain of 1 among 20.
-    assert ahead == Estimate(pytest.approx(1 / 20), pytest.approx(math.sqrt(1 / 20 * 19 / 20 / 19)))
+    assert (rival.score, rival.lead) == (pytest.approx(9 / 20), pytest.approx(1 / 20))
     # Not paired, each accuracy alone has an error of about sqrt(.5 * .5 / 19) = 0.115.
-    assert ahead.standard_error < 0.06
+    assert rival.lead_standard_error == pytest.approx(math.sqrt(1 / 20 * 19 / 20 / 19))
 
 
 def test_a_lead_over_oneself_is_nothing_and_turns_its_sign_with_the_sides():
     labels, ours, theirs = list("1101001011"), list("1101101011"), list("1100001111")
     table = table_of(labels)
-    assert lead(COLA, table, ours, ours) == Estimate(0.0, 0.0)
-    forth, back = lead(COLA, table, ours, theirs), lead(COLA, table, theirs, ours)
-    assert forth.value == pytest.approx(-back.value)
-    assert forth.standard_error == pytest.approx(back.standard_error)
+    itself = rival_score(COLA, table, ours, ours)
+    assert (itself.lead, itself.lead_standard_error, itself.is_beaten) == (0.0, 0.0, False)
+    forth, back = rival_score(COLA, table, ours, theirs), rival_score(COLA, table, theirs, ours)
+    assert forth.lead == pytest.approx(-back.lead)
+    assert forth.lead_standard_error == pytest.approx(back.lead_standard_error)
     difference = score_rows(COLA, "matthews", table, ours) - score_rows(COLA, "matthews", table, theirs)
-    assert forth.value == pytest.approx(difference)
-    assert forth.value > 0
+    assert forth.lead == pytest.approx(difference)
+    assert forth.lead > 0
 
 
 def test_the_constant_label_is_the_most_frequent_and_the_first_by_name_among_equals():

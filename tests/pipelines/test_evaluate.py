@@ -21,13 +21,14 @@ from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed
 from bort_kedro.pipelines.finetune.nodes import NO_PREDICTIONS
 from bort_kedro.pipelines.namespaces import RESULTS
-from task_records import FINETUNING, TEACHER, examples
+from task_records import FINETUNING, FLOOR_REPORTS, TEACHER, examples
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 FINETUNE = project_parameters.parameters("smoke").finetune
 BOOTSTRAP = BootstrapSettings(level=0.9, num_resamples=200, seed=0)
 EXAMPLES = examples(test="official test").to_json()
 COST = FINETUNING.to_json()
+FLOORS = {name: report.to_json() for name, report in FLOOR_REPORTS.items()}
 
 
 def predictions(test="aabb", dev="ab"):
@@ -46,8 +47,14 @@ def predictions(test="aabb", dev="ab"):
     )
 
 
-def scored(table, rivals=None, name="library"):
-    return scorer_of(name)(table, COST, FINETUNE, BOOTSTRAP, rivals)
+def floors(table):
+    """Two floors that answer a to all."""
+    return pd.concat([table.assign(prediction="a", method=name) for name in FLOORS])
+
+
+def scored(table, rivals=None, name="library", floor_predictions=None):
+    others = floors(table) if floor_predictions is None else floor_predictions
+    return scorer_of(name)(table, COST, others, FINETUNE, BOOTSTRAP, rivals)
 
 
 def parameters(env):
@@ -68,6 +75,8 @@ def opened(pipeline):
 def test_pipeline_scores_each_task_in_its_namespace():
     pipeline = create_pipeline(["library", "order"])
     assert {node.name for node in pipeline.nodes} == {
+        "evaluate.library.answer_by_floors_node",
+        "evaluate.order.answer_by_floors_node",
         "evaluate.library.score_task_node",
         "evaluate.order.score_task_node",
         "evaluate.library.write_task_card_node",
@@ -153,6 +162,8 @@ def test_tasks_are_scored_and_summarised_by_a_runner():
         {
             "evaluate.library.predictions": MemoryDataset(predictions()),
             "evaluate.library.finetuning_report": MemoryDataset(COST),
+            "evaluate.library.floor_predictions": MemoryDataset(floors(predictions())),
+            "evaluate.library.floors_report": MemoryDataset(FLOORS),
             "evaluate.library.examples_report": MemoryDataset(EXAMPLES),
             "params:finetune": MemoryDataset(FINETUNE),
             "params:evaluate.bootstrap": MemoryDataset(BOOTSTRAP),
@@ -171,9 +182,16 @@ def test_score_task_scores_test_and_dev_and_the_parts_of_test():
     assert (metrics["method"], metrics["metric"]) == ("agora", "accuracy")
     test, dev = metrics["test"], metrics["dev"]
     assert (test["score"], test["metric_accuracy"], test["num_examples"]) == (0.5, 0.5, 4)
-    assert (test["majority_score"], test["advantage"], test["beats_majority"]) == (0.5, 0.0, False)
+    assert {name: (floor["score"], floor["lead"]) for name, floor in test["floors"].items()} == {
+        "constant": (0.5, 0.0),
+        "tfidf": (0.5, 0.0),
+    }
     assert (dev["score"], dev["num_examples"]) == (1.0, 2)
     assert {part: rows["score"] for part, rows in metrics["parts"].items()} == {"matched": 1.0, "mismatched": 0.0}
+    assert {part: rows["floors"]["tfidf"]["lead"] for part, rows in metrics["parts"].items()} == {
+        "matched": 0.5,
+        "mismatched": -0.5,
+    }
     assert metrics["rivals"] == {}
 
 
@@ -184,7 +202,12 @@ def test_scores_have_intervals_and_the_summary_those_of_test():
     assert 0.0 <= test["low"] < 0.5 < test["high"] <= 1.0
     assert dev == {"low": 1.0, "high": 1.0, "level": 0.9, "num_resamples": 200}
     table = summarise_tasks(
-        **{"library.metrics": metrics, "library.finetuning_report": COST, "library.examples_report": EXAMPLES}
+        **{
+            "library.metrics": metrics,
+            "library.floors_report": FLOORS,
+            "library.finetuning_report": COST,
+            "library.examples_report": EXAMPLES,
+        }
     )
     assert table[["interval_low", "interval_high"]].to_numpy().tolist() == [[test["low"], test["high"]]]
     assert "interval" not in table
@@ -195,7 +218,12 @@ def test_a_split_of_one_example_has_no_interval():
     assert "interval" not in metrics["test"]
     assert "interval" in metrics["dev"]
     table = summarise_tasks(
-        **{"library.metrics": metrics, "library.finetuning_report": COST, "library.examples_report": EXAMPLES}
+        **{
+            "library.metrics": metrics,
+            "library.floors_report": FLOORS,
+            "library.finetuning_report": COST,
+            "library.examples_report": EXAMPLES,
+        }
     )
     assert table[["interval_low", "interval_high"]].isna().all(axis=None)
 
@@ -254,6 +282,11 @@ def test_rivals_of_other_examples_are_refused(change):
     )
 
 
+def test_floors_of_other_examples_are_refused():
+    with pytest.raises(TaskError, match=r"`library\.floor_predictions` answer different dev examples"):
+        scored(predictions(), floor_predictions=floors(predictions()).query("split == 'test'"))
+
+
 def test_a_task_without_agora_has_an_empty_table_of_rivals_and_no_lead():
     assert scored(predictions(), NO_PREDICTIONS)["rivals"] == {}
 
@@ -267,7 +300,12 @@ def test_diagnostic_is_scored_on_test_alone_and_without_labels_not_at_all():
     assert not set(metrics) & {"dev", "test"}
     assert metrics["parts"] == {}
     assert summarise_tasks(
-        **{"ax.metrics": metrics, "ax.finetuning_report": COST, "ax.examples_report": EXAMPLES}
+        **{
+            "ax.metrics": metrics,
+            "ax.floors_report": FLOORS,
+            "ax.finetuning_report": COST,
+            "ax.examples_report": EXAMPLES,
+        }
     ).empty
 
 
@@ -287,9 +325,11 @@ def test_summary_has_a_row_for_each_task_in_the_order_given():
     table = summarise_tasks(
         **{
             "order.metrics": scored(predictions()),
+            "order.floors_report": FLOORS,
             "order.finetuning_report": COST,
             "order.examples_report": EXAMPLES,
             "library.metrics": scored(predictions(test="abab"), rivals),
+            "library.floors_report": FLOORS,
             "library.finetuning_report": COST | {"seconds": 1.0},
             "library.examples_report": EXAMPLES | {"num_rows_skipped": {"train.tsv": 2, "dev.tsv": 1}},
         }
@@ -311,11 +351,13 @@ def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_to
         **{
             # Both right in the first part, both wrong in the second.
             "library.metrics": scored(predictions(test="abba"), rivals),
+            "library.floors_report": FLOORS,
             "library.finetuning_report": COST,
             "library.examples_report": EXAMPLES,
             "library.teacher_report": TEACHER.to_json(),
             "library.rivals_report": {"plain": COST | {"seconds": 2.0}, "distilled": COST | {"seconds": 3.0}},
             "order.metrics": scored(predictions().assign(part="")) | {"metric": "f1"},
+            "order.floors_report": FLOORS,
             "order.finetuning_report": COST,
             "order.examples_report": EXAMPLES,
         }

@@ -6,7 +6,7 @@ from bort_kedro.reporting.comparison import RunRecord, compare_runs, flattened
 from bort_kedro.reporting.stage_costs import StageCost
 from model_card_data import ORIGIN
 from search_results import recorded_search, trained_search
-from task_records import rival, task
+from task_records import floor, rival, task
 
 MANIFEST = {
     "run_id": "one",
@@ -32,8 +32,7 @@ TASK = task(
     standard_error=0.009,
     interval_low=0.553,
     interval_high=0.591,
-    advantage=0.186,
-    advantage_standard_error=0.012,
+    floors={"constant": floor(0.386, 0.186, 0.012), "tfidf": floor(0.63, -0.058, 0.01)},
     rivals={"plain": rival(0.011, 0.010)},
 )
 SPEED = {
@@ -80,7 +79,8 @@ def test_scores_have_intervals_and_the_change_from_the_first_to_the_second():
     assert (
         "| Task | one | two | Change, points |\n| :--- | ---: | ---: | ---: |\n"
         "| `library` | 57.2 ± 0.9 % (55.3 to 59.1), agora | 61.2 ± 1.2 %, agora | +4.0 ± 1.5 |\n"
-        "| `library`: points ahead of a constant answer | +18.6 ± 1.2 | +18.6 ± 1.2 | – |\n"
+        "| `library`: beats the best constant answer, points ahead | yes, +18.6 ± 1.2 | yes, +18.6 ± 1.2 | – |\n"
+        "| `library`: beats TF-IDF with a linear model, points ahead | no, -5.8 ± 1.0 | no, -5.8 ± 1.0 | – |\n"
         "| `library`: points ahead of plain | +1.1 ± 1.0 | – | – |\n"
     ) in text
 

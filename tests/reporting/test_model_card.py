@@ -87,8 +87,14 @@ def test_an_interval_goes_before_the_standard_error():
     splits = RESULTS.metrics.splits | {"test": replace(SCORES, interval=Interval(0.8212, 0.8587, 0.95, 1000))}
     results = replace(RESULTS, metrics=replace(RESULTS.metrics, splits=splits))
     assert card(results).data.eval_results[0].metric_name == "F1 (95% interval 0.8212 to 0.8587)"
-    assert "| test (official test) | f1 | 0.8400 | 0.8212 to 0.8587 (95%) | 0.6800 | 1,725 |" in card(results).text
-    assert "| dev (half of the official dev) | f1 | 0.8600 | ± 0.0100 | 0.6800 | 204 |" in card(results).text
+    assert (
+        "| test (official test) | f1 | 0.8400 | 0.8212 to 0.8587 (95%) | 0.6800, beaten | 0.8300, not beaten | 1,725 |"
+        in card(results).text
+    )
+    assert (
+        "| dev (half of the official dev) | f1 | 0.8600 | ± 0.0100 | 0.6800, beaten | 0.8500, not beaten | 204 |"
+        in card(results).text
+    )
 
 
 def test_a_test_split_made_from_dev_is_called_validation():

@@ -20,7 +20,7 @@ from bort_kedro.reporting.stage_costs import stage_costs
 from bort_kedro.reporting.task_rows import TaskRow
 from report_data import report_inputs
 from search_results import candidates, recorded, recorded_search, trained_search
-from task_records import export_format, export_report, rival, task
+from task_records import export_format, export_report, floor, rival, task
 
 
 @pytest.fixture
@@ -90,8 +90,10 @@ def whole():
             task(
                 "rte",
                 metric="f1_answers",
-                advantage=-0.004,
-                beats_majority=False,
+                floors={
+                    "constant": floor(0.704, -0.004),
+                    "tfidf": floor(0.72, -0.02, seconds=61.25, train_share=0.25),
+                },
                 test_split="the other half of the official dev, stratified by label, seed 0",
                 num_rows_skipped=2,
             ),
@@ -147,12 +149,24 @@ def test_verdict_within_two_standard_errors_says_did_not_beat_and_why(difference
     assert "cannot be told apart" in text
 
 
-def test_tasks_that_lose_to_the_best_constant_answer_are_named(inputs):
-    assert "Every task beats the best constant answer by more than twice the standard error." in build_report(**inputs)
-    inputs["tasks"][1] = task("order", beats_majority=False, advantage=0.01)
+@pytest.mark.parametrize(
+    ("name", "words"), [("constant", "the best constant answer"), ("tfidf", "TF-IDF with a linear model")]
+)
+def test_tasks_that_lose_to_a_floor_are_named(inputs, name, words):
+    beaten = {"constant": floor(0.5, 0.2), "tfidf": floor(0.5, 0.2)}
+    inputs["tasks"] = [task("library", floors=beaten), task("order", floors=beaten)]
+    assert f"Every task beats {words} by more than twice the standard error." in build_report(**inputs)
+    inputs["tasks"][1] = task("order", floors=beaten | {name: floor(0.69, 0.01)})
     text = build_report(**inputs)
-    assert "**Did not beat** the best constant answer by more than twice the standard error: `order`." in text
-    assert "- 1 of 2 tasks beat the best constant answer by more than twice the standard error.\n" in text
+    assert f"**Did not beat** {words} by more than twice the standard error: `order`." in text
+    assert f"- 1 of 2 tasks beat {words} by more than twice the standard error.\n" in text
+
+
+def test_a_floor_that_a_task_lacks_is_a_dash_and_counts_for_neither_side(inputs):
+    inputs["tasks"] = [task("library", floors={"constant": floor(0.5, 0.2)})]
+    text = build_report(**inputs)
+    assert "| 50.0 % | yes, +20.0 ± 4.5 | – | – |" in text
+    assert "with a linear model by more than" not in text
 
 
 def test_what_was_not_made_has_no_section(inputs):
@@ -223,11 +237,11 @@ def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inpu
         task("ax"),
     ]
     expected = (
-        "- `mrpc`: scored on the official test; further scores there: accuracy 0.750; the teacher scored 81.0 % on "
-        "dev and had to be over 66.7 %.\n"
-        "- `rte`: scored on the official test; the teacher scored 55.0 % on dev and had to be over 66.7 %, so the task "
-        "was fine-tuned plainly, without Agora.\n"
-        "- `ax`: scored on the official test.\n"
+        "- `mrpc`: scored on the official test; further scores there: accuracy 0.750; TF-IDF took 1.3 s; the "
+        "teacher scored 81.0 % on dev and had to be over 66.7 %.\n"
+        "- `rte`: scored on the official test; TF-IDF took 1.3 s; the teacher scored 55.0 % on dev and had to be over "
+        "66.7 %, so the task was fine-tuned plainly, without Agora.\n"
+        "- `ax`: scored on the official test; TF-IDF took 1.3 s.\n"
     )
     assert expected in build_report(**inputs)
     saved = pd.DataFrame([row.to_row() for row in inputs["tasks"]]).to_csv(index=False)

@@ -13,7 +13,7 @@ from bort_kedro.datasets.markdown_report import TextReportDataset
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.session.summary import SummaryHook, _print_candidates, _print_scores, _search_lines
 from search_results import candidate, candidates, recorded, recorded_search, trained_search
-from task_records import rival, task
+from task_records import floor, rival, task
 
 
 def printed(rows, report):
@@ -101,7 +101,7 @@ def scores(**changes):
         method="agora",
         score=0.572,
         standard_error=0.009,
-        majority_score=0.386,
+        floors={"constant": floor(0.386, 0.186), "tfidf": floor(0.63, -0.058)},
         rivals={"plain": rival(0.011, 0.01)},
         **{"interval_low": 0.553, "interval_high": 0.591} | changes,
     )
@@ -117,7 +117,7 @@ def test_scores_are_shown_with_their_interval_in_a_hundred_columns(changes, inte
     _print_scores(console, scores(**changes))
     row = next(line for line in console.file.getvalue().splitlines() if "superglue_rte" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["superglue_rte", "agora", "accuracy", "0.572", interval, "0.386", "yes", "+1.1 ± 1.0"]
+    assert cells == ["superglue_rte", "agora", "accuracy", "0.572", interval, "yes 0.386", "no 0.630", "+1.1 ± 1.0"]
 
 
 def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):

@@ -1,15 +1,15 @@
-"""Task scores with their errors, beside the constant answer that every model must beat."""
+"""Task scores with their errors, beside the floors that every model must beat."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.statistics import is_above_noise
 from bort_kedro.tasks.metrics import Scored, score, score_rows, scored_rows
 from bort_kedro.tasks.table import RIGHT, WRONG, Form, Task
@@ -38,6 +38,19 @@ class Estimate:
         return is_above_noise(self.value, self.standard_error)
 
 
+class RivalScore(FrozenModel):
+    """Score of another way to answer the same rows, and how far ours is ahead of it, paired by unit."""
+
+    score: float
+    lead: float
+    lead_standard_error: float
+
+    @property
+    def is_beaten(self) -> bool:
+        """True if ours is ahead by more than two standard errors."""
+        return is_above_noise(self.lead, self.lead_standard_error)
+
+
 @dataclass(frozen=True)
 class Interval:
     """Where a score lies with a probability of ``level``, found from ``num_resamples`` resamples."""
@@ -55,30 +68,24 @@ class TaskScore:
     Args:
         metrics: Every metric of the task, by name.
         score: Its first metric.
-        majority_score: That metric of the best constant answer: the most frequent label of this same split, the same
-            place among the options, or the mean value.
-        advantage: Of the model over that answer, paired: both answer the same examples.
         num_examples: Units scored.
         interval: Of the score; None of a part, and of a single example.
+        floors: That metric of each of `floors.FLOORS`, by name.
     """
 
     metrics: dict[str, float]
     score: Estimate
-    majority_score: float
-    advantage: Estimate
     num_examples: int
     interval: Interval | None = None
+    floors: dict[str, RivalScore] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
-        """As one level of JSON, a metric under ``metric_<name>``; `from_json` gives an equal value back."""
+        """As JSON has it, a metric under ``metric_<name>``; `from_json` gives an equal value back."""
         return {
             "score": self.score.value,
             "standard_error": self.score.standard_error,
-            "majority_score": self.majority_score,
-            "advantage": self.advantage.value,
-            "advantage_standard_error": self.advantage.standard_error,
-            "beats_majority": self.advantage.is_above_noise,
             "num_examples": self.num_examples,
+            "floors": {name: floor.to_json() for name, floor in self.floors.items()},
             **{f"{METRIC}{name}": value for name, value in self.metrics.items()},
             **({"interval": asdict(self.interval)} if self.interval else {}),
         }
@@ -89,15 +96,19 @@ class TaskScore:
         return cls(
             {name.removeprefix(METRIC): number for name, number in value.items() if name.startswith(METRIC)},
             Estimate(value["score"], value["standard_error"]),
-            value["majority_score"],
-            Estimate(value["advantage"], value["advantage_standard_error"]),
             value["num_examples"],
             Interval(**value["interval"]) if "interval" in value else None,
+            {name: RivalScore.from_json(floor) for name, floor in value["floors"].items()},
         )
 
 
 def score_answers(
-    task: Task, table: pd.DataFrame, answers: Sequence[str], *, interval: Interval | None = None
+    task: Task,
+    table: pd.DataFrame,
+    answers: Sequence[str],
+    *,
+    interval: Interval | None = None,
+    floors: Mapping[str, Sequence[str]] | None = None,
 ) -> TaskScore:
     """Score the answers to one labelled split.
 
@@ -106,6 +117,7 @@ def score_answers(
         table: Rows with ``group``, ``option`` and ``label``.
         answers: One for each row, as `finetuning.objectives.answers_of` gives them.
         interval: Kept beside the score, see `intervals.score_interval`.
+        floors: What each floor answers to the same rows.
 
     Raises:
         ValueError: If there is nothing to score, or the two differ in length.
@@ -115,24 +127,23 @@ def score_answers(
             f"{len(table)} labels and {len(answers)} predictions: expected as many of one as of the other, and at "
             "least one"
         )
-    metric, constant = task.metrics[0], constant_answers(task, table)
-    scored = scored_rows(task, table, answers)
+    metric, scored = task.metrics[0], scored_rows(task, table, answers)
     return TaskScore(
         metrics={name: score(task.form, name, scored) for name in task.metrics},
         score=estimate(lambda rows: score(task.form, metric, _take(scored, rows)), table),
-        majority_score=score_rows(task, metric, table, constant),
-        advantage=lead(task, table, answers, constant),
         num_examples=len(units_in(table)),
         interval=interval,
+        floors={name: rival_score(task, table, answers, others) for name, others in (floors or {}).items()},
     )
 
 
-def lead(task: Task, table: pd.DataFrame, answers: Sequence[str], others: Sequence[str]) -> Estimate:
-    """How far answers are ahead of others to the same rows, by the task's first metric, paired by unit."""
+def rival_score(task: Task, table: pd.DataFrame, answers: Sequence[str], others: Sequence[str]) -> RivalScore:
+    """The score of other answers to the same rows, by the task's first metric, and how far ours are ahead."""
     metric, ours, theirs = task.metrics[0], scored_rows(task, table, answers), scored_rows(task, table, others)
-    return estimate(
+    lead = estimate(
         lambda rows: score(task.form, metric, _take(ours, rows)) - score(task.form, metric, _take(theirs, rows)), table
     )
+    return RivalScore(score=score(task.form, metric, theirs), lead=lead.value, lead_standard_error=lead.standard_error)
 
 
 def _take(scored: Scored, rows: NDArray[np.int64]) -> Scored:

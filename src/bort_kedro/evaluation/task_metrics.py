@@ -1,4 +1,4 @@
-"""What is measured of one task: scores of its splits with intervals, parts of the test split, and rivals beside it."""
+"""What is measured of one task: scores of its splits with intervals, parts of the test split, floors and rivals."""
 
 from __future__ import annotations
 
@@ -7,26 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.floors import ROW_COLUMNS, SCORED_SPLITS
 from bort_kedro.evaluation.intervals import score_interval
-from bort_kedro.evaluation.scores import TaskScore, lead, score_answers
+from bort_kedro.evaluation.scores import RivalScore, TaskScore, rival_score, score_answers
 from bort_kedro.evaluation.settings import BootstrapSettings
-from bort_kedro.frozen import FrozenModel, JsonObject
+from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import Form, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PREDICTION_COLUMNS = ("split", "part", "group", "option", "label", "prediction")
-SCORED_SPLITS = ("test", "dev")
+PREDICTION_COLUMNS = (*ROW_COLUMNS, "prediction")
 PROBABILITY = "probability_"
-
-
-class RivalScore(FrozenModel):
-    """Score of another method on the test split, and how far ours is ahead of it, paired by example."""
-
-    score: float
-    lead: float
-    lead_standard_error: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,7 @@ class TaskMetrics:
         method: That it was fine-tuned by.
         splits: ``test``, which fine-tuning never saw, and ``dev``, as far as they have labels.
         parts: Of the test split, by name.
-        rivals: By method.
+        rivals: On the test split, by method.
     """
 
     metric: str
@@ -86,9 +78,10 @@ def measure_task(
     *,
     labels: Sequence[str],
     method: str,
+    floors: pd.DataFrame,
     rivals: pd.DataFrame | None = None,
 ) -> TaskMetrics:
-    """Score the test split and the dev split beside it, and hold rivals against it.
+    """Score the test split and the dev split beside it, and hold floors and rivals against them.
 
     Args:
         task: Says which metrics.
@@ -96,7 +89,8 @@ def measure_task(
         bootstrap: Of the intervals.
         labels: That the model answers with.
         method: That it was fine-tuned by.
-        rivals: The same columns and ``method``; None where no other method was trained.
+        floors: The same columns and ``method``, as `floors.answer_by_floors` gives them.
+        rivals: Likewise; None where no other method was trained.
 
     Raises:
         TaskError: If columns or splits are missing, or the answers are those of another model.
@@ -104,42 +98,48 @@ def measure_task(
     splits = [split for split in SCORED_SPLITS if split == "test" or not task.is_diagnostic]
     tables = {split: _split_of(predictions, split) for split in splits if _has(predictions, split, task)}
     _require_labels(predictions, task, task.labels or tuple(labels))
+    of_floors = {split: _others(task, table, floors, "floor_predictions") for split, table in tables.items()}
     scores = {}
     for split, table in tables.items():
         answers = table["prediction"].tolist()
         interval = score_interval(task, table, answers, bootstrap)
-        scores[split] = score_answers(task, table, answers, interval=interval)
+        scores[split] = score_answers(task, table, answers, interval=interval, floors=of_floors[split])
     parts = {
-        str(part): score_answers(task, rows, rows["prediction"].tolist())
+        str(part): score_answers(
+            task,
+            rows,
+            rows["prediction"].tolist(),
+            floors={name: [answers[row] for row in rows.index] for name, answers in of_floors["test"].items()},
+        )
         for part, rows in (tables["test"].groupby("part") if "test" in tables else ())
         if part
     }
-    others = {
-        str(other): _against(task, tables["test"], rows)
-        for other, rows in (() if rivals is None else rivals.groupby("method", sort=False))
-    }
-    return TaskMetrics(task.metrics[0], method, scores, parts, others)
+    against = {}
+    if rivals is not None and len(rivals):
+        test = tables["test"]
+        for rival, answers in _others(task, test, rivals, "rival_predictions").items():
+            against[rival] = rival_score(task, test, test["prediction"].tolist(), answers)
+    return TaskMetrics(task.metrics[0], method, scores, parts, against)
 
 
-def _against(task: Task, own: pd.DataFrame, rival: pd.DataFrame) -> RivalScore:
-    rival = _split_of(rival, "test")
-    _require_same_examples(own, rival, task.name)
-    answers = rival["prediction"].tolist()
-    ahead = lead(task, own, own["prediction"].tolist(), answers)
-    return RivalScore(
-        score=score_answers(task, rival, answers).score.value,
-        lead=ahead.value,
-        lead_standard_error=ahead.standard_error,
-    )
+def _others(task: Task, own: pd.DataFrame, others: pd.DataFrame, dataset: str) -> dict[str, list[str]]:
+    """What others answer to the rows of one split, by method.
 
-
-def _require_same_examples(own: pd.DataFrame, rival: pd.DataFrame, task: str) -> None:
-    columns = ["part", "group", "option", "label"]
-    if not own[columns].fillna("").equals(rival[columns].fillna("")):
-        raise TaskError(
-            f"Task `{task}`: `{task}.predictions` and `{task}.rival_predictions` answer different test examples, so "
-            "they are of different runs. Run `kedro run --pipelines finetune` to its end, then this stage."
-        )
+    Raises:
+        TaskError: If they answer other rows.
+    """
+    split, columns = str(own["split"].iloc[0]), [name for name in ROW_COLUMNS if name != "split"]
+    answers = {}
+    for method, rows in others.groupby("method", sort=False):
+        theirs = _split_of(rows, split)
+        if not own[columns].fillna("").equals(theirs[columns].fillna("")):
+            raise TaskError(
+                f"Task `{task.name}`: `{task.name}.predictions` and `{task.name}.{dataset}` answer different {split} "
+                "examples, so they are of different runs. Run `kedro run --pipelines finetune` to its end, then this "
+                "stage."
+            )
+        answers[str(method)] = theirs["prediction"].tolist()
+    return answers
 
 
 def _require_labels(predictions: pd.DataFrame, task: Task, labels: tuple[str, ...]) -> None:

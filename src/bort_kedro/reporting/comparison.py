@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.pretraining.report import EncoderScore, PretrainingMetrics
 from bort_kedro.reporting.markdown import MISSING, duration, large, percent, signed_points, table, times, with_noise
 from bort_kedro.reporting.report_certainty import error_text
-from bort_kedro.reporting.report_sections import median_with_interval, score_with_interval
+from bort_kedro.reporting.report_sections import lead_over_floor, median_with_interval, score_with_interval
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.search.report import SearchReport
@@ -157,8 +158,7 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
         cells = [f"{score_with_interval(row)}, {row.method}" if row else MISSING for row in found]
         rows.append([f"`{name}`", *cells, *([_change(*found)] if has_change else [])])
         rows += [
-            [f"`{name}`: points ahead of {rival}", *leads, *([MISSING] if has_change else [])]
-            for rival, leads in _leads(found).items()
+            [f"`{name}`: {said}", *leads, *([MISSING] if has_change else [])] for said, leads in _leads(found).items()
         ]
     note = " The error of a change takes the runs as independent of each other." if has_change else ""
     return (
@@ -168,19 +168,20 @@ def _tasks(runs: Mapping[str, RunRecord]) -> str:
 
 
 def _leads(found: Sequence[TaskRow | None]) -> dict[str, list[str]]:
-    """How far a task is ahead of the constant answer and of each rival that any of the runs trained."""
-    leads = [
-        {}
-        if row is None
-        else {"a constant answer": signed_points(row.advantage, row.advantage_standard_error)}
-        | {
-            method.replace("_", " "): signed_points(rival.lead, rival.lead_standard_error)
-            for method, rival in row.rivals.items()
-        }
-        for row in found
-    ]
-    rivals = dict.fromkeys(rival for each in leads for rival in each)
-    return {rival: [each.get(rival, MISSING) for each in leads] for rival in rivals}
+    """How far a task is ahead of each floor, and of each rival that any of the runs trained."""
+    leads = []
+    for row in found:
+        floors, rivals = (row.floors, row.rivals) if row else ({}, {})
+        ahead = {f"beats {FLOORS[name].words}, points ahead": lead_over_floor(floor) for name, floor in floors.items()}
+        leads.append(
+            ahead
+            | {
+                f"points ahead of {name.replace('_', ' ')}": signed_points(rival.lead, rival.lead_standard_error)
+                for name, rival in rivals.items()
+            }
+        )
+    names = dict.fromkeys(name for each in leads for name in each)
+    return {name: [each.get(name, MISSING) for each in leads] for name in names}
 
 
 def _change(first: TaskRow | None, second: TaskRow | None) -> str:

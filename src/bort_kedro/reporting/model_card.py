@@ -12,6 +12,7 @@ from typing import Any
 
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.evaluation.scores import TaskScore
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.exports.report import ExportReport
@@ -153,6 +154,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: C
         results=results,
         texts=example_texts(task),
         is_agora=is_agora,
+        floors=FLOORS,
         trainings=trainings,
         size=size,
         origin=origin,

@@ -18,6 +18,7 @@ from bort_kedro.reporting.report_choice import ANSWERS, choice_section
 from bort_kedro.reporting.report_delivery import costs_section, exports_section, leaderboard_text
 from bort_kedro.reporting.report_sections import (
     chosen_row,
+    floor_verdicts,
     paper_section,
     pretraining_section,
     speed_section,
@@ -102,8 +103,7 @@ def _summary(
         search=search,
         done=done_words(search),
         verdicts=verdicts(pretraining),
-        num_won=sum(row.beats_majority for row in tasks),
-        num_tasks=len(tasks),
+        floors=floor_verdicts(tasks),
         chosen=chosen_row(speed),
     )
 

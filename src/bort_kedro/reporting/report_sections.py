@@ -8,8 +8,12 @@ from typing import Any
 
 from bort_kedro.encoders.costs import count_head_operations
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
+from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.scores import RivalScore
+from bort_kedro.evaluation.tfidf import MOST_CHARACTERS, MOST_NGRAMS
+from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.report import PretrainingMetrics
-from bort_kedro.reporting.markdown import number, percent, with_interval
+from bort_kedro.reporting.markdown import number, percent, signed_points, with_interval
 from bort_kedro.reporting.paper_claims import (
     BORT_KEYS,
     CLAIMS,
@@ -80,8 +84,12 @@ def tasks_section(tasks: Sequence[TaskRow]) -> str:
     return render(
         "tasks",
         tasks=tasks,
+        floors=FLOORS,
+        verdicts=floor_verdicts(tasks),
+        most_characters=MOST_CHARACTERS,
+        most_ngrams=MOST_NGRAMS,
         score_of=score_with_interval,
-        lost=_named(row.task for row in tasks if not row.beats_majority),
+        lead_over=lead_over_floor,
         # Empty where no score has an interval.
         level=next((f"{100 * level:g} % " for level in levels if level is not None), ""),
         titles=rivals.values(),
@@ -94,6 +102,17 @@ def tasks_section(tasks: Sequence[TaskRow]) -> str:
     )
 
 
+def floor_verdicts(tasks: Sequence[TaskRow]) -> list[JsonObject]:
+    """Of each floor its words, the tasks that do not beat it, and how many do."""
+    verdicts = []
+    for name, floor in FLOORS.items():
+        rows = [row for row in tasks if name in row.floors]
+        lost = [row.task for row in rows if not row.floors[name].is_beaten]
+        told = {"words": floor.words, "lost": _named(lost), "num_won": len(rows) - len(lost), "num_tasks": len(rows)}
+        verdicts += [told] if rows else []
+    return verdicts
+
+
 def _named(tasks: Iterable[str]) -> str:
     return ", ".join(f"`{task}`" for task in tasks)
 
@@ -102,6 +121,11 @@ def score_with_interval(row: TaskRow) -> str:
     """A score as ``57.2 ± 0.9 % (55.2 to 59.2)``."""
     low, high = (None if end is None else 100 * end for end in (row.interval_low, row.interval_high))
     return with_interval(percent(row.score, row.standard_error), low, high, digits=1)
+
+
+def lead_over_floor(floor: RivalScore) -> str:
+    """Whether a floor is beaten, and by how many points: ``yes, +18.6 ± 1.2``."""
+    return f"{'yes' if floor.is_beaten else 'no'}, {signed_points(floor.lead, floor.lead_standard_error)}"
 
 
 def median_with_interval(row: Row) -> str:

@@ -8,18 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bort_kedro.evaluation.task_metrics import RivalScore
+from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.scores import RivalScore
 from bort_kedro.frozen import FrozenModel, JsonObject
 
 if TYPE_CHECKING:
     from bort_kedro.agora.teacher_bar import TeacherReport
+    from bort_kedro.evaluation.floors import FloorReport
     from bort_kedro.evaluation.task_metrics import TaskMetrics
     from bort_kedro.finetuning.report import FinetuningReport, MethodReport
     from bort_kedro.tasks.splits import ExamplesReport
 
 
+class FloorRow(RivalScore):
+    """A floor of a task, and what it took.
+
+    Args:
+        seconds: Of fitting and answering.
+        train_share: Share of the train rows that it was fitted to; None of one that is fitted to nothing.
+    """
+
+    seconds: float
+    train_share: float | None = None
+
+
 class TaskRow(FrozenModel):
-    """A task in the table `task_scores`, where a rival has the columns ``<method>_score`` and so on.
+    """A task in the table `task_scores`, where a floor or a rival has the columns ``<name>_score`` and so on.
 
     Args:
         task: Its name.
@@ -28,10 +42,6 @@ class TaskRow(FrozenModel):
         num_labels: Outputs of its head.
         score: On the test split.
         standard_error: Of the score.
-        majority_score: Of the best constant answer.
-        advantage: Over that answer, paired.
-        advantage_standard_error: Of the advantage.
-        beats_majority: Whether the advantage is above noise.
         num_examples: Units scored.
         interval_low: Of the score; None of a single example.
         interval_high: Likewise.
@@ -55,6 +65,7 @@ class TaskRow(FrozenModel):
         teacher_num_tokens: Likewise.
         rival_seconds: Of all rivals.
         rival_num_tokens: Likewise.
+        floors: By name, as many of `evaluation.floors.FLOORS` as there are.
         rivals: By method.
     """
 
@@ -64,10 +75,6 @@ class TaskRow(FrozenModel):
     num_labels: int
     score: float
     standard_error: float
-    majority_score: float
-    advantage: float
-    advantage_standard_error: float
-    beats_majority: bool
     num_examples: int
     interval_low: float | None = None
     interval_high: float | None = None
@@ -91,12 +98,15 @@ class TaskRow(FrozenModel):
     teacher_num_tokens: int = 0
     rival_seconds: float = 0.0
     rival_num_tokens: int = 0
+    floors: dict[str, FloorRow] = Field(default_factory=dict)
     rivals: dict[str, RivalScore] = Field(default_factory=dict)
 
     def to_row(self) -> JsonObject:
         """As a row of the table."""
-        return self.model_dump(exclude={"rivals"}) | {
-            f"{method}_{name}": value for method, rival in self.rivals.items() for name, value in rival
+        return self.model_dump(exclude={"floors", "rivals"}) | {
+            f"{other}_{name}": value
+            for other, found in (self.floors | self.rivals).items()
+            for name, value in (*found, ("is_beaten", found.is_beaten))
         }
 
     @classmethod
@@ -106,14 +116,14 @@ class TaskRow(FrozenModel):
         def is_there(name: str) -> bool:
             return name in row and not (isinstance(row[name], float) and math.isnan(row[name]))
 
-        fields = {name: row[name] for name, info in cls.model_fields.items() if info.is_required() or is_there(name)}
-        methods = [str(name).removesuffix("_lead") for name in row if str(name).endswith("_lead")]
-        rivals = {
-            method: RivalScore(**{name: row[f"{method}_{name}"] for name in RivalScore.model_fields})
-            for method in methods
-            if is_there(f"{method}_lead")
-        }
-        return cls(**fields, rivals=rivals)
+        def read(kind: type[FrozenModel], of: str = "") -> JsonObject:
+            fields = kind.model_fields.items()
+            return {name: row[of + name] for name, info in fields if info.is_required() or is_there(of + name)}
+
+        others = [str(name).removesuffix("_lead") for name in row if str(name).endswith("_lead") and is_there(name)]
+        floors = {name: FloorRow(**read(FloorRow, f"{name}_")) for name in others if name in FLOORS}
+        rivals = {name: RivalScore(**read(RivalScore, f"{name}_")) for name in others if name not in FLOORS}
+        return cls(**read(cls), floors=floors, rivals=rivals)
 
 
 def task_row(
@@ -121,6 +131,7 @@ def task_row(
     metrics: TaskMetrics,
     finetuning: FinetuningReport,
     examples: ExamplesReport,
+    floors: Mapping[str, FloorReport],
     *,
     teacher: TeacherReport | None = None,
     rivals: Mapping[str, MethodReport] | None = None,
@@ -137,7 +148,9 @@ def task_row(
         method=metrics.method,
         metric=metrics.metric,
         num_labels=len(finetuning.labels),
-        **{name: value for name, value in test.to_json().items() if name in TaskRow.model_fields},
+        score=test.score.value,
+        standard_error=test.score.standard_error,
+        num_examples=test.num_examples,
         interval_low=interval.low if interval else None,
         interval_high=interval.high if interval else None,
         interval_level=interval.level if interval else None,
@@ -161,6 +174,10 @@ def task_row(
         teacher_num_tokens=teacher.num_tokens if teacher else 0,
         rival_seconds=sum(each.seconds for each in others),
         rival_num_tokens=sum(each.num_tokens for each in others),
+        floors={
+            name: FloorRow(**dict(floor), seconds=floors[name].seconds, train_share=floors[name].train_share)
+            for name, floor in test.floors.items()
+        },
         rivals=metrics.rivals,
     )
 

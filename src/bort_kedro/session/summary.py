@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from kedro.framework.hooks import hook_impl
 
 from bort_kedro.configuration import ConfigurationLoader
+from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import signed_points
-from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.reporting.task_rows import FloorRow, TaskRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,8 +159,9 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
     rows = [TaskRow.from_row(row) for row in scores.to_dict("records")]
     has_rival = any("plain" in row.rivals for row in rows)
     # In two lines, so that all fits into 100 columns.
-    names = ["task", "method", "metric", "score", "interval", "constant\nanswer", "beats\nit"]
-    for name in [*names, *(["ahead of\nplain, points"] if has_rival else [])]:
+    floors = [f"{floor.title.split()[0]}\nbeaten" for floor in FLOORS.values()]
+    names = ["task", "method", "metric", "score", "interval", *floors]
+    for name in [*names, *(["points over\nplain"] if has_rival else [])]:
         shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
     for row in rows:
         shown.add_row(
@@ -168,8 +170,7 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
             row.metric.replace("_", " "),
             f"{row.score:.3f}",
             _interval(row),
-            f"{row.majority_score:.3f}",
-            "yes" if row.beats_majority else "no",
+            *(_floor(row.floors.get(name)) for name in FLOORS),
             *([_lead(row)] if has_rival else []),
         )
     console.print(shown)
@@ -180,6 +181,11 @@ def _interval(row: TaskRow) -> str:
     if row.interval_low is None or row.interval_high is None:
         return f"± {row.standard_error:.3f}"
     return f"{row.interval_low:.3f} to {row.interval_high:.3f}"
+
+
+def _floor(floor: FloorRow | None) -> str:
+    """Whether a floor is beaten, and its score."""
+    return "-" if floor is None else f"{'yes' if floor.is_beaten else 'no'} {floor.score:.3f}"
 
 
 def _lead(row: TaskRow) -> str:

@@ -36,7 +36,7 @@ def outcome(seed, *, agora, other, is_over=True):
         num_steps=dict.fromkeys(METHODS, 40),
         num_steps_done=dict.fromkeys(METHODS, 30),
         seconds=dict.fromkeys(METHODS, 2.0),
-        majority=0.5,
+        floors={"constant": 0.5, "tfidf": 0.625},
         rounds=[{"points": None}, {"points": {"num_made": 8, "num_copies": 2}}],
     )
 
@@ -66,7 +66,7 @@ def test_a_lead_is_paired_by_seed_and_by_example(found):
 
 def test_the_page_tells_scores_leads_and_costs(found):
     part = builtin_part(found, 2)
-    assert "| `order` | 2 of 2 | 50.0 % | 75.0 ± 0.0 % | 87.5 ± 12.5 % | 50.0 ± 25.0 % |" in part.text
+    assert "| `order` | 2 of 2 | 50.0 % | 62.5 % | 75.0 ± 0.0 % | 87.5 ± 12.5 % | 50.0 ± 25.0 % |" in part.text
     assert "| `order` | agora | 40 | 30 | 2 |" in part.text
     assert "more than two standard errors on 0 of 1 built-in tasks." in part.text
     assert "Of 16 points that Agora made of mistakes on dev, 4 (25.0 %) were thrown away" in part.text
@@ -79,9 +79,13 @@ def test_the_page_tells_scores_leads_and_costs(found):
 
 def test_a_weak_teacher_is_told_of():
     part = builtin_part([outcome(seed, agora=[], other=[1, 0, 0, 0], is_over=False) for seed in (0, 1)], 2)
-    assert "| `order` | 0 of 2 | 50.0 % | 75.0 ± 0.0 % |  | 25.0 ± 0.0 % |  |  |" in part.text
+    assert "| `order` | 0 of 2 | 50.0 % | 62.5 % | 75.0 ± 0.0 % |  | 25.0 ± 0.0 % |  |  |" in part.text
     assert "The teacher of `order` reaches 90.0 % on dev, is not over its bar" in part.text
-    assert [each.name for each in part.figures] == ["built-in tasks where Agora leads plain by two standard errors"]
+    assert [each.name for each in part.figures] == [
+        "order: accuracy of the best constant answer",
+        "order: accuracy of TF-IDF with a linear model",
+        "built-in tasks where Agora leads plain by two standard errors",
+    ]
 
 
 @pytest.mark.session

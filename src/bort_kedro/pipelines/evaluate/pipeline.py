@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from bort_kedro.pipelines.evaluate.export_nodes import exporter_of
 from bort_kedro.pipelines.evaluate.report_nodes import cost_stages, write_report, write_report_page
-from bort_kedro.pipelines.evaluate.score_nodes import scorer_of, summarise_tasks
+from bort_kedro.pipelines.evaluate.score_nodes import floors_of, scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
 from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
@@ -64,16 +64,23 @@ def create_pipeline(
 
 def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> list[Node]:
     """Scores of a task; where it has a model of its own, the model for other runtimes and its card."""
-    has_model = not scoring_task(task, tasks)
+    model_of = scoring_task(task, tasks)
+    has_model = not model_of
     rivals = ["rival_predictions"] if has_rivals and has_model else []
+    floors = Node(
+        floors_of(task, model_of or task),
+        ["examples", FINETUNE, *([f"{model_of}.examples"] if model_of else [])],
+        ["floor_predictions", "floors_report"],
+        name="answer_by_floors_node",
+    )
     score = Node(
         scorer_of(task),
-        ["predictions", "finetuning_report", FINETUNE, BOOTSTRAP, *rivals],
+        ["predictions", "finetuning_report", "floor_predictions", FINETUNE, BOOTSTRAP, *rivals],
         "metrics",
         name="score_task_node",
     )
     if not has_model:
-        return [score]
+        return [floors, score]
     export = Node(
         exporter_of(task),
         ["finetuned_model", "examples", "corpus_documents", FINETUNE, EXPORT],
@@ -88,7 +95,7 @@ def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rival
         "model_card",
         name="write_task_card_node",
     )
-    return [score, export, card]
+    return [floors, score, export, card]
 
 
 def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> Node:
@@ -99,6 +106,7 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
         for task in tasks
         for dataset in (
             "metrics",
+            "floors_report",
             "finetuning_report",
             "examples_report",
             *([] if scoring_task(task, tasks) else learnt),

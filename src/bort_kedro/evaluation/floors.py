@@ -1,0 +1,90 @@
+"""What any model must beat to be worth its training: a list of floors, each of which answers the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bort_kedro.evaluation.scores import constant_answers
+from bort_kedro.evaluation.tfidf import Fitted, Tables, tfidf_answers
+from bort_kedro.frozen import FrozenModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bort_kedro.tasks.table import Task
+
+SCORED_SPLITS = ("test", "dev")
+# Of the rows that are answered, so that another table of answers can be held against them.
+ROW_COLUMNS = ("split", "part", "group", "option", "label")
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A way to answer that costs next to nothing.
+
+    Args:
+        title: As the head of a column.
+        words: In a sentence.
+        answer: From the task, the splits that may be learned from and those to answer.
+    """
+
+    title: str
+    words: str
+    answer: Callable[[Task, Tables, Tables], Fitted]
+
+
+def _constant(task: Task, taught: Tables, asked: Tables) -> Fitted:
+    """Of each split the best there is for it, which no method could know."""
+    return Fitted({split: constant_answers(task, table) for split, table in asked.items()})
+
+
+FLOORS = {
+    "constant": Floor("Constant answer", "the best constant answer", _constant),
+    "tfidf": Floor("TF-IDF", "TF-IDF with a linear model", tfidf_answers),
+}
+
+
+class FloorReport(FrozenModel):
+    """What a floor took and was fitted to, as `tfidf.Fitted` says.
+
+    Args:
+        seconds: Of fitting and answering together.
+        strength: Chosen on dev.
+        train_share: Share of the train rows.
+    """
+
+    seconds: float
+    strength: float | None
+    train_share: float | None
+
+
+def answer_by_floors(
+    task: Task, taught: Tables, asked: Tables, clock: Callable[[], float]
+) -> tuple[pd.DataFrame, dict[str, FloorReport]]:
+    """The answers of all floors to the splits that are scored.
+
+    Args:
+        task: Of both.
+        taught: Splits by name; of a diagnostic those of the task whose model answers it.
+        asked: Splits by name, of which those in `SCORED_SPLITS` are answered.
+        clock: Seconds.
+
+    Returns:
+        Columns `ROW_COLUMNS`, ``prediction`` and ``method``, the name of the floor; and what each floor took.
+    """
+    import pandas as pd
+
+    asked = {split: asked[split] for split in SCORED_SPLITS if split in asked}
+    tables = [pd.DataFrame(columns=[*ROW_COLUMNS, "prediction", "method"], dtype=object)]
+    reports = {}
+    for name, floor in FLOORS.items() if asked else ():
+        began = clock()
+        fitted = floor.answer(task, taught, asked)
+        reports[name] = FloorReport(seconds=clock() - began, strength=fitted.strength, train_share=fitted.train_share)
+        tables += [
+            table[list(ROW_COLUMNS)].assign(prediction=fitted.answers[split], method=name)
+            for split, table in asked.items()
+        ]
+    return pd.concat(tables, ignore_index=True), reports
