@@ -89,7 +89,7 @@ def test_the_submission_split_needs_no_labels():
     submitted = table_of([("submission", "the array", None, None)] * 3)
     data = check_examples(pd.concat([examples, submitted], ignore_index=True), TOY)
     assert list(data.tables) == ["train", "dev", "test", "submission"]
-    assert data.tables["submission"]["label"].isna().tolist() == [True] * 3
+    assert data.tables["submission"]["label"].tolist() == [None] * 3
 
 
 @pytest.mark.parametrize("split", ["test", "submission"])

@@ -119,9 +119,9 @@ def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:
             f"Task `{task.name}`: its examples have no column {', '.join(missing)}. Columns found: "
             f"{', '.join(map(str, examples.columns))}. {where}"
         )
-    # What was saved and loaded has NaN where nothing is.
-    examples = examples.astype(object).where(examples.notna(), None)
-    examples["label"] = examples["label"].map(label_text)
+    examples = examples.assign(label=examples["label"].map(label_text)).astype(object)
+    # What was saved and loaded has NaN where nothing is, and so has what was mapped.
+    examples = examples.where(examples.notna(), None)
     faults = []
     unknown_splits = sorted(set(map(str, examples["split"].dropna())) - {*LABELLED_SPLITS, SUBMISSION})
     if unknown_splits:
