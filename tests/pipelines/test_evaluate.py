@@ -282,6 +282,12 @@ def test_rivals_of_other_examples_are_refused(change):
     )
 
 
+def test_floors_of_a_diagnostic_learn_from_the_task_whose_model_answers_it():
+    read = {node.name: node.inputs for node in create_pipeline(["mnli", "ax"], has_rivals=False).nodes}
+    assert read["evaluate.mnli.answer_by_floors_node"] == ["mnli.examples", "params:finetune"]
+    assert read["evaluate.ax.answer_by_floors_node"] == ["ax.examples", "params:finetune", "mnli.examples"]
+
+
 def test_floors_of_other_examples_are_refused():
     with pytest.raises(TaskError, match=r"`library\.floor_predictions` answer different dev examples"):
         scored(predictions(), floor_predictions=floors(predictions()).query("split == 'test'"))
