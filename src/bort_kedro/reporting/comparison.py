@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bort_kedro.evaluation.floors import FLOORS
-from bort_kedro.pretraining.report import EncoderScore, PretrainingMetrics
-from bort_kedro.reporting.markdown import MISSING, duration, large, percent, signed_points, table, times, with_noise
+from bort_kedro.frozen import JsonObject
+from bort_kedro.pretraining.report import PretrainingMetrics
+from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.report_certainty import error_text
 from bort_kedro.reporting.report_sections import lead_over_floor, median_with_interval, score_with_interval
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.reporting.templates import render
 from bort_kedro.search.report import SearchReport
 
 Row = Mapping[str, Any]
@@ -55,16 +57,26 @@ def compare_runs(runs: Mapping[str, RunRecord]) -> str:
     """
     if len(runs) < 2:
         raise ValueError(f"{len(runs)} run(s) given: a comparison needs at least two")
-    sections = {
-        "What was set otherwise": _settings(runs),
-        "The shape": _shapes(runs),
-        "Pretraining": _pretraining(runs),
-        "Tasks": _tasks(runs),
-        "Speed": _speed(runs),
-        "Cost": _costs(runs),
-    }
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
-    return f"# What changed between {' and '.join(runs)}\n\n{body}\n"
+    searches, pretrainings = ([getattr(run, part) for run in runs.values()] for part in ("search", "pretraining"))
+    text = render(
+        "comparison",
+        versions=list(runs),
+        settings=_settings([run.manifest for run in runs.values()]),
+        searches=searches if any(searches) else [],
+        pretrainings=pretrainings if any(pretrainings) else [],
+        has_change=len(runs) == 2,
+        tasks=[
+            _task(*task) for task in _by_name({row.task: row for row in run.tasks} for run in runs.values()).items()
+        ],
+        encoders=_by_name({row["name"]: row for row in _told(run)} for run in runs.values()),
+        chosen=[next((row for row in _told(run) if row["is_chosen"]), None) for run in runs.values()],
+        stages=_by_name(_seconds(run) for run in runs.values()),
+        error_of=error_text,
+        lead_over=lead_over_floor,
+        median_of=median_with_interval,
+        score_of=score_with_interval,
+    )
+    return text + "\n"
 
 
 def flattened(value: Any, path: str = "") -> dict[str, str]:
@@ -77,14 +89,18 @@ def flattened(value: Any, path: str = "") -> dict[str, str]:
     return {path: "null" if value is None else str(value)}
 
 
-def _settings(runs: Mapping[str, RunRecord]) -> str:
+def _by_name(runs: Iterable[Mapping[str, Part]]) -> dict[str, list[Part | None]]:
+    """What each run has of a name; None where it has nothing."""
+    runs = list(runs)
+    return {name: [run.get(name) for run in runs] for name in dict.fromkeys(name for run in runs for name in run)}
+
+
+def _settings(manifests: Sequence[Row]) -> dict[str, list[str | None]]:
     """Parameters, code, versions and device, as far as they differ."""
     # A run from before parameters were written down has only its seeds and a fingerprint of the others.
-    name_of_set = "parameters" if all("parameters" in run.manifest for run in runs.values()) else "seeds"
-    described = {}
-    for version, run in runs.items():
-        manifest = run.manifest
-        described[version] = flattened(
+    name_of_set = "parameters" if all("parameters" in manifest for manifest in manifests) else "seeds"
+    described = _by_name(
+        flattened(
             {
                 **manifest.get(name_of_set, {}),
                 "configuration": manifest.get("configuration_hash"),
@@ -96,129 +112,39 @@ def _settings(runs: Mapping[str, RunRecord]) -> str:
                 "device": manifest.get("device", {}),
             }
         )
-    names = list(dict.fromkeys(name for flat in described.values() for name in flat))
-    rows = [
-        [f"`{name}`", *(flat.get(name, MISSING) for flat in described.values())]
-        for name in names
-        if len({flat.get(name) for flat in described.values()}) > 1
-    ]
-    return table(["", *runs], rows) if rows else "Nothing: parameters, code, versions and device are the same."
-
-
-def _shapes(runs: Mapping[str, RunRecord]) -> str:
-    rows: list[tuple[str, Callable[[SearchReport], str]]] = [
-        ("chosen shape", lambda search: str(search.selected)),
-        ("parameters", lambda search: large(search.selected.parameters)),
-        ("operations", lambda search: large(search.selected.operations)),
-        ("error", lambda search: error_text(search.selected, search)),
-        ("loss, nats", lambda search: with_noise(search.selected.loss, search.selected.loss_standard_error)),
-        ("W", lambda search: with_noise(search.selected.w, search.selected.w_standard_error)),
-        ("candidates trained", lambda search: f"{search.num_trained} of {search.num_candidates}"),
-    ]
-    return _rows_of(runs, lambda run: run.search, rows)
-
-
-def _pretraining(runs: Mapping[str, RunRecord]) -> str:
-    def accuracy(score: EncoderScore) -> str:
-        return percent(score.accuracy, score.accuracy_standard_error)
-
-    return _rows_of(
-        runs,
-        lambda run: run.pretraining,
-        [
-            ("masked accuracy, student", lambda metrics: accuracy(metrics.student)),
-            ("masked accuracy, no teacher", lambda metrics: accuracy(metrics.undistilled)),
-            ("masked accuracy, teacher", lambda metrics: accuracy(metrics.teacher)),
-        ],
+        for manifest in manifests
     )
+    return {name: values for name, values in described.items() if len(set(values)) > 1}
 
 
-def _rows_of(
-    runs: Mapping[str, RunRecord],
-    part: Callable[[RunRecord], Part | None],
-    rows: Sequence[tuple[str, Callable[[Part], str]]],
-) -> str:
-    """A table of one part of the runs; "" where no run has it."""
-    parts = [part(run) for run in runs.values()]
-    if not any(parts):
-        return ""
-    return table(["", *runs], [[name, *(said(each) if each else MISSING for each in parts)] for name, said in rows])
+def _task(name: str, rows: Sequence[TaskRow | None]) -> JsonObject:
+    """A task in each run, the change where two have it, and its leads over floors and over rivals of any of them."""
+
+    def others(of: Callable[[TaskRow], Mapping[str, Part]]) -> dict[str, list[Part | None]]:
+        return _by_name(of(row) if row else {} for row in rows)
+
+    return {
+        "name": name,
+        "rows": rows,
+        "change": _change(*rows) if len(rows) == 2 else None,
+        "floors": {FLOORS[floor].words: found for floor, found in others(lambda row: row.floors).items()},
+        "rivals": others(lambda row: row.rivals),
+    }
 
 
-def _tasks(runs: Mapping[str, RunRecord]) -> str:
-    """Score of each task, and the change where two runs have it."""
-    by_run = [{row.task: row for row in run.tasks} for run in runs.values()]
-    names = list(dict.fromkeys(name for tasks in by_run for name in tasks))
-    if not names:
-        return ""
-    has_change = len(runs) == 2
-    rows = []
-    for name in names:
-        found = [tasks.get(name) for tasks in by_run]
-        cells = [f"{score_with_interval(row)}, {row.method}" if row else MISSING for row in found]
-        rows.append([f"`{name}`", *cells, *([_change(*found)] if has_change else [])])
-        rows += [
-            [f"`{name}`: {said}", *leads, *([MISSING] if has_change else [])] for said, leads in _leads(found).items()
-        ]
-    note = " The error of a change takes the runs as independent of each other." if has_change else ""
-    return (
-        f"{table(['Task', *runs, *(['Change, points'] if has_change else [])], rows)}\n\n± is one standard error, "
-        f"brackets hold a bootstrap interval.{note}"
-    )
-
-
-def _leads(found: Sequence[TaskRow | None]) -> dict[str, list[str]]:
-    """How far a task is ahead of each floor, and of each rival that any of the runs trained."""
-    leads = []
-    for row in found:
-        floors, rivals = (row.floors, row.rivals) if row else ({}, {})
-        ahead = {f"beats {FLOORS[name].words}, points ahead": lead_over_floor(floor) for name, floor in floors.items()}
-        leads.append(
-            ahead
-            | {
-                f"points ahead of {name.replace('_', ' ')}": signed_points(rival.lead, rival.lead_standard_error)
-                for name, rival in rivals.items()
-            }
-        )
-    names = dict.fromkeys(name for each in leads for name in each)
-    return {name: [each.get(name, MISSING) for each in leads] for name in names}
-
-
-def _change(first: TaskRow | None, second: TaskRow | None) -> str:
+def _change(first: TaskRow | None, second: TaskRow | None) -> str | None:
     if first is None or second is None or first.metric != second.metric:
-        return MISSING
+        return None
     error = math.hypot(first.standard_error, second.standard_error)
     return signed_points(second.score - first.score, error)
 
 
-def _speed(runs: Mapping[str, RunRecord]) -> str:
-    """Latency of each encoder; the rows that the report tells of."""
-    by_run = [
-        {row["name"]: row for row in run.speed if row.get("is_reference", True) and not row.get("has_head", False)}
-        for run in runs.values()
-    ]
-    names = list(dict.fromkeys(name for rows in by_run for name in rows))
-    if not names:
-        return ""
-    rows = [
-        [f"{name}, ms", *(median_with_interval(each[name]) if name in each else MISSING for each in by_run)]
-        for name in names
-    ]
-    chosen = [next((row for row in each.values() if row["is_chosen"]), None) for each in by_run]
-    for reference, title in (("bert_base", "BERT-base"), ("bert_large", "BERT-large")):
-        ratios = [times(row[f"measured_vs_{reference}"]) if row else MISSING for row in chosen]
-        rows.append([f"{title} takes, against the chosen shape", *ratios])
-    return table(["Encoder", *runs], rows)
+def _told(run: RunRecord) -> list[Row]:
+    """Rows of the speed table that the report tells of."""
+    return [row for row in run.speed if row.get("is_reference", True) and not row.get("has_head", False)]
 
 
-def _costs(runs: Mapping[str, RunRecord]) -> str:
+def _seconds(run: RunRecord) -> dict[str, float]:
     """Training time of each stage."""
-    stages = list(dict.fromkeys(cost.stage for run in runs.values() for cost in run.costs))
-    if not stages:
-        return ""
-
-    def spent(run: RunRecord, stage: str) -> str:
-        seconds = [cost.seconds for cost in run.costs if cost.stage == stage]
-        return duration(sum(seconds)) if seconds else MISSING
-
-    return table(["Stage", *runs], [[stage, *(spent(run, stage) for run in runs.values())] for stage in stages])
+    stages = dict.fromkeys(cost.stage for cost in run.costs)
+    return {stage: sum(cost.seconds for cost in run.costs if cost.stage == stage) for stage in stages}

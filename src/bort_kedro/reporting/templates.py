@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.reporting import markdown
@@ -26,7 +26,12 @@ def render(name: str, **context: object) -> str:
     Raises:
         jinja2.UndefinedError: If the template uses a name that was not given.
     """
-    return joined(_environment().get_template(f"{name}.md.jinja").render(context))
+    return joined(template(f"{name}.md.jinja").render(context))
+
+
+def template(name: str) -> Template:
+    """A file of `templates/`, which is filled in as it stands."""
+    return _environment().get_template(name)
 
 
 def joined(text: str) -> str:
@@ -50,7 +55,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Markdown, which is no HTML.
+        keep_trailing_newline=True,
+        # Markdown, which is no HTML, and HTML made of it.
         autoescape=False,  # noqa: S701
     )
     environment.filters |= {
