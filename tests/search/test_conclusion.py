@@ -1,17 +1,23 @@
+import io
 import json
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from bort_kedro.datasets.atomic import AtomicCSVDataset
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, TrainingError
+from bort_kedro.reporting.report_choice import choice_section
+from bort_kedro.reporting.search_plots import pareto_figure, w_figure
 from bort_kedro.search.candidates import maximum_of
 from bort_kedro.search.conclusion import conclude, notes
 from bort_kedro.search.guarantee import Guarantee
 from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.selection import Choice
+from bort_kedro.session.summary import _print_candidates
 from project_parameters import parameters
 from search_results import CHOSEN, SECOND, candidate
 
@@ -282,10 +288,19 @@ def test_candidates_better_than_the_maximum_point_are_noted():
 
 def test_a_maximum_point_on_the_plateau_is_noted():
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]), maximum_point=MAXIMUM_POINT | {"error": 0.949})
-    assert report.notes[-1] == (
+    # What did not learn is no measure of those that did: nothing is said of how many are better.
+    assert report.num_better_than_maximum == 0
+    (note,) = report.notes
+    assert note == (
         "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without it: "
         "train longer, or change params:search.maximum_point_learning_rate."
     )
+
+
+def test_a_candidate_on_the_plateau_is_not_better_than_the_maximum_point():
+    # By the loss, which the plateau is not told by: its 0.5 nats are no more than luck.
+    errors = trials([0, 1, 3], [0.96, 0.5, 0.41]).assign(loss=[0.5, 3.0, 2.5])
+    assert conclusion(errors, error_measure="loss")[2].num_better_than_maximum == 0
 
 
 def test_candidates_stuck_on_the_plateau_do_not_hide_a_difference():
@@ -400,3 +415,34 @@ def test_empty_cells_of_a_written_table_are_read_as_nothing(tmp_path):
     written = [candidate(CHOSEN, 0.541), candidate(SECOND, None, failure="the loss is not finite", has_failed=True)]
     pd.DataFrame([row.to_json() for row in written]).to_csv(tmp_path / "table.csv", index=False)
     assert Candidate.rows_of(pd.read_csv(tmp_path / "table.csv")) == written
+
+
+@pytest.mark.slow
+def test_a_written_table_with_a_failed_candidate_is_read_wherever_candidates_are_shown(tmp_path):
+    reason = "loss is not finite at step 7"
+    rows = failing([0, 1, 2, 3], [0.9, 0.5, np.nan, 0.41], [None, None, reason, None])
+    table, shape, report = conclusion(rows)
+    AtomicCSVDataset(filepath=str(tmp_path / "table.csv"), save_args={"index": False}).save(table)
+    read = pd.read_csv(tmp_path / "table.csv")
+    rows_read = Candidate.rows_of(read)
+    assert [(row.is_trained, row.has_failed, row.failure) for row in rows_read] == [
+        *[(True, False, None)] * 2,
+        (False, True, reason),
+        (True, False, None),
+        *[(False, False, None)] * 2,
+    ]
+    assert rows_read == Candidate.rows_of(table)
+    text = choice_section(report, rows_read)
+    assert "trained 3 of 6 candidates for a short time; 1 more failed (" in text
+    assert f"- The training of (3, 2, 8, 8) failed, hence it is not ranked: {reason}." in text
+    assert "| (3, 2, 8, 8) |" not in text
+    assert "The best 3 of 3 ranked candidates" in text
+    # Neither plot has a point at its 30 parameters, W's none predicted either.
+    for figure in (pareto_figure(read, shape, MAXIMUM_POINT), w_figure(read, shape)):
+        places = {place for trace in figure.data for place in trace.x}
+        assert {10, 20, 40} <= places
+        assert 30 not in places
+    console = Console(file=io.StringIO(), width=150)
+    _print_candidates(console, read, report)
+    assert "Trained candidates, 3 of 6, by W" in console.file.getvalue()
+    assert "(3, 2, 8, 8)" not in console.file.getvalue().split("Error of the maximum point")[0]

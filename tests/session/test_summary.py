@@ -33,6 +33,14 @@ def test_a_trained_search_ends_with_its_choice_who_comes_next_and_its_bound():
     ]
 
 
+def test_candidates_that_failed_are_counted_where_a_search_ends():
+    (line,) = (line for line in _search_lines(trained_search(num_failed=2)) if line.startswith("Strategy"))
+    assert line.startswith(
+        "Strategy fptas, 2 short trainings; 2 candidate(s) failed, as the report says of each. The largest W found is "
+        "at least 75.0 % of the largest of the space, those that failed left aside, if no network"
+    )
+
+
 def test_a_search_of_a_table_ends_without_a_word_on_trainings():
     lines = _search_lines(recorded_search(num_trained=12, num_tried=12))
     assert lines[1:] == [

@@ -18,10 +18,11 @@ def done_words(search: SearchReport) -> str:
 
 
 def effort_words(search: SearchReport) -> str:
-    """How much was spent."""
+    """How much was spent, and on how many candidates in vain."""
     if search.is_recorded:
         return f"{search.num_tried} rows looked up"
-    return f"{search.trainings_spent:g} short trainings"
+    failed = f"; {search.num_failed} candidate(s) failed, as the report says of each" if search.num_failed else ""
+    return f"{search.trainings_spent:g} short trainings{failed}"
 
 
 def error_text(row: SizedShape, search: SearchReport) -> str:

@@ -107,7 +107,7 @@ def conclude(
         num_tried=int(candidate_errors["candidate"].nunique()),
         num_known=int(candidate_errors["was_known"].sum()) if "was_known" in candidate_errors else 0,
         trainings_spent=_spent(candidate_errors, settings),
-        num_better_than_maximum=int((table[measure] < maximum_point[measure]).sum()),
+        num_better_than_maximum=len(_better_than_maximum(table, maximum, measure)),
         num_on_plateau=int((table["is_on_plateau"] & table["is_trained"]).sum()),
         num_failed=int(table["has_failed"].sum()),
         selected=_candidate(table, choice.selected),
@@ -176,7 +176,7 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
         settings: As for `conclude`.
     """
     table, measure, is_recorded = choice.table, settings.error_measure, settings.error_source == "table"
-    found = _better_than_maximum(table, maximum.error, measure, is_recorded=is_recorded)
+    found = _maximum_is_not_best(_better_than_maximum(table, maximum, measure), maximum, settings)
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
     if len(on_plateau):
         found.append(f"Still on the unigram plateau, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
@@ -207,21 +207,26 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
     return found
 
 
-def _better_than_maximum(table: pd.DataFrame, error: float, measure: str, *, is_recorded: bool) -> list[str]:
+def _better_than_maximum(table: pd.DataFrame, maximum: MaximumPoint, measure: str) -> pd.Series:
+    """Errors below T's, of those that learned; none where T itself did not, and so is no measure of others."""
+    errors: pd.Series = table.loc[~table["is_on_plateau"], measure]
+    return errors[(errors < maximum.error) & (not maximum.is_on_plateau)]
+
+
+def _maximum_is_not_best(better: pd.Series, maximum: MaximumPoint, settings: SearchSettings) -> list[str]:
     """That T is not what its definition asks, where it is not."""
-    better = table[table[measure] < error]
     if better.empty:
         return []
-    known = f"(best {better[measure].min():.3f} against {error:.3f})"
-    if is_recorded:
+    known = f"(best {better.min():.3f} against {maximum.error:.3f})"
+    if settings.error_source == "table":
         return [
             f"{len(better)} row(s) have a lower error than the maximum point {known}: the largest row of the table is "
             "not its best, as the definition of T asks."
         ]
     return [
-        f"{len(better)} candidate(s) had a lower {measure} than the maximum point after the same number of steps "
-        f"{known}: T is not the best network of the family yet, as its definition asks; train longer or choose another "
-        "maximum point."
+        f"{len(better)} candidate(s) had a lower {settings.error_measure} than the maximum point after the same number "
+        f"of steps {known}: T is not the best network of the family yet, as its definition asks; train longer or "
+        "choose another maximum point."
     ]
 
 
