@@ -35,21 +35,17 @@ def track(
 
 def _bar(items: Iterable[Item], description: str, total: int, start: int, status: Callable[[], str]) -> Iterator[Item]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("time left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    from bort_kedro.progress_line import FittingColumn
+
+    with Progress(FittingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task(description, total=total, completed=start, status="")
         for item in items:
-            yield item
-            progress.update(task, advance=1, status=status())
+            try:
+                yield item
+            finally:  # who stops asking is done with the last one, too
+                progress.update(task, advance=1, status=status())
 
 
 def _lines(

@@ -1,6 +1,7 @@
 """What the terminal says when a search ends."""
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,6 +127,55 @@ def test_scores_are_shown_with_their_interval_in_a_hundred_columns(changes, inte
     row = next(line for line in console.file.getvalue().splitlines() if "superglue_rte" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == ["superglue_rte", "agora", "accuracy", "0.572", interval, "yes 0.386", "no 0.630", "+1.1 ± 1.0"]
+
+
+def lines_at(width, show, *data):
+    console = Console(file=io.StringIO(), width=width)
+    show(console, *data)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("│┃").split(line[0])]
+
+
+@pytest.mark.parametrize(
+    ("width", "names"),
+    [
+        (40, "shape (D, A, H, I), error, w"),
+        (60, "shape (D, A, H, I), latency_ms, error, loss, w"),
+        (80, "shape (D, A, H, I), parameters, latency_ms, error, loss, w"),
+        (100, "shape (D, A, H, I), parameters, operations, latency_ms, error, loss, w"),
+    ],
+)
+def test_candidates_have_the_columns_that_fit_whole_and_the_others_are_named(width, names):
+    table = pd.DataFrame(row.to_json() for row in candidates()).dropna(axis=1, how="all")
+    lines = lines_at(width, _print_candidates, table, trained_search())
+    head, row = (next(line for line in lines if line.startswith(start)) for start in ("┃ shape", "│ (1, 2, 64, 128) *"))
+    assert cells(head) == re.split(r", (?![AHI])", names)
+    values = {"shape (D, A, H, I)": "(1, 2, 64, 128) *", "parameters": "100,000", "operations": "2,000,000"}
+    values |= {"latency_ms": "0.75", "error": "0.612", "loss": "3.100", "w": "0.5410"}
+    assert cells(row) == [values[name] for name in cells(head)]
+    text = " ".join(line.strip() for line in lines)
+    left_out = [name for name in ("error", "loss", "latency_ms", "parameters", "operations") if name not in names]
+    assert (f"A wider terminal shows more columns: {'; '.join(left_out)}." in text) == bool(left_out)
+    assert ("wider" in text) == bool(left_out)
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (40, ["superglue_rte", "0.572", "0.386"]),
+        (60, ["superglue_rte", "0.572", "0.553 to 0.591", "+1.1 ± 1.0"]),
+        (80, ["superglue_rte", "0.572", "0.553 to 0.591", "0.386", "yes", "+1.1 ± 1.0"]),
+    ],
+)
+def test_scores_have_the_columns_that_fit_whole(width, row):
+    lines = lines_at(width, _print_scores, scores())
+    assert cells(next(line for line in lines if line.startswith("│ superglue_rte"))) == row
+    assert any(line.startswith("A wider terminal shows more columns: ") for line in lines)
 
 
 def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):

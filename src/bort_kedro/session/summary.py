@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,12 +16,13 @@ from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.task_rows import FloorRow, TaskRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from rich.console import Console
+    from rich.table import Table
 
     from bort_kedro.search.report import SearchReport
 
@@ -34,6 +36,9 @@ CANDIDATE_COLUMNS = {
 }
 
 
+# What a narrow terminal may leave out, the most important first.
+CANDIDATE_COLUMNS_BY_RANK = ("error", "loss", "latency_ms", "parameters", "operations")
+SCORE_COLUMNS_BY_RANK = ("interval", "ahead of\nplain, points", "constant\nanswer", "beats\nit", "method", "metric")
 # Rows of the table; the rest is in the catalog.
 CANDIDATES_SHOWN = 20
 CANDIDATES = "search.candidate_table"
@@ -114,7 +119,7 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: SearchRepor
         mark = " *" if row["is_pareto"] else ""
         cells = ["-" if row[name] != row[name] else text.format(row[name]) for name, text in columns.items()]
         shown.add_row(f"{shape_text(row)}{mark}", *cells, style="bold" if row["is_selected"] else None)
-    console.print(shown)
+    _print_fitting(console, shown, CANDIDATE_COLUMNS_BY_RANK)
     for line in _search_lines(report):
         console.print(line, highlight=False)
 
@@ -173,7 +178,23 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
             *(_floor(row.floors.get(name)) for name in FLOORS),
             *([_lead(row)] if has_rival else []),
         )
-    console.print(shown)
+    _print_fitting(console, shown, SCORE_COLUMNS_BY_RANK)
+
+
+def _print_fitting(console: Console, table: Table, by_rank: Sequence[str]) -> None:
+    """A table with those of its columns that fit whole, and a line that names the others."""
+    wide = console.options.update(max_width=sys.maxsize)
+    columns, left_out = table.columns, []
+    table.columns = [column for column in columns if column.header not in by_rank]
+    for name in by_rank:
+        before, kept = table.columns, {name, *(column.header for column in table.columns)}
+        table.columns = [column for column in columns if column.header in kept]
+        if console.measure(table, options=wide).maximum > console.width and len(table.columns) > len(before):
+            table.columns = before
+            left_out.append(name.replace("\n", " "))
+    console.print(table)
+    if left_out:
+        console.print(f"A wider terminal shows more columns: {'; '.join(left_out)}.", highlight=False)
 
 
 def _interval(row: TaskRow) -> str:
