@@ -167,9 +167,9 @@ def test_candidates_have_the_columns_that_fit_whole_and_the_others_are_named(wid
 @pytest.mark.parametrize(
     ("width", "row"),
     [
-        (40, ["superglue_rte", "0.572", "0.386"]),
+        (40, ["superglue_rte", "0.572", "+1.1 ± 1.0"]),
         (60, ["superglue_rte", "0.572", "0.553 to 0.591", "+1.1 ± 1.0"]),
-        (80, ["superglue_rte", "0.572", "0.553 to 0.591", "0.386", "yes", "+1.1 ± 1.0"]),
+        (80, ["superglue_rte", "0.572", "0.553 to 0.591", "yes 0.386", "no 0.630", "+1.1 ± 1.0"]),
     ],
 )
 def test_scores_have_the_columns_that_fit_whole(width, row):

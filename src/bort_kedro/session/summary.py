@@ -38,7 +38,6 @@ CANDIDATE_COLUMNS = {
 
 # What a narrow terminal may leave out, the most important first.
 CANDIDATE_COLUMNS_BY_RANK = ("error", "loss", "latency_ms", "parameters", "operations")
-SCORE_COLUMNS_BY_RANK = ("interval", "ahead of\nplain, points", "constant\nanswer", "beats\nit", "method", "metric")
 # Rows of the table; the rest is in the catalog.
 CANDIDATES_SHOWN = 20
 CANDIDATES = "search.candidate_table"
@@ -162,11 +161,10 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
 
     shown = Table(title="Tasks, on test examples that fine-tuning never saw", title_justify="left")
     rows = [TaskRow.from_row(row) for row in scores.to_dict("records")]
-    has_rival = any("plain" in row.rivals for row in rows)
+    lead = ["points over\nplain"] if any("plain" in row.rivals for row in rows) else []
     # In two lines, so that all fits into 100 columns.
     floors = [f"{floor.title.split()[0]}\nbeaten" for floor in FLOORS.values()]
-    names = ["task", "method", "metric", "score", "interval", *floors]
-    for name in [*names, *(["points over\nplain"] if has_rival else [])]:
+    for name in ["task", "method", "metric", "score", "interval", *floors, *lead]:
         shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
     for row in rows:
         shown.add_row(
@@ -176,13 +174,19 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
             f"{row.score:.3f}",
             _interval(row),
             *(_floor(row.floors.get(name)) for name in FLOORS),
-            *([_lead(row)] if has_rival else []),
+            *(_lead(row) for _ in lead),
         )
-    _print_fitting(console, shown, SCORE_COLUMNS_BY_RANK)
+    _print_fitting(console, shown, ["interval", *lead, *floors, "method", "metric"])
 
 
 def _print_fitting(console: Console, table: Table, by_rank: Sequence[str]) -> None:
-    """A table with those of its columns that fit whole, and a line that names the others."""
+    """A table with those of its columns that fit whole, and a line that names the others.
+
+    Args:
+        console: To print on.
+        table: Whose columns outside the ranking are shown in any case.
+        by_rank: Headers of the others, the most important first.
+    """
     wide = console.options.update(max_width=sys.maxsize)
     columns, left_out = table.columns, []
     table.columns = [column for column in columns if column.header not in by_rank]
