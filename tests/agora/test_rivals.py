@@ -23,6 +23,7 @@ from bort_kedro.finetuning.trials import DIVERGED, Trial
 from bort_kedro.params import FinetuneParams
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
+from memory_states import DictStates, NotingObserver
 from toy_tasks import SETTINGS as TOY_SETTINGS
 from toy_tasks import data_of, encoder_of
 
@@ -81,7 +82,7 @@ class Noted(StudentTask):
         model = None if score == DIVERGED else f"model {number}/{place}"
         chosen = replace(self.theta[place], seed=self.theta[place].seed + seed_shift)
         trial = Trial(chosen, score, np.zeros(1), model, num_steps, num_steps, look_every, 1.0)
-        self.on_trial(method, number, place, trial)
+        self.tell(method, number, place, trial)
         return trial
 
 
@@ -112,7 +113,7 @@ def student(tiny_tokenizer):
 def noted(data, student):
     encoded = data.encoded(student, max_tokens=48)
     score = lambda number, place: 0.5 + number / 10 + place / 100  # noqa: E731
-    return Noted(student, data, encoded, THETA, SETTINGS, None, trials=[], score=score)
+    return Noted(student, data, encoded, THETA, SETTINGS, DictStates(), trials=[], score=score)
 
 
 def beliefs():
@@ -181,7 +182,7 @@ def test_distilled_targets_lie_between_labels_and_beliefs(noted):
 def test_distilled_targets_of_numbers_and_options_are_mixed_alike(student, form):
     data = data_of(form, num_train=6, num_dev=6, num_test=6)
     encoded = data.encoded(student, max_tokens=48)
-    task = Noted(student, data, encoded, THETA, SETTINGS, None, trials=[], score=lambda number, place: 0.5)
+    task = Noted(student, data, encoded, THETA, SETTINGS, DictStates(), trials=[], score=lambda number, place: 0.5)
     train = encoded.splits["train"]
     said = np.linspace(0, 1, len(train))[:, None]
     given = replace(material(), train_beliefs=lambda: said, distillation_share=0.5)
@@ -252,9 +253,9 @@ def test_a_rival_whose_every_training_diverges_says_what_to_change(noted):
 
 
 def test_every_trial_is_told_with_the_method(noted):
-    told = []
-    task = replace(noted, on_trial=lambda *trial: told.append(trial[:3]))
-    run_rival("distilled", task, SCHEDULE, material())
+    observer = NotingObserver()
+    run_rival("distilled", replace(noted, states=DictStates(observer)), SCHEDULE, material())
+    told = [(trial.method, trial.round, trial.setting) for trial in observer.trials]
     assert told == [("distilled", number, place) for number, place, *_ in noted.trials]
 
 

@@ -27,6 +27,7 @@ from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.finetuning.theta import HyperparameterSet
 from bort_kedro.finetuning.trials import DIVERGED, Trial
 from bort_kedro.tasks.units import Unit
+from memory_states import DictStates, NotingObserver
 from toy_tasks import SETTINGS as TOY_SETTINGS
 from toy_tasks import data_of, encoder_of
 
@@ -64,7 +65,7 @@ class Scripted(StudentTask):
             trial = Trial(self.theta[place], score, outputs, None, 10, 0, 5, 0.0, has_diverged=True)
         else:
             trial = Trial(self.theta[place], score, outputs, f"model {number}/{place}", 10, 9, 5, 1.0)
-        self.on_trial(method, number, place, trial)
+        self.tell(method, number, place, trial)
         return trial
 
 
@@ -96,13 +97,12 @@ def encoded(data, student):
     return data.encoded(student, max_tokens=48)
 
 
-def scripted(data, encoded, size, scores, told=None):
+def scripted(data, encoded, size, scores, observer=None):
     """A task whose trials are written down, by a function or as rounds of scores for the places left."""
     if isinstance(scores, dict):
         by_place = scores
         scores = lambda number, place: by_place[number][place]  # noqa: E731
-    on_trial = lambda *trial: told.append(trial) if told is not None else None  # noqa: E731
-    return Scripted(None, data, encoded, theta_of(size), SETTINGS, None, on_trial, scores, [])
+    return Scripted(None, data, encoded, theta_of(size), SETTINGS, DictStates(observer), scores, [])
 
 
 def agora(task, points=None, *, max_replays=1, share=1.0, seed=7):
@@ -178,10 +178,10 @@ def test_the_best_trial_of_all_rounds_is_returned_with_its_model_and_others_lose
 
 
 def test_every_trial_is_told_once_and_in_order(data, encoded):
-    told = []
-    agora(scripted(data, encoded, 3, SCORES, told))
-    assert [(method, number, place, trial.score) for method, number, place, trial in told] == [
-        ("agora", number, place, score) for number, scores in SCORES.items() for place, score in scores.items()
+    observer = NotingObserver()
+    agora(scripted(data, encoded, 3, SCORES, observer))
+    assert [(told.task, told.method, told.round, told.setting, told.row["dev_score"]) for told in observer.trials] == [
+        ("toy", "agora", number, place, score) for number, scores in SCORES.items() for place, score in scores.items()
     ]
 
 

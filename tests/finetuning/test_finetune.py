@@ -32,6 +32,7 @@ from bort_kedro.finetuning.settings import ThetaSettings
 from bort_kedro.finetuning.theta import HyperparameterSet, build_theta
 from bort_kedro.tasks.table import TASKS, Form
 from bort_kedro.tasks.units import Unit
+from memory_states import NotingObserver
 from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
@@ -64,10 +65,8 @@ def states(tmp_path):
     return TrainingStates(tmp_path / "states", keep=2)
 
 
-def task_for(pretrained, data, states, *, theta=THETA, settings=SETTINGS, told=None):
-    return student_task(
-        pretrained, data, theta, settings, states, lambda *trial: told.append(trial) if told is not None else None
-    )
+def task_for(pretrained, data, states, *, theta=THETA, settings=SETTINGS):
+    return student_task(pretrained, data, theta, settings, states)
 
 
 def roberta(tokenizer, folder):
@@ -93,13 +92,14 @@ def roberta(tokenizer, folder):
 @pytest.mark.parametrize("form", Form)
 def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, form):
     data = data_of(form, num_train=24, num_dev=12, num_test=12)
-    larger, told = encoder_of(tiny_tokenizer, seed=1, shape=LARGER), []
+    larger = encoder_of(tiny_tokenizer, seed=1, shape=LARGER)
     # As taught as it comes: whether the teacher is over its bar is asked elsewhere.
     tuned, taught = fine_tune_teacher(
         task_for(larger, data, states, theta=TEACHER_THETA, settings=TEACHER_SETTINGS.changed(num_epochs=2))
     )
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
-    task = task_for(encoder_of(tiny_tokenizer), data, states, told=told)
+    states.observer = NotingObserver()
+    task = task_for(encoder_of(tiny_tokenizer), data, states)
     result = fine_tune_by_agora(task, teacher)
     found = conclude(task, result)
     report = found.report
@@ -122,7 +122,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
         chosen = predictions.groupby(["split", "group"])["prediction"].apply(lambda answers: (answers == "right").sum())
         assert (chosen == 1).all()
     assert set(taught.to_json()["check"]) == {"score", "bar", "chance", "majority", "is_over"}
-    assert len(told) == report.num_trials
+    assert len(states.observer.trials) == report.num_trials
     rivals = fine_tune_rivals(RIVALS, task, report, teacher)
     assert [rival.method for rival in rivals] == list(RIVALS)
     for rival in rivals:
@@ -134,11 +134,12 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
 
 
 def test_plain_fine_tuning_trains_each_setting_once_and_keeps_the_best(tiny_tokenizer, states):
-    told = []
-    task = task_for(encoder_of(tiny_tokenizer), data_of(num_train=24, num_dev=12, num_test=8), states, told=told)
+    states.observer = NotingObserver()
+    task = task_for(encoder_of(tiny_tokenizer), data_of(num_train=24, num_dev=12, num_test=8), states)
     result = train_plainly(task)
-    assert [(method, number, place) for method, number, place, _ in told] == [("plain", 0, 0), ("plain", 0, 1)]
-    scores = [trial.score for *_, trial in told]
+    trials = states.observer.trials
+    assert [(each.method, each.round, each.setting) for each in trials] == [("plain", 0, 0), ("plain", 0, 1)]
+    scores = [each.row["dev_score"] for each in trials]
     assert result.best.score == max(scores)
     assert result.best.hyperparameters == THETA[scores.index(max(scores))]
     found = conclude(task, result)

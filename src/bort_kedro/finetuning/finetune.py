@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -109,12 +108,9 @@ def student_task(
     theta: Sequence[HyperparameterSet],
     settings: TrialSettings,
     states: States,
-    on_trial: Callable[..., None],
 ) -> StudentTask:
     """Everything a method needs, the examples encoded."""
-    return StudentTask(
-        student, data, data.encoded(student, max_tokens=settings.max_tokens), theta, settings, states, on_trial
-    )
+    return StudentTask(student, data, data.encoded(student, max_tokens=settings.max_tokens), theta, settings, states)
 
 
 def answer_diagnostic(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TrainingError
@@ -11,6 +10,7 @@ from bort_kedro.finetuning.report import MethodReport, RoundReport, RoundTrial
 from bort_kedro.finetuning.rounds import Round
 from bort_kedro.finetuning.trials import Trial, train_trial
 from bort_kedro.frozen import JsonObject
+from bort_kedro.training.observer import TrialEnded
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from bort_kedro.finetuning.theta import HyperparameterSet
 
 
-# Told of each trial: the method, the round, the place in Theta, the trial.
-OnTrial = Callable[[str, int, int, Trial], None]
-
-
 @dataclass(frozen=True)
 class StudentTask:
     """What every method that teaches a student has.
@@ -38,8 +34,7 @@ class StudentTask:
         encoded: The same as ids of the student.
         theta: Hyperparameter sets.
         settings: What all trials share.
-        states: Handle with ``of(name, identity)``.
-        on_trial: Told of each trial when it ends.
+        states: Of all trials; their observer hears of each that ends.
     """
 
     student: Pretrained
@@ -48,7 +43,6 @@ class StudentTask:
     theta: Sequence[HyperparameterSet]
     settings: TrialSettings
     states: States
-    on_trial: OnTrial = field(default=lambda method, number, place, trial: None)
 
     def train(
         self,
@@ -84,8 +78,13 @@ class StudentTask:
             look_every=look_every,
             description=f"{self.data.task.name}: {method}, round {number}, setting {place + 1}",
         )
-        self.on_trial(method, number, place, trial)
+        self.tell(method, number, place, trial)
         return trial
+
+    def tell(self, method: str, number: int, place: int, trial: Trial) -> None:
+        """Let whoever listens know of a trial that has ended."""
+        name, row = self.data.task.name, trial.report().to_json()
+        self.states.observer.trial_ended(TrialEnded(name, method, number, place, row, trial.history, trial.looks))
 
     def with_points(self, draws: Sequence[Draw]) -> EncodedExamples:
         """The train split and the points of some rounds."""

@@ -15,7 +15,6 @@ from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
-from bort_kedro.training.observer import TrialEnded
 from bort_kedro.training.saved_state import States
 
 LOGGER = logging.getLogger(__name__)
@@ -166,14 +165,10 @@ def _student_task(
     finetune: FinetuneParams,
     params: FinetuningSettings,
 ) -> Any:
-    """What any method of fine-tuning needs, with its trials told to whoever listens."""
+    """What any method of fine-tuning needs."""
     from bort_kedro.finetuning import finetune as finetuning
     from bort_kedro.finetuning.data import check_examples
     from bort_kedro.finetuning.theta import build_theta
-
-    def on_trial(method: str, number: int, place: int, trial: Any) -> None:
-        ended = TrialEnded(name, method, number, place, trial.report().to_json(), trial.history, trial.looks)
-        states.observer.trial_ended(ended)
 
     return finetuning.student_task(
         encoder,
@@ -181,5 +176,4 @@ def _student_task(
         build_theta(params, draw_seed=finetune.split_seed),
         params,
         states,
-        on_trial,
     )
