@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from bort_kedro.finetuning.report import TrialReport
 from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
-from bort_kedro.training.loop import train
+from bort_kedro.training.loop import Loss, train
 from bort_kedro.training.saved_state import States
 from bort_kedro.training.schedules import steps_of_warmup
 from bort_kedro.training.settings import OptimizationSettings
@@ -124,21 +124,13 @@ def train_trial(
     per_epoch = train_examples.steps_per_epoch(batch_tokens=batch_tokens, seed=hyperparameters.seed)
     allowed = num_steps or max(1, round(settings.num_epochs * per_epoch))
     optimization = trial_optimization(hyperparameters, settings, allowed)
-    form, dev = task.task.form, task.splits["dev"]
-    weights = balanced_weights(train_examples) if _is_weighted(settings, form) else None
     model = build_classifier(
         encoder.model, labels=output_names(task), seed=hyperparameters.seed, dropout=settings.dropout
     )
-
-    def outputs_on_dev(candidate: nn.Module) -> NDArray[np.float64]:
-        return predict(candidate, form, dev, batch_tokens=batch_tokens, precision=optimization.mixed_precision)
-
-    def score_on_dev(candidate: nn.Module) -> float:
-        return task.score("dev", outputs_on_dev(candidate))
-
     own_look = max(1, per_epoch // settings.looks_per_epoch)
+    looks = _Looks(task, batch_tokens, optimization.mixed_precision)
     early_stopping = EarlyStopping(
-        score_on_dev,
+        looks.score,
         every_steps=look_every or own_look,
         patience=settings.patience,
         warmup_steps=steps_of_warmup(allowed, hyperparameters.warmup_share),
@@ -147,38 +139,53 @@ def train_trial(
     if early_stopping.every_steps != own_look:
         # It follows from the examples and the settings otherwise.
         identity["look_every"] = early_stopping.every_steps
+    diverged = _diverged(hyperparameters, task.splits["dev"], allowed, early_stopping.every_steps)
     try:
         result = train(
             model,
-            objective_of(form, weights),
+            _objective(task.task.form, train_examples, settings),
             train_examples.training_batches(batch_tokens=batch_tokens, seed=hyperparameters.seed),
             optimization,
             states=states.of(f"finetune/{task.task.name}", identity),
             description=description,
             early_stopping=early_stopping,
         )
+        score = float(early_stopping.best["score"])
+        if not math.isfinite(score):
+            raise TrainingError(f"{description}: no look at dev gave a number.")
     except TrainingError as fault:
-        LOGGER.warning("%s It counts as the worst of its round.", str(fault).split(". ")[0] + ".")
-        return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
-    score = float(early_stopping.best["score"])
-    if not math.isfinite(score):
-        LOGGER.warning("%s: no look at dev gave a number. It counts as the worst of its round.", description)
-        return _diverged(hyperparameters, dev, allowed, early_stopping.every_steps)
+        LOGGER.warning("%s. It counts as the worst of its round.", str(fault).split(". ")[0].removesuffix("."))
+        return diverged
     # Where it was trained, so that what it says is what was scored.
-    outputs = outputs_on_dev(model)
-    return Trial(
-        hyperparameters,
-        score,
-        outputs,
-        model.cpu(),
-        allowed,
-        result.num_steps,
-        early_stopping.every_steps,
-        result.seconds,
-        result.history,
-        early_stopping.scores,
+    outputs = looks.outputs(model)
+    return replace(
+        diverged,
+        score=score,
+        dev_outputs=outputs,
+        model=model.cpu(),
+        num_steps_done=result.num_steps,
+        seconds=result.seconds,
+        history=result.history,
+        looks=early_stopping.scores,
+        has_diverged=False,
         num_tokens=result.num_tokens,
     )
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """What a model that is in training says of dev, and its score there."""
+
+    task: EncodedTask
+    batch_tokens: int
+    precision: str
+
+    def outputs(self, model: nn.Module) -> NDArray[np.float64]:
+        form, dev = self.task.task.form, self.task.splits["dev"]
+        return predict(model, form, dev, batch_tokens=self.batch_tokens, precision=self.precision)
+
+    def score(self, model: nn.Module) -> float:
+        return self.task.score("dev", self.outputs(model))
 
 
 def _diverged(hyperparameters: HyperparameterSet, dev: EncodedExamples, allowed: int, look_every: int) -> Trial:
@@ -187,8 +194,9 @@ def _diverged(hyperparameters: HyperparameterSet, dev: EncodedExamples, allowed:
     )
 
 
-def _is_weighted(settings: TrialSettings, form: Form) -> bool:
-    return settings.class_weights == "balanced" and form == Form.CLASSIFICATION
+def _objective(form: Form, train_examples: EncodedExamples, settings: TrialSettings) -> Loss:
+    is_weighted = settings.class_weights == "balanced" and form == Form.CLASSIFICATION
+    return objective_of(form, balanced_weights(train_examples) if is_weighted else None)
 
 
 def trial_optimization(

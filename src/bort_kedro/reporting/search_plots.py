@@ -16,6 +16,7 @@ from bort_kedro.statistics import is_missing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from plotly.basedatatypes import BaseTraceType
     from plotly.graph_objects import Figure
 
 
@@ -71,19 +72,7 @@ def pareto_figure(
     maximum_row = pd.DataFrame([dict(maximum_point)])
     is_chosen = trained["is_selected"].astype(bool)
     is_front = trained["is_pareto"].astype(bool)
-    front = trained[is_front].sort_values(cost)
-    figure = go.Figure()
-    if len(front) > 1:
-        figure.add_trace(
-            go.Scatter(
-                x=front[cost],
-                y=shown.scale * front[shown.column],
-                mode="lines",
-                name="Pareto front",
-                line={"color": FRONT_COLOR, "width": 1.5, "dash": "dot"},
-                hoverinfo="skip",
-            )
-        )
+    figure = go.Figure(_front_line(trained[is_front], cost=cost, measure=measure))
     layers = (
         ("other candidates", trained[~is_front & ~is_chosen], OTHER_COLOR, "circle", 8),
         ("on the front", trained[is_front & ~is_chosen], FRONT_COLOR, "circle", 10),
@@ -108,6 +97,22 @@ def pareto_figure(
         networks = pd.concat([table[columns] for table in tables])
         _add_known_shapes(figure, known_shapes, networks, cost=cost, measure=measure)
     return figure
+
+
+def _front_line(front: pd.DataFrame, *, cost: str, measure: str) -> list[BaseTraceType]:
+    """The members of the front joined; a single one needs no line."""
+    import plotly.graph_objects as go
+
+    shown, ordered = MEASURES[measure], front.sort_values(cost)
+    line = go.Scatter(
+        x=ordered[cost],
+        y=shown.scale * ordered[shown.column],
+        mode="lines",
+        name="Pareto front",
+        line={"color": FRONT_COLOR, "width": 1.5, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    return [line] if len(front) > 1 else []
 
 
 def _ratio(ratio: float) -> str:
