@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from bort_kedro.errors import TaskError
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.tasks.splits import SUBMISSION, TEST
 from bort_kedro.tasks.table import RIGHT, TASKS, Form, Task
 
@@ -95,6 +97,26 @@ class SubmissionFile:
         if self.task.form == Form.MULTIPLE_CHOICE:
             return tuple(range(len(self.task.labels)))
         return tuple(spelled(self.task, label) for label in self.task.labels)
+
+
+class SubmissionReport(FrozenModel):
+    """What became of the archive for a leaderboard.
+
+    Args:
+        is_written: Whether there is one.
+        why: There is none; empty where there is.
+        files: The task whose answers each file holds.
+        filled: Files with the same answer to every example, since their tasks were not run.
+        left_out: Why a file could not be filled.
+        faults: For which the leaderboard would refuse it.
+    """
+
+    is_written: bool = False
+    why: str = ""
+    files: dict[str, str] = Field(default_factory=dict)
+    filled: tuple[str, ...] = ()
+    left_out: dict[str, str] = Field(default_factory=dict)
+    faults: tuple[str, ...] = ()
 
 
 def submission_files(benchmark: str) -> dict[str, SubmissionFile]:

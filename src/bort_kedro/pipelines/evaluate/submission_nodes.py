@@ -15,6 +15,7 @@ from bort_kedro.evaluation.submission_checks import validate_submission
 from bort_kedro.evaluation.submissions import (
     BENCHMARKS,
     SubmissionFile,
+    SubmissionReport,
     answers_in,
     constant_answers,
     file_text,
@@ -53,28 +54,28 @@ def write_submissions(
         if not any(TASKS[task].benchmark == benchmark for task in tasks):
             continue
         files, told = _submission(benchmark, of_tasks, task_files, finetune)
-        report[benchmark] = told
-        if not told["is_written"]:
-            LOGGER.warning("No %s archive was written: %s", benchmark, " ".join(told["faults"]) or told["why"])
+        report[benchmark] = told.to_json()
+        if not told.is_written:
+            LOGGER.warning("No %s archive was written: %s", benchmark, " ".join(told.faults) or told.why)
             continue
         archives[benchmark] = files
-        if told["filled"]:
+        if told.filled:
             LOGGER.warning(
                 "The %s archive holds the same answer to every example for tasks that were not run: %s.",
                 benchmark,
-                ", ".join(told["filled"]),
+                ", ".join(told.filled),
             )
     return archives, report
 
 
 def _submission(
     benchmark: str, of_tasks: Mapping[str, Any], task_files: TaskFolder, finetune: FinetuneParams
-) -> tuple[dict[str, str], JsonObject]:
+) -> tuple[dict[str, str], SubmissionReport]:
     """The text of each file, and what is to be said of all."""
     wanted = submission_files(benchmark)
     answered = {name: rows for name, file in wanted.items() if len(rows := _own_rows(file, of_tasks))}
     if not answered:
-        return {}, {"is_written": False, "why": NO_ROWS, "files": {}, "filled": [], "left_out": {}, "faults": []}
+        return {}, SubmissionReport(why=NO_ROWS)
     files, left_out = {}, {}
     for name, file in wanted.items():
         if name in answered:
@@ -87,15 +88,14 @@ def _submission(
             continue
         files[name] = file_text(file, constant_answers(file, official_rows))
     faults = validate_submission(benchmark, files)
-    filled = [name for name in files if name not in answered]
-    return files, {
-        "is_written": not faults,
-        "why": "it is not what the leaderboard asks for, see faults" if faults else "",
-        "files": {name: wanted[name].task.name for name in files},
-        "filled": filled,
-        "left_out": left_out,
-        "faults": faults,
-    }
+    return files, SubmissionReport(
+        is_written=not faults,
+        why="it is not what the leaderboard asks for, see faults" if faults else "",
+        files={name: wanted[name].task.name for name in files},
+        filled=tuple(name for name in files if name not in answered),
+        left_out=left_out,
+        faults=tuple(faults),
+    )
 
 
 def _own_rows(file: SubmissionFile, of_tasks: Mapping[str, Any]) -> pd.DataFrame:
