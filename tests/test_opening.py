@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
 from kedro.io.core import DatasetError, Version
 from transformers import BertForMaskedLM
@@ -132,10 +133,26 @@ def test_files_that_take_another_package_are_said_to_lack_tokenizer_json(tmp_pat
         PretrainedFiles(tmp_path, refusal, local_files_only=True).tokenizer()
 
 
+@pytest.mark.parametrize("door", ["tokenizer", "teacher", "checkpoint"])
+@pytest.mark.parametrize("name", ["data/06_models/mistyped", "/nowhere/at/all", "a file.txt"])
+def test_a_name_of_no_folder_that_cannot_be_on_the_hub_is_refused_before_it_is_looked_for(
+    door, name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("a file.txt").touch()
+    with pytest.raises(BortKedroError) as caught:
+        DOORS[door](name)
+    assert f"`{name}`" in str(caught.value)
+    assert f": it is no folder, seen from {tmp_path}, and no hub id is written so. " in str(caught.value)
+
+
 def test_no_error_of_a_library_passes_the_door(tmp_path, pretrained):
     pretrained.tokenizer.save_pretrained(tmp_path)
     changed(tmp_path / "tokenizer.json", pre_tokenizer={"type": "OfALaterVersion"})
-    with pytest.raises(ModelFolderError, match=r"^refused: data did not match any variant"):
+    later = (
+        rf"^refused: its tokenizer\.json is spoiled, or later than tokenizers {tokenizers.__version__}: data did not"
+    )
+    with pytest.raises(ModelFolderError, match=later):
         PretrainedFiles(tmp_path, refusal, local_files_only=True).tokenizer()
     with pytest.raises(ModelFolderError, match=r"^refused: "):
         PretrainedFiles(tmp_path, refusal).model("NoClassOfTransformers")

@@ -55,24 +55,43 @@ class PretrainedFiles:
     def _open(self, class_name: str, **options: object) -> Any:
         import transformers
 
+        self._require_place()
         try:
             opener = getattr(transformers, class_name)
             return opener.from_pretrained(
                 self.name_or_path, trust_remote_code=False, local_files_only=self.local_files_only, **options
             )
         except Exception as fault:  # transformers, tokenizers, safetensors and the hub's client share no narrower class
-            no_table = self._lacks_tokenizer_json() if class_name == "AutoTokenizer" else ""
-            raise self.refusal(self._pointer() or no_table + said_by(fault)) from fault
+            why = self._why_no_tokenizer(fault) if class_name == "AutoTokenizer" else ""
+            raise self.refusal(self._pointer() or why + said_by(fault)) from fault
 
-    def _lacks_tokenizer_json(self) -> str:
-        """Said so where all else was found: what other files hold takes packages that this project does without."""
+    def _require_place(self) -> None:
+        """Refuse a name that is no folder and cannot be on the hub, such as a mistyped path."""
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        if Path(self.name_or_path).is_dir():
+            return
+        try:
+            try_to_load_from_cache(str(self.name_or_path), "config.json")  # which checks the name, and asks nobody
+        except HFValidationError as fault:
+            raise self.refusal(f"it is no folder, seen from {Path.cwd()}, and no hub id is written so") from fault
+
+    def _why_no_tokenizer(self, fault: Exception) -> str:
+        """What there is to say before a fault: what other files hold takes packages that this project does without."""
+        import tokenizers
         from transformers.utils import cached_file
 
         def has(name: str) -> bool:
-            options = {"local_files_only": self.local_files_only, "_raise_exceptions_for_missing_entries": False}
+            # What the hub has was fetched before the fault.
+            options = {"local_files_only": True, "_raise_exceptions_for_missing_entries": False}
             return cached_file(str(self.name_or_path), name, **options) is not None
 
-        if not has("config.json") or has("tokenizer.json"):
+        if has("tokenizer.json"):
+            # The library raises the bare class where it cannot read one.
+            later = f"its tokenizer.json is spoiled, or later than tokenizers {tokenizers.__version__}: "
+            return later if type(fault) is Exception else ""
+        if not has("config.json"):
             return ""
         return (
             "it has no tokenizer.json (where its own package is installed, such as sentencepiece for spm.model, "
