@@ -181,7 +181,7 @@ def test_scores_have_the_columns_that_fit_whole(width, row):
 def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     files = {
-        "evaluate.report": "report.md",
+        "evaluate.report": "odd [a]/report.md",
         "evaluate.report_page": "report.html",
         "evaluate.library.export": "exports/library/2026/library",
         "evaluate.order.export": "exports/order/2026/order",
@@ -195,7 +195,7 @@ def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_pa
     catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
     hook.after_pipeline_run(catalog=catalog)
     assert capsys.readouterr().out == (
-        "\nThe report: report.md\nThe same as one file, for a browser: report.html\n"
+        "\nThe report: odd [a]/report.md\nThe same as one file, for a browser: report.html\n"
         f"Models for other runtimes: {Path('exports')}\n"
         "Laid over it: mine.yml.\n"
         "Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n\n"

@@ -70,8 +70,8 @@ class SummaryHook:
     def after_pipeline_run(self, catalog: CatalogProtocol) -> None:
         from rich.console import Console
 
-        # A log file has no width of its own; the tables need this much.
-        console = Console(width=None if Console().is_terminal else 120)
+        # A log file has no width of its own; the tables need this much. A path may hold what is markup to rich.
+        console = Console(width=None if Console().is_terminal else 120, markup=False)
         if CANDIDATES in self._made:
             _print_candidates(console, self._made[CANDIDATES], self._made[SEARCH])
         if SCORES in self._made:
