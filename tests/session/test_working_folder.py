@@ -1,12 +1,14 @@
 """Relative paths begin at the project's folder, wherever a run was started."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kedro.framework.hooks import hook_impl
 from kedro.framework.hooks.manager import _create_hook_manager
 
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.session import working_folder
 from bort_kedro.session.working_folder import WorkingFolderHook
 
 
@@ -38,6 +40,27 @@ def started_in(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("place", "variable", "configured"),
+    [
+        ("notebooks", "", [{"version": 1, "root": {"level": "ERROR"}}]),
+        ("notebooks", "mine.yml", []),
+        (".", "", []),
+    ],
+)
+def test_the_project_says_what_is_logged_where_kedro_found_nothing(
+    tmp_path, started_in, monkeypatch, place, variable, configured
+):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "logging.yml").write_text("{version: 1, root: {level: ERROR}}", "utf-8")
+    monkeypatch.chdir(tmp_path / place)
+    monkeypatch.setenv("KEDRO_LOGGING_CONFIG", variable)
+    given = []
+    monkeypatch.setattr(working_folder, "LOGGING", SimpleNamespace(configure=given.append))
+    WorkingFolderHook().after_context_created(SimpleNamespace(project_path=tmp_path))
+    assert given == configured
 
 
 def hooks_with(others):
