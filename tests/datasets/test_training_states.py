@@ -106,3 +106,11 @@ def test_a_handle_that_travels_to_another_process_is_silent_and_finds_the_same_s
     travelled = pickle.loads(pickle.dumps(states))  # noqa: S301 - made here
     assert isinstance(travelled.observer, SilentObserver)
     assert travelled.of("a", {"seed": 0}).latest().step == 1
+
+
+def test_names_are_those_of_a_folder_whatever_their_identity(tmp_path):
+    states = TrainingStates(tmp_path, keep=2)
+    for name, identity in (("a/one-b", {}), ("a/one-b", {"seed": 1}), ("a/two", {}), ("two/a", {})):
+        states.of(name, identity).put(SavedState(1, {}))
+    assert states.names("a") == {"one-b", "two"}
+    assert states.names("b") == set()

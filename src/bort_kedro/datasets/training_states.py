@@ -93,6 +93,10 @@ class TrainingStates:
         key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
         return TrainingFolder(self._root / f"{name}-{key}", self._keep, text, self._predecessors)
 
+    def names(self, folder: str) -> set[str]:
+        """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""
+        return {path.name[: -HASH_LENGTH - 1] for path in (self._root / folder).glob(f"*-{'?' * HASH_LENGTH}")}
+
 
 class TrainingFolder:
     """The states of one training; implements `training.saved_state.StateStore`."""

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
 
+# Where the ends of trainings are kept.
+SCORES, FAILURES = "search/scores", "search/failures"
+
+
 @dataclass(frozen=True)
 class ShortTraining:
     """All that the short training of one shape needs; a value that travels to a worker.
@@ -105,8 +109,8 @@ class ShortTraining:
             },
         }
         return (
-            self.states.of(f"search/scores/{shape.identifier}", identity),
-            self.states.of(f"search/failures/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
+            self.states.of(f"{SCORES}/{shape.identifier}", identity),
+            self.states.of(f"{FAILURES}/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
         )
 
     def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:

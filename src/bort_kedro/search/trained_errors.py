@@ -12,7 +12,7 @@ import numpy as np
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.frozen import JsonObject
 from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
-from bort_kedro.search.short_training import ShortTraining, failure_record, steps_of
+from bort_kedro.search.short_training import FAILURES, SCORES, ShortTraining, failure_record, steps_of
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.search.w_coefficient import require_above_zero
 from bort_kedro.statistics import is_on_plateau
@@ -80,12 +80,13 @@ class TrainedErrors:
         training = self.training
         identity = training.identity(self.shapes[0], training.settings) | {"asked_by": asked_by}
         store = training.states.of("search/begun", identity)
-        begun, places = store.latest(), {shape.identifier: index for index, shape in enumerate(self.shapes)}
-        # One whose score was removed since must be asked for to be trained.
-        known = [name for name in (begun.record["known"] if begun else places) if self._is_kept(places[name])]
+        begun = store.latest()
+        names = set(begun.record["known"]) if begun else training.states.names(SCORES) | training.states.names(FAILURES)
+        # Scores may be of other settings, and may have been removed since.
+        known = [index for index, shape in enumerate(self.shapes) if shape.identifier in names and self._is_kept(index)]
         if begun is None:
-            store.put(SavedState(0, {}, {"known": known}))
-        return [Trial(places[name]) for name in known]
+            store.put(SavedState(0, {}, {"known": [self.shapes[index].identifier for index in known]}))
+        return [Trial(index) for index in known]
 
     def _is_kept(self, index: int) -> bool:
         """Whether the full trial of a candidate is answered without training."""

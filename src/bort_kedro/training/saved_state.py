@@ -67,3 +67,6 @@ class States(Protocol):
             name: For people, such as ``search/D2-A4-H128-I256``.
             identity: JSON-able; a changed value leads to another store, hence to training anew.
         """
+
+    def names(self, folder: str) -> set[str]:
+        """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""
