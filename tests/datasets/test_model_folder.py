@@ -16,6 +16,7 @@ from transformers import (
 from bort_kedro.datasets.model_folder import PretrainedDataset, TokenizerDataset
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.errors import ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
 
 
@@ -126,6 +127,17 @@ def test_truncated_weights_are_refused(dataset, pretrained):
     message = cause(dataset)
     assert "cannot be opened as BertForMaskedLM" in message
     assert "run the stage that makes it again" in message
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff"])
+def test_a_spoiled_configuration_is_named(dataset, pretrained, content):
+    dataset.save(pretrained)
+    path = folder_of(dataset) / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        dataset.load()
+    assert isinstance(caught.value.__cause__, ModelFolderError)
+    assert f"{path} cannot be read as JSON: " in str(caught.value)
 
 
 def test_missing_weights_are_named(dataset, pretrained):

@@ -227,8 +227,12 @@ def test_text_without_blanks_between_words_needs_other_tasks_and_no_more_text(te
 
 
 def test_library_of_one_source_is_refused():
-    with pytest.raises(TaskError, match=r"two labels are needed, found \['numpy'\]"):
+    with pytest.raises(TaskError, match=r"two labels are needed, found \['numpy'\]") as caught:
         build_examples("library", _corpus(sources=("numpy",)), SETTINGS)
+    assert str(caught.value).endswith(
+        "Every split needs each label. Give the catalog entry `raw_corpus` text of two sources, such as packages or "
+        "files, or take the task out of `tasks` in params:finetune."
+    )
 
 
 def test_adjacent_without_a_second_document_of_the_source_is_refused():

@@ -62,7 +62,7 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         path = Path(self._get_load_path()) / name
         try:
             content: JsonObject = json.loads(path.read_text("utf-8"))
-        except (OSError, json.JSONDecodeError) as fault:
+        except (OSError, ValueError) as fault:
             raise ModelFolderError(f"{path} cannot be read as JSON: {fault}. {_ANEW}") from fault
         return content
 

@@ -117,7 +117,7 @@ def build_examples(task: str, documents: Iterable[Document], settings: BuiltinTa
         examples += [TaskExample(split, *row) for row in rows]
     if fault := _fault_of(chosen, examples):
         raise TaskError(
-            f"Built-in task `{task}`: {fault}. Every split needs each label. {_advice(documents, settings)}"
+            f"Built-in task `{task}`: {fault}. Every split needs each label. {_advice(chosen, documents, settings)}"
         )
     return examples
 
@@ -309,8 +309,13 @@ def _fault_of(chosen: BuiltinTask, examples: list[TaskExample]) -> str:
     )
 
 
-def _advice(documents: Sequence[Document], settings: BuiltinTasksSettings) -> str:
-    """What helps: more text, unless it is of a kind in which hardly a sentence is found."""
+def _advice(chosen: BuiltinTask, documents: Sequence[Document], settings: BuiltinTasksSettings) -> str:
+    """What helps: more text, unless it lacks sources, or is of a kind in which hardly a sentence is found."""
+    if chosen.labels is None and len({document.source for document in documents}) == 1:
+        return (
+            "Give the catalog entry `raw_corpus` text of two sources, such as packages or files, or take the task out "
+            "of `tasks` in params:finetune."
+        )
     texts = [text for document in documents for line in document.text.split("\n") for text in sentences(line)]
     num_fitting = sum(settings.min_words <= len(text.split()) <= settings.max_words for text in texts)
     if num_fitting >= FEW_SENTENCES * len(texts):
