@@ -11,13 +11,15 @@ from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.costs import count_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import ConfigurationError, FailedTrainingError
 from bort_kedro.pipelines.search.nodes import (
+    WITHOUT_MAXIMUM_POINT,
     enumerate_candidates,
     estimate_costs,
     measure_latency,
     model_latency,
     order_candidates,
+    train_maximum_point,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_search_training
 from bort_kedro.pipelines.search.recorded_nodes import (
@@ -146,6 +148,17 @@ def test_a_modelled_cost_takes_no_latency_as_it_was_measured():
     assert table["latency_ms"].tolist() == pytest.approx(exact_latency(SHAPES, search))
     assert check["latency_leave_one_out_ms"].tolist() == pytest.approx(exact_latency(shapes, search))
     assert calibration["largest_relative_residual"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(tokens, tmp_path):
+    search = parameters(maximum_point_learning_rate=1e9)
+    with pytest.raises(FailedTrainingError) as caught:
+        train_maximum_point(tokens, None, TrainingStates(tmp_path, keep=2), {}, search, 16)
+    text = str(caught.value)
+    assert text.startswith(f"the maximum point {MAXIMUM}: ")
+    assert "is not finite at step" in text
+    assert text.endswith(f". {WITHOUT_MAXIMUM_POINT}")
+    assert "Lower params:search.maximum_point_learning_rate, or choose" in text
 
 
 def test_too_few_measured_shapes_give_nothing_in_the_place_of_what_json_lacks():

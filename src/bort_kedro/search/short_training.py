@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.pretraining.masked_lm import MaskedLmScore
 from bort_kedro.pretraining.pretrain import (
     EVALUATION_MASKED_SHARE,
     EVALUATION_SEED,
@@ -72,7 +74,7 @@ class ShortTraining:
         scores, failures = self._stores(shape, settings, num_steps)
         began = time.perf_counter()
         try:
-            with memory_shortage_told(shape.identifier, "the memory is too small to build and to score it", ""):
+            with building_told(shape):
                 record = self._train_and_score(shape, settings, num_steps)
             scores.put(SavedState(num_steps, {}, record))
         except FailedTrainingError as fault:
@@ -116,12 +118,8 @@ class ShortTraining:
     def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
         model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
         result = self._train(model, settings, shape, num_steps)
-        precision = settings.optimization.mixed_precision
-        quality = score(model, self.tokens, split="validation", num_threads=settings.num_threads, precision=precision)
-        if not math.isfinite(quality.loss):
-            raise FailedTrainingError(shape.identifier, "its loss on the validation split is not finite", "")
         return {
-            **quality.errors(),
+            **finite_score(model, self.tokens, settings, shape).errors(),
             "seconds": round(result.seconds, 1),
             "num_tokens": result.num_tokens,
             "history": result.history,
@@ -141,6 +139,32 @@ class ShortTraining:
             # Another strategy trained this shape further, and states are not wound back. The model is still as new,
             # and is trained beside, in a folder that later rungs go on from.
             return train(f"search/rungs/{shape.identifier}")
+
+
+def building_told(shape: BertShape) -> AbstractContextManager[None]:
+    """Tell of a lack of memory outside the steps of a training as of its failure."""
+    return memory_shortage_told(shape.identifier, "the memory is too small to build and to score it", "")
+
+
+def finite_score(
+    model: BertForMaskedLM, tokens: Tokens, settings: PretrainingSettings, shape: BertShape, description: str = ""
+) -> MaskedLmScore:
+    """What a trained shape reaches on the validation split, in the precision of its training.
+
+    Raises:
+        FailedTrainingError: If its loss is not finite.
+    """
+    quality = score(
+        model,
+        tokens,
+        split="validation",
+        num_threads=settings.num_threads,
+        precision=settings.optimization.mixed_precision,
+        description=description,
+    )
+    if not math.isfinite(quality.loss):
+        raise FailedTrainingError(shape.identifier, "its loss on the validation split is not finite", "")
+    return quality
 
 
 def with_changes(settings: PretrainingSettings, changes: dict[str, float]) -> PretrainingSettings:

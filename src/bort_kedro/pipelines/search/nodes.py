@@ -10,6 +10,7 @@ import pandas as pd
 from bort_kedro.encoders.costs import candidate_counts
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
+from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
@@ -23,6 +24,12 @@ from bort_kedro.search.strategies import build_strategy
 from bort_kedro.search.strategies.partition import representatives
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.saved_state import States
+
+WITHOUT_MAXIMUM_POINT = (
+    "W measures every candidate against it, so there is no search without it. Lower "
+    "params:search.maximum_point_learning_rate, or choose a smaller params:search.maximum_point; where memory ran out, "
+    "raise gradient_accumulation_steps under params:search.training.optimization. Then run the same command again."
+)
 
 
 def enumerate_candidates(search: SearchSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -131,22 +138,24 @@ def train_maximum_point(
     search: SearchSettings,
     max_positions: int,
 ) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
-    """Train T as long as a candidate; its error anchors W, and it is the teacher's start."""
-    from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain, score
+    """Train T as long as a candidate; its error anchors W, and it is the teacher's start.
+
+    Raises:
+        FailedTrainingError: If its training comes apart or outgrows the memory; the search cannot do without it.
+    """
+    from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
+    from bort_kedro.search.short_training import building_told, finite_score
 
     settings = definite(search.maximum_point_training())
     shape = search.maximum_point.to_shape()
-    model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
-    result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
-    quality = score(
-        model,
-        tokens,
-        split="validation",
-        num_threads=settings.num_threads,
-        precision=settings.optimization.mixed_precision,
-        description="scoring the maximum point",
-    )
+    try:
+        with building_told(shape):
+            model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
+            result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
+            quality = finite_score(model, tokens, settings, shape, "scoring the maximum point")
+    except FailedTrainingError as fault:
+        raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
     spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
     row = maximum_point_size | quality.errors() | spent
     return Pretrained(model, tokenizer), row, pd.DataFrame(result.history)
