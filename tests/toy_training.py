@@ -6,7 +6,23 @@ import torch
 
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.training.settings import OptimizationSettings
 from toy_tasks import MAX_TOKENS, WORDS, data_of, encoder_of
+
+OPTIMIZATION = OptimizationSettings(
+    num_steps=8,
+    learning_rate=1e-2,
+    warmup_share=0.25,
+    weight_decay=0.01,
+    adam_beta2=0.98,
+    adam_epsilon=1e-6,
+    max_gradient_norm=1.0,
+    seed=3,
+    mixed_precision="no",
+    checkpoint_every_steps=4,
+    bias_correction=True,
+    gradient_accumulation_steps=1,
+)
 
 
 def train_classifier(tokenizer, *, num_steps=60):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,15 +98,10 @@ def test_replays_are_counted_over_the_whole_run():
     assert run.rounds[3].is_accepted
 
 
-def test_best_trial_is_the_first_among_equals():
-    run = play(3, 0, [0.1, 0.5, 0.5], [0.5, 0.5])
-    assert run.best == (0, 1, 0.5)
-    assert play(3, 0, [0.1, 0.2, 0.3], [0.4, 0.6]).best == (1, 2, 0.6)
-
-
-def test_best_of_no_round_is_refused():
-    with pytest.raises(ValueError, match=r"^no round is done yet, so there is no best trial$"):
-        _ = AgoraRun(2, 0).best
+def test_the_best_score_is_that_of_any_round_and_below_all_before_the_first():
+    assert play(3, 0, [0.1, 0.5, 0.5], [0.4, 0.3]).best_score == 0.5
+    assert play(3, 0, [0.1, 0.2, 0.3], [0.4, 0.6]).best_score == 0.6
+    assert AgoraRun(2, 0).best_score == -math.inf
 
 
 def test_theta_without_settings_is_over_at_once():

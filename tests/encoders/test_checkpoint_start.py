@@ -14,35 +14,16 @@ from transformers import (
 )
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
-from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.student_start import from_checkpoint
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
+from disturbed_encoders import ATTENTION, IDS, PAD_ID, SHAPE, SIZES, disturbed
 
-PAD_ID = 1
-SHAPE = BertShape(num_hidden_layers=3, num_attention_heads=4, hidden_size=32, intermediate_size=40)
-SIZES = {**SHAPE.to_row(), "vocab_size": 300, "max_position_embeddings": 12, "pad_token_id": PAD_ID}
-IDS = torch.tensor([[0, 17, 30, 4, 99, 2], [0, 250, 4, 2, PAD_ID, PAD_ID]])
-ATTENTION = (IDS != PAD_ID).long()
 PLACE = "params:pretrain_distill.student_start"
 
 
-def disturbed(model):
-    """Weights drawn anew; biases, norms and token types start at 0, 1 and 0, where a mix-up cannot be seen.
-
-    In double precision, so that a tolerance of 1e-7 stands far above any order of summation, and in steps of 2**-10,
-    so that single precision holds the weights, and the sum of two, as they are.
-    """
-    generator = torch.Generator().manual_seed(2)
-    for name, parameter in model.named_parameters():
-        is_gain = name.lower().endswith(("layernorm.weight", "layer_norm.weight"))
-        drawn = float(is_gain) + 0.3 * torch.randn(parameter.shape, generator=generator)
-        parameter.data = (drawn * 2**10).round() / 2**10
-    return model.double().eval()
-
-
 def published(**changes):
-    return disturbed(BertForMaskedLM(BertConfig(**{**SIZES, "layer_norm_eps": 1e-5, **changes})))
+    return disturbed(BertForMaskedLM(BertConfig(**SIZES | changes)))
 
 
 def student():
@@ -72,9 +53,7 @@ def checkpoint(folder, model, tokenizer=None):
 @pytest.mark.parametrize("num_token_types", [1, 2])
 @pytest.mark.parametrize("with_pooler", [False, True])
 def test_a_student_from_a_checkpoint_gives_its_logits(num_token_types, with_pooler, tmp_path, tiny_tokenizer):
-    config = BertConfig(
-        **{**SIZES, "max_position_embeddings": 16}, layer_norm_eps=1e-5, type_vocab_size=num_token_types
-    )
+    config = BertConfig(**SIZES | {"max_position_embeddings": 16}, type_vocab_size=num_token_types)
     original = disturbed((BertForPreTraining if with_pooler else BertForMaskedLM)(config))
     model = student()
     from_checkpoint(model, tiny_tokenizer, checkpoint(tmp_path, original, tiny_tokenizer))

@@ -26,24 +26,11 @@ from bort_kedro.search.trained_errors import TrainedErrors, combine_seeds
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.saved_state import SavedState
-from bort_kedro.training.settings import OptimizationSettings
+from toy_training import OPTIMIZATION
 
 SHAPES = [BertShape(1, 2, 8, 8), BertShape(1, 2, 16, 24), BertShape(2, 2, 16, 24)]
 SETTINGS = PretrainingSettings(
-    optimization=OptimizationSettings(
-        num_steps=9,
-        learning_rate=1e-2,
-        warmup_share=0.2,
-        weight_decay=0.01,
-        adam_beta2=0.98,
-        adam_epsilon=1e-6,
-        max_gradient_norm=1.0,
-        seed=3,
-        mixed_precision="no",
-        checkpoint_every_steps=4,
-        bias_correction=True,
-        gradient_accumulation_steps=1,
-    ),
+    optimization=OPTIMIZATION.changed(num_steps=9, warmup_share=0.2),
     batch_tokens=64,
     masked_share=0.3,
     dropout=0.1,

@@ -11,24 +11,9 @@ from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.training.loop import train
 from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer
-from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.throughput import ThroughputMeter
 from memory_states import DictStore
-
-SETTINGS = OptimizationSettings(
-    num_steps=8,
-    learning_rate=1e-2,
-    warmup_share=0.25,
-    weight_decay=0.01,
-    adam_beta2=0.98,
-    adam_epsilon=1e-6,
-    max_gradient_norm=1.0,
-    seed=3,
-    mixed_precision="no",
-    checkpoint_every_steps=4,
-    bias_correction=True,
-    gradient_accumulation_steps=1,
-)
+from toy_training import OPTIMIZATION as SETTINGS
 
 
 class Interrupted(Exception):

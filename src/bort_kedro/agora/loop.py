@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bort_kedro.finetuning.rounds import Round
 
@@ -41,14 +41,6 @@ class DoneRound(Round):
         """Settings, worst first; of equal scores the one with the higher place in Theta counts as worse."""
         score_of = dict(zip(self.settings, self.scores, strict=True))
         return sorted(self.settings, key=lambda setting: (score_of[setting], -setting))
-
-
-class BestTrial(NamedTuple):
-    """The best trial of a run."""
-
-    round_number: int
-    setting: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -111,26 +103,15 @@ class AgoraRun:
                     "give a training that diverged a score below all others"
                 )
         done = DoneRound(**asdict(upcoming), scores=tuple(map(float, scores)), dropped=())
-        helped = not self.rounds or max(done.scores) > self.best.score
+        helped = max(done.scores) > self.best_score
         if helped or self._replays_done + done.is_replay >= self.max_replays:
             done = replace(done, dropped=self._dropped_by(done))
         return replace(self, rounds=(*self.rounds, done))
 
     @property
-    def best(self) -> BestTrial:
-        """The trial with the highest score, the first among equals.
-
-        Raises:
-            ValueError: Before the first round.
-        """
-        if not self.rounds:
-            raise ValueError("no round is done yet, so there is no best trial")
-        trials = (
-            BestTrial(done.number, setting, score)
-            for done in self.rounds
-            for setting, score in zip(done.settings, done.scores, strict=True)
-        )
-        return max(trials, key=lambda trial: trial.score)
+    def best_score(self) -> float:
+        """The highest of all trials; before the first round below all others."""
+        return max((score for done in self.rounds for score in done.scores), default=-math.inf)
 
     @property
     def _replays_done(self) -> int:
