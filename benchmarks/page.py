@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,13 @@ from bort_kedro.reporting.markdown import MISSING, number
 from bort_kedro.statistics import is_missing
 
 FOLDER = PROJECT / "docs" / "benchmarks"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: first column to the left, the others to the right; ``|`` inside a cell is escaped."""
+    rule = [":---", *["---:"] * (len(header) - 1)]
+    lines = [list(header), rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 @dataclass(frozen=True)

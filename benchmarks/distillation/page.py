@@ -23,9 +23,9 @@ from benchmarks.distillation.trainings import (
     UNTAUGHT,
 )
 from benchmarks.distillation.words import PAIRS, comparison, failures, hundredths, limits, scales
-from benchmarks.page import Part
+from benchmarks.page import Part, table
 from bort_kedro.pretraining.teacher_targets import bytes_per_position
-from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table
+from bort_kedro.reporting.markdown import MISSING, bullets, large, number
 
 
 def parts_of(found: Sequence[Findings], *, num_steps: int, teacher_steps: int) -> list[Part]:

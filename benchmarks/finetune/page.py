@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.finetune.builtin import AGORA, BUILTIN, SEEDS, Lead, Outcome, lead_over
 from benchmarks.finetune.real import RealOutcome
 from benchmarks.finetune.throughput import ROUNDS, Throughput
-from benchmarks.page import Figure, Part
+from benchmarks.page import Figure, Part, table
 from bort_kedro.evaluation.floors import FLOORS
-from bort_kedro.reporting.markdown import number, percent, signed_points, table
+from bort_kedro.reporting.markdown import number, percent, signed_points
 from bort_kedro.reporting.report_sections import RIVAL_NAMES, lead_over_floor
 
 TARGET_RATIO = 2.0

@@ -17,9 +17,9 @@ from benchmarks.inference.figures import (
     runtime_title,
 )
 from benchmarks.inference.runtimes import PYTORCH
-from benchmarks.page import FOLDER, Figure, Part, interval_text, write_page
+from benchmarks.page import FOLDER, Figure, Part, interval_text, table, write_page
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
-from bort_kedro.reporting.markdown import MISSING, bullets, large, number, table, times
+from bort_kedro.reporting.markdown import MISSING, bullets, large, number, times
 from bort_kedro.reporting.paper_claims import speed_claim_rows
 
 # Names in torch.cpu.get_capabilities of what int8 gains by, and how people call them.

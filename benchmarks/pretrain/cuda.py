@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.command import command_line
 from benchmarks.own_process import in_own_process
-from benchmarks.page import Figure, Part, write_page
+from benchmarks.page import Figure, Part, table, write_page
 from benchmarks.pretrain.material import (
     MAX_POSITIONS,
     Setting,
@@ -23,7 +23,7 @@ from benchmarks.pretrain.material import (
 )
 from bort_kedro.encoders.shapes import BERT_BASE, BORT, BertShape
 from bort_kedro.encoders.training_cost import forward_flops
-from bort_kedro.reporting.markdown import number, percent, table
+from bort_kedro.reporting.markdown import number, percent
 
 NAME = "pretrain-cuda"
 COMMAND = "python -m benchmarks.pretrain.cuda"

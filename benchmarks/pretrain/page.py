@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.page import Figure, Part, write_page
+from benchmarks.page import Figure, Part, table, write_page
 from benchmarks.pretrain.goals import CACHED, TRAINER, Measured, goals_of
 from benchmarks.pretrain.material import DROPOUT
 from benchmarks.pretrain.overhead import BATCHES, WORK
 from benchmarks.pretrain.systems import TOP_K
-from bort_kedro.reporting.markdown import bullets, number, percent, table
+from bort_kedro.reporting.markdown import bullets, number, percent
 
 TITLES = {
     "trainer": "Trainer",

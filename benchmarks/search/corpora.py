@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from benchmarks.command import command_line
-from benchmarks.page import Figure, Part, write_page
+from benchmarks.page import Figure, Part, table, write_page
 from benchmarks.search.measured_space import (
     MeasuredSpace,
     bench_parameters,
@@ -23,7 +23,7 @@ from benchmarks.search.measured_space import (
 from benchmarks.texts import EMBEDDED, embedded_text
 from bort_kedro.datasets.text_sources import TextFilesDataset
 from bort_kedro.params import Parameters
-from bort_kedro.reporting.markdown import number, table
+from bort_kedro.reporting.markdown import number
 
 
 def w_of(space: MeasuredSpace) -> np.ndarray:

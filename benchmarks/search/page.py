@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.page import Figure, Part, write_page
+from benchmarks.page import Figure, Part, table, write_page
 from benchmarks.search.measured_space import MeasuredSpace, mean_space, spaces_of, winner
 from benchmarks.search.replays import COMPARED, FPTAS_BUDGETS, PART_SIZE, PARTS
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.params import Parameters
-from bort_kedro.reporting.markdown import number, percent, table
+from bort_kedro.reporting.markdown import number, percent
 from bort_kedro.search.guarantee import FEWEST_FOR_RESIDUAL
 from bort_kedro.search.replay import bands
 from bort_kedro.search.strategies.halving import RUNG_SHARES

@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.command import command_line
 from benchmarks.configured import PROJECT
-from benchmarks.page import FOLDER, Figure, Part, write_page
+from benchmarks.page import FOLDER, Figure, Part, table, write_page
 from benchmarks.search.published_space_law import (
     Counted,
     CountedSpace,
@@ -26,7 +26,7 @@ from benchmarks.search.published_space_law import (
 )
 from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.encoders.shapes import BORT, KNOWN_SHAPES, SHAPE_COLUMNS, BertShape
-from bort_kedro.reporting.markdown import bullets, large, number, table
+from bort_kedro.reporting.markdown import bullets, large, number
 from bort_kedro.reporting.paper_claims import BORT_KEYS, MAX_POSITIONS, SEQUENCE_LENGTH, VOCABULARY_SIZE
 from bort_kedro.search.settings import SpaceSettings
 from bort_kedro.search.space import enumerate_shapes

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks.page import Figure, Part, interval_text, write_page
+from benchmarks.page import Figure, Part, interval_text, table, write_page
 
 SPEED = Figure("speed", 2.0, "x", target=1.5, met=True)
 
@@ -60,3 +60,7 @@ def test_cells_say_what_is_met_and_how_wide_an_interval_is():
     assert [Figure("", 1.0, "x", met=met).met_text for met in (True, False, None)] == ["yes", "**no**", "–"]
     assert interval_text(1.0, 2.25, 2) == "1.00 to 2.25"
     assert interval_text(1.0, None) == "–"
+
+
+def test_a_table_escapes_bars():
+    assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| :--- | ---: |\n| x\\|y | 1 |"

@@ -11,7 +11,7 @@ from bort_kedro.encoders.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.latency.conditions import speed_rows
 from bort_kedro.pretraining.report import CacheError, Lead, TrimmingCost
-from bort_kedro.reporting.markdown import duration, large, number, percent, table, times
+from bort_kedro.reporting.markdown import duration, large, number, percent, times
 from bort_kedro.reporting.paper_claims import CLAIMS
 from bort_kedro.reporting.report import PLOTS, build_report
 from bort_kedro.reporting.report_choice import ANSWERS
@@ -223,10 +223,6 @@ def test_paper_figures_are_counted_for_each_shape_called_bort():
 )
 def test_numbers_are_written_for_readers(text, expected):
     assert text == expected
-
-
-def test_table_escapes_bars():
-    assert table(["a", "b"], [["x|y", "1"]]) == "| a | b |\n| :--- | ---: |\n| x\\|y | 1 |"
 
 
 def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inputs):

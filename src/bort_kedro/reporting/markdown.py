@@ -1,4 +1,4 @@
-"""Numbers and tables as Markdown text."""
+"""Numbers as Markdown text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 MISSING = "–"
 
@@ -81,13 +81,6 @@ def duration(seconds: float) -> str:
     """``42 s`` or ``3 min 20 s``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table: first column to the left, the others to the right; ``|`` inside a cell is escaped."""
-    rule = [":---", *["---:"] * (len(header) - 1)]
-    lines = [list(header), rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def image(name: str, description: str) -> str:
