@@ -36,9 +36,9 @@ def store(tmp_path_factory, empty_store):
     return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('tracking'))}"
 
 
-def context_of(project):
+def context_of(project, conf=PROJECT / "conf"):
     loader = OmegaConfigLoader(
-        str(PROJECT / "conf"), base_env="base", default_run_env="smoke", config_patterns={"mlflow": ["mlflow*"]}
+        str(conf), base_env="base", default_run_env="smoke", config_patterns={"mlflow": ["mlflow*"]}
     )
     return KedroContext(
         project_path=project, config_loader=loader, env="smoke", package_name="bort_kedro", hook_manager=None
@@ -446,3 +446,42 @@ def test_a_next_session_tracks_again(tmp_path, store, monkeypatch):
     finished(hook)
     assert mlflow.get_run(kedro_run).info.status == "FINISHED"
     mlflow.set_tracking_uri(None)
+
+
+def test_an_experiment_that_another_run_makes_just_now_is_taken(tmp_path, store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    TrackingHook().after_context_created(context_of(tmp_path))
+    found, asked = mlflow.MlflowClient.get_experiment_by_name, []
+
+    def found_later(self, name):
+        asked.append(name)
+        return found(self, name) if len(asked) > 1 else None
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", found_later)
+    hook = TrackingHook()
+    hook.after_context_created(context_of(tmp_path))
+    kedro_run = started(hook)
+    finished(hook)
+    assert mlflow.get_run(kedro_run).info.status == "FINISHED"
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize(
+    ("stated", "uri", "location"),
+    [
+        ("http://127.0.0.1:1", "http://127.0.0.1:1", None),
+        ("sqlite:///mine.db", "sqlite+pysqlite:///{project}/mine.db", "file://{project}/mlartifacts"),
+    ],
+)
+def test_artifacts_go_where_the_configuration_says_that_runs_go(tmp_path, monkeypatch, stated, uri, location):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(TrackingHook, "_open", lambda self, context: None)
+    shutil.copytree(PROJECT / "conf" / "base", tmp_path / "conf" / "base")
+    (tmp_path / "conf" / "smoke").mkdir()
+    (tmp_path / "conf" / "smoke" / "mlflow.yml").write_text(f"server: {{mlflow_tracking_uri: '{stated}'}}", "utf-8")
+    context = context_of(tmp_path, tmp_path / "conf")
+    TrackingHook().after_context_created(context)
+    configured = context.config_loader["mlflow"]
+    assert configured["server"]["mlflow_tracking_uri"] == uri.format(project=tmp_path)
+    made = configured["tracking"]["experiment"]["create_experiment_kwargs"]["artifact_location"]
+    assert made == (location and location.format(project=tmp_path))

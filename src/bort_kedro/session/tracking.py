@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from kedro.framework.hooks import hook_impl
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 from pydantic import BaseModel
 
@@ -24,6 +25,7 @@ from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
+from bort_kedro.session.signals import on_signals, restore, signals_wait
 from bort_kedro.session.tracking_store import (
     FAULTS,
     LEAVING,
@@ -52,8 +54,6 @@ if TYPE_CHECKING:
     from bort_kedro.training.observer import TrainingObserver, TrialEnded
 
 LOGGER = logging.getLogger(__name__)
-# What Python runs at a signal: a function, a number for "ignore" or "default", or what no Python code set.
-Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
 METADATA_KEY = "mlflow"
 # The catalog's handle of the states of all trainings, which carries who listens to them.
@@ -78,23 +78,30 @@ class TrackingHook(MlflowHook):
 
         root, loader = context.project_path.resolve(), context.config_loader
         given = os.environ.get(VARIABLE) or database_uri(root / "mlruns.db")
-        values = {
-            "tracking_uri": given,
-            "artifact_location": None if is_served(given) else (root / "mlartifacts").as_uri(),
-        }
-        for name, value in values.items():
-            OmegaConf.register_new_resolver(name, lambda value=value: value, replace=True)
-        configured = loader["mlflow"]
-        server = {"mlflow_tracking_uri": given, **configured.get("server", {})}
+        OmegaConf.register_new_resolver("tracking_uri", lambda: given, replace=True)
+        # Where artifacts go hangs on where runs go, which the configuration may say.
+        OmegaConf.register_new_resolver("artifact_location", lambda: None, replace=True)
+        server = {"mlflow_tracking_uri": given, **loader["mlflow"].get("server", {})}
         uri = seen_from(root, server["mlflow_tracking_uri"])
-        loader["mlflow"] = configured | {"server": server | {"mlflow_tracking_uri": uri}}
+        location = None if is_served(uri) else (root / "mlartifacts").as_uri()
+        OmegaConf.register_new_resolver("artifact_location", lambda: location, replace=True)
+        loader["mlflow"] = loader["mlflow"] | {"server": server | {"mlflow_tracking_uri": uri}}
         self._is_lost, self._fault = False, None
         try:
             with opening(uri):
-                super().after_context_created(context)
+                self._open(context)
         except ConfigurationError as fault:
             # Of no matter to what runs nothing, such as Kedro-Viz.
             self._fault = fault
+
+    def _open(self, context: KedroContext) -> None:
+        try:
+            super().after_context_created(context)
+        except MlflowException as fault:
+            if fault.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            # Another run has made the experiment just now.
+            super().after_context_created(context)
 
     @hook_impl
     def after_catalog_created(
@@ -113,7 +120,7 @@ class TrackingHook(MlflowHook):
     def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         if self._fault is not None:
             raise self._fault
-        self._handlers = _on_signals(self._stop)
+        self._handlers = on_signals(self._stop)
         # Steps shown already, by history.
         self._shown: dict[str, set[int]] = {}
         self._states = catalog.get(TRAINING_STATES)
@@ -163,11 +170,11 @@ class TrackingHook(MlflowHook):
     def trial_ended(self, trial: TrialEnded) -> None:
         """Track a fine-tuning that has ended."""
         if self._trials is not None:
-            with self._going_on_without(), _signals_wait():
+            with self._going_on_without(), signals_wait():
                 self._trials.log(trial)
 
     def _log_metrics(self, rows: list[tuple[str, float, int]]) -> None:
-        with self._going_on_without(), _signals_wait():
+        with self._going_on_without(), signals_wait():
             log_metrics(self.run_id, rows)
 
     @hook_impl
@@ -177,7 +184,7 @@ class TrackingHook(MlflowHook):
             for name, value in inputs.items()
         }
         if not self._is_lost:
-            with self._going_on_without(), _signals_wait():
+            with self._going_on_without(), signals_wait():
                 super().before_node_run(node, catalog, flat, is_async)
                 if self._waiting:
                     mlflow.log_params(self._waiting)
@@ -211,7 +218,7 @@ class TrackingHook(MlflowHook):
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
             if name.endswith(SCORES) and name != dataset_name:
-                with _signals_wait():
+                with signals_wait():
                     self._models.tell_score(name.removesuffix(SCORES), TaskMetrics.from_json(data))
         elif kind == "model":
             self._log_model(name.removesuffix(".finetuned_model"), data)
@@ -225,7 +232,7 @@ class TrackingHook(MlflowHook):
     def _log_model(self, task: str, model: Pretrained) -> None:
         finetune = session_parameters(self._catalog).finetune
         served = ServedTask(task_of(task, finetune), self._pairs[task], finetune.training.max_tokens)
-        with _signals_wait():
+        with signals_wait():
             self._models.log(model, served)
 
     @hook_impl
@@ -254,9 +261,9 @@ class TrackingHook(MlflowHook):
     def _end(self, status: str) -> None:
         self._listen(SilentObserver())
         if self._trials is not None:
-            with self._going_on_without(), _signals_wait():
+            with self._going_on_without(), signals_wait():
                 self._trials.end(status)
-        _restore(self._handlers)
+        restore(self._handlers)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Mark the runs as killed on a signal, then end as usual."""
@@ -267,33 +274,6 @@ class TrackingHook(MlflowHook):
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
-
-
-def _on_signals(handle: Callable[[int, FrameType | None], None]) -> dict[int, Handler]:
-    """Handle Ctrl-C and SIGTERM, which the main thread alone may; returns what was there before."""
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the block: their handler writes to the store that the block may hold locked."""
-    came: list[int] = []
-    handlers = _on_signals(lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        _restore(handlers)
-        for number in came:
-            signal.raise_signal(number)
-
-
-def _restore(handlers: dict[int, Handler]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def _numbers(values: JsonObject, path: str = "") -> list[tuple[str, float]]:
