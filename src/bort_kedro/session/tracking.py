@@ -72,6 +72,11 @@ class TrackingHook(MlflowHook):
     fine-tuned one, registered in MLflow; without this key it is not). Names in MLflow leave out the stage.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Whether the store went away in the middle, and why it could not be opened.
+        self._is_lost, self._fault = False, None
+
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         from omegaconf import OmegaConf
