@@ -75,7 +75,8 @@ class TrackingHook(MlflowHook):
     def __init__(self) -> None:
         super().__init__()
         # Whether the store went away in the middle, and why it could not be opened.
-        self._is_lost, self._fault = False, None
+        self._is_lost = False
+        self._fault: ConfigurationError | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
