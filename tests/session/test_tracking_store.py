@@ -73,17 +73,31 @@ def test_a_database_in_an_odd_folder_is_found_there_and_nothing_is_made_beside_i
 def test_a_relative_file_is_seen_from_the_project_and_all_else_is_as_it_was(tmp_path):
     assert seen_from(tmp_path, "sqlite:///mine/runs.db") == database_uri(tmp_path / "mine" / "runs.db")
     assert seen_from(tmp_path, "mlruns") == str(tmp_path / "mlruns")
-    for uri in ("sqlite:////tmp/runs.db", "sqlite://", "http://host:5000", "postgresql://host/runs", "databricks://a"):
+    for uri in (
+        "sqlite:////tmp/runs.db",
+        "sqlite://",
+        "http://host:5000",
+        "postgresql://host/runs",
+        "databricks",
+        "file:///a",
+    ):
         assert seen_from(tmp_path, uri) == uri
 
 
-def test_a_server_decides_where_artifacts_go():
-    assert [
-        uri for uri in ("http://host", "databricks://a", "sqlite:///a", "mysql://host/a", "/a") if is_served(uri)
-    ] == [
-        "http://host",
-        "databricks://a",
-    ]
+@pytest.mark.parametrize("uri", ["http://host", "databricks", "databricks-uc", "databricks://profile"])
+def test_a_server_decides_where_artifacts_go(uri):
+    assert is_served(uri)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///runs.db", "mysql://host/runs", "/runs", "mlruns", "file:///runs"])
+def test_without_a_server_artifacts_stay_with_the_project(uri):
+    assert not is_served(uri)
+
+
+def test_the_folder_of_a_database_is_made(tmp_path):
+    with opening(database_uri(tmp_path / "new" / "mlruns.db")):
+        pass
+    assert (tmp_path / "new" / "mlruns.db").exists()
 
 
 def test_a_database_of_another_version_is_told_with_the_command_that_mends_it(tmp_path, empty_store):

@@ -42,7 +42,7 @@ def database_uri(file: Path) -> str:
 
 def seen_from(project: Path, uri: str) -> str:
     """The URI itself; of a SQLite file or a folder with a relative path, the one below the project."""
-    if urlparse(uri).scheme == "":
+    if _is_folder(uri) and not uri.startswith("file:"):
         return str(project / uri)
     file = _sqlite_file(uri)
     return uri if file is None or file.is_absolute() else database_uri(project / file)
@@ -164,4 +164,5 @@ def _sqlite_file(uri: str) -> Path | None:
 
 
 def _is_folder(uri: str) -> bool:
-    return urlparse(uri).scheme in ("", "file")
+    # Databricks' own names for its server look like one.
+    return urlparse(uri).scheme in ("", "file") and uri not in ("databricks", "databricks-uc")
