@@ -172,7 +172,7 @@ def masked_lm_trainings(parameters):
 
 def test_a_training_takes_what_it_does_not_state_from_the_shared_block():
     trainings = masked_lm_trainings(parameters_of("base"))
-    assert [each.optimization.num_steps for each in trainings] == [600, 700, 1000]
+    assert [each.optimization.num_steps for each in trainings] == [100, 700, 3000]
     assert [each.optimization.learning_rate for each in trainings] == [2e-3, 1e-3, 2.5e-3]
     assert [each.optimization.seed for each in trainings] == [0, 1, 0]
     assert [each.num_threads for each in trainings] == [1, 2, 2]
@@ -197,7 +197,7 @@ def test_a_value_that_a_training_states_wins_wherever_it_was_given(tmp_path):
     ):
         trainings = masked_lm_trainings(given)
         assert [each.dropout for each in trainings] == [0.25, 0.1, 0.1]
-        assert [each.optimization.num_steps for each in trainings] == [5, 700, 1000]
+        assert [each.optimization.num_steps for each in trainings] == [5, 700, 3000]
 
 
 def test_parameters_of_before_there_were_shared_blocks_are_whole(raw):

@@ -9,13 +9,22 @@ import torch
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.pipelines.pretrain_distill import nodes
 from project_parameters import parameters
 
 
-@pytest.mark.parametrize(("source", "is_random"), [("random", True), ("teacher", False)])
-def test_the_student_and_its_twin_differ_in_the_teacher_alone(
-    tiny_tokenizer, tiny_vocabulary, monkeypatch, source, is_random
+@pytest.mark.parametrize(
+    ("source", "weight", "lacks"),
+    [
+        ("random", 0.5, "distillation"),
+        ("teacher", 0.5, "distillation"),
+        ("teacher", 0.0, "start"),
+        ("random", 0.0, "distillation"),
+    ],
+)
+def test_the_student_and_its_twin_differ_in_one_thing(
+    tiny_tokenizer, tiny_vocabulary, monkeypatch, source, weight, lacks
 ):
     asked = []
 
@@ -26,7 +35,11 @@ def test_the_student_and_its_twin_differ_in_the_teacher_alone(
 
     monkeypatch.setattr(nodes, "_train", note)
     every = parameters("smoke")
-    params = every.pretrain_distill.changed(student_start=every.pretrain_distill.student_start.changed(source=source))
+    params = every.pretrain_distill.changed(
+        student_start=every.pretrain_distill.student_start.changed(source=source),
+        distillation={"temperature": 2.0, "masked_lm_weight": 0.1, "distillation_weight": weight},
+    )
+    assert params.twin_lacks == lacks
     config = bert_config(
         BertShape(2, 2, 16, 24), vocabulary_size=tiny_vocabulary.size, max_positions=every.corpus.max_positions
     )
@@ -43,8 +56,18 @@ def test_the_student_and_its_twin_differ_in_the_teacher_alone(
     nodes.distill_student(teacher_cache=None, **shared)
     nodes.train_without_teacher(**shared)
     student, twin = asked
-    assert (student.start == "random", twin.start) == (is_random, student.start)
-    assert all(torch.equal(student.weights[name], twin.weights[name]) for name in student.weights | twin.weights)
+    assert (student.start == "random") == (source == "random")
+    begin_alike = all(torch.equal(student.weights[name], twin.weights[name]) for name in student.weights | twin.weights)
+    assert begin_alike == (twin.start == student.start) == (lacks != "start")
     assert student.settings == twin.settings == params.student
-    assert student.distillation.teacher is teacher
+    assert (student.distillation.teacher is teacher) if weight else (student.distillation is None)
     assert twin.distillation is None
+
+
+def test_a_cache_of_a_teacher_that_never_runs_is_refused():
+    changes = {"teacher_cache": {"top_k": 8}, "distillation": {"distillation_weight": 0}}
+    with pytest.raises(ConfigurationError) as caught:
+        parameters("smoke", pretrain_distill=changes)
+    assert "teacher_cache.top_k is 8 with distillation.distillation_weight 0, under which no teacher runs" in str(
+        caught.value
+    )

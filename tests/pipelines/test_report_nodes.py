@@ -66,7 +66,7 @@ def test_the_same_data_gives_the_same_report_and_page(saved, tmp_path):
 @pytest.mark.slow
 def test_the_page_has_every_plot_and_the_costs_of_the_report(saved, tmp_path):
     made = written(saved, tmp_path)
-    row = "| pretrain_distill | the student under the teacher | 1 min 0 s | 0.010 | 3.60 k |"
+    row = "| pretrain_distill | the student | 1 min 0 s | 0.010 | 3.60 k |"
     assert row in made["report"].text
     assert "<td>pretrain_distill</td>" in made["report_page"].replace(' style="text-align:left"', "")
     assert [name for name in PLOTS.values() if f'id="{name}"' not in made["report_page"]] == []
@@ -87,7 +87,7 @@ def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):
     made = written(saved, tmp_path, has_pretrained_teacher=True)
     assert made["stage_costs"]["what"].tolist() == [
         "2 candidates and the maximum point",
-        "the student under the teacher",
-        "the same shape without a teacher",
+        "the student",
+        "the same shape trained without a teacher",
         "task `library`: 3 trials",
     ]

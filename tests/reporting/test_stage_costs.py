@@ -31,8 +31,8 @@ def test_each_training_has_a_row_in_the_order_of_the_stages():
     assert [(row.stage, row.what, row.purpose, row.seconds) for row in costs()] == [
         ("search", "2 candidates and the maximum point", "model", 125.0),
         ("pretrain_distill", "the teacher", "model", 72.0),
-        ("pretrain_distill", "the student under the teacher", "model", 36.0),
-        ("pretrain_distill", "the same shape without a teacher", "compare", 18.0),
+        ("pretrain_distill", "the student", "model", 36.0),
+        ("pretrain_distill", "the same shape trained without a teacher", "compare", 18.0),
         ("finetune", "task `library`: its teacher", "model", 30.0),
         ("finetune", "task `library`: 3 trials", "model", 20.0),
         ("finetune", "task `library`: other methods", "compare", 10.0),
@@ -66,7 +66,7 @@ def test_a_total_leaves_out_what_was_not_counted_also_in_a_saved_table():
 def test_the_section_adds_up_and_says_what_was_spent_on_comparison():
     text = costs_section(costs(), "an abacus")
     assert "| search | 2 candidates and the maximum point | 2 min 5 s | 0.035 | 7.00 k |\n" in text
-    assert "| pretrain_distill | the student under the teacher | 36 s | 0.005 | 3.60 k |\n" in text
+    assert "| pretrain_distill | the student | 36 s | 0.005 | 3.60 k |\n" in text
     assert "| pretrain_distill | the teacher | 1 min 12 s | 0.020 | not counted |\n" in text
     assert "| **sum** | – | **5 min 11 s** | **0.081** | **11.7 k** counted |\n\nOf it 28 s went into" in text
     assert "this report was written on an abacus." in text

@@ -293,7 +293,7 @@ def test_a_maximum_point_on_the_plateau_is_noted():
     (note,) = report.notes
     assert note == (
         "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without it: "
-        "train longer, or change params:search.maximum_point_learning_rate."
+        "raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate."
     )
 
 

@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.encoder import bert_config, build_masked_lm
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import FailedTrainingError, TrainingError
 from bort_kedro.pretraining.masked_lm import MaskedBlocks
-from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity
+from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity, score
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search import short_training as candidates
 from bort_kedro.search import trained_errors
 from bort_kedro.search.engines import Engine
 from bort_kedro.search.settings import EngineSettings
-from bort_kedro.search.short_training import ShortTraining, steps_of, with_changes
+from bort_kedro.search.short_training import Inheritance, ShortTraining, steps_of, with_changes
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.search.trained_errors import TrainedErrors, combine_seeds
 from bort_kedro.statistics import is_on_plateau
@@ -52,6 +54,19 @@ def tokens(tiny_blocks, tiny_vocabulary):
 @pytest.fixture
 def training(tokens, tmp_path):
     return ShortTraining(tokens, SETTINGS, max_positions=16, states=TrainingStates(tmp_path / "states", keep=2))
+
+
+@pytest.fixture(scope="module")
+def maximum_point(tiny_tokenizer, tiny_vocabulary):
+    """Of the last shape's own sizes; all others are narrower or shallower."""
+    config = bert_config(SHAPES[2], vocabulary_size=tiny_vocabulary.size, max_positions=16)
+    return Pretrained(build_masked_lm(config, seed=5, initialization="published"), tiny_tokenizer)
+
+
+@pytest.fixture
+def inherited(training, maximum_point):
+    """The same trainings from layers of T."""
+    return replace(training, inheritance=Inheritance(maximum_point, "svd"))
 
 
 @pytest.fixture
@@ -324,7 +339,9 @@ def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_askin
     assert [(row["candidate"], row["share"]) for row in source.rows] == [(0, 1 / 3), (2, 1 / 3), (1, 1.0)]
 
 
-def test_a_rung_and_then_the_rest_equal_the_whole_training_bit_for_bit(training, tokens, tmp_path):
+@pytest.mark.parametrize("start", ["training", "inherited"])
+def test_a_rung_and_then_the_rest_equal_the_whole_training_bit_for_bit(request, start, tmp_path):
+    training = request.getfixturevalue(start)
     in_rungs, at_once = source_of(training), source_of(replace(training, states=TrainingStates(tmp_path / "b", keep=2)))
     for share in (1 / 9, 1 / 3, 1.0):
         ((_, last),) = in_rungs([Trial(2, share)])
@@ -332,6 +349,28 @@ def test_a_rung_and_then_the_rest_equal_the_whole_training_bit_for_bit(training,
     assert last == whole
     assert untimed(in_rungs.rows)[-1] == untimed(at_once.rows)[-1]
     assert len({row["loss"] for row in in_rungs.rows}) == 3
+
+
+def test_a_candidate_of_the_size_of_the_maximum_point_begins_as_it(inherited, maximum_point, tokens):
+    still = with_changes(SETTINGS, {"learning_rate": 1e-12, "weight_decay": 0.0, "dropout": 0.0})
+    record = replace(inherited, settings=still).run(SHAPES[2], {}, seed=8, num_steps=1)
+    expected = score(maximum_point.model, tokens, split="validation", num_threads=1)
+    assert record["loss"] == pytest.approx(expected.loss, abs=1e-5)
+    assert record["error"] == pytest.approx(1 - expected.accuracy, abs=1e-6)
+    drawn = replace(inherited, settings=still, inheritance=None).run(SHAPES[2], {}, seed=8, num_steps=1)
+    assert abs(drawn["loss"] - expected.loss) > 1e-3
+
+
+def test_trainings_from_drawn_weights_and_from_each_maximum_point_and_narrowing_are_kept_apart(
+    training, inherited, maximum_point, trained
+):
+    other = Pretrained(
+        new_encoder(SHAPES[2], training.tokens, max_positions=16, settings=SETTINGS), maximum_point.tokenizer
+    )
+    ways = [None, inherited.inheritance, Inheritance(maximum_point, "truncation"), Inheritance(other, "svd")]
+    for _ in range(2):
+        losses = {replace(training, inheritance=way).run(SHAPES[0], {}, 3, 2)["loss"] for way in ways}
+    assert trained.total() == len(losses) == len(ways)
 
 
 def test_a_kept_score_is_found_again_and_nothing_is_trained(training, trained, tmp_path):
@@ -457,16 +496,16 @@ def test_a_run_killed_after_a_checkpoint_goes_on_from_there(training, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["loky", "dask"])
-def test_two_processes_find_what_one_finds(training, tmp_path, request, engine):
+def test_two_processes_find_what_one_finds(inherited, tmp_path, request, engine):
     if engine == "dask":
         # A cluster talks over the loopback, which the tests otherwise forbid.
         request.getfixturevalue("socket_enabled")
         pytest.importorskip("distributed")
     trials = [Trial(0), Trial(1, 1 / 3), Trial(2)]
-    alone = source_of(training, sets=[{}, {"dropout": 0.0}])
+    alone = source_of(inherited, sets=[{}, {"dropout": 0.0}])
     with Engine(EngineSettings(engine=engine, num_workers=2, cluster_address=None)) as workers:
         beside = source_of(
-            replace(training, states=TrainingStates(tmp_path / "b", keep=2)),
+            replace(inherited, states=TrainingStates(tmp_path / "b", keep=2)),
             sets=[{}, {"dropout": 0.0}],
             engine=workers,
         )

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from bort_kedro.encoders.settings import StudentStartSettings
 from bort_kedro.frozen import FrozenModel
+from bort_kedro.pretraining.report import TwinLacks
 from bort_kedro.pretraining.settings import (
     DistillationSettings,
     LaunchSettings,
@@ -23,7 +24,7 @@ class PretrainDistillParams(FrozenModel):
         description="Hub id or folder of a masked-LM encoder; null trains the maximum point further."
     )
     teacher: PretrainingSettings = Field(description="Further training of the maximum point.")
-    student: PretrainingSettings = Field(description="Of the selected shape, with and without the teacher.")
+    student: PretrainingSettings = Field(description="Of the selected shape and its twin.")
     distillation: DistillationSettings
     teacher_cache: TeacherCacheSettings
     student_start: StudentStartSettings
@@ -31,6 +32,21 @@ class PretrainDistillParams(FrozenModel):
     training_data: Literal["tokens", "stream"] = Field(
         description="Of the students: the train split of `tokens`, or the endless text of the catalog's `text_stream`."
     )
+
+    @property
+    def twin_lacks(self) -> TwinLacks:
+        """In what alone the student's twin differs from it: the teacher in its loop, else what it began with."""
+        begins_at_random = self.student_start.source == "random"
+        return "distillation" if self.distillation.distillation_weight or begins_at_random else "start"
+
+    @model_validator(mode="after")
+    def _a_cache_is_of_a_teacher_that_runs(self) -> Self:
+        if self.teacher_cache.top_k is not None and not self.distillation.distillation_weight:
+            raise ValueError(
+                f"teacher_cache.top_k is {self.teacher_cache.top_k} with distillation.distillation_weight 0, under "
+                "which no teacher runs; set top_k to null, or the weight above 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_stream_has_no_cache(self) -> Self:

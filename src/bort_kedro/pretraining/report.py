@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from bort_kedro.frozen import FrozenModel
+
+# In what alone the student's twin differs from it: no teacher in the loop, or weights as drawn to begin with.
+TwinLacks = Literal["distillation", "start"]
+TWINS: dict[TwinLacks, str] = {
+    "distillation": "the same shape trained without a teacher",
+    "start": "the same shape trained from random weights",
+}
 
 
 class BaselineScore(FrozenModel):
@@ -72,8 +81,9 @@ class PretrainingMetrics(FrozenModel):
     """The student beside its rivals, on the same hidden tokens.
 
     Args:
-        student: Under the teacher.
-        undistilled: The same shape without one.
+        student: As it was asked for.
+        undistilled: Its twin, of the same shape and steps, without a teacher in its loop.
+        twin_lacks: In what alone the two differ.
         teacher: Asked in the student's vocabulary.
         unigram: The most frequent token.
         bigram: The most frequent follower.
@@ -94,5 +104,11 @@ class PretrainingMetrics(FrozenModel):
     student_minus_undistilled: Lead
     num_predicted: int
     num_steps: int
+    twin_lacks: TwinLacks = "distillation"
     teacher_cache: CacheError | None = None
     trimming: TrimmingCost | None = None
+
+    @property
+    def twin(self) -> str:
+        """What the student is held against, in words."""
+        return TWINS[self.twin_lacks]

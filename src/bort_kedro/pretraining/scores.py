@@ -19,6 +19,7 @@ from bort_kedro.pretraining.report import (
     Lead,
     PretrainingMetrics,
     TrimmingCost,
+    TwinLacks,
 )
 from bort_kedro.pretraining.teacher_targets import divergence_error
 from bort_kedro.statistics import clustered_standard_error
@@ -47,6 +48,7 @@ def score_encoders(
     temperature: float,
     top_k: int | None,
     num_steps: int,
+    twin_lacks: TwinLacks,
     num_threads: int,
     precision: str,
 ) -> PretrainingMetrics:
@@ -59,6 +61,7 @@ def score_encoders(
         temperature: Of distillation.
         top_k: Tokens kept by the teacher cache; None where the teacher ran live.
         num_steps: Of the student's training.
+        twin_lacks: See `report.PretrainingMetrics`.
         num_threads: CPU threads.
         precision: Of the student's training, for all.
     """
@@ -118,6 +121,7 @@ def score_encoders(
         student_minus_undistilled=lead(scores["undistilled"].is_correct),
         num_predicted=own.num_predicted,
         num_steps=num_steps,
+        twin_lacks=twin_lacks,
         teacher_cache=cache,
         trimming=None if mapping.is_identity else trimming_cost(student, teacher, mapping, tokens),
     )

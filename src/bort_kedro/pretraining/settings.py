@@ -40,7 +40,7 @@ class DistillationSettings(FrozenModel):
 
     temperature: float = Field(gt=0, description="Softens both distributions.")
     masked_lm_weight: float = Field(ge=0, description="Of the cross-entropy with the true tokens.")
-    distillation_weight: float = Field(ge=0, description="Of the divergence from the teacher; 0 tells it alone.")
+    distillation_weight: float = Field(ge=0, description="Of the divergence from the teacher; 0 runs no teacher.")
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> Self:

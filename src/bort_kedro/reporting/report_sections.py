@@ -54,10 +54,10 @@ def verdict(rival: str, *, difference: float, standard_error: float) -> str:
 
 
 def verdicts(metrics: PretrainingMetrics) -> list[str]:
-    """Whether the student beats counting, and itself without a teacher."""
+    """Whether the student beats counting, and its twin."""
     rivals = {
         "the bigram baseline": metrics.student_minus_bigram,
-        "the same shape trained without a teacher": metrics.student_minus_undistilled,
+        metrics.twin: metrics.student_minus_undistilled,
     }
     return [
         verdict(rival, difference=lead.difference, standard_error=lead.standard_error) for rival, lead in rivals.items()
@@ -67,12 +67,13 @@ def verdicts(metrics: PretrainingMetrics) -> list[str]:
 def pretraining_section(metrics: PretrainingMetrics) -> str:
     """The student beside its rivals, what a cached teacher left out, and what a trimmed vocabulary saves and costs."""
     taught, alone = metrics.student.seconds, metrics.undistilled.seconds
+    is_taught = metrics.twin_lacks == "distillation" and taught and alone
     return render(
         "pretraining",
         metrics=metrics,
         verdicts=verdicts(metrics),
         # What the teacher cost the student in time, since the comparison is at equal steps.
-        slowdown=taught / alone if taught and alone else None,
+        slowdown=taught / alone if is_taught else None,
     )
 
 

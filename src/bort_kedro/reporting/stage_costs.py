@@ -69,8 +69,8 @@ def stage_costs(
     ]
     encoders: dict[str, tuple[EncoderScore, str, Purpose]] = {
         "teacher": (pretraining.teacher, "the teacher", "model"),
-        "student": (pretraining.student, "the student under the teacher", "model"),
-        "undistilled": (pretraining.undistilled, "the same shape without a teacher", "compare"),
+        "student": (pretraining.student, "the student", "model"),
+        "undistilled": (pretraining.undistilled, pretraining.twin, "compare"),
     }
     for key, (encoder, what, purpose) in encoders.items():
         last = history[-1] if (history := histories.get(key)) else {}

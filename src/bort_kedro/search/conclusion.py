@@ -96,7 +96,9 @@ def conclude(
     unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
     report = SearchReport(
-        **settings.model_dump(include={"strategy", "budget", "cost", "answer", "error_measure", "error_source"}),
+        **settings.model_dump(
+            include={"strategy", "budget", "cost", "answer", "error_measure", "error_source", "start"}
+        ),
         caps=settings.caps,
         is_network=is_network,
         baseline_errors=dict(baseline_errors),
@@ -183,7 +185,7 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
     if maximum.is_on_plateau:
         found.append(
             "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without "
-            "it: train longer, or change params:search.maximum_point_learning_rate."
+            "it: raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate."
         )
     found += [
         f"The training of {shape_text(row)} failed, hence it is not ranked: {row['failure']}."
@@ -223,9 +225,10 @@ def _maximum_is_not_best(better: pd.Series, maximum: MaximumPoint, settings: Sea
             f"{len(better)} row(s) have a lower error than the maximum point {known}: the largest row of the table is "
             "not its best, as the definition of T asks."
         ]
+    when = "once trained further" if settings.start == "teacher" else "after their own steps"
     return [
-        f"{len(better)} candidate(s) had a lower {settings.error_measure} than the maximum point after the same number "
-        f"of steps {known}: T is not the best network of the family yet, as its definition asks; train longer or "
+        f"{len(better)} candidate(s) had a lower {settings.error_measure} than the maximum point {when} {known}: T is not the best "
+        "network of the family yet, as its definition asks; train it longer (params:search.maximum_point_steps) or "
         "choose another maximum point."
     ]
 

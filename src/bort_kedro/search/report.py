@@ -154,7 +154,7 @@ class SearchReport(FrozenModel):
     """The choice, how sure it is, and what a reader must know first.
 
     Args:
-        strategy: To `error_source`: as in the parameters.
+        strategy: To `start`: as in the parameters.
         is_network: Whether T is one.
         baseline_errors: Of the unigram and bigram baselines; empty where they are unknown.
         num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
@@ -178,6 +178,7 @@ class SearchReport(FrozenModel):
     caps: CapsSettings
     error_measure: Literal["error", "loss"]
     error_source: Literal["training", "table"]
+    start: Literal["random", "teacher"] = "random"
     is_network: bool
     baseline_errors: dict[str, float]
     num_candidates: int

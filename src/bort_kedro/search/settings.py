@@ -109,6 +109,11 @@ class SearchSettings(EngineSettings):
         min_length=1, description="Theta; every candidate is trained with each, and its best one counts."
     )
     num_seeds: int = Field(gt=0, description="Trainings of each candidate and set; their spread is part of the noise.")
+    start: Literal["random", "teacher"] = Field(
+        description="Where a candidate's weights begin: as drawn, or from layers of the trained T."
+    )
+    narrowing: Literal["truncation", "svd"] = Field(description="How T's widths become a candidate's.")
+    maximum_point_steps: int | None = Field(gt=0, description="T's own steps; null is as many as a candidate's.")
     maximum_point_learning_rate: float = Field(gt=0, description="T's own peak: wide encoders need a lower one.")
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
     latency: SearchLatencySettings
@@ -125,7 +130,10 @@ class SearchSettings(EngineSettings):
 
     def maximum_point_training(self) -> PretrainingSettings:
         """The short training, as T has it."""
-        optimization = self.training.optimization.changed(learning_rate=self.maximum_point_learning_rate)
+        optimization = self.training.optimization.changed(
+            learning_rate=self.maximum_point_learning_rate,
+            num_steps=self.maximum_point_steps or self.training.optimization.num_steps,
+        )
         return self.training.changed(optimization=optimization, num_threads=self.maximum_point_threads)
 
     @model_validator(mode="after")

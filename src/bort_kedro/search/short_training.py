@@ -6,9 +6,13 @@ import math
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import torch
+
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.encoders.student_start import from_teacher
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.masked_lm import MaskedLmScore
@@ -37,6 +41,29 @@ SCORES, FAILURES = "search/scores", "search/failures"
 
 
 @dataclass(frozen=True)
+class Inheritance:
+    """Layers of the trained T in the place of drawn weights.
+
+    Args:
+        maximum_point: T, with the tokenizer of all candidates.
+        narrowing: How its widths become a candidate's; see `encoders.student_start.from_teacher`.
+    """
+
+    maximum_point: Pretrained
+    narrowing: Literal["truncation", "svd"]
+
+    @property
+    def name(self) -> str:
+        """What a candidate's training depends on."""
+        return f"{self.narrowing} of {self.maximum_point.fingerprint}"
+
+    def give(self, model: BertForMaskedLM) -> None:
+        """Let a candidate begin so (in place)."""
+        every_id = torch.arange(model.config.vocab_size)
+        from_teacher(model, self.maximum_point, every_id, layers=None, narrowing=self.narrowing)
+
+
+@dataclass(frozen=True)
 class ShortTraining:
     """All that the short training of one shape needs; a value that travels to a worker.
 
@@ -45,12 +72,19 @@ class ShortTraining:
         settings: Of a training; the seed is the first one.
         max_positions: Rows of the position embeddings.
         states: Handle with ``of(name, identity)``; keeps checkpoints and finished scores.
+        inheritance: What a candidate takes from T before it is trained; None leaves the weights as drawn.
     """
 
     tokens: Tokens
     settings: PretrainingSettings
     max_positions: int
     states: States
+    inheritance: Inheritance | None = None
+
+    @property
+    def start(self) -> str:
+        """Names the weights that a training begins with, beside its seed."""
+        return self.inheritance.name if self.inheritance else "random"
 
     def run(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> JsonObject:
         """Train one shape to a step, score it on the validation split, and keep the score.
@@ -98,7 +132,7 @@ class ShortTraining:
     def identity(self, shape: BertShape, settings: PretrainingSettings) -> JsonObject:
         """All that the weights of one training depend on."""
         config = encoder_config(shape, self.tokens, max_positions=self.max_positions, settings=settings)
-        return pretraining_identity(config, self.tokens, settings, start="random")
+        return pretraining_identity(config, self.tokens, settings, start=self.start)
 
     def _stores(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> tuple[StateStore, StateStore]:
         """Where the score of a training is kept, and where its failure."""
@@ -117,6 +151,8 @@ class ShortTraining:
 
     def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
         model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+        if self.inheritance is not None:
+            self.inheritance.give(model)
         result = self._train(model, settings, shape, num_steps)
         return {
             **finite_score(model, self.tokens, settings, shape).errors(),
@@ -131,7 +167,9 @@ class ShortTraining:
         """Train the model in place."""
 
         def train(name: str) -> TrainingResult:
-            return pretrain(model, self.tokens, settings, states=self.states, name=name, stop_at=num_steps)
+            return pretrain(
+                model, self.tokens, settings, states=self.states, name=name, start=self.start, stop_at=num_steps
+            )
 
         try:
             return train(f"search/{shape.identifier}")

@@ -94,27 +94,30 @@ def distill_student(
     text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Pretrained, pd.DataFrame]:
-    """Pretrain the selected shape under the teacher."""
+    """Pretrain the selected shape, under the teacher if distillation counts."""
     from bort_kedro.pretraining.distillation import Distillation, cache_of
     from bort_kedro.text.trimming import vocabulary_map
 
-    distillation = Distillation(
-        teacher_encoder,
-        vocabulary_map(tokenizer, teacher_encoder.tokenizer),
-        pretrain_distill.distillation,
-        cache=cache_of(pretrain_distill.teacher_cache, teacher_cache),
-    )
+    distillation = None
+    if pretrain_distill.distillation.distillation_weight:
+        distillation = Distillation(
+            teacher_encoder,
+            vocabulary_map(tokenizer, teacher_encoder.tokenizer),
+            pretrain_distill.distillation,
+            cache=cache_of(pretrain_distill.teacher_cache, teacher_cache),
+        )
     shape = BertShape.from_row(selected_shape)
-    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder)
+    model = _drawn_student(shape, tokens, corpus, pretrain_distill)
+    start = _begin(model, tokenizer, pretrain_distill, teacher_encoder)
     history = _train(
         model,
         tokens,
         training_states,
         pretrain_distill.student,
         pretrain_distill,
-        name=f"distilled-{shape.identifier}",
+        name=f"{'distilled' if distillation else 'student'}-{shape.identifier}",
         start=start,
-        description=f"training the distilled student {shape}",
+        description=f"training the student {shape}",
         history_name="student_history",
         distillation=distillation,
         stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
@@ -122,26 +125,26 @@ def distill_student(
     return Pretrained(model, tokenizer), history
 
 
-def _new_student(
-    shape: BertShape,
-    tokens: Tokens,
-    tokenizer: Any,
-    corpus: CorpusSettings,
-    pretrain_distill: PretrainDistillParams,
-    teacher_encoder: Pretrained,
-) -> tuple[Any, str]:
-    """A student before its training, under a teacher or without, and what names its weights."""
-    from bort_kedro.encoders.student_start import start_student
+def _drawn_student(
+    shape: BertShape, tokens: Tokens, corpus: CorpusSettings, pretrain_distill: PretrainDistillParams
+) -> Any:
+    """The selected shape with weights as drawn."""
     from bort_kedro.pretraining.pretrain import new_encoder
+
+    return new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=pretrain_distill.student)
+
+
+def _begin(model: Any, tokenizer: Any, pretrain_distill: PretrainDistillParams, teacher_encoder: Pretrained) -> str:
+    """Give a drawn student its first weights (in place), and what names them."""
+    from bort_kedro.encoders.student_start import start_student
     from bort_kedro.text.trimming import vocabulary_map
 
-    model = new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=pretrain_distill.student)
     start = pretrain_distill.student_start
     if start.source == "random":
-        return model, "random"
+        return "random"
     kept_ids = vocabulary_map(tokenizer, teacher_encoder.tokenizer).kept
     start_student(model, tokenizer, start, teacher=teacher_encoder, kept_ids=kept_ids)
-    return model, Pretrained(model, tokenizer).fingerprint
+    return Pretrained(model, tokenizer).fingerprint
 
 
 def train_without_teacher(
@@ -155,9 +158,14 @@ def train_without_teacher(
     text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Pretrained, pd.DataFrame]:
-    """Pretrain the same start for the same steps on the true tokens alone: what distillation must beat."""
+    """Pretrain the student's twin: the same steps on the true tokens alone, which distillation must beat.
+
+    Where no teacher runs, what the student began with must beat weights as drawn.
+    """
     shape = BertShape.from_row(selected_shape)
-    model, start = _new_student(shape, tokens, tokenizer, corpus, pretrain_distill, teacher_encoder)
+    model, start = _drawn_student(shape, tokens, corpus, pretrain_distill), "random"
+    if pretrain_distill.twin_lacks == "distillation":
+        start = _begin(model, tokenizer, pretrain_distill, teacher_encoder)
     history = _train(
         model,
         tokens,
@@ -166,7 +174,7 @@ def train_without_teacher(
         pretrain_distill,
         name=f"undistilled-{shape.identifier}",
         start=start,
-        description=f"training the undistilled student {shape}",
+        description=f"training the student's twin {shape}",
         history_name="undistilled_history",
         stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
     )
@@ -234,6 +242,7 @@ def score_pretraining(
         temperature=pretrain_distill.distillation.temperature,
         top_k=pretrain_distill.teacher_cache.top_k,
         num_steps=pretrain_distill.student.optimization.num_steps,
+        twin_lacks=pretrain_distill.twin_lacks,
         num_threads=pretrain_distill.student.num_threads,
         precision=pretrain_distill.student.optimization.mixed_precision,
     ).to_json()

@@ -164,6 +164,7 @@ def train_maximum_point(
 def measure_errors(
     search_space: pd.DataFrame,
     maximum_point: JsonObject,
+    maximum_point_encoder: Pretrained,
     baseline_errors: dict[str, float],
     tokens: Tokens,
     training_states: States,
@@ -176,7 +177,7 @@ def measure_errors(
     """
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.engines import Engine
-    from bort_kedro.search.short_training import ShortTraining
+    from bort_kedro.search.short_training import Inheritance, ShortTraining
     from bort_kedro.search.trained_errors import TrainedErrors
 
     problem = problem_of(
@@ -186,11 +187,12 @@ def measure_errors(
         unigram_error=baseline_errors["unigram"],
         **search.spending(),
     )
+    inheritance = Inheritance(maximum_point_encoder, search.narrowing) if search.start == "teacher" else None
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
             _shapes(search_space),
-            ShortTraining(tokens, definite(search.training), max_positions, training_states),
+            ShortTraining(tokens, definite(search.training), max_positions, training_states, inheritance),
             measure=search.error_measure,
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,

@@ -60,7 +60,16 @@ def _training() -> Pipeline:
             ),
             Node(
                 nodes.measure_errors,
-                ["search_space", "maximum_point", "baseline_errors", "tokens", "training_states", SEARCH, POSITIONS],
+                [
+                    "search_space",
+                    "maximum_point",
+                    "maximum_point_encoder",
+                    "baseline_errors",
+                    "tokens",
+                    "training_states",
+                    SEARCH,
+                    POSITIONS,
+                ],
                 ["candidate_errors", "candidate_history", "worker_restarts"],
                 name="measure_errors_node",
             ),
