@@ -24,7 +24,10 @@ PUBLISHED = {"temperature": 2.0, "masked_lm_weight": 0.1, "distillation_weight":
 
 
 def base_parameters() -> Parameters:
-    """Those of ``conf/base``, with the published distillation; the documents of the built-in tasks, of which none is made, join the test split."""
+    """Those of ``conf/base``, with the published distillation.
+
+    The documents of the built-in tasks, of which none is made, join the test split.
+    """
     raw = raw_parameters(pretrain_distill={"distillation": PUBLISHED})
     splits = raw["corpus"]["splits"]
     splits["test"], splits["tasks"] = splits["test"] + splits["tasks"], 0.0

@@ -181,8 +181,7 @@ def test_the_question_is_the_one_that_was_asked(inputs, answer):
     text = build_report(**inputs | {"search": trained_search(answer=answer)})
     assert (
         "The search ranks by W, the W-coefficient of de Wynter and Perry (2020), and was asked for "
-        f"{ANSWERS[answer]}. The chosen shape is then pretrained under a larger teacher, fine-tuned on tasks and "
-        "measured."
+        f"{ANSWERS[answer]}. The chosen shape is then pretrained, fine-tuned on tasks and measured."
     ) in text
 
 

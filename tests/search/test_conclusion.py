@@ -276,9 +276,9 @@ def test_candidates_better_than_the_maximum_point_are_noted():
     _, _, report = conclusion(errors)
     assert report.num_better_than_maximum == 2
     assert list(report.notes) == [
-        "2 candidate(s) had a lower error than the maximum point after the same number of steps (best 0.250 against "
-        "0.300): T is not the best network of the family yet, as its definition asks; train longer or choose another "
-        "maximum point."
+        "2 candidate(s) had a lower error than the maximum point once trained further (best 0.250 against 0.300): T is "
+        "not the best network of the family yet, as its definition asks; train it longer "
+        "(params:search.maximum_point_steps) or choose another maximum point."
     ]
     assert list(conclusion(errors, error_source="table")[2].notes) == [
         "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): the largest row of the table "
