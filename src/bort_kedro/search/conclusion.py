@@ -227,9 +227,9 @@ def _maximum_is_not_best(better: pd.Series, maximum: MaximumPoint, settings: Sea
         ]
     when = "once trained further" if settings.start == "teacher" else "after their own steps"
     return [
-        f"{len(better)} candidate(s) had a lower {settings.error_measure} than the maximum point {when} {known}: T is not the best "
-        "network of the family yet, as its definition asks; train it longer (params:search.maximum_point_steps) or "
-        "choose another maximum point."
+        f"{len(better)} candidate(s) had a lower {settings.error_measure} than the maximum point {when} {known}: T is "
+        "not the best network of the family yet, as its definition asks; train it longer "
+        "(params:search.maximum_point_steps) or choose another maximum point."
     ]
 
 
