@@ -80,12 +80,13 @@ def test_a_whole_cache_trains_as_the_live_teacher_and_a_small_one_says_what_it_l
     assert files
 
 
-def test_a_student_may_begin_with_layers_of_its_teacher(project):
-    live = measured(project)
-    metrics, _ = pretrain(project, student_start__source="teacher", student_start__narrowing="svd")
-    assert metrics["student"]["loss"] != live["student"]["loss"]
+def test_a_student_begins_with_layers_of_its_teacher_or_as_drawn(project):
+    inherited = measured(project)
+    drawn, _ = pretrain(project, student_start__source="random")
+    assert drawn["student"]["loss"] != inherited["student"]["loss"]
     # Both start so, and differ in the teacher alone.
-    assert metrics["undistilled"]["loss"] != live["undistilled"]["loss"]
+    assert drawn["undistilled"]["loss"] != inherited["undistilled"]["loss"]
+    assert drawn["twin_lacks"] == inherited["twin_lacks"] == "distillation"
 
 
 def test_two_processes_started_by_the_node_train_as_one_does(project):
