@@ -203,6 +203,10 @@ def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_st
     assert found == PASSED | {f"{task}.{name}" for task in parameters.finetune.tasks for name in PASSED_OF_TASKS}
 
 
+# Datasets that are younger than the stages' names.
+ALWAYS_OF_THEIR_STAGE = {"evaluate.cola.floor_predictions", "evaluate.cola.floors_report"}
+
+
 def test_every_name_that_left_its_stage_out_once_is_known(parameters):
     names = set()
     for values in ({}, {"teacher": parameters.finetune.teacher.model_copy(update={"pretrained": "a/hub-id"})}):
@@ -211,7 +215,7 @@ def test_every_name_that_left_its_stage_out_once_is_known(parameters):
         names -= opened_in_memory(default.nodes)
     table = build_pipelines(changed(parameters, "search", error_source="table"))["search"]
     names |= {name for node in table.nodes for name in datasets_of(node) if not passes(name)}
-    assert names == {
+    assert names - ALWAYS_OF_THEIR_STAGE == {
         *(f"{stage}.{name}" for stage, old in RENAMED.items() for name in old),
         *(f"{stage}.cola.{name}" for stage, old in RENAMED_OF_TASKS.items() for name in old),
     }

@@ -71,7 +71,7 @@ def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rival
         floors_of(task, model_of or task),
         ["examples", FINETUNE, *([f"{model_of}.examples"] if model_of else [])],
         ["floor_predictions", "floors_report"],
-        name="answer_by_floors_node",
+        name="answer_task_by_floors_node",
     )
     score = Node(
         scorer_of(task),
