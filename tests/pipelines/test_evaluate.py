@@ -75,8 +75,8 @@ def opened(pipeline):
 def test_pipeline_scores_each_task_in_its_namespace():
     pipeline = create_pipeline(["library", "order"])
     assert {node.name for node in pipeline.nodes} == {
-        "evaluate.library.answer_by_floors_node",
-        "evaluate.order.answer_by_floors_node",
+        "evaluate.library.answer_task_by_floors_node",
+        "evaluate.order.answer_task_by_floors_node",
         "evaluate.library.score_task_node",
         "evaluate.order.score_task_node",
         "evaluate.library.write_task_card_node",
@@ -284,8 +284,8 @@ def test_rivals_of_other_examples_are_refused(change):
 
 def test_floors_of_a_diagnostic_learn_from_the_task_whose_model_answers_it():
     read = {node.name: node.inputs for node in create_pipeline(["mnli", "ax"], has_rivals=False).nodes}
-    assert read["evaluate.mnli.answer_by_floors_node"] == ["mnli.examples", "params:finetune"]
-    assert read["evaluate.ax.answer_by_floors_node"] == ["ax.examples", "params:finetune", "mnli.examples"]
+    assert read["evaluate.mnli.answer_task_by_floors_node"] == ["mnli.examples", "params:finetune"]
+    assert read["evaluate.ax.answer_task_by_floors_node"] == ["ax.examples", "params:finetune", "mnli.examples"]
 
 
 def test_floors_of_other_examples_are_refused():
