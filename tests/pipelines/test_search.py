@@ -12,6 +12,7 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.costs import count_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError, FailedTrainingError
+from bort_kedro.latency.model import Calibration
 from bort_kedro.pipelines.search.nodes import (
     WITHOUT_MAXIMUM_POINT,
     enumerate_candidates,
@@ -97,7 +98,7 @@ def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
     assert (
         table["parameters"] == table[["embedding_parameters", "layer_parameters", "head_parameters"]].sum(axis=1)
     ).all()
-    assert set(growth) == {"holds", "sentence"}
+    assert growth.sentence.startswith("The AB^nC condition holds by degree: ")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_latency_is_as_measured_where_it_was_and_modelled_elsewhere(cost):
     assert list(table) == [*SHAPE_COLUMNS, "latency_ms", "latency_source"]
     assert len(check) == 3
     assert check["latency_leave_one_out_ms"].notna().all()
-    assert calibration["num_measured"] == 3
+    assert calibration.num_measured == 3
 
 
 def test_a_modelled_cost_takes_no_latency_as_it_was_measured():
@@ -147,7 +148,7 @@ def test_a_modelled_cost_takes_no_latency_as_it_was_measured():
     assert table["latency_source"].tolist() == ["modelled"] * 3
     assert table["latency_ms"].tolist() == pytest.approx(exact_latency(SHAPES, search))
     assert check["latency_leave_one_out_ms"].tolist() == pytest.approx(exact_latency(shapes, search))
-    assert calibration["largest_relative_residual"] == pytest.approx(0.0, abs=1e-9)
+    assert calibration.largest_relative_residual == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(tokens, tmp_path):
@@ -164,9 +165,9 @@ def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(to
 def test_too_few_measured_shapes_give_nothing_in_the_place_of_what_json_lacks():
     latency = frame([SHAPES[1], MAXIMUM], is_maximum_point=[False, True], latency_ms=[1.0, 9.0])
     _, _, calibration = model_latency(frame(SHAPES), latency, parameters())
-    assert calibration["rank_correlation"] is None
-    assert calibration["median_relative_residual"] is None
-    assert calibration["num_measured"] == 2
+    assert calibration.rank_correlation is None
+    assert calibration.median_relative_residual is None
+    assert calibration.num_measured == 2
 
 
 @pytest.mark.parametrize(
@@ -452,12 +453,12 @@ def test_the_trainings_of_a_search_in_which_all_failed_are_drawn_without_them():
     check = pd.DataFrame([MAXIMUM.to_row()]).assign(
         is_maximum_point=True, latency_ms=1.0, latency_modelled_ms=1.1, latency_leave_one_out_ms=1.2
     )
-    calibration = {
-        "rank_correlation": None,
-        "median_relative_residual": None,
-        "largest_relative_residual": None,
-        "num_measured": 1,
-        "coefficients": {},
-    }
+    calibration = Calibration(
+        rank_correlation=None,
+        median_relative_residual=None,
+        largest_relative_residual=None,
+        num_measured=1,
+        coefficients={},
+    )
     curves, _ = plot_search_training(history, maximum, check, calibration, parameters())
     assert [trace.name for trace in curves.data] == ["maximum point"]

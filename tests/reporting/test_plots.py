@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from bort_kedro.latency.model import Calibration
 from bort_kedro.reporting.comparison_plots import comparison_figure
 from bort_kedro.reporting.plots import (
     error_by_step_figure,
@@ -142,12 +143,16 @@ def test_error_by_step_draws_what_w_takes():
     assert error_by_step_figure(history).layout.yaxis.title.text == "training loss, nats (running mean)"
 
 
-CALIBRATION = {
-    "rank_correlation": 0.984,
-    "median_relative_residual": 0.041,
-    "largest_relative_residual": 0.2,
-    "num_measured": 3,
-}
+CALIBRATION = Calibration(
+    rank_correlation=0.984,
+    median_relative_residual=0.041,
+    largest_relative_residual=0.2,
+    num_measured=3,
+    coefficients={},
+)
+UNKNOWN = CALIBRATION.changed(
+    rank_correlation=None, median_relative_residual=None, largest_relative_residual=None, num_measured=2
+)
 
 
 def latency_table(measured, predicted):
@@ -170,17 +175,17 @@ def test_latency_figure_leaves_out_rows_without_a_prediction():
     assert list(figure.data[1].x) == [2]
 
 
-@pytest.mark.parametrize("missing", [None, float("nan")])
-def test_latency_figure_says_when_too_few_were_measured(missing):
-    calibration = dict.fromkeys(CALIBRATION, missing) | {"num_measured": 2}
-    figure = latency_figure(latency_table([2.0, 4.0], [None, None]), calibration)
+def test_latency_figure_says_when_too_few_were_measured():
+    figure = latency_figure(latency_table([2.0, 4.0], [None, None]), UNKNOWN)
     assert figure.layout.title.text == "Latency from operations: 2 measured, too few to judge the prediction"
     assert len(figure.data) == 0
 
 
 def test_latency_figure_says_when_none_was_measured():
-    calibration = dict.fromkeys(CALIBRATION, None) | {"num_measured": 0}
-    assert latency_figure(latency_table([], []), calibration).layout.title.text == "No latency was measured"
+    assert (
+        latency_figure(latency_table([], []), UNKNOWN.changed(num_measured=0)).layout.title.text
+        == "No latency was measured"
+    )
 
 
 def comparison_of(**hypervolumes):

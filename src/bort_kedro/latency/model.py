@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bort_kedro.encoders.costs import ShapeArrays, count_operations
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.frozen import FrozenModel
 
 # Terms of the sum by number of measured shapes, from the least number on; names are those of the coefficients.
 TERMS = {
@@ -68,24 +69,23 @@ class LatencyModel:
         return np.asarray(terms @ np.array(list(self.coefficients.values())))
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(FrozenModel):
     """How well a latency model predicts shapes that it was not fitted to.
 
-    All but the last two are of predictions that left the shape itself out, and NaN with fewer than
+    All but the last two are of predictions that left the shape itself out, and None with fewer than
     `FEWEST_FOR_CALIBRATION` measured.
 
     Args:
-        rank_correlation: Spearman's, of predicted and measured milliseconds; NaN also where either is constant.
+        rank_correlation: Spearman's, of predicted and measured milliseconds; None also where either is constant.
         median_relative_residual: Median of |predicted - measured| / measured.
         largest_relative_residual: The largest of them.
         num_measured: Shapes measured.
         coefficients: Of the model fitted to all, by name, which says the unit.
     """
 
-    rank_correlation: float
-    median_relative_residual: float
-    largest_relative_residual: float
+    rank_correlation: float | None
+    median_relative_residual: float | None
+    largest_relative_residual: float | None
     num_measured: int
     coefficients: dict[str, float]
 
@@ -115,9 +115,9 @@ def calibrate(
     is_enough = count >= FEWEST_FOR_CALIBRATION
     is_ranked = is_enough and np.ptp(latency_ms) > 0 and np.ptp(left_out) > 0
     return left_out, Calibration(
-        rank_correlation=float(spearmanr(left_out, latency_ms).statistic) if is_ranked else float("nan"),
-        median_relative_residual=float(np.median(residuals)) if is_enough else float("nan"),
-        largest_relative_residual=float(residuals.max()) if is_enough else float("nan"),
+        rank_correlation=float(spearmanr(left_out, latency_ms).statistic) if is_ranked else None,
+        median_relative_residual=float(np.median(residuals)) if is_enough else None,
+        largest_relative_residual=float(residuals.max()) if is_enough else None,
         num_measured=count,
         coefficients=dict(LatencyModel.fit(shapes, latency_ms, sequence_length=sequence_length).coefficients),
     )

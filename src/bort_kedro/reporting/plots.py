@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import BertShape, shape_text
 from bort_kedro.frozen import JsonObject
-from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plotly.basedatatypes import BaseTraceType
     from plotly.graph_objects import Figure
+
+    from bort_kedro.latency.model import Calibration
 
 CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR = "#d62728", "#1f77b4", "#9aa0a6", "#2c2c2c"
 CURVE_COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b")
@@ -194,14 +195,13 @@ def _speed_bars(rows: pd.DataFrame, name: str) -> BaseTraceType:
     )
 
 
-def latency_figure(latency_table: pd.DataFrame, calibration: Mapping[str, Any]) -> Figure:
+def latency_figure(latency_table: pd.DataFrame, calibration: Calibration) -> Figure:
     """Latency predicted from the counts of operations against the one measured, both logarithmic.
 
     Args:
         latency_table: The four shape values, ``latency_ms`` as measured, and ``latency_leave_one_out_ms``, the
             prediction of the model that did not see the row; rows that lack one of the two are left out.
-        calibration: ``rank_correlation``, ``median_relative_residual`` (share) and ``num_measured``; the first two are
-            missing where too few shapes were measured.
+        calibration: Of that model.
     """
     import plotly.graph_objects as go
 
@@ -239,14 +239,14 @@ def latency_figure(latency_table: pd.DataFrame, calibration: Mapping[str, Any]) 
     )
 
 
-def _latency_title(calibration: Mapping[str, Any]) -> str:
-    count, correlation = calibration["num_measured"], calibration["rank_correlation"]
+def _latency_title(calibration: Calibration) -> str:
+    count, residual = calibration.num_measured, calibration.median_relative_residual
     if count == 0:
         return "No latency was measured"
-    if is_missing(correlation):
+    if calibration.rank_correlation is None or residual is None:
         return f"Latency from operations: {count} measured, too few to judge the prediction"
-    residual = 100 * calibration["median_relative_residual"]
-    return f"Latency from operations: rank correlation {correlation:.2f}, median residual {residual:.0f} %"
+    correlation = f"rank correlation {calibration.rank_correlation:.2f}"
+    return f"Latency from operations: {correlation}, median residual {100 * residual:.0f} %"
 
 
 def styled(figure: Figure, *, title: str, x: JsonObject, y: JsonObject) -> Figure:

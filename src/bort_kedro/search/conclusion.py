@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
+from bort_kedro.latency.model import Calibration
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
 from bort_kedro.search.report import (
     Candidate,
     GrowthReport,
     GuaranteeReport,
-    LatencyCalibration,
     MaximumPointRow,
     SearchReport,
     SensitivityRow,
@@ -41,7 +41,7 @@ def conclude(
     num_invalid: int = 0,
     num_over_caps: int = 0,
     growth_check: GrowthReport | None = None,
-    latency_calibration: LatencyCalibration | None = None,
+    latency_calibration: Calibration | None = None,
     sizes: Sizes | None = None,
     worker_restarts: Iterable[WorkerRestart] = (),
 ) -> tuple[pd.DataFrame, dict[str, int], SearchReport]:

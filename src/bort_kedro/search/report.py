@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from bort_kedro.encoders.shapes import BertShape, shape_text
 from bort_kedro.frozen import FrozenModel
+from bort_kedro.latency.model import Calibration
 from bort_kedro.search.guarantee import Guarantee
 from bort_kedro.search.settings import CapsSettings
 
@@ -125,16 +126,6 @@ class GrowthReport(FrozenModel):
     sentence: str
 
 
-class LatencyCalibration(FrozenModel):
-    """As `latency.model.Calibration`; None where too few shapes were measured."""
-
-    rank_correlation: float | None
-    median_relative_residual: float | None
-    largest_relative_residual: float | None
-    num_measured: int
-    coefficients: dict[str, float]
-
-
 class Sizes(FrozenModel):
     """What parameters and operations were counted for, in tokens."""
 
@@ -203,7 +194,7 @@ class SearchReport(FrozenModel):
     sensitivity: tuple[SensitivityRow, ...]
     notes: tuple[str, ...]
     growth_check: GrowthReport | None = None
-    latency_calibration: LatencyCalibration | None = None
+    latency_calibration: Calibration | None = None
     num_seeds: int | None = None
     sizes: Sizes | None = None
     worker_restarts: tuple[WorkerRestart, ...] = ()

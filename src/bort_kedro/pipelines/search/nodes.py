@@ -12,12 +12,13 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.latency.model import Calibration, LatencyModel, calibrate
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
-from bort_kedro.search.report import GrowthReport, LatencyCalibration, SearchReport, Sizes, WorkerRestart
+from bort_kedro.search.report import GrowthReport, SearchReport, Sizes, WorkerRestart
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.space import enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
@@ -44,7 +45,7 @@ def enumerate_candidates(search: SearchSettings) -> tuple[pd.DataFrame, pd.DataF
 
 def estimate_costs(
     candidate_shapes: pd.DataFrame, tokens: Tokens, search: SearchSettings, max_positions: int
-) -> tuple[pd.DataFrame, JsonObject, JsonObject]:
+) -> tuple[pd.DataFrame, JsonObject, GrowthReport]:
     """Parameters and operations of each candidate, part by part, and of T; whether the AB^nC condition holds."""
     sizes = {
         "vocabulary_size": tokens.vocabulary.size,
@@ -56,7 +57,7 @@ def estimate_costs(
     costs = candidate_shapes.assign(**candidate_counts(shapes, **sizes))
     maximum = search.maximum_point.to_shape()
     counts = {name: int(values[0]) for name, values in candidate_counts([maximum], **sizes).items()}
-    return costs, maximum.to_row() | counts, {"holds": growth.holds, "sentence": growth.sentence()}
+    return costs, maximum.to_row() | counts, GrowthReport(holds=growth.holds, sentence=growth.sentence())
 
 
 def measure_latency(
@@ -87,10 +88,8 @@ def measure_latency(
 
 def model_latency(
     candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchSettings
-) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Calibration]:
     """Fit milliseconds to operations; the latency of every candidate, and how well the model does."""
-    from bort_kedro.latency.model import LatencyModel, calibrate
-
     length = search.latency.sequence_length
     measured, milliseconds = _shapes(candidate_latency), candidate_latency["latency_ms"].to_numpy(float)
     model = LatencyModel.fit(measured, milliseconds, sequence_length=length)
@@ -103,12 +102,7 @@ def model_latency(
     table["latency_source"] = np.where(is_measured, "measured", "modelled")
     table["latency_ms"] = table["latency_ms"].where(is_measured, table["modelled_ms"])
     check = candidate_latency.assign(latency_leave_one_out_ms=left_out, latency_modelled_ms=model.predict(measured))
-    # JSON knows no NaN: with too few shapes there is no correlation.
-    said = {
-        name: None if pd.api.types.is_float(value) and np.isnan(value) else value
-        for name, value in vars(calibration).items()
-    }
-    return table.drop(columns="modelled_ms"), check, said
+    return table.drop(columns="modelled_ms"), check, calibration
 
 
 def order_candidates(
@@ -234,8 +228,8 @@ def select_shape(
     baseline_errors: dict[str, float],
     invalid_shapes: pd.DataFrame,
     candidate_shapes: pd.DataFrame,
-    growth_check: JsonObject,
-    latency_calibration: JsonObject,
+    growth_check: GrowthReport,
+    latency_calibration: Calibration,
     search: SearchSettings,
     max_positions: int,
 ) -> tuple[pd.DataFrame, dict[str, int], SearchReport]:
@@ -248,8 +242,8 @@ def select_shape(
         baseline_errors=baseline_errors,
         num_invalid=len(invalid_shapes),
         num_over_caps=len(candidate_shapes) - len(search_space),
-        growth_check=GrowthReport.from_json(growth_check),
-        latency_calibration=LatencyCalibration.from_json(latency_calibration),
+        growth_check=growth_check,
+        latency_calibration=latency_calibration,
         sizes=Sizes(
             vocabulary_size=tokens.vocabulary.size,
             max_positions=max_positions,

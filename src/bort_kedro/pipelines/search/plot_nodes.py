@@ -8,6 +8,7 @@ from plotly.graph_objects import Figure
 from bort_kedro.encoders.costs import count_operations, count_parameters
 from bort_kedro.encoders.shapes import KNOWN_SHAPES
 from bort_kedro.frozen import JsonObject
+from bort_kedro.latency.model import Calibration
 from bort_kedro.search.report import SearchReport
 from bort_kedro.search.settings import SearchSettings
 
@@ -47,7 +48,7 @@ def plot_search_training(
     candidate_history: pd.DataFrame,
     maximum_point_history: pd.DataFrame,
     latency_check: pd.DataFrame,
-    latency_calibration: JsonObject,
+    latency_calibration: Calibration,
     search: SearchSettings,
 ) -> tuple[Figure, Figure]:
     """Error by step of every training; predicted against measured latency."""
