@@ -94,10 +94,10 @@ def _timers(seconds: dict[str, float]) -> Iterator[None]:
     from accelerate.optimizer import AcceleratedOptimizer
 
     from bort_kedro.pretraining.masked_blocks import MaskedBlocks
-    from bort_kedro.training import loop
+    from bort_kedro.training import loop, steps
 
     places: list[tuple[Any, str, str]] = [
-        (loop.ModelWithLoss, "forward", FORWARD),
+        (steps.ModelWithLoss, "forward", FORWARD),
         (Accelerator, "backward", BACKWARD),
         (Accelerator, "clip_grad_norm_", OPTIMIZER),
         (AcceleratedOptimizer, "step", OPTIMIZER),

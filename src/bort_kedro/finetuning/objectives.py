@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bort_kedro.finetuning.encoding import NO_OPTION, Batch, EncodedExamples
 from bort_kedro.tasks.table import RIGHT, WRONG, Form
-from bort_kedro.training.loop import Loss
+from bort_kedro.training.steps import Loss
 from bort_kedro.training.threads import autocast
 
 if TYPE_CHECKING:

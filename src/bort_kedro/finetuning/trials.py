@@ -18,10 +18,11 @@ from bort_kedro.finetuning.report import TrialReport
 from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
-from bort_kedro.training.loop import Loss, train
+from bort_kedro.training.loop import train
 from bort_kedro.training.saved_state import States
 from bort_kedro.training.schedules import steps_of_warmup
 from bort_kedro.training.settings import OptimizationSettings
+from bort_kedro.training.steps import Loss
 from bort_kedro.training.threads import resolve_precision
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.settings import DistillationSettings, TeacherCacheSettings
     from bort_kedro.pretraining.teacher_targets import TargetStores
-    from bort_kedro.training.loop import Loss
+    from bort_kedro.training.steps import Loss
 
 
 @dataclass(frozen=True)

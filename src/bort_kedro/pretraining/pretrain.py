@@ -20,9 +20,10 @@ from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
 from bort_kedro.text.batching import BatchPlan
 from bort_kedro.text.tokens import Tokens
-from bort_kedro.training.loop import Batches, Loss, TrainingResult, train
+from bort_kedro.training.loop import Batches, TrainingResult, train
 from bort_kedro.training.memory import memory_shortage_told
 from bort_kedro.training.saved_state import States, StateStore
+from bort_kedro.training.steps import Loss
 from bort_kedro.training.threads import autocast, cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor, nn
+from torch import nn
 
-from bort_kedro.errors import CheckpointError, FailedTrainingError, TrainingError
+from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
 from bort_kedro.training.observer import Row
-from bort_kedro.training.optimizer import build_optimizer, set_step, steps_taken
+from bort_kedro.training.optimizer import steps_taken
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
+from bort_kedro.training.steps import Batch, Loss, Steps
 from bort_kedro.training.threads import resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter
 
-Batch = dict[str, Tensor]
-Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
 # Called with (step, part, number of parts), with the step alone where there is one part; see `train`.
 Batches = Callable[..., Batch]
 
@@ -59,27 +56,8 @@ HISTORY_ROWS = 200
 # Steps between two looks at the losses on a device that works ahead of the program; each look waits for it.
 STEPS_BETWEEN_LOOKS = {"cpu": 1}
 STEPS_BETWEEN_LOOKS_ELSEWHERE = 10
-# Steps in a row that fp16 may skip while it finds a scale for the loss; from 2**16 down to 1 takes 17.
-SKIPS_IN_A_ROW = 50
-ADVICE = (
-    "The last good state is kept. Lower learning_rate or max_gradient_norm, raise warmup_share, or set mixed_precision "
-    "to `no` in the parameters of this stage, then run the same command again: other settings train anew from the "
-    "start."
-)
 # Between the seeds of two processes, so that dropout differs.
 PROCESS_SEED_STRIDE = 1_000_003
-
-
-class ModelWithLoss(nn.Module):
-    """A model whose forward pass ends in its loss, since gradients of several processes meet in one forward call."""
-
-    def __init__(self, model: nn.Module, loss: Loss) -> None:
-        super().__init__()
-        self.model = model
-        self._loss = loss
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self._loss(self.model, batch)
 
 
 def train(
@@ -179,19 +157,9 @@ class _Run:
         compiles: bool,
         early_stopping: EarlyStopping | None,
     ) -> None:
-        self.accelerator, self.settings, self.description = accelerator, settings, description
+        self.accelerator, self.model, self.settings, self.description = accelerator, model, settings, description
         self.batch_at, self.early_stopping = batch_at, early_stopping
-        whole = ModelWithLoss(model, loss)
-        if compiles:
-            whole.compile()
-        optimizer = build_optimizer(model, settings)
-        self.objective, self.optimizer = accelerator.prepare(whole, optimizer)
-        # Under sharding the weights are replaced by their shards, inside the very module that was given.
-        self.model = model
-        self.num_parts = accelerator.num_processes * settings.gradient_accumulation_steps
-        self.watch = LossWatch()
-        # Steps that moved the weights, and those in a row until now that fp16 skipped for an overflow.
-        self.num_taken = self.skipped_in_a_row = 0
+        self.steps = Steps(accelerator, model, loss, settings, description=description, compiles=compiles)
         self.history: list[Row] = []
         self.seconds_before, self.began = 0.0, time.perf_counter()
         # Seconds times processes, whose number may change at a resume.
@@ -209,7 +177,7 @@ class _Run:
     ) -> TrainingResult:
         start = self._go_on_from(saved) if saved else 0
         done, has_ended = start, False
-        self.objective.train()
+        self.steps.objective.train()
         settings, pending = self.settings, []
         log_every = max(1, settings.num_steps // HISTORY_ROWS)
         look_every = STEPS_BETWEEN_LOOKS.get(self.accelerator.device.type, STEPS_BETWEEN_LOOKS_ELSEWHERE)
@@ -219,13 +187,13 @@ class _Run:
         for step, parts in track(
             self._with_batches(steps, meter), description, total=stop, start=start, status=lambda: self.shown
         ):
-            pending.append(self._advance(step, parts))
+            pending.append(self.steps.advance(step, parts))
             done = step + 1
             # A stop leaves no row of its own, so that the history does not tell where stops were.
             is_logged = done == settings.num_steps or done % log_every == 0
             is_saved = states is not None and done < stop and done % settings.checkpoint_every_steps == 0
             if is_logged or is_saved or done == stop or done % look_every == 0:
-                row = self._settle(pending)
+                row = self.steps.settle(pending)
             if is_logged:
                 self.history.append(row | self._speed(meter, done))
                 self._show(self.history[-1])
@@ -235,7 +203,7 @@ class _Run:
                 has_ended |= self.early_stopping.look(self.model, done)
             if has_ended:
                 if pending:
-                    self._settle(pending)
+                    self.steps.settle(pending)
                 break
             if states is not None and is_saved:
                 self._save(states, done, self._seconds(), is_whole=True)
@@ -249,12 +217,12 @@ class _Run:
         return result
 
     def _go_on_from(self, saved: SavedState) -> int:
-        restore(self.model, self.optimizer, self.accelerator, saved.tensors)
+        restore(self.model, self.steps.optimizer, self.accelerator, saved.tensors)
         self.history, self.seconds_before = saved.record["history"], saved.record["seconds"]
         self.device_seconds_before = saved.record.get("device_seconds", self.seconds_before)
         self.tokens_before = saved.record.get("num_tokens", 0)
-        self.watch = LossWatch(**saved.record.get("watch", {}))
-        self.num_taken = steps_taken(self.optimizer)
+        self.steps.watch = LossWatch(**saved.record.get("watch", {}))
+        self.steps.num_taken = steps_taken(self.steps.optimizer)
         if self.early_stopping is not None:
             self.early_stopping.go_on_from(saved)
         if "stream" in saved.record:
@@ -263,13 +231,13 @@ class _Run:
 
     def _save(self, states: StateStore, step: int, seconds: float, *, is_whole: bool) -> None:
         """Every process takes part, since shards are gathered; the first one writes."""
-        tensors = capture(self.model, self.optimizer, self.accelerator) if is_whole else weights_of(self.model)
+        tensors = capture(self.model, self.steps.optimizer, self.accelerator) if is_whole else weights_of(self.model)
         record: JsonObject = {
             "history": self.history,
             "seconds": seconds,
             "device_seconds": self._device_seconds(),
             "num_tokens": self._num_tokens(),
-            "watch": asdict(self.watch),
+            "watch": asdict(self.steps.watch),
             "has_ended": not is_whole,
         }
         if self.early_stopping is not None:
@@ -298,10 +266,11 @@ class _Run:
         """``(step, this process's parts of its batch)``; beside a device the next step's are made meanwhile."""
 
         def make(step: int) -> list[Batch]:
-            if self.num_parts == 1:
+            num_parts = self.steps.num_parts
+            if num_parts == 1:
                 return [self.batch_at(step)]
             first, stride = self.accelerator.process_index, self.accelerator.num_processes
-            return [self.batch_at(step, part, self.num_parts) for part in range(first, self.num_parts, stride)]
+            return [self.batch_at(step, part, num_parts) for part in range(first, num_parts, stride)]
 
         def counted(step: int, parts: list[Batch]) -> tuple[int, list[Batch]]:
             for part in parts:
@@ -320,79 +289,6 @@ class _Run:
                 parts = coming.result() if coming else make(step)
                 coming = ahead.submit(make, step + 1) if step + 1 < steps.stop else None
                 yield counted(step, parts)
-
-    def _advance(self, step: int, parts: list[Batch]) -> tuple[int, float, dict[str, Tensor]]:
-        """One optimiser step; what it leaves, still on the device."""
-        accelerator, settings = self.accelerator, self.settings
-        learning_rate = set_step(self.optimizer, settings, step, num_skipped=step - self.num_taken)
-        shares = self._shares(parts)
-        totals: dict[str, Tensor] = {}
-        for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
-            batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in part.items()}
-            is_last = number == len(parts) - 1
-            with nullcontext() if is_last else accelerator.no_sync(self.objective):
-                with accelerator.autocast():
-                    values = self.objective(batch)
-                # Gradients of several processes are averaged, so each counts as many times.
-                accelerator.backward(
-                    values["loss"] if share is None else values["loss"] * share * accelerator.num_processes
-                )
-            for name, value in values.items():
-                share_of_value = value.detach() if share is None else value.detach() * share
-                totals[name] = totals[name] + share_of_value if name in totals else share_of_value
-        if accelerator.num_processes > 1:
-            totals = accelerator.reduce(totals, reduction="sum")
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
-        totals["gradient_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        self.optimizer.step()
-        self._count_skipped(step)
-        self.optimizer.zero_grad()
-        return step, learning_rate, totals
-
-    def _count_skipped(self, step: int) -> None:
-        # accelerate takes every step of a fused optimiser for done, since its kernel is what skips. Only fp16 skips,
-        # and reading the count waits for the device.
-        taken = self.num_taken + 1 if self.accelerator.scaler is None else steps_taken(self.optimizer)
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if taken == self.num_taken else 0
-        self.num_taken = taken
-        if self.skipped_in_a_row == SKIPS_IN_A_ROW:
-            reason = f"the gradient overflows fp16 at step {step + 1}, as at the {SKIPS_IN_A_ROW - 1} before it"
-            raise self._failure(f"{reason}, however small the loss is scaled")
-
-    def _shares(self, parts: list[Batch]) -> list[Tensor | None]:
-        """What share of the step's predictions each part holds; None where one part holds them all."""
-        if self.num_parts == 1:
-            return [None]
-        weights = torch.stack([part["weight"] for part in parts]).to(self.accelerator.device)
-        total = self.accelerator.reduce(weights.sum(), reduction="sum")
-        return list(weights / total)
-
-    def _settle(self, pending: list[tuple[int, float, dict[str, Tensor]]]) -> Row:
-        """Read the steps since the last look in one transfer; the last one's row. Empties ``pending``."""
-        names = list(pending[-1][2])
-        values = torch.stack([torch.stack([parts[name].float() for name in names]) for _, _, parts in pending]).tolist()
-        row: Row = {}
-        for (step, learning_rate, _), numbers in zip(pending, values, strict=True):
-            *parts, norm = zip(names, numbers, strict=True)
-            row = {"step": step + 1, **dict(parts), "learning_rate": learning_rate, norm[0]: norm[1]}
-            self._require_sound(row)
-        pending.clear()
-        return row
-
-    def _require_sound(self, row: Row) -> None:
-        # Under fp16 the gradient's norm may be infinite: the scaler then skips the step and lowers its scale.
-        may_overflow = {"gradient_norm"} if self.accelerator.scaler is not None else set()
-        broken = [name for name, value in row.items() if name not in may_overflow and not math.isfinite(value)]
-        if broken:
-            raise self._failure(f"{', '.join(broken)} is not finite at step {row['step']}")
-        if self.watch.has_climbed(row["loss"]):
-            raise self._failure(
-                f"the loss has climbed to {row['loss']:.3f} at step {row['step']}, above where it "
-                f"began ({self.watch.first:.3f}) and far above its best ({self.watch.best:.3f}, means of 50 steps)"
-            )
-
-    def _failure(self, reason: str) -> FailedTrainingError:
-        return FailedTrainingError(self.description, reason, ADVICE)
 
     def _speed(self, meter: ThroughputMeter | None, done: int) -> Row:
         if meter is None:
