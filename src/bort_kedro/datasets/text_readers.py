@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from bort_kedro.datasets.listing import matches
+from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.errors import LONGEST_SAID, CorpusError, said_by, shortened
+from bort_kedro.frozen import JsonObject
 from bort_kedro.git_lfs import pointer_fault
 from bort_kedro.text.prose import half_character, is_whole
 
@@ -207,6 +209,27 @@ def split_pieces(pieces: Iterable[str], boundary: re.Pattern[str]) -> Iterator[s
             start = match.end()
         rest = rest[start:]
     yield from boundary.split(rest)
+
+
+class FromTextFiles(OnLocalDisk):
+    """Mixed in before a dataset's class: made of what `TextFiles` takes; ``metadata`` is free for Kedro-Viz."""
+
+    # In whose name faults are told.
+    _catalog_entry: str
+
+    def __init__(
+        self,
+        paths: list[str],
+        document_boundary: str = "section",
+        text_field: str = "text",
+        metadata: JsonObject | None = None,
+    ) -> None:
+        given = [paths] if isinstance(paths, str) else paths
+        self._reader = TextFiles(tuple(given), document_boundary, text_field, self._catalog_entry)
+        self.metadata = metadata
+
+    def _describe(self) -> JsonObject:
+        return {"paths": list(self._reader.paths), "document_boundary": self._reader.document_boundary}
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from bort_kedro.datasets.local_disk import OnLocalDisk
-from bort_kedro.datasets.text_readers import HubText, TextFiles
+from bort_kedro.datasets.text_readers import FromTextFiles, HubText
 from bort_kedro.errors import CorpusError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
@@ -137,27 +136,10 @@ def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
     yield from walk(tree, "")
 
 
-class TextFilesDataset(OnLocalDisk, TextSource):
-    """Documents from text files: plain, ``.jsonl``, or WikiExtractor ``<doc>`` markup, each also gzipped.
+class TextFilesDataset(FromTextFiles, TextSource):
+    """Documents from text files, as `FromTextFiles` says."""
 
-    Args:
-        paths: Files or glob patterns, ``**`` allowed; read in sorted order.
-        document_boundary: How plain text is cut into documents: ``file``, ``section`` (two blank
-            lines), ``paragraph`` (one blank line) or ``line``.
-        text_field: The field of a ``.jsonl`` row that holds the text.
-        metadata: Free for plugins such as Kedro-Viz.
-    """
-
-    def __init__(
-        self,
-        paths: list[str],
-        document_boundary: str = "section",
-        text_field: str = "text",
-        metadata: JsonObject | None = None,
-    ) -> None:
-        given = [paths] if isinstance(paths, str) else paths
-        self._reader = TextFiles(tuple(given), document_boundary, text_field, CATALOG_ENTRY)
-        self.metadata = metadata
+    _catalog_entry = CATALOG_ENTRY
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
         files = self._reader.files
@@ -166,9 +148,6 @@ class TextFilesDataset(OnLocalDisk, TextSource):
 
     def versions(self) -> dict[str, str]:
         return {path.name: f"{path.stat().st_size} bytes" for path in self._reader.files}
-
-    def _describe(self) -> JsonObject:
-        return {"paths": list(self._reader.paths), "document_boundary": self._reader.document_boundary}
 
 
 class HubTextDataset(TextSource):

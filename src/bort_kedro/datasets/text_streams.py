@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
-from bort_kedro.datasets.local_disk import OnLocalDisk
-from bort_kedro.datasets.text_readers import HubText, TextFiles
+from bort_kedro.datasets.text_readers import FromTextFiles, HubText, TextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.frozen import JsonObject
 
@@ -93,27 +92,10 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-class TextFilesStreamDataset(OnLocalDisk, AbstractDataset[NoReturn, TextFilesStream]):
-    """A stream over text files: plain, ``.jsonl``, or WikiExtractor ``<doc>`` markup, each also gzipped.
+class TextFilesStreamDataset(FromTextFiles, AbstractDataset[NoReturn, TextFilesStream]):
+    """A stream over text files, as `FromTextFiles` says; cut into documents as in ``raw_corpus``."""
 
-    Args:
-        paths: Files or glob patterns, ``**`` allowed; read in sorted order.
-        document_boundary: How plain text is cut into documents: ``file``, ``section`` (two blank
-            lines), ``paragraph`` (one blank line) or ``line``; as in ``raw_corpus``.
-        text_field: The field of a ``.jsonl`` row that holds the text.
-        metadata: Free for plugins such as Kedro-Viz.
-    """
-
-    def __init__(
-        self,
-        paths: list[str],
-        document_boundary: str = "section",
-        text_field: str = "text",
-        metadata: JsonObject | None = None,
-    ) -> None:
-        given = [paths] if isinstance(paths, str) else paths
-        self._reader = TextFiles(tuple(given), document_boundary, text_field, CATALOG_ENTRY)
-        self.metadata = metadata
+    _catalog_entry = CATALOG_ENTRY
 
     def load(self) -> TextFilesStream:
         return TextFilesStream(self._reader)
@@ -123,9 +105,6 @@ class TextFilesStreamDataset(OnLocalDisk, AbstractDataset[NoReturn, TextFilesStr
 
     def _exists(self) -> bool:
         return True
-
-    def _describe(self) -> JsonObject:
-        return {"paths": list(self._reader.paths), "document_boundary": self._reader.document_boundary}
 
 
 class HubTextStreamDataset(AbstractDataset[NoReturn, HubTextStream]):
