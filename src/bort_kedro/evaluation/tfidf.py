@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Tables = Mapping[str, "pd.DataFrame"]
-# Of a longer train split whole units are drawn, with this seed; a minute of one core.
+# Of a longer train split whole units are drawn, with this seed: some minutes of one core, and a GB.
 MOST_CHARACTERS = 20_000_000
 DRAW_SEED = 0
 # The most frequent are kept.
