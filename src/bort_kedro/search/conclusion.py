@@ -96,26 +96,15 @@ def conclude(
     unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
     report = SearchReport(
-        **settings.model_dump(
-            include={"strategy", "budget", "cost", "answer", "error_measure", "error_source", "start"}
-        ),
-        caps=settings.caps,
+        **_asked(settings),
+        **_counted(table, candidate_errors),
+        **_chosen(table, choice),
         is_network=is_network,
         baseline_errors=dict(baseline_errors),
-        num_candidates=len(table),
         num_invalid=num_invalid,
         num_over_caps=num_over_caps,
-        num_trained=int(table["is_trained"].sum()),
-        num_tried=int(candidate_errors["candidate"].nunique()),
-        num_known=int(candidate_errors["was_known"].sum()) if "was_known" in candidate_errors else 0,
         trainings_spent=_spent(candidate_errors, settings),
         num_better_than_maximum=len(_better_than_maximum(table, maximum, measure)),
-        num_on_plateau=int((table["is_on_plateau"] & table["is_trained"]).sum()),
-        num_failed=int(table["has_failed"].sum()),
-        selected=_candidate(table, choice.selected),
-        runner_up=None if choice.runner_up is None else _candidate(table, choice.runner_up),
-        is_distinguishable=choice.is_distinguishable,
-        pareto_front=tuple(_shape(table, index) for index in table.index[table["is_pareto"]]),
         maximum_point=MaximumPointRow.of(maximum_point),
         seconds=round(_sum_of("seconds", candidate_errors, maximum_point), 1),
         num_tokens=int(_sum_of("num_tokens", candidate_errors, maximum_point)),
@@ -130,12 +119,43 @@ def conclude(
         notes=tuple(notes(choice, maximum, bound, settings)),
         growth_check=growth_check,
         latency_calibration=latency_calibration,
-        num_seeds=None if is_recorded else settings.num_seeds,
         sizes=sizes,
         worker_restarts=tuple(worker_restarts),
-        recorded_maximum_multiple=settings.recorded_maximum_multiple if is_recorded else None,
     )
     return table, report.selected.four(), report
+
+
+def _asked(settings: SearchSettings) -> dict[str, Any]:
+    """What of the settings a report repeats."""
+    is_recorded = settings.error_source == "table"
+    names = {"strategy", "budget", "cost", "answer", "error_measure", "error_source", "start"}
+    return settings.model_dump(include=names) | {
+        "caps": settings.caps,
+        "num_seeds": None if is_recorded else settings.num_seeds,
+        "recorded_maximum_multiple": settings.recorded_maximum_multiple if is_recorded else None,
+    }
+
+
+def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> dict[str, int]:
+    """How many candidates there are, and what became of them."""
+    return {
+        "num_candidates": len(table),
+        "num_trained": int(table["is_trained"].sum()),
+        "num_tried": int(candidate_errors["candidate"].nunique()),
+        "num_known": int(candidate_errors["was_known"].sum()) if "was_known" in candidate_errors else 0,
+        "num_on_plateau": int((table["is_on_plateau"] & table["is_trained"]).sum()),
+        "num_failed": int(table["has_failed"].sum()),
+    }
+
+
+def _chosen(table: pd.DataFrame, choice: Choice) -> dict[str, Any]:
+    """The choice, and what was nearly chosen or could have been."""
+    return {
+        "selected": _candidate(table, choice.selected),
+        "runner_up": None if choice.runner_up is None else _candidate(table, choice.runner_up),
+        "is_distinguishable": choice.is_distinguishable,
+        "pareto_front": tuple(_shape(table, index) for index in table.index[table["is_pareto"]]),
+    }
 
 
 def _luck(table: pd.DataFrame, problem: SearchProblem, measure: str, unigram_error: float | None) -> float:
