@@ -136,7 +136,7 @@ def _asked(settings: SearchSettings) -> dict[str, Any]:
     }
 
 
-def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> dict[str, int]:
+def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> dict[str, Any]:
     """How many candidates there are, and what became of them."""
     return {
         "num_candidates": len(table),
