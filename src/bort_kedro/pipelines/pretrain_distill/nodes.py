@@ -254,7 +254,7 @@ def plot_training(
     """Masked accuracy of the trainings, step by step."""
     from bort_kedro.reporting.plots import training_curves_figure
 
-    named = {"student": student_history, "without a teacher": undistilled_history, "teacher": teacher_history}
+    named = {"student": student_history, "its twin": undistilled_history, "teacher": teacher_history}
     return training_curves_figure(
         pd.concat([table.assign(model=name) for name, table in named.items() if table is not None], ignore_index=True)
     )
