@@ -37,13 +37,13 @@ $(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
 	@$(INSTALL) --editable '.[dev]'
 	@touch $(STAMP)
 
-run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twenty minutes)
+run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twelve minutes)
 	@$(BIN)/kedro run
 
-test: install    ## Run all tests, on every core (twelve minutes on two)
+test: install    ## Run all tests, on every core (six minutes on two)
 	@$(PYTEST)
 
-test-quick: install ## Run the tests that take no stage, process or conversion (two minutes on two cores)
+test-quick: install ## Run the tests that take no stage, process or conversion (a minute on two cores)
 	@$(PYTEST) -m "not slow"
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)

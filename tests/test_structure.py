@@ -263,7 +263,7 @@ def test_namespaces_drawn_as_boxes_make_no_circle(pipelines, depth):
 
 def test_the_graph_opens_with_a_box_for_each_stage_and_what_passes_between_them(pipelines):
     """Few enough to be read without zooming, see `docs/decisions/0017-stages-as-boxes.md`."""
-    tasks = ("library", "order", "adjacent")
+    tasks = ("library", "order")
     assert drawn_first(pipelines["__default__"]) == {
         *("raw_corpus", "training_states", "pretrain_distill.teacher_cache"),
         *("corpus_documents", "tokenizer", "tokens", "selected_shape"),
