@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 # Names to numbers, texts, truth values, None, lists and objects of these, as JSON and YAML have them.
 JsonObject = dict[str, Any]
+# A row of a table: cells by the names of their columns.
+TableRow = Mapping[str, Any]
 
 
 def as_written(value: object) -> str:

@@ -230,7 +230,9 @@ def test_a_teacher_of_another_family_is_refused(tiny_tokenizer):
     other = Pretrained(ElectraForMaskedLM(ElectraConfig(**SHAPE.to_row(), vocab_size=300)), tiny_tokenizer)
     assert refusal(student(), other) == (
         "A student cannot start from the layers of a `electra` teacher, whose layers are not BERT's. Families that "
-        f"can: bert, roberta. Set `source` under {PLACE} to random, or choose another teacher."
+        f"can: bert, roberta. Set `source` under {PLACE} to random and "
+        "params:pretrain_distill.distillation.distillation_weight above 0 (published: 0.5), under which it teaches all "
+        "the same, or choose another teacher."
     )
 
 

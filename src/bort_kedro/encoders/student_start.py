@@ -91,7 +91,7 @@ def from_teacher(
             does not fit.
     """
     model = teacher.model
-    _require_known_family(model.config)
+    require_known_family(model.config)
     _require_no_wider(student.config, model.config)
     depth, teacher_depth = student.config.num_hidden_layers, model.config.num_hidden_layers
     chosen = spread_layers(depth, teacher_depth) if layers is None else layers
@@ -136,12 +136,18 @@ def _num_positions(config: PreTrainedConfig) -> int:
     return cast(int, longest_sequence(config))  # every known family has absolute positions
 
 
-def _require_known_family(config: PreTrainedConfig) -> None:
+def require_known_family(config: PreTrainedConfig) -> None:
+    """Refuse a teacher whose layers a student cannot begin with.
+
+    Raises:
+        ConfigurationError: Names the families that can.
+    """
     if config.model_type not in TEACHER_HEADS:
         raise ConfigurationError(
             f"A student cannot start from the layers of a `{config.model_type}` teacher, whose layers are not BERT's. "
-            f"Families that can: {', '.join(TEACHER_HEADS)}. Set `source` under {PARAMETER_PATH} to random, or choose "
-            "another teacher."
+            f"Families that can: {', '.join(TEACHER_HEADS)}. Set `source` under {PARAMETER_PATH} to random "
+            "and params:pretrain_distill.distillation.distillation_weight above 0 (published: 0.5), under which it "
+            "teaches all the same, or choose another teacher."
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bort_kedro.evaluation.floors import FLOORS
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.report_certainty import error_text
@@ -18,7 +18,6 @@ from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.reporting.templates import render
 from bort_kedro.search.report import SearchReport
 
-Row = Mapping[str, Any]
 Part = TypeVar("Part")
 
 
@@ -35,11 +34,11 @@ class RunRecord:
         costs: Rows of `stage_costs`.
     """
 
-    manifest: Row
+    manifest: JsonObject
     search: SearchReport | None = None
     pretraining: PretrainingMetrics | None = None
     tasks: Sequence[TaskRow] = ()
-    speed: Sequence[Row] = ()
+    speed: Sequence[TableRow] = ()
     costs: Sequence[StageCost] = ()
 
 
@@ -95,7 +94,7 @@ def _by_name(runs: Iterable[Mapping[str, Part]]) -> dict[str, list[Part | None]]
     return {name: [run.get(name) for run in runs] for name in dict.fromkeys(name for run in runs for name in run)}
 
 
-def _settings(manifests: Sequence[Row]) -> dict[str, list[str | None]]:
+def _settings(manifests: Sequence[JsonObject]) -> dict[str, list[str | None]]:
     """Parameters, code, versions and device, as far as they differ."""
     # A run from before parameters were written down has only its seeds and a fingerprint of the others.
     name_of_set = "parameters" if all("parameters" in manifest for manifest in manifests) else "seeds"
@@ -139,7 +138,7 @@ def _change(first: TaskRow | None, second: TaskRow | None) -> str | None:
     return signed_points(second.score - first.score, error)
 
 
-def _told(run: RunRecord) -> list[Row]:
+def _told(run: RunRecord) -> list[TableRow]:
     """Rows of the speed table that the report tells of."""
     return [row for row in run.speed if row.get("is_reference", True) and not row.get("has_head", False)]
 

@@ -6,7 +6,7 @@ are not computed from hours, since neither the power drawn nor the mix of its so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from bort_kedro.evaluation.scores import TaskScore
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.exports.report import ExportReport
 from bort_kedro.finetuning.report import FinetuningReport
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import number
 from bort_kedro.reporting.settings import CardSettings
@@ -26,7 +26,6 @@ from bort_kedro.search.report import SearchReport
 from bort_kedro.tasks.description import Form, Task
 from bort_kedro.tasks.splits import ExamplesReport
 
-Row = Mapping[str, Any]
 # The hub's names of our metrics, where they differ: https://huggingface.co/metrics.
 HUB_METRICS = {
     "matthews": "matthews_correlation",
@@ -79,10 +78,10 @@ class Origin:
         device: Of `device.describe_device`, of the machine that evaluates.
     """
 
-    corpus: Row
+    corpus: JsonObject
     search: SearchReport
     pretraining: PretrainingMetrics
-    device: Row
+    device: JsonObject
 
     @property
     def shape(self) -> BertShape:
@@ -219,7 +218,7 @@ def _card(template: str, **context: object) -> str:
     return render(template, folder=FOLDER, **context) + "\n"
 
 
-def _metadata(settings: CardSettings, *, name: str, scores: Sequence[Row], **others: Any) -> str:
+def _metadata(settings: CardSettings, *, name: str, scores: Sequence[TableRow], **others: Any) -> str:
     """The YAML block's inside, as the hub's own library writes it."""
     from huggingface_hub import EvalResult, ModelCardData
 

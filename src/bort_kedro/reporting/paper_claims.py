@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bort_kedro.encoders.costs import ParameterCount, count_operations, count_parameters
 from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, KNOWN_SHAPES, BertShape
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import JsonObject, TableRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 # Of RoBERTa and of the released Bort.
 VOCABULARY_SIZE = 50_265
@@ -99,7 +99,7 @@ CLAIMS = (
 )
 
 
-def speed_claim_rows(speed: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+def speed_claim_rows(speed: Sequence[TableRow]) -> list[JsonObject]:
     """Each published speed-up beside the operations and the measured time of each shape called Bort.
 
     Args:

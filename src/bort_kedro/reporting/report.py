@@ -6,11 +6,11 @@ Rows of an encoder are mappings of the columns of `speed_table`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.exports.report import ExportReport
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import image, number
 from bort_kedro.reporting.report_certainty import done_words
@@ -31,7 +31,6 @@ from bort_kedro.reporting.templates import render
 from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
-Row = Mapping[str, Any]
 # Which plot stands at the end of which section.
 PLOTS = {
     "The shape, and why": "pareto_plot",
@@ -42,12 +41,12 @@ PLOTS = {
 
 def build_report(
     *,
-    corpus: Row,
+    corpus: JsonObject,
     search: SearchReport,
     candidates: Sequence[Candidate],
     pretraining: PretrainingMetrics,
     tasks: Sequence[TaskRow],
-    speed: Sequence[Row],
+    speed: Sequence[TableRow],
     costs: Sequence[StageCost] = (),
     device: str = "a machine that was not recorded",
     leaderboard: Mapping[str, Leaderboard] | None = None,
@@ -95,7 +94,7 @@ def _summary(
     search: SearchReport,
     pretraining: PretrainingMetrics,
     tasks: Sequence[TaskRow],
-    speed: Sequence[Row],
+    speed: Sequence[TableRow],
 ) -> str:
     return render(
         "summary",
@@ -108,7 +107,7 @@ def _summary(
     )
 
 
-def _question(corpus: Row, search: SearchReport, tasks: Sequence[TaskRow]) -> str:
+def _question(corpus: JsonObject, search: SearchReport, tasks: Sequence[TaskRow]) -> str:
     return render(
         "question",
         corpus=corpus,
@@ -125,7 +124,7 @@ def _task_named(name: str) -> str:
     return f"`{name}`, {asked}" if asked else f"`{name}`"
 
 
-def _limits(pretraining: PretrainingMetrics, tasks: Sequence[TaskRow], speed: Sequence[Row]) -> str:
+def _limits(pretraining: PretrainingMetrics, tasks: Sequence[TaskRow], speed: Sequence[TableRow]) -> str:
     return render(
         "limits",
         num_steps=pretraining.num_steps,

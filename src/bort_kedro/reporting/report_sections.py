@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from bort_kedro.encoders.costs import count_head_operations
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.evaluation.scores import RivalScore
 from bort_kedro.evaluation.tfidf import MOST_CHARACTERS, MOST_NGRAMS
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.markdown import number, percent, signed_points, with_interval
 from bort_kedro.reporting.paper_claims import (
@@ -25,8 +24,6 @@ from bort_kedro.reporting.paper_claims import (
 from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.reporting.templates import render
 from bort_kedro.statistics import is_above_noise, is_missing
-
-Row = Mapping[str, Any]
 
 RIVAL_NAMES = {
     "plain": "labelled examples alone",
@@ -129,18 +126,18 @@ def lead_over_floor(floor: RivalScore) -> str:
     return f"{'yes' if floor.is_beaten else 'no'}, {signed_points(floor.lead, floor.lead_standard_error)}"
 
 
-def median_with_interval(row: Row) -> str:
+def median_with_interval(row: TableRow) -> str:
     """A row of `speed_table` as ``2.00 (1.86 to 4.30)``, in milliseconds."""
     low, high = row.get("interval_low_ms"), row.get("interval_high_ms")
     return with_interval(number(row["median_ms"], 2), low, high, digits=2)
 
 
-def chosen_row(speed: Sequence[Row]) -> Row:
+def chosen_row(speed: Sequence[TableRow]) -> TableRow:
     """The row of the chosen shape."""
     return next(row for row in speed if row["is_chosen"])
 
 
-def speed_section(speed: Sequence[Row]) -> str:
+def speed_section(speed: Sequence[TableRow]) -> str:
     """Sizes and times of encoders."""
     chosen = chosen_row(speed)
     length, vocabulary_size = int(chosen["sequence_length"]), int(chosen["vocabulary_size"])
@@ -158,7 +155,7 @@ def speed_section(speed: Sequence[Row]) -> str:
     )
 
 
-def paper_section(shape: BertShape, speed: Sequence[Row] = ()) -> str:
+def paper_section(shape: BertShape, speed: Sequence[TableRow] = ()) -> str:
     """What the paper says, counted for each shape called Bort, and its speeds as measured here where they were.
 
     Args:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
-from bort_kedro.frozen import JsonObject
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.reporting.markdown import large, percent, with_noise
 from bort_kedro.reporting.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
 from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from plotly.basedatatypes import BaseTraceType
     from plotly.graph_objects import Figure
@@ -44,12 +44,12 @@ MOST_DISCRETE_DEPTHS = 8
 
 def pareto_figure(
     candidate_table: pd.DataFrame,
-    selected: Mapping[str, Any],
-    maximum_point: Mapping[str, Any],
+    selected: TableRow,
+    maximum_point: TableRow,
     *,
     cost: str = "parameters",
     measure: str = "error",
-    known_shapes: Sequence[Mapping[str, Any]] = (),
+    known_shapes: Sequence[TableRow] = (),
 ) -> Any:
     """Error of the trained candidates against what they cost, with front, choice and maximum point.
 
@@ -143,7 +143,7 @@ def _error_bars(rows: pd.DataFrame, column: str, *, scale: float = 1.0, color: s
     return {"type": "data", "array": scale * rows[name].astype(float), "thickness": 1, "width": 3, "color": color}
 
 
-def _hover(row: Mapping[str, Any], measure: str) -> str:
+def _hover(row: TableRow, measure: str) -> str:
     lines = [f"<b>{shape_text(row) if row.get('is_network', True) else 'no network'}</b>", _costs(row)]
     if not is_missing(row.get("error")):
         write = with_noise if measure == "recorded" else percent
@@ -154,12 +154,12 @@ def _hover(row: Mapping[str, Any], measure: str) -> str:
     return "<br>".join(lines)
 
 
-def _costs(row: Mapping[str, Any]) -> str:
+def _costs(row: TableRow) -> str:
     return f"{large(row['parameters'])} parameters, {large(row.get('operations'))} operations"
 
 
 def _add_known_shapes(
-    figure: Figure, known_shapes: Sequence[Mapping[str, Any]], trained: pd.DataFrame, *, cost: str, measure: str
+    figure: Figure, known_shapes: Sequence[TableRow], trained: pd.DataFrame, *, cost: str, measure: str
 ) -> None:
     """Name the known shapes among those trained, maximum point included; put the others on the rug."""
     import plotly.graph_objects as go
@@ -185,7 +185,7 @@ def _add_known_shapes(
         _add_rug(figure, elsewhere, [*trained[cost], *(known[cost] for known in elsewhere)], cost=cost)
 
 
-def _add_rug(figure: Figure, known_shapes: Sequence[Mapping[str, Any]], axis: Sequence[float], *, cost: str) -> None:
+def _add_rug(figure: Figure, known_shapes: Sequence[TableRow], axis: Sequence[float], *, cost: str) -> None:
     """Ticks and slanted titles along the top edge.
 
     Args:
@@ -239,7 +239,7 @@ def _add_rug(figure: Figure, known_shapes: Sequence[Mapping[str, Any]], axis: Se
     )
 
 
-def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any], *, error_source: str = "training") -> Figure:
+def w_figure(candidate_table: pd.DataFrame, selected: TableRow, *, error_source: str = "training") -> Figure:
     """W over the whole space: measured where a candidate was trained, predicted elsewhere, coloured by depth.
 
     Args:
@@ -295,7 +295,7 @@ def w_figure(candidate_table: pd.DataFrame, selected: Mapping[str, Any], *, erro
     )
 
 
-def _w_title(chosen: pd.Series, selected: Mapping[str, Any], others: pd.DataFrame) -> str:
+def _w_title(chosen: pd.Series, selected: TableRow, others: pd.DataFrame) -> str:
     title = f"Chosen: {shape_text(selected)} with W {chosen['w']:.3f}"
     if others.empty:
         return f"{title}, the only candidate ranked"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.frozen import TableRow
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
 from bort_kedro.search.report import ErrorModelFit
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
@@ -29,7 +29,7 @@ def order(candidates: pd.DataFrame) -> pd.DataFrame:
 
 def problem_of(
     search_space: pd.DataFrame,
-    maximum_point: Mapping[str, Any],
+    maximum_point: TableRow,
     *,
     measure: str,
     is_network: bool = True,
@@ -56,7 +56,7 @@ def problem_of(
     )
 
 
-def maximum_of(maximum_point: Mapping[str, Any], measure: str, unigram_error: float | None = None) -> MaximumPoint:
+def maximum_of(maximum_point: TableRow, measure: str, unigram_error: float | None = None) -> MaximumPoint:
     """T in the measure that W takes.
 
     Raises:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.latency.model import Calibration
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
@@ -34,7 +34,7 @@ from bort_kedro.statistics import is_on_plateau
 def conclude(
     search_space: pd.DataFrame,
     candidate_errors: pd.DataFrame,
-    maximum_point: Mapping[str, Any],
+    maximum_point: TableRow,
     *,
     settings: SearchSettings,
     baseline_errors: Mapping[str, float],
@@ -125,7 +125,7 @@ def conclude(
     return table, report.selected.four(), report
 
 
-def _asked(settings: SearchSettings) -> dict[str, Any]:
+def _asked(settings: SearchSettings) -> JsonObject:
     """What of the settings a report repeats."""
     is_recorded = settings.error_source == "table"
     names = {"strategy", "budget", "cost", "answer", "error_measure", "error_source", "start"}
@@ -136,7 +136,7 @@ def _asked(settings: SearchSettings) -> dict[str, Any]:
     }
 
 
-def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> dict[str, Any]:
+def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> JsonObject:
     """How many candidates there are, and what became of them."""
     return {
         "num_candidates": len(table),
@@ -148,7 +148,7 @@ def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> dict[str, A
     }
 
 
-def _chosen(table: pd.DataFrame, choice: Choice) -> dict[str, Any]:
+def _chosen(table: pd.DataFrame, choice: Choice) -> JsonObject:
     """The choice, and what was nearly chosen or could have been."""
     return {
         "selected": _candidate(table, choice.selected),
@@ -182,7 +182,7 @@ def _spent(candidate_errors: pd.DataFrame, settings: SearchSettings) -> float:
     return round(repeats * candidates, 3)
 
 
-def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: Mapping[str, Any]) -> float:
+def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: TableRow) -> float:
     """What the last rung of each candidate took, which counts those before it, and the maximum point."""
     last = candidate_errors.sort_values("share").groupby("candidate")[name].last()
     return float(last.sum()) + float(maximum_point.get(name, 0.0))
@@ -253,5 +253,5 @@ def _maximum_is_not_best(better: pd.Series, maximum: MaximumPoint, settings: Sea
     ]
 
 
-def _names(rows: Sequence[Mapping[str, Any]]) -> str:
+def _names(rows: Sequence[TableRow]) -> str:
     return ", ".join(shape_text(row) for row in rows)

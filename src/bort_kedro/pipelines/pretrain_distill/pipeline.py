@@ -28,7 +28,7 @@ def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str 
     if has_pretrained_teacher:
         teacher = Node(
             open_teacher,
-            ["params:pretrain_distill.pretrained_teacher", CORPUS],
+            [PARAMETERS, CORPUS],
             "teacher_encoder",
             name="open_teacher_node",
         )
