@@ -106,6 +106,8 @@ def test_running_again_trains_nothing_and_gives_identical_results(project):
     }
     status, output = project.run()
     assert status == 0, output
+    # Kedro's advice at the beginning of a run, which would be refused.
+    assert "--async" not in output
     assert deterministic_results(project) == before
     again = project.latest("06_models/student_encoder") / "model.safetensors"
     assert again != weights

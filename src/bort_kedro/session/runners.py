@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
@@ -22,7 +24,10 @@ class RunnerHook:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline) -> None:
         runner = _kind_of(run_params["runner"])
-        if issubclass(runner, SequentialRunner) or not any(map(stage_of, pipeline.nodes)):
+        if not any(map(stage_of, pipeline.nodes)):
+            return
+        if issubclass(runner, SequentialRunner):
+            logging.getLogger(runner.__module__).addFilter(_is_no_advice_to_load_in_threads)
             return
         raise ConfigurationError(
             f"The runner is {runner.__name__}, which runs nodes side by side. Trainings have the seeds, threads and "
@@ -38,6 +43,11 @@ class RunnerHook:
                 "The runner loads and saves in threads (`--async`, or `is_async`), in which models cannot be opened "
                 f"side by side, and MLflow would begin runs of their own. {INSTEAD}"
             )
+
+
+def _is_no_advice_to_load_in_threads(record: logging.LogRecord) -> bool:
+    """False for what Kedro says at the beginning of every run, and what is refused here."""
+    return "--async" not in record.getMessage()
 
 
 def _kind_of(runner: str) -> type[AbstractRunner]:
