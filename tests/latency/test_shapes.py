@@ -6,7 +6,7 @@ import torch
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import ConfigurationError, FailedTrainingError
 from bort_kedro.latency.conditions import Condition
 from bort_kedro.latency.measure import measure_latency
 from bort_kedro.latency.settings import LatencySettings
@@ -146,6 +146,20 @@ def test_every_condition_is_timed_with_and_without_a_head():
     assert [[timing.shape for timing in timings] for timings in found.values()] == [[SMALL, TINY]] * 3
     # Three conditions, two shapes, four rounds, two readings each.
     assert next(ticks) == 48
+
+
+def test_a_device_that_is_too_small_for_an_encoder_is_told_with_what_to_lower(monkeypatch):
+    def full(*arguments, **others):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("bort_kedro.latency.shapes.measure_latency", full)
+    with pytest.raises(FailedTrainingError) as caught:
+        time_shapes([TINY, SMALL], SETTINGS, vocabulary_size=50)
+    assert str(caught.value) == (
+        f"Timing 2 encoders, the last of them {SMALL}: the memory of the device `cpu` is too small. Lower batch sizes "
+        "or lengths (params:search.latency, params:evaluate.speed), or leave out large shapes (params:search.space, "
+        "params:evaluate.speed.compare_with)."
+    )
 
 
 @pytest.mark.parametrize("max_group_bytes", [1, 10**9], ids=["one shape a group", "all together"])
