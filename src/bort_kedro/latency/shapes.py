@@ -109,8 +109,8 @@ def time_conditions(
             with memory_shortage_told(
                 f"Timing {len(group)} encoders, the last of them {group[-1]}",
                 f"the memory of the device `{device}` is too small",
-                "Lower batch sizes or lengths (params:search.latency, params:evaluate.speed), or leave out large shapes "
-                "(params:search.space, params:evaluate.speed.compare_with).",
+                "Lower batch sizes or lengths (params:search.latency, params:evaluate.speed), or leave out large "
+                "shapes (params:search.space, params:evaluate.speed.compare_with).",
             ):
                 encoders = _encoders(group, vocabulary_size, max_positions, device)
                 for condition in (each for each in conditions if each.device == device):
