@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
+
+from bort_kedro.environment import environment_variables
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -38,18 +38,3 @@ def in_own_process(
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         return pool.submit(function, *arguments, **keywords).result()
-
-
-@contextmanager
-def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes started in the block; not for two threads at once."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -12,7 +12,8 @@ import numpy as np
 import psutil
 
 from benchmarks.inference.setting import MAX_POSITIONS, Setting
-from benchmarks.own_process import environment_variables, in_own_process, on_the_cpu
+from benchmarks.own_process import in_own_process, on_the_cpu
+from bort_kedro.environment import environment_variables
 from bort_kedro.latency.conditions import Latency
 from bort_kedro.progress import track
 

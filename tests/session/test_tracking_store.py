@@ -20,7 +20,6 @@ from bort_kedro.session.tracking_store import (
     OF_A_RUN,
     RETRIES,
     database_uri,
-    environment,
     is_served,
     is_unreachable,
     opening,
@@ -176,15 +175,6 @@ def test_the_reason_is_that_of_the_system_where_it_gave_one():
 def test_a_refusal_is_not_the_silence_of_a_server():
     assert is_unreachable(MlflowException(REFUSED))
     assert not is_unreachable(MlflowException("Model registry functionality is unavailable"))
-
-
-def test_variables_are_as_before_after_the_block(monkeypatch):
-    monkeypatch.setenv("MINE", "1")
-    monkeypatch.delenv("YOURS", raising=False)
-    with environment({"MINE": "2", "YOURS": "3"}):
-        assert (os.environ["MINE"], os.environ["YOURS"]) == ("2", "3")
-    assert os.environ["MINE"] == "1"
-    assert "YOURS" not in os.environ
 
 
 WAITING = """

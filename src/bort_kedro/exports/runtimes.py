@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from bort_kedro.environment import environment_variables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -220,10 +221,8 @@ _ALONE = threading.RLock()
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without the tools' progress, advice and statistics of use, which the whole process loses: one block at a time."""
-    with _ALONE:
+    with _ALONE, environment_variables(TELEMETRY_OFF):
         disabled = logging.root.manager.disable
-        before = {name: os.environ.get(name) for name in TELEMETRY_OFF}
-        os.environ.update(TELEMETRY_OFF)
         logging.disable(logging.WARNING)
         try:
             with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -231,11 +230,6 @@ def _quietly() -> Iterator[None]:
                 yield
         finally:
             logging.disable(disabled)
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
 
 RUNTIMES = {

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.training_states import TrainingStatesDataset
+from bort_kedro.environment import environment_variables
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.frozen import FrozenModel, JsonObject
@@ -31,7 +32,6 @@ from bort_kedro.session.tracking_store import (
     LEAVING,
     VARIABLE,
     database_uri,
-    environment,
     is_served,
     opening,
     reason_of,
@@ -156,7 +156,7 @@ class TrackingHook(MlflowHook):
             )
             self._is_lost, self._is_mlflow_enabled, self._trials = True, False, None
             self._listen(SilentObserver())
-            with environment(LEAVING):
+            with environment_variables(LEAVING):
                 while mlflow.active_run() and not self._already_active_mlflow:
                     with suppress(*FAULTS):
                         mlflow.end_run("FAILED")

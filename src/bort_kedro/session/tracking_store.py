@@ -17,6 +17,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from bort_kedro.environment import environment_variables
 from bort_kedro.errors import ConfigurationError
 
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -54,21 +55,6 @@ def is_served(uri: str) -> bool:
 
 
 @contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
-    """Variables of the environment that have other values in the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def opening(uri: str) -> Iterator[None]:
     """In the block MLflow opens a store, which it makes or brings up to date where it is a file, so one run at a time.
 
@@ -79,7 +65,7 @@ def opening(uri: str) -> Iterator[None]:
         os.environ.setdefault(name, value)
     url, file = _database(uri), _sqlite_file(uri)
     try:
-        with environment(OPENING), FileLock(f"{file}.lock") if file else nullcontext():
+        with environment_variables(OPENING), FileLock(f"{file}.lock") if file else nullcontext():
             # MLflow would try a database that is not there for a minute and a half.
             if url is not None:
                 create_engine(url).connect().close()

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bort_kedro.environment import environment_variables
 from bort_kedro.frozen import JsonObject
-from bort_kedro.session.tracking_store import environment
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
@@ -127,7 +127,7 @@ def _end_run(run_id: str, status: str) -> None:
     from mlflow import MlflowClient
 
     # With a tracking server MLflow asks for each run that ends and prints a link to it, hundreds here.
-    with environment({NO_LINKS: "true"}):
+    with environment_variables({NO_LINKS: "true"}):
         MlflowClient().set_terminated(run_id, status)
 
 
