@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +22,7 @@ from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from transformers import BertModel
 
@@ -104,34 +106,38 @@ def time_conditions(
     found: dict[tuple[Condition, BertShape], Timing] = {}
     max_positions = max(condition.sequence_length for condition in conditions)
     groups = _groups(shapes, vocabulary_size, max_positions, max_group_bytes)
-    for device in dict.fromkeys(condition.device for condition in conditions):
-        for number, group in enumerate(groups, 1):
-            with memory_shortage_told(
-                f"Timing {len(group)} encoders, the last of them {group[-1]}",
-                f"the memory of the device `{device}` is too small",
-                "Lower batch sizes or lengths (params:search.latency, params:evaluate.speed), or leave out large "
-                "shapes (params:search.space, params:evaluate.speed.compare_with).",
-            ):
-                encoders = _encoders(group, vocabulary_size, max_positions, device)
-                for condition in (each for each in conditions if each.device == device):
-                    latencies = measure_latency(
-                        {
-                            name: with_masked_lm_head(encoder) if condition.has_head else encoder
-                            for name, encoder in encoders.items()
-                        },
-                        {"input_ids": random_ids(condition, vocabulary_size)},
-                        warmup_rounds=warmup_rounds,
-                        timed_rounds=timed_rounds,
-                        num_threads=condition.num_threads,
-                        turn_ms=turn_ms,
-                        device=device,
-                        clock=clock,
-                        description=f"timing encoders{_condition_text(condition)}, group {number} of {len(groups)}",
-                    )
-                    for shape in group:
-                        found[condition, shape] = Timing(shape=shape, **vars(latencies[shape.identifier]))
-                del encoders
+    devices = dict.fromkeys(condition.device for condition in conditions)
+    for device, (number, group) in product(devices, enumerate(groups, 1)):
+        with _shortage_told(group, device):
+            encoders = _encoders(group, vocabulary_size, max_positions, device)
+            for condition in (each for each in conditions if each.device == device):
+                latencies = measure_latency(
+                    {
+                        name: with_masked_lm_head(encoder) if condition.has_head else encoder
+                        for name, encoder in encoders.items()
+                    },
+                    {"input_ids": random_ids(condition, vocabulary_size)},
+                    warmup_rounds=warmup_rounds,
+                    timed_rounds=timed_rounds,
+                    num_threads=condition.num_threads,
+                    turn_ms=turn_ms,
+                    device=device,
+                    clock=clock,
+                    description=f"timing encoders{_condition_text(condition)}, group {number} of {len(groups)}",
+                )
+                for shape in group:
+                    found[condition, shape] = Timing(shape=shape, **vars(latencies[shape.identifier]))
+            del encoders
     return {condition: [found[condition, shape] for shape in shapes] for condition in conditions}
+
+
+def _shortage_told(group: Sequence[BertShape], device: str) -> AbstractContextManager[None]:
+    return memory_shortage_told(
+        f"Timing {len(group)} encoders, the last of them {group[-1]}",
+        f"the memory of the device `{device}` is too small",
+        "Lower batch sizes or lengths (params:search.latency, params:evaluate.speed), or leave out large shapes "
+        "(params:search.space, params:evaluate.speed.compare_with).",
+    )
 
 
 def random_ids(condition: Condition, vocabulary_size: int) -> torch.Tensor:
