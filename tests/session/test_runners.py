@@ -1,10 +1,13 @@
 """Runners other than one node at a time are refused before the first node."""
 
+import logging
+
 import pytest
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.pipelines.namespaces import stage_of
 from bort_kedro.session.runners import RunnerHook
 
 
@@ -45,14 +48,19 @@ def test_runners_of_several_nodes_at_a_time_are_refused_with_the_reason_and_what
 
 
 @pytest.mark.parametrize("kind", [SequentialRunner, Louder, Unknown])
-def test_runners_of_one_node_at_a_time_are_taken(kind):
+def test_runners_of_one_node_at_a_time_are_taken_and_do_not_advise_threads(kind):
     begin(kind())
+    logger = logging.getLogger(kind.__module__ if kind is Louder else SequentialRunner.__module__)
+    said = [logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None) for text in ("Use --async", "Done")]
+    assert [bool(logger.filter(record)) for record in said] == [False, True]
 
 
 def test_a_pipeline_of_a_user_runs_as_the_user_likes():
     begin(ThreadRunner(), namespace=None)
     (node,) = pipeline_of(None).nodes
     RunnerHook().before_node_run(node, is_async=True)
+    # What tells it from the stages.
+    assert (stage_of(node), stage_of(pipeline_of("search").nodes[0])) == (None, "search")
 
 
 def test_loading_and_saving_in_threads_is_refused_at_the_first_node():

@@ -132,7 +132,7 @@ def train_maximum_point(
     search: SearchSettings,
     max_positions: int,
 ) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
-    """Train T as long as a candidate; its error anchors W, and it is the teacher's start.
+    """Train T; its error anchors W, candidates may begin with its layers, and the teacher is what it becomes.
 
     Raises:
         FailedTrainingError: If its training comes apart or outgrows the memory; the search cannot do without it.
