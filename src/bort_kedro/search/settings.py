@@ -104,9 +104,7 @@ class SearchSettings(EngineSettings):
     )
     answer: str = Field(description="What is wanted of the trained candidates.")
     caps: CapsSettings
-    training: PretrainingSettings = Field(
-        description="Short, of every candidate; of T but for its own values."
-    )
+    training: PretrainingSettings = Field(description="Short, of every candidate; of T but for its own values.")
     hyperparameter_sets: tuple[HyperparameterSet, ...] = Field(
         min_length=1, description="Theta; every candidate is trained with each, and its best one counts."
     )
