@@ -16,6 +16,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from bort_kedro import settings
 from bort_kedro.agora.settings import PointSettings
 from bort_kedro.configuration import (
+    MOVED,
     SHARED,
     ConfigurationLoader,
     check_dataset_names,
@@ -230,6 +231,25 @@ def test_parameters_of_before_there_were_shared_blocks_are_whole(raw):
 )
 def test_a_fault_is_told_once_and_where_it_was_written(changes, faults):
     assert fault(raw_parameters("base", **changes)).startswith(faults)
+
+
+@pytest.mark.parametrize("path", MOVED)
+def test_a_parameter_of_an_older_version_is_answered_with_what_takes_its_place(path):
+    names = path.split(".")
+    changes: Any = 0.5
+    for name in reversed(names[1:]):
+        changes = {name: changes}
+    told = fault(raw_parameters("base", **{names[0]: changes}))
+    assert told.startswith(
+        f"1 parameter(s) cannot be used:\n  - `{path}` (value 0.5) is a parameter of an older version. Write "
+        f"{MOVED[path]} instead.\n"
+    )
+
+
+def test_a_parameter_of_an_older_version_in_a_shared_block_is_answered_there():
+    told = fault(raw_parameters("base", distillation={"temperature": 4.0}))
+    assert "`distillation.temperature` (value 4.0) is a parameter of an older version." in told
+    assert "Write `distillation.logits.temperature` instead." in told
 
 
 # SHA-256 of what saved states were told apart by when every training stated all of its values.

@@ -22,7 +22,7 @@ VOCABULARY = Vocabulary(size=50, mask_id=4, pad_id=1, special_ids=(0, 1, 2, 3, 4
 
 
 # Bort's weights of the two parts of the loss.
-PUBLISHED = DistillationSettings(temperature=2.0, masked_lm_weight=0.1, distillation_weight=0.5)
+PUBLISHED = DistillationSettings(masked_lm_weight=0.1, logits={"weight": 0.5, "temperature": 2.0})
 
 
 def made_up_tokens():

@@ -20,7 +20,7 @@ CHARACTERS = 1_000_000
 # A trimmed vocabulary keeps the ids that the training split uses so often.
 MIN_COUNT = 10
 # Of the two parts of the loss under a teacher; conf/base runs none.
-PUBLISHED = {"temperature": 2.0, "masked_lm_weight": 0.1, "distillation_weight": 0.5}
+PUBLISHED = {"masked_lm_weight": 0.1, "logits": {"weight": 0.5, "temperature": 2.0}}
 
 
 def base_parameters() -> Parameters:

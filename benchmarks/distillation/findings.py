@@ -137,6 +137,6 @@ def _cache_error(experiment: Experiment, student: Any, arm: Arm) -> CacheError:
         teacher,
         vocabulary_map(student.tokenizer, teacher.tokenizer),
         experiment.whole.tokens,
-        temperature=experiment.parameters.pretrain_distill.distillation.temperature,
+        temperature=experiment.parameters.pretrain_distill.distillation.logits.temperature,
         top_k=arm.top_k,
     )

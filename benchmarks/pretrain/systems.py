@@ -108,7 +108,7 @@ def _distillation(setting: Setting, *, cache: Any) -> Any:
         teacher=Pretrained(_teacher(setting), made_up_tokenizer(setting)),
         vocabulary_map=VocabularyMap(torch.arange(setting.vocabulary_size), setting.vocabulary_size, None),
         settings=DistillationSettings(
-            temperature=TEMPERATURE, masked_lm_weight=MASKED_LM_WEIGHT, distillation_weight=DISTILLATION_WEIGHT
+            masked_lm_weight=MASKED_LM_WEIGHT, logits={"weight": DISTILLATION_WEIGHT, "temperature": TEMPERATURE}
         ),
         cache=cache,
     )

@@ -56,9 +56,16 @@ RENAMED_OF_TASKS = {
     "evaluate": ("metrics", "model_card", "export", "export_report"),
 }
 
+# Parameters of older versions, and what says the same now.
+MOVED = {
+    "pretrain_distill.distillation.temperature": "`distillation.logits.temperature`",
+    "pretrain_distill.distillation.distillation_weight": "`distillation.logits.weight`",
+}
+
 # Blocks that trainings share, and the stages' blocks that take from them what they do not state.
 SHARED = {
     "masked_lm": ("search.training", "pretrain_distill.teacher", "pretrain_distill.student"),
+    "distillation": ("pretrain_distill.distillation",),
     "task_training": ("finetune.training", "finetune.teacher.training"),
 }
 
@@ -205,7 +212,11 @@ def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters
 
 
 def _explain(fault: Any, raw: JsonObject) -> str:
-    path = _written_at(".".join(str(part) for part in fault["loc"]), fault["input"], raw)
+    whole = ".".join(str(part) for part in fault["loc"])
+    path = _written_at(whole, fault["input"], raw)
+    if whole in MOVED:
+        shown = shortened(repr(fault["input"]), LONGEST_SAID)
+        return f"`{path}` (value {shown}) is a parameter of an older version. Write {MOVED[whole]} instead."
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return _unknown(path, fault["input"], _fields_at(fault["loc"][:-1]), str(fault["loc"][-1]))
     if fault["type"] == "missing":

@@ -231,7 +231,7 @@ def test_a_teacher_of_another_family_is_refused(tiny_tokenizer):
     assert refusal(student(), other) == (
         "A student cannot start from the layers of a `electra` teacher, whose layers are not BERT's. Families that "
         f"can: bert, roberta. Set `source` under {PLACE} to random and "
-        "params:pretrain_distill.distillation.distillation_weight above 0 (published: 0.5), under which it teaches all "
+        "params:pretrain_distill.distillation.logits.weight above 0 (published: 0.5), under which it teaches all "
         "the same, or choose another teacher."
     )
 

@@ -38,7 +38,7 @@ def test_the_student_and_its_twin_differ_in_one_thing(
     every = parameters("smoke")
     params = every.pretrain_distill.changed(
         student_start=every.pretrain_distill.student_start.changed(source=source),
-        distillation={"temperature": 2.0, "masked_lm_weight": 0.1, "distillation_weight": weight},
+        distillation={"masked_lm_weight": 0.1, "logits": {"weight": weight, "temperature": 2.0}},
     )
     assert params.twin_lacks == lacks
     config = bert_config(
@@ -66,10 +66,10 @@ def test_the_student_and_its_twin_differ_in_one_thing(
 
 
 def test_a_cache_of_a_teacher_that_never_runs_is_refused():
-    changes = {"teacher_cache": {"top_k": 8}, "distillation": {"distillation_weight": 0}}
+    changes = {"teacher_cache": {"top_k": 8}, "distillation": {"logits": {"weight": 0}}}
     with pytest.raises(ConfigurationError) as caught:
         parameters("smoke", pretrain_distill=changes)
-    assert "teacher_cache.top_k is 8 with distillation.distillation_weight 0, under which no teacher runs" in str(
+    assert "teacher_cache.top_k is 8 with distillation.logits.weight 0, under which no teacher is asked" in str(
         caught.value
     )
 

@@ -11,7 +11,6 @@ from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.losses import masked_lm_loss
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
-from bort_kedro.pretraining.settings import DistillationSettings
 from bort_kedro.text.vocabulary_map import VocabularyMap
 from toy_pretraining import PUBLISHED
 
@@ -34,10 +33,15 @@ def under(tiny_tokenizer):
     def build(teacher, temperature=2.0, kept=None, rest_id=None, cache=None):
         kept = torch.arange(300) if kept is None else kept
         mapping = VocabularyMap(kept, 300, rest_id)
-        settings = PUBLISHED.changed(temperature=temperature)
+        settings = published(temperature=temperature)
         return Distillation(Pretrained(teacher, tiny_tokenizer), mapping, settings, cache)
 
     return build
+
+
+def published(**logits):
+    """The published weights but for those of the logits."""
+    return PUBLISHED.changed(logits=PUBLISHED.logits.changed(**logits))
 
 
 def plain_logits(model, batch):
@@ -55,15 +59,15 @@ def test_an_equal_teacher_leaves_the_masked_lm_part_alone(model, batch, under, t
 
 def test_a_teacher_without_weight_leaves_the_loss_of_the_true_tokens_and_its_divergence_is_told(model, batch, under):
     distillation = under(build_masked_lm(model.config, seed=6))
-    weights = PUBLISHED.changed(masked_lm_weight=1.0, distillation_weight=0.0)
+    weights = published(weight=0.0).changed(masked_lm_weight=1.0)
     parts = dataclasses.replace(distillation, settings=weights).objective()(model, batch)
     assert torch.equal(parts["loss"], masked_lm_objective(model, batch)["loss"])
     assert parts["divergence"].item() > 1e-4
 
 
 def test_nothing_to_learn_is_refused():
-    with pytest.raises(ValidationError, match="masked_lm_weight and distillation_weight are both 0, which leaves"):
-        DistillationSettings(temperature=2.0, masked_lm_weight=0, distillation_weight=0)
+    with pytest.raises(ValidationError, match=r"masked_lm_weight and logits\.weight are both 0, which leaves"):
+        published(weight=0).changed(masked_lm_weight=0)
 
 
 def test_another_teacher_adds_its_divergence(model, batch, under):
@@ -115,7 +119,7 @@ def test_the_identity_of_a_training_changes_with_teacher_weights_and_cache_and_n
         under(build_masked_lm(model.config, seed=6)),
         under(model, temperature=1.0),
         dataclasses.replace(plain, settings=PUBLISHED.changed(masked_lm_weight=0.2)),
-        dataclasses.replace(plain, settings=PUBLISHED.changed(distillation_weight=0.2)),
+        dataclasses.replace(plain, settings=published(weight=0.2)),
         under(model, cache=TeacherCache(8, None, "here")),
         under(model, cache=TeacherCache(9, None, "here")),
         under(model, cache=TeacherCache(8, 2, "here")),

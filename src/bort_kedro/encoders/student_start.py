@@ -146,7 +146,7 @@ def require_known_family(config: PreTrainedConfig) -> None:
         raise ConfigurationError(
             f"A student cannot start from the layers of a `{config.model_type}` teacher, whose layers are not BERT's. "
             f"Families that can: {', '.join(TEACHER_HEADS)}. Set `source` under {PARAMETER_PATH} to random "
-            "and params:pretrain_distill.distillation.distillation_weight above 0 (published: 0.5), under which it "
+            "and params:pretrain_distill.distillation.logits.weight above 0 (published: 0.5), under which it "
             "teaches all the same, or choose another teacher."
         )
 

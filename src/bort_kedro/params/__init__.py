@@ -39,6 +39,9 @@ class Parameters(FrozenModel):
         exclude=True,
         description="What search.training, pretrain_distill.teacher and .student take where they do not state it.",
     )
+    distillation: dict[str, JsonValue] = Field(
+        default={}, exclude=True, description="Likewise of pretrain_distill.distillation."
+    )
     task_training: dict[str, JsonValue] = Field(
         default={}, exclude=True, description="Likewise of finetune.training and finetune.teacher.training."
     )

@@ -37,14 +37,14 @@ class PretrainDistillParams(FrozenModel):
     def twin_lacks(self) -> TwinLacks:
         """In what alone the student's twin differs from it: the teacher in its loop, else what it began with."""
         begins_at_random = self.student_start.source == "random"
-        return "distillation" if self.distillation.distillation_weight or begins_at_random else "start"
+        return "distillation" if self.distillation.asks_a_teacher or begins_at_random else "start"
 
     @model_validator(mode="after")
     def _a_cache_is_of_a_teacher_that_runs(self) -> Self:
-        if self.teacher_cache.top_k is not None and not self.distillation.distillation_weight:
+        if self.teacher_cache.top_k is not None and not self.distillation.logits.weight:
             raise ValueError(
-                f"teacher_cache.top_k is {self.teacher_cache.top_k} with distillation.distillation_weight 0, under "
-                "which no teacher runs; set top_k to null, or the weight above 0"
+                f"teacher_cache.top_k is {self.teacher_cache.top_k} with distillation.logits.weight 0, under "
+                "which no teacher is asked about tokens; set top_k to null, or the weight above 0"
             )
         return self
 

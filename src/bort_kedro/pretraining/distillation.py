@@ -85,7 +85,7 @@ class Distillation:
             logits = student_logits(model, batch)
             masked_lm, kl = masked_lm_loss(logits, batch["targets"]), divergence(logits, batch)
             return {
-                "loss": self.settings.masked_lm_weight * masked_lm + self.settings.distillation_weight * kl,
+                "loss": self.settings.masked_lm_weight * masked_lm + self.settings.logits.weight * kl,
                 "masked_lm_loss": masked_lm,
                 "divergence": kl,
                 "masked_accuracy": masked_accuracy(logits, batch["targets"]),
@@ -94,11 +94,11 @@ class Distillation:
         return objective
 
     def _live_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
-        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.settings.temperature)
+        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.settings.logits.temperature)
 
     def _cached_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
         targets = TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
-        return bucketed_divergence(logits, targets, temperature=self.settings.temperature)
+        return bucketed_divergence(logits, targets, temperature=self.settings.logits.temperature)
 
 
 def whole_teacher_logits(model: PreTrainedModel, vocabulary_map: VocabularyMap, batch: Batch) -> Tensor:

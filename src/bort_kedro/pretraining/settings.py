@@ -35,18 +35,29 @@ class PretrainingSettings(FrozenModel):
         return self.model_dump(exclude={"optimization": ONLY_HOW} | dict.fromkeys(ONLY_HOW, True))
 
 
+class LogitsSettings(FrozenModel):
+    """What the teacher believes of each hidden token."""
+
+    weight: float = Field(ge=0, description="Of the divergence from the teacher.")
+    temperature: float = Field(gt=0, description="Softens both distributions.")
+
+
 class DistillationSettings(FrozenModel):
     """The pretraining loss under a teacher."""
 
-    temperature: float = Field(gt=0, description="Softens both distributions.")
     masked_lm_weight: float = Field(ge=0, description="Of the cross-entropy with the true tokens.")
-    distillation_weight: float = Field(ge=0, description="Of the divergence from the teacher; 0 runs no teacher.")
+    logits: LogitsSettings
+
+    @property
+    def asks_a_teacher(self) -> bool:
+        """Whether a teacher runs at all."""
+        return self.logits.weight > 0
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> Self:
-        if self.masked_lm_weight == self.distillation_weight == 0:
+        if not self.masked_lm_weight and not self.asks_a_teacher:
             raise ValueError(
-                "masked_lm_weight and distillation_weight are both 0, which leaves nothing to learn; raise one of them"
+                "masked_lm_weight and logits.weight are both 0, which leaves nothing to learn; raise one of them"
             )
         return self
 

@@ -106,7 +106,7 @@ def distill_student(
     from bort_kedro.text.trimming import vocabulary_map
 
     distillation = None
-    if pretrain_distill.distillation.distillation_weight:
+    if pretrain_distill.distillation.asks_a_teacher:
         distillation = Distillation(
             teacher_encoder,
             vocabulary_map(tokenizer, teacher_encoder.tokenizer),
@@ -246,7 +246,7 @@ def score_pretraining(
         {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder},
         tokens,
         seconds=seconds,
-        temperature=pretrain_distill.distillation.temperature,
+        temperature=pretrain_distill.distillation.logits.temperature,
         top_k=pretrain_distill.teacher_cache.top_k,
         num_steps=pretrain_distill.student.optimization.num_steps,
         twin_lacks=pretrain_distill.twin_lacks,
