@@ -88,7 +88,10 @@ def trained_search(**changes):
         "maximum_point": MaximumPointRow.of(MAXIMUM_ROW),
         "is_distinguishable": True,
         "sensitivity": [
-            {"multiple": 4, "by_error": BertShape(2, 4, 96, 256).to_row(), "by_loss": BertShape(3, 4, 96, 256).to_row()}
+            {
+                "multiple": 4,
+                "by_measure": {"error": BertShape(2, 4, 96, 256).to_row(), "loss": BertShape(3, 4, 96, 256).to_row()},
+            }
         ],
         "guarantee": {
             "noise": None,
@@ -133,7 +136,7 @@ def recorded_search(**changes):
         "baseline_errors": {},
         "num_invalid": 0,
         "is_distinguishable": False,
-        "sensitivity": [{"multiple": 1, "by_error": CHOSEN.to_row()}],
+        "sensitivity": [{"multiple": 1, "by_measure": {"error": CHOSEN.to_row()}}],
         "seconds": 0.0,
     }
     return base.changed(**report | changes)

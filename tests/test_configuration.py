@@ -431,6 +431,11 @@ def test_unknown_answer_lists_the_known_ones(raw):
     assert "answer is `smallest`, allowed are largest_w, pareto_front, smallest_error, knee." in fault(raw)
 
 
+def test_unknown_measure_of_the_error_lists_the_known_ones(raw):
+    raw["search"]["error_measure"] = "accuracy"
+    assert "error_measure is `accuracy`, allowed are error, loss, divergence." in fault(raw)
+
+
 def test_unknown_source_of_errors_and_unknown_engine_list_the_known_ones(raw):
     raw["search"] |= {"error_source": "recorded", "engine": "threads"}
     message = fault(raw)

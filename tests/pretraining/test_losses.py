@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from bort_kedro.pretraining.losses import distillation_loss, masked_accuracy, masked_lm_loss
+from bort_kedro.pretraining.losses import distillation_loss, masked_accuracy, masked_lm_loss, soft_cross_entropy
 
 # Logits of the distributions (3/4, 1/4) and (1/2, 1/2).
 TEACHER = torch.tensor([[3.0, 1.0]]).log()
@@ -89,3 +89,11 @@ def test_losses_of_half_precision_logits_are_summed_in_single_precision():
     logits = torch.cat([TEACHER, STUDENT]).to(torch.bfloat16)
     assert masked_lm_loss(logits, torch.tensor([1, 0])).dtype == torch.float32
     assert distillation_loss(logits, logits, temperature=2.0).dtype == torch.float32
+
+
+def test_soft_cross_entropy_equals_hand_values_for_two_words_and_the_entropy_for_a_copy():
+    # -(3/4 ln 1/2 + 1/4 ln 1/2) against the even student, and -(3/4 ln 3/4 + 1/4 ln 1/4) of the teacher with itself.
+    values = soft_cross_entropy(torch.cat([STUDENT, TEACHER]), torch.cat([TEACHER, TEACHER]))
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    torch.testing.assert_close(values, torch.tensor([math.log(2), entropy]))
+    assert values[0].item() - values[1].item() == pytest.approx(DIVERGENCE_AT_ONE, abs=1e-6)

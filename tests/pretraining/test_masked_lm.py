@@ -4,7 +4,7 @@ import torch
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
-from bort_kedro.pretraining.masked_lm import evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.masked_lm import batch_logits, divergence_from, evaluate_masked_lm, masked_lm_objective
 from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, new_encoder, score
 from toy_pretraining import SHAPE, made_up_tokens, settings
@@ -85,6 +85,31 @@ def test_evaluation_of_a_model_that_knows_one_token_counts_its_positions(model, 
     np.testing.assert_array_equal(by_block(score)[1], truth.numpy())
     assert score.accuracy == pytest.approx(truth.float().mean().item())
     assert score.accuracy > 0
+
+
+def test_divergence_of_the_reference_itself_is_its_entropy_and_of_another_model_more(model, data, tiny_blocks):
+    other = build_masked_lm(model.config, seed=6)
+    own, others = (
+        evaluate_masked_lm(scored, data, batch_tokens=64, others={"divergence": divergence_from(model)}).others
+        for scored in (model, other)
+    )
+    with torch.no_grad():
+        logits = batch_logits(model, data.batch(range(len(tiny_blocks)), epoch=2**31 - 1))
+    entropy = torch.distributions.Categorical(logits=logits).entropy()
+    assert own["divergence"] == pytest.approx(entropy.mean().item(), rel=1e-5)
+    assert others["divergence"] > own["divergence"]
+    assert set(own) == {"divergence", "divergence_standard_error"}
+
+
+def test_noise_of_a_divergence_is_that_of_means_over_blocks(model, data):
+    score = evaluate_masked_lm(model, data, batch_tokens=64, others={"block": lambda _, batch: batch["targets"] * 0.0})
+    assert score.others == {"block": 0.0, "block_standard_error": 0.0}
+
+    def again(logits, batch):
+        return torch.nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
+
+    score = evaluate_masked_lm(model, data, batch_tokens=64, others={"again": again})
+    assert score.others == {"again": score.loss, "again_standard_error": score.loss_standard_error}
 
 
 def test_a_score_is_taken_in_the_precision_of_the_training():

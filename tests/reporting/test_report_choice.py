@@ -46,7 +46,7 @@ def test_a_search_of_a_table_is_told_whole_and_trains_nothing():
         "The second best is (2, 2, 64, 64) with W 0.539; the table gives no noise of their errors, so whether the two "
         "can be told apart is not known.\n"
     )
-    for words in ("trained", "seed", "tokens", "vocabulary", "either measure", "±", "%", "nats", "(4, 4, 128, 512)"):
+    for words in ("trained", "seed", "tokens", "vocabulary", "each measure", "±", "%", "nats", "(4, 4, 128, 512)"):
         assert words not in text.replace("75.0 %", ""), words
 
 
@@ -68,7 +68,7 @@ def test_trainings_that_failed_are_counted_apart_from_those_of_a_part():
 def test_the_maximum_point_of_a_table_may_be_one_of_its_rows():
     text = recorded_choice(is_network=True)
     assert "The maximum point T is the row of (4, 4, 128, 512), the largest in parameters and cost. W rewards" in text
-    assert "| maximum point: (4, 4, 128, 512) | 1.00 M | 40.0 M | 0.75 | 0.580 | – | – | – |" in text
+    assert "| maximum point: (4, 4, 128, 512) | 1.00 M | 40.0 M | 0.75 | 0.580 | – | – |" in text
 
 
 @pytest.mark.parametrize("cost", ["modelled_latency", "measured_latency"])
@@ -117,6 +117,11 @@ def test_smallest_errors_are_compared_by_their_errors():
         "3.100 ± 0.020 nats, and the two differ by no more than twice the noise of their errors. Taking it instead "
         "would be as well founded."
     )
+    other = second(divergence=3.3, divergence_standard_error=0.01)
+    search = search.changed(
+        error_measure="divergence", runner_up=other, selected=search.selected.changed(divergence=3.2)
+    )
+    assert "with a divergence of 3.300 ± 0.010 against 3.200 nats; the" in runner_up_sentence(search)
     assert runner_up_sentence(recorded_search(answer="smallest_error")) == (
         "The second best is (2, 2, 64, 64) with an error of 0.612 against 0.612; the table gives no noise of their "
         "errors, so whether the two can be told apart is not known."
@@ -299,21 +304,38 @@ def test_the_choice_and_a_front_that_was_asked_for_are_shown_wherever_they_rank(
 
 def test_recorded_candidates_are_tabled_as_recorded():
     text = recorded_choice()
-    assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 0.612 | – | 0.541 | yes |" in text
-    assert "| maximum point: made up, no network | 1.00 M | 40.0 M | 0.75 | 0.580 | – | – | – |" in text
+    assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 0.75 | 0.612 | 0.541 | yes |" in text
+    assert "| maximum point: made up, no network | 1.00 M | 40.0 M | 0.75 | 0.580 | – | – |" in text
     assert (
         "in the others. Parameters, latencies and errors are as recorded; operations are counted from the shapes, "
         "layers alone.\n"
     ) in text
-    assert "| 0.612 ± 0.010 | – | 0.541 ± 0.010 | yes |" in recorded_choice(noise=0.01)
+    assert "| 0.612 ± 0.010 | 0.541 ± 0.010 | yes |" in recorded_choice(noise=0.01)
+
+
+def test_every_measure_that_was_taken_has_its_column_and_its_part_of_the_sentence():
+    search = trained_search(error_measure="divergence")
+    search = search.changed(
+        selected=search.selected.changed(divergence=3.2),
+        maximum_point=search.maximum_point.changed(divergence=2.9),
+    )
+    text = choice_section(search, [search.selected])
+    assert "a low error, here the cross-entropy against T on held-out text." in text
+    assert "at a loss of 3.100 instead of 3.100 nats and a divergence of 3.200 instead of 2.900 nats." in text
+    assert (
+        "| Error | Loss | Divergence | W | Pareto |\n| :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+        in text
+    )
+    assert "| 61.2 ± 0.4 % | 3.100 | 3.200 | 0.541" in text
+    assert "| unigram baseline | – | – | – | 95.0 % | – | – | – | – |" in text
 
 
 def test_choice_by_size_of_the_maximum_point_is_shown():
     text = choice()
     assert (
         "The larger the maximum point, the more the error decides. With its parameters and cost multiplied, and for "
-        "either measure of the error, the largest W would be that of:\n\n"
-        "| Size of T | by error rate | by loss |\n| :--- | ---: | ---: |\n| 4x | (2, 4, 96, 256) | (3, 4, 96, 256) |"
+        "each measure of the error, the largest W would be that of:\n\n"
+        "| Size of T | by error | by loss |\n| :--- | ---: | ---: |\n| 4x | (2, 4, 96, 256) | (3, 4, 96, 256) |"
     ) in text
     assert (
         "With its parameters and cost multiplied, the largest W would be that of:\n\n"

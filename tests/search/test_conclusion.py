@@ -160,8 +160,8 @@ def test_the_report_of_a_toy_search_says_how_the_choice_moves_with_the_maximum_p
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]))
     # At four times T: (390/400)^2 / 0.9 = 1.056, (380/400)^2 / 0.5 = 1.805, (360/400)^2 / 0.41 = 1.976.
     assert [row.multiple for row in report.sensitivity] == [1, 2, 4, 8, 16]
-    assert report.sensitivity[0].to_json() == {"multiple": 1, "by_error": SHAPES[1], "by_loss": SHAPES[1]}
-    assert report.sensitivity[2].to_json() == {"multiple": 4, "by_error": SHAPES[3], "by_loss": SHAPES[3]}
+    assert report.sensitivity[0].to_json() == {"multiple": 1, "by_measure": {"error": SHAPES[1], "loss": SHAPES[1]}}
+    assert report.sensitivity[2].to_json() == {"multiple": 4, "by_measure": {"error": SHAPES[3], "loss": SHAPES[3]}}
 
 
 def test_the_error_model_of_a_toy_search_predicts_the_untrained():
@@ -194,7 +194,7 @@ def test_a_recorded_table_without_baselines_and_losses_is_concluded_likewise():
     table, shape, report = conclusion(found, space=recorded, maximum_point=point, baselines={}, error_source="table")
     assert shape == SHAPES[0]
     np.testing.assert_array_equal(table["error"], [0.99, np.nan, np.nan, 0.96, np.nan, np.nan])
-    assert report.sensitivity[0].to_json() == {"multiple": 1, "by_error": SHAPES[0], "by_loss": None}
+    assert report.sensitivity[0].to_json() == {"multiple": 1, "by_measure": {"error": SHAPES[0]}}
     assert report.maximum_point.error_standard_error is None
     assert (report.error_source, report.is_network) == ("table", False)
     assert SearchReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report

@@ -22,7 +22,14 @@ from bort_kedro.search import short_training as candidates
 from bort_kedro.search import trained_errors
 from bort_kedro.search.engines import Engine
 from bort_kedro.search.settings import EngineSettings
-from bort_kedro.search.short_training import Inheritance, ShortTraining, steps_of, with_changes
+from bort_kedro.search.short_training import (
+    Inheritance,
+    ShortTraining,
+    comparison,
+    finite_score,
+    steps_of,
+    with_changes,
+)
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.search.trained_errors import TrainedErrors, combine_seeds
 from bort_kedro.statistics import is_on_plateau
@@ -359,6 +366,37 @@ def test_a_candidate_of_the_size_of_the_maximum_point_begins_as_it(inherited, ma
     assert record["error"] == pytest.approx(1 - expected.accuracy, abs=1e-6)
     drawn = replace(inherited, settings=still, inheritance=None).run(SHAPES[2], {}, seed=8, num_steps=1)
     assert abs(drawn["loss"] - expected.loss) > 1e-3
+
+
+def test_divergence_of_a_candidate_that_is_the_maximum_point_is_exactly_the_maximum_points_own(
+    inherited, maximum_point, tokens
+):
+    compared = comparison("divergence", maximum_point)
+    own = finite_score(maximum_point.model, tokens, SETTINGS, SHAPES[2], compared=compared).errors()
+    copy = build_masked_lm(maximum_point.model.config, seed=1)
+    copy.load_state_dict(maximum_point.model.state_dict())
+    assert finite_score(copy, tokens, SETTINGS, SHAPES[2], compared=compared).errors() == own
+    record = replace(inherited, comparison=compared).run(SHAPES[0], {}, seed=3, num_steps=2)
+    assert record["divergence"] > own["divergence"] > 0
+    assert record["divergence_standard_error"] > 0
+    assert own["divergence"] != own["loss"]
+
+
+def test_a_divergence_is_measured_where_it_is_asked_for_and_of_each_maximum_point(training, maximum_point, trained):
+    assert comparison("loss", maximum_point) is None
+    plain = training.run(SHAPES[0], {}, 3, 2)
+    asked = replace(training, comparison=comparison("divergence", maximum_point))
+    record = asked.run(SHAPES[0], {}, 3, 2)
+    assert set(record) - set(plain) == {"divergence", "divergence_standard_error"}
+    # What was trained is scored anew, and not trained again.
+    assert (record["loss"], record["seconds"]) == (plain["loss"], plain["seconds"])
+    other = Pretrained(build_masked_lm(maximum_point.model.config, seed=6), maximum_point.tokenizer)
+    assert replace(training, comparison=comparison("divergence", other)).run(SHAPES[0], {}, 3, 2) != record
+    begun = trained.total()
+    assert asked.run(SHAPES[0], {}, 3, 2) == record
+    assert trained.total() == begun
+    ((_, outcome),) = source_of(asked, measure="divergence")([Trial(0)])
+    assert outcome.error == asked.run(SHAPES[0], {}, 3, 9)["divergence"]
 
 
 def test_trainings_from_drawn_weights_and_from_each_maximum_point_and_narrowing_are_kept_apart(

@@ -44,6 +44,14 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, *, tempera
     return kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """(N,) cross-entropy of a student's distributions with a teacher's, both (N, V), in nats: -sum p log q.
+
+    Of a teacher with itself its entropy, which no student goes below.
+    """
+    return cross_entropy(student_logits.float(), teacher_logits.float().softmax(dim=-1), reduction="none")
+
+
 def masked_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of the predicted positions whose true token has the largest logit, (N, V) and (N,) to a scalar."""
     return (logits.argmax(dim=-1) == labels).to(torch.float32).mean()

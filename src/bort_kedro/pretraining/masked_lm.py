@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from bort_kedro.encoders.families import predicted_logits
 from bort_kedro.pretraining.baselines import CountBaselines
-from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss
+from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss, soft_cross_entropy
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
 from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.progress import track
@@ -56,6 +57,7 @@ class MaskedLmScore:
         accuracy_standard_error: Of that share, blocks taken as the independent unit.
         loss: Mean cross-entropy, in nats; its exponential is the masked perplexity.
         loss_standard_error: Of that mean, blocks taken as the independent unit.
+        others: Means of what else was measured, each with its standard error as ``<name>_standard_error``.
         num_predicted: Positions scored.
         is_correct: (N,) per position, in a fixed order, for paired comparisons.
         block_of: (N,) the block each position lies in.
@@ -65,18 +67,33 @@ class MaskedLmScore:
     accuracy_standard_error: float
     loss: float
     loss_standard_error: float
+    others: dict[str, float]
     num_predicted: int
     is_correct: np.ndarray
     block_of: np.ndarray
 
     def errors(self) -> dict[str, float]:
-        """What the search takes as the error: the share predicted wrongly, and the loss, with standard errors."""
+        """What a search may take as the error: share predicted wrongly, loss and others, with standard errors."""
         return {
             "error": 1.0 - self.accuracy,
             "error_standard_error": self.accuracy_standard_error,
             "loss": self.loss,
             "loss_standard_error": self.loss_standard_error,
+            **self.others,
         }
+
+
+# What may be measured at the predicted positions: from the logits (N, V) of the scored model and the batch to (N,).
+PositionMeasure = Callable[[Tensor, Batch], Tensor]
+
+
+def divergence_from(reference: PreTrainedModel) -> PositionMeasure:
+    """`soft_cross_entropy` with what another encoder of the same vocabulary says at the same positions."""
+
+    def measure(logits: Tensor, batch: Batch) -> Tensor:
+        return soft_cross_entropy(logits, student_logits(reference.to(logits.device).eval(), batch))
+
+    return measure
 
 
 # Masks of an evaluation never meet those of a training: they come from an epoch that no training reaches.
@@ -99,6 +116,7 @@ def evaluate_masked_lm(
     batch_tokens: int,
     description: str = "",
     logits_of: Callable[[Batch], Tensor] | None = None,
+    others: Mapping[str, PositionMeasure] = MappingProxyType({}),
 ) -> MaskedLmScore:
     """Score a model on every block of a split, each masked once, the same way for every model.
 
@@ -109,27 +127,39 @@ def evaluate_masked_lm(
         description: For the progress bar; empty for silence.
         logits_of: The model's logits (N, V) for a batch on its device, where they are not simply its own: those of a
             teacher with another vocabulary.
+        others: What is measured beside accuracy and loss, by name.
     """
+    measures = {"loss": _losses, **others}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in measures}
     device = next(model.parameters()).device
     model.eval()
-    correct, losses, block_of = [], [], []
+    correct, block_of = [], []
     for indices, batch in evaluation_batches(data, batch_tokens=batch_tokens, description=description):
         inputs = {name: value.to(device) for name, value in batch.items()}
         with torch.inference_mode():
             logits = logits_of(inputs) if logits_of else student_logits(model, inputs)
-            losses.append(cross_entropy(logits, inputs["targets"], reduction="none").cpu().numpy())
+            for name, measure in measures.items():
+                values[name].append(measure(logits, inputs).cpu().numpy())
         correct.append((logits.argmax(-1) == inputs["targets"]).cpu().numpy())
         block_of.append(np.repeat(indices, (batch["labels"] != IGNORED).sum(dim=1).numpy()))
-    is_correct, blocks, loss = np.concatenate(correct), np.concatenate(block_of), np.concatenate(losses)
+    is_correct, blocks = np.concatenate(correct), np.concatenate(block_of)
+    found = {name: np.concatenate(parts) for name, parts in values.items()}
+    means = {name: float(value.mean()) for name, value in found.items()}
+    noise = {f"{name}_standard_error": clustered_standard_error(value, blocks) for name, value in found.items()}
     return MaskedLmScore(
         accuracy=float(is_correct.mean()),
         accuracy_standard_error=clustered_standard_error(is_correct, blocks),
-        loss=float(loss.mean()),
-        loss_standard_error=clustered_standard_error(loss, blocks),
+        loss=means.pop("loss"),
+        loss_standard_error=noise.pop("loss_standard_error"),
+        others=means | noise,
         num_predicted=len(is_correct),
         is_correct=is_correct,
         block_of=blocks,
     )
+
+
+def _losses(logits: Tensor, batch: Batch) -> Tensor:
+    return cross_entropy(logits, batch["targets"], reduction="none")
 
 
 def score_baselines(data: MaskedBlocks, baselines: CountBaselines, *, batch_tokens: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ from bort_kedro.encoders.training_cost import spared_weights
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
-from bort_kedro.pretraining.masked_lm import MaskedLmScore, evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.masked_lm import MaskedLmScore, PositionMeasure, evaluate_masked_lm, masked_lm_objective
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
 from bort_kedro.text.batching import BatchPlan
@@ -28,7 +29,7 @@ from bort_kedro.training.threads import autocast, cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
@@ -298,6 +299,7 @@ def score(
     precision: str = "no",
     description: str = "",
     logits_of: Callable[[dict[str, torch.Tensor]], torch.Tensor] | None = None,
+    others: Mapping[str, PositionMeasure] = MappingProxyType({}),
 ) -> MaskedLmScore:
     """Masked-LM quality on a held-out split.
 
@@ -309,6 +311,7 @@ def score(
         precision: That of its training.
         description: Names the progress bar, empty for silence.
         logits_of: See `masked_lm.evaluate_masked_lm`.
+        others: See there.
     """
     with cpu_threads(num_threads), autocast(model.device, precision):
         return evaluate_masked_lm(
@@ -317,4 +320,5 @@ def score(
             batch_tokens=EVALUATION_BATCH_TOKENS,
             description=description,
             logits_of=logits_of,
+            others=others,
         )

@@ -62,6 +62,7 @@ def compare_runs(runs: Mapping[str, RunRecord]) -> str:
         versions=list(runs),
         settings=_settings([run.manifest for run in runs.values()]),
         searches=searches if any(searches) else [],
+        others={name: of for search in searches if search for name, of in search.selected.beside_error.items()},
         pretrainings=pretrainings if any(pretrainings) else [],
         has_change=len(runs) == 2,
         tasks=[

@@ -83,7 +83,7 @@ def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Fig
     Args:
         history: Columns ``shape`` (text), ``step``, ``loss`` in nats and ``masked_accuracy``; the rows of the maximum
             point have ``maximum point`` for a shape.
-        measure: ``loss``, or ``error``, the share of hidden training tokens guessed wrong; whichever W takes.
+        measure: ``loss``, or ``error``, the share of hidden training tokens guessed wrong.
     """
     import plotly.graph_objects as go
     from plotly.colors import sample_colorscale

@@ -6,6 +6,7 @@ import math
 
 from bort_kedro.reporting.markdown import percent, with_noise
 from bort_kedro.reporting.templates import render
+from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.report import SearchReport, SizedShape
 from bort_kedro.statistics import is_missing
 
@@ -35,14 +36,17 @@ def runner_up_sentence(search: SearchReport) -> str:
     """Who comes next by what the answer goes by, and whether noise could have put it first."""
     second = search.runner_up
     key = search.error_measure if search.answer == "smallest_error" else "w"
+    noise_key = f"{key}_standard_error"
     two = [search.selected, *([second] if second else [])]
     return render(
         "runner_up",
         search=search,
         second=second,
         key=key,
-        num_unknown=sum(is_missing(getattr(row, f"{key}_standard_error")) for row in two),
+        num_unknown=sum(is_missing(getattr(row, noise_key)) for row in two),
         error_of=lambda row: error_text(row, search),
+        noise_key=noise_key,
+        unit=MEASURES[key].unit if key in MEASURES else "",
     )
 
 

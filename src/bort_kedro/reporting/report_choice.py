@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 from bort_kedro.reporting.report_certainty import error_text, guarantee_sentence, runner_up_sentence
 from bort_kedro.reporting.templates import render
+from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.statistics import is_missing
 
 CANDIDATES_SHOWN = 8
-MEASURES = {
-    "error": "the share of hidden tokens that are guessed wrong",
-    "loss": "the masked-LM loss on held-out text",
-}
 COSTS = {
     "operations": "operations",
     "modelled_latency": "milliseconds, modelled from operations",
@@ -57,7 +54,7 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
         strategy=(RECORDED_STRATEGIES if is_recorded else STRATEGIES)[search.strategy],
         more=search.num_tried - search.num_trained - search.num_failed,
         cost=_recorded_cost(search) if is_recorded else COSTS[search.cost],
-        measure="as recorded" if is_recorded else MEASURES[search.error_measure],
+        measure="as recorded" if is_recorded else f"the {MEASURES[search.error_measure].label}",
         answer=ANSWERS[search.answer],
         caps=", ".join(f"{name} {value:,g}" for name, value in search.caps if value is not None),
         runner_up=runner_up_sentence(search),
@@ -74,7 +71,7 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
         guarantee=guarantee_sentence(search),
         num_trained=len(trained),
         num_noise_known=sum(not is_missing(row.error_standard_error) for row in trained),
-        measures=_measures(search),
+        others=search.selected.beside_error,
         error_of=lambda row: error_text(row, search),
     )
 
@@ -97,10 +94,3 @@ def _parts(search: SearchReport) -> dict[str, list[int]]:
     rows = (search.selected, search.maximum_point)
     counts = {part: [getattr(row, name) for row in rows for name in columns] for part, columns in PARTS.items()}
     return counts | {"**all of these**": [sum(column) for column in zip(*counts.values(), strict=True)]}
-
-
-def _measures(search: SearchReport) -> dict[str, str]:
-    """Titles of the measures by which the choice was worked out again."""
-    titles = {"by_error": "by recorded error" if search.is_recorded else "by error rate", "by_loss": "by loss"}
-    first = search.sensitivity[0]
-    return {name: title for name, title in titles.items() if getattr(first, name) is not None}

@@ -11,6 +11,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.reporting.markdown import large, percent, with_noise
 from bort_kedro.reporting.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
+from bort_kedro.search.measures import MEASURES
 from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:
@@ -20,19 +21,17 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-class Measure(NamedTuple):
-    """How an error of the search is shown: its column, the factor of the axis, and the axis' title."""
+class Axis(NamedTuple):
+    """How an error of the search is shown: its column, the factor, and the title."""
 
     column: str
     scale: float
     title: str
 
 
-MEASURES = {
-    "error": Measure("error", 100.0, "error: hidden tokens guessed wrong, %"),
-    "loss": Measure("loss", 1.0, "masked-LM loss on held-out text, nats"),
+AXES = {name: Axis(name, measure.scale, measure.title) for name, measure in MEASURES.items()} | {
     # Of a table, whose errors may be losses as well.
-    "recorded": Measure("error", 1.0, "recorded error"),
+    "recorded": Axis("error", 1.0, "recorded error"),
 }
 # Shapes on the rug whose costs differ by less than this share of the axis have one label, one title a line.
 SHARED_LABEL_WIDTH = 0.02
@@ -59,13 +58,13 @@ def pareto_figure(
         maximum_point: Row of the maximum point, without a standard error where none is recorded; ``is_network`` False
             says that it is a point above a recorded table, so that its shape was not trained.
         cost: ``parameters`` or ``operations``; the horizontal axis, logarithmic.
-        measure: ``error`` or ``loss``, whichever W took, or ``recorded`` for the error of a table; the vertical axis.
+        measure: Of `measures.MEASURES`, whichever W took, or ``recorded`` for the error of a table; the vertical axis.
         known_shapes: Rows with ``title``, the four values, ``parameters`` and ``operations``. Those trained here are
             named at their place; of the others only the cost is known, so they are ticks along the top edge.
     """
     import plotly.graph_objects as go
 
-    shown = MEASURES[measure]
+    shown = AXES[measure]
     is_network = maximum_point.get("is_network", True)
     maximum_name = "maximum point" if is_network else "maximum point, made up: no network"
     trained = candidate_table[candidate_table["is_trained"]]
@@ -103,7 +102,7 @@ def _front_line(front: pd.DataFrame, *, cost: str, measure: str) -> list[BaseTra
     """The members of the front joined; a single one needs no line."""
     import plotly.graph_objects as go
 
-    shown, ordered = MEASURES[measure], front.sort_values(cost)
+    shown, ordered = AXES[measure], front.sort_values(cost)
     line = go.Scatter(
         x=ordered[cost],
         y=shown.scale * ordered[shown.column],
@@ -122,7 +121,7 @@ def _ratio(ratio: float) -> str:
 def _points(rows: pd.DataFrame, *, cost: str, measure: str, name: str, color: str, symbol: str, size: int) -> Any:
     import plotly.graph_objects as go
 
-    shown = MEASURES[measure]
+    shown = AXES[measure]
     return go.Scatter(
         x=rows[cost],
         y=shown.scale * rows[shown.column],
@@ -148,7 +147,8 @@ def _hover(row: TableRow, measure: str) -> str:
     if not is_missing(row.get("error")):
         write = with_noise if measure == "recorded" else percent
         lines.append(f"error {write(row['error'], row.get('error_standard_error'))}")
-    for column, label in (("loss", "loss {:.3f}"), ("w", "W {:.3f}"), ("latency_ms", "{:.2f} ms a pass")):
+    others = {name: f"{name} {{:.3f}}" for name in MEASURES if name != "error"}
+    for column, label in {**others, "w": "W {:.3f}", "latency_ms": "{:.2f} ms a pass"}.items():
         if not is_missing(row.get(column)):
             lines.append(label.format(row[column]))
     return "<br>".join(lines)
@@ -171,7 +171,7 @@ def _add_known_shapes(
         figure.add_trace(
             go.Scatter(
                 x=known_here[cost],
-                y=MEASURES[measure].scale * known_here[MEASURES[measure].column],
+                y=AXES[measure].scale * known_here[AXES[measure].column],
                 mode="markers+text",
                 name="known shapes, trained here",
                 marker={"color": REFERENCE_COLOR, "symbol": "circle-open", "size": 20},

@@ -41,7 +41,7 @@ def problem_of(
     Args:
         search_space: In order, columns of the shape, ``parameters`` and ``cost``.
         maximum_point: ``parameters``, ``cost`` and the measure of T.
-        measure: ``error`` or ``loss``.
+        measure: Of `measures.MEASURES`.
         is_network: Whether T was trained; a point made up above a recorded table was not.
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         spending: Of `SearchProblem`.
@@ -118,7 +118,7 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
     Args:
         table: From `join_errors`, with ``is_on_plateau``; candidates on the plateau teach the regression nothing.
         problem: Of the same rows.
-        measure: ``error`` or ``loss``.
+        measure: Of `measures.MEASURES`.
 
     Returns:
         The table with ``predicted``, ``predicted_standard_deviation`` and ``w_predicted`` (NaN with fewer than

@@ -113,7 +113,7 @@ def conclude(
             **dict(bound), bound_shape=None if bound.bound_index is None else _shape(table, bound.bound_index)
         ),
         sensitivity=tuple(
-            SensitivityRow(multiple=multiple, **{f"by_{name}": _shape(table, index) for name, index in best.items()})
+            SensitivityRow(multiple=multiple, by_measure={name: _shape(table, index) for name, index in best.items()})
             for multiple, best in sensitivity(table, maximum=maximum).items()
         ),
         notes=tuple(notes(choice, maximum, bound, settings)),

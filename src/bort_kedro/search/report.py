@@ -12,6 +12,7 @@ from bort_kedro.encoders.shapes import BertShape, shape_text
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.model import Calibration
 from bort_kedro.search.guarantee import Guarantee
+from bort_kedro.search.measures import MEASURES, Measure
 from bort_kedro.search.settings import CapsSettings
 
 Number = int | float
@@ -42,7 +43,8 @@ class ShapeValues(FrozenModel):
 
 
 class SizedShape(ShapeValues):
-    """A shape with what it costs and how much it errs; parts and losses are None of a recorded table.
+    """A shape with what it costs and how much it errs; parts are None of a recorded table, and so is what was
+    not measured.
 
     Further columns that the table had are kept.
     """
@@ -64,6 +66,13 @@ class SizedShape(ShapeValues):
     error_standard_error: float | None
     loss: float | None = None
     loss_standard_error: float | None = None
+    divergence: float | None = None
+    divergence_standard_error: float | None = None
+
+    @property
+    def beside_error(self) -> dict[str, Measure]:
+        """What of `MEASURES` was measured beside the share of wrong guesses."""
+        return {name: of for name, of in MEASURES.items() if name != "error" and getattr(self, name) is not None}
 
     @classmethod
     def of(cls, row: Mapping[Any, Any]) -> Self:
@@ -106,11 +115,10 @@ class ErrorModelFit(FrozenModel):
 
 
 class SensitivityRow(FrozenModel):
-    """Whom W would choose with T's parameters and cost multiplied, by either measure of the error that there is."""
+    """Whom W would choose with T's parameters and cost multiplied, by each measure of the error that there is."""
 
     multiple: int
-    by_error: ShapeValues | None = None
-    by_loss: ShapeValues | None = None
+    by_measure: dict[str, ShapeValues]
 
 
 class GuaranteeReport(Guarantee):
@@ -167,7 +175,7 @@ class SearchReport(FrozenModel):
     cost: Literal["operations", "modelled_latency", "measured_latency"]
     answer: str
     caps: CapsSettings
-    error_measure: Literal["error", "loss"]
+    error_measure: str
     error_source: Literal["training", "table"]
     start: Literal["random", "teacher"] = "random"
     is_network: bool

@@ -10,12 +10,12 @@ import pandas as pd
 from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.errors import TrainingError
 from bort_kedro.search.answers import ANSWERS, require_within_caps
+from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.w_coefficient import MaximumPoint, pareto_front, w_coefficient, w_standard_error
 from bort_kedro.statistics import is_above_noise, is_on_plateau
 
 # Sizes of T, against the one trained, for which the choice is worked out again.
 MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
-MEASURES = ("error", "loss")
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def choose(
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
     Args:
-        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and, where it was measured,
-            ``loss``, both with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and
+        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and what else of `MEASURES` was
+            measured, each with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and
             ``failure`` name those that failed.
-        measure: Which of the two is e in W: ``error`` or ``loss``.
+        measure: Which of `MEASURES` is e in W.
         maximum: T, its error in the same measure.
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         answer: Key of `answers.ANSWERS`.
@@ -127,7 +127,7 @@ def _differ(table: pd.DataFrame, first: int, second: int | None, decided_by: str
 
 
 def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> dict[int, dict[str, int]]:
-    """Which candidate has the largest W for larger maximum points, and for the other measure of the error.
+    """Which candidate has the largest W for larger maximum points, and for the other measures of the error.
 
     The error of T is a factor common to all candidates, so no further training is needed to answer.
 

@@ -12,6 +12,7 @@ from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
+from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.strategies import STRATEGIES, Spending
 
 
@@ -99,8 +100,9 @@ class SearchSettings(EngineSettings):
     cost: Literal["operations", "modelled_latency", "measured_latency"] = Field(
         description="What W takes as the cost i; measured_latency times every candidate."
     )
-    error_measure: Literal["error", "loss"] = Field(
-        description="What W takes as the error: the share of hidden tokens guessed wrong, or the masked-LM loss."
+    error_measure: str = Field(
+        description="What W takes as the error: the share of hidden tokens guessed wrong (error), the masked-LM loss "
+        "(loss), or the cross-entropy against what T predicts (divergence)."
     )
     answer: str = Field(description="What is wanted of the trained candidates.")
     caps: CapsSettings
@@ -138,7 +140,7 @@ class SearchSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        for name, known in (("strategy", STRATEGIES), ("answer", ANSWERS)):
+        for name, known in (("strategy", STRATEGIES), ("answer", ANSWERS), ("error_measure", MEASURES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is `{getattr(self, name)}`, allowed are {', '.join(known)}")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +16,7 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.student_start import from_teacher
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
-from bort_kedro.pretraining.masked_lm import MaskedLmScore
+from bort_kedro.pretraining.masked_lm import MaskedLmScore, PositionMeasure, divergence_from
 from bort_kedro.pretraining.pretrain import (
     EVALUATION_MASKED_SHARE,
     EVALUATION_SEED,
@@ -33,7 +34,7 @@ from bort_kedro.training.saved_state import SavedState, States, StateStore
 from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM
+    from transformers import BertForMaskedLM, PreTrainedModel
 
 
 # Where the ends of trainings are kept.
@@ -64,6 +65,37 @@ class Inheritance:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A measure of the error that is taken against the trained T.
+
+    Args:
+        measure: Key of `AGAINST_T`.
+        maximum_point: T, with the tokenizer of all candidates.
+    """
+
+    measure: str
+    maximum_point: Pretrained
+
+    @property
+    def name(self) -> str:
+        """What a score depends on."""
+        return f"{self.measure} from {self.maximum_point.fingerprint}"
+
+    def others(self) -> dict[str, PositionMeasure]:
+        """See `masked_lm.evaluate_masked_lm`."""
+        return {self.measure: AGAINST_T[self.measure](self.maximum_point.model)}
+
+
+# Measures of the error that T is run for, beside those of every training.
+AGAINST_T: dict[str, Callable[[PreTrainedModel], PositionMeasure]] = {"divergence": divergence_from}
+
+
+def comparison(measure: str, maximum_point: Pretrained) -> Comparison | None:
+    """None for a measure that is taken without T."""
+    return Comparison(measure, maximum_point) if measure in AGAINST_T else None
+
+
+@dataclass(frozen=True)
 class ShortTraining:
     """All that the short training of one shape needs; a value that travels to a worker.
 
@@ -73,6 +105,7 @@ class ShortTraining:
         max_positions: Rows of the position embeddings.
         states: Handle with ``of(name, identity)``; keeps checkpoints and finished scores.
         inheritance: What a candidate takes from T before it is trained; None leaves the weights as drawn.
+        comparison: What is measured against T once it is trained; None runs no T.
     """
 
     tokens: Tokens
@@ -80,6 +113,7 @@ class ShortTraining:
     max_positions: int
     states: States
     inheritance: Inheritance | None = None
+    comparison: Comparison | None = None
 
     @property
     def start(self) -> str:
@@ -99,8 +133,9 @@ class ShortTraining:
             num_steps: Where to stop; the schedule is always that of the full training.
 
         Returns:
-            ``error`` and ``loss``, each with its ``_standard_error``; ``seconds`` and ``num_tokens`` of training;
-            ``history``. Of a training that came apart or outgrew the memory ``failure``, the reason, and ``seconds``.
+            ``error``, ``loss`` and the measure against T, each with its ``_standard_error``; ``seconds`` and
+            ``num_tokens`` of training; ``history``. Of a training that came apart or outgrew the memory ``failure``,
+            the reason, and ``seconds``.
         """
         if (kept := self.kept(shape, changes, seed, num_steps)) is not None:
             return kept
@@ -142,6 +177,7 @@ class ShortTraining:
                 "seed": EVALUATION_SEED,
                 "masked_share": EVALUATION_MASKED_SHARE,
                 "precision": settings.optimization.mixed_precision,
+                **({"against": self.comparison.name} if self.comparison else {}),
             },
         }
         return (
@@ -155,7 +191,7 @@ class ShortTraining:
             self.inheritance.give(model)
         result = self._train(model, settings, shape, num_steps)
         return {
-            **finite_score(model, self.tokens, settings, shape).errors(),
+            **finite_score(model, self.tokens, settings, shape, compared=self.comparison).errors(),
             "seconds": round(result.seconds, 1),
             "num_tokens": result.num_tokens,
             "history": result.history,
@@ -185,7 +221,13 @@ def building_told(shape: BertShape) -> AbstractContextManager[None]:
 
 
 def finite_score(
-    model: BertForMaskedLM, tokens: Tokens, settings: PretrainingSettings, shape: BertShape, description: str = ""
+    model: BertForMaskedLM,
+    tokens: Tokens,
+    settings: PretrainingSettings,
+    shape: BertShape,
+    description: str = "",
+    *,
+    compared: Comparison | None,
 ) -> MaskedLmScore:
     """What a trained shape reaches on the validation split, in the precision of its training.
 
@@ -199,6 +241,7 @@ def finite_score(
         num_threads=settings.num_threads,
         precision=settings.optimization.mixed_precision,
         description=description,
+        others=compared.others() if compared else {},
     )
     if not math.isfinite(quality.loss):
         raise FailedTrainingError(shape.identifier, "its loss on the validation split is not finite", "")

@@ -12,6 +12,7 @@ import numpy as np
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.frozen import JsonObject
 from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
+from bort_kedro.search.measures import measured_with
 from bort_kedro.search.short_training import FAILURES, SCORES, ShortTraining, failure_record, steps_of
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.search.w_coefficient import require_above_zero
@@ -26,7 +27,7 @@ class TrainedErrors:
     Args:
         shapes: The ordered space.
         training: What one training needs.
-        measure: ``error`` or ``loss``, whichever W takes.
+        measure: Of `measures.MEASURES`, whichever W takes.
         hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
         engine: How trainings run side by side; whoever made it ends its workers.
@@ -151,7 +152,7 @@ class TrainedErrors:
                 "num_seeds": self.num_seeds,
             }
             has_failed = any("failure" in record for record in records)
-            for name in ("error", "loss"):
+            for name in measured_with(self.measure):
                 names = (name, f"{name}_standard_error")
                 values, noise = ([record.get(key, math.nan) for record in records] for key in names)
                 row |= dict(zip(names, (math.nan,) * 2 if has_failed else combine_seeds(values, noise), strict=True))

@@ -14,6 +14,7 @@ from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.task_rows import FloorRow, TaskRow
+from bort_kedro.search.measures import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,14 +31,13 @@ CANDIDATE_COLUMNS = {
     "parameters": "{:,.0f}",
     "operations": "{:,.0f}",
     "latency_ms": "{:.2f}",
-    "error": "{:.3f}",
-    "loss": "{:.3f}",
+    **dict.fromkeys(MEASURES, "{:.3f}"),
     "w": "{:.4f}",
 }
 
 
 # What a narrow terminal may leave out, the most important first.
-CANDIDATE_COLUMNS_BY_RANK = ("error", "loss", "latency_ms", "parameters", "operations")
+CANDIDATE_COLUMNS_BY_RANK = (*MEASURES, "latency_ms", "parameters", "operations")
 # Rows of the table; the rest is in the catalog.
 CANDIDATES_SHOWN = 20
 CANDIDATES = "search.candidate_table"

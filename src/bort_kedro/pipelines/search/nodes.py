@@ -138,7 +138,7 @@ def train_maximum_point(
         FailedTrainingError: If its training comes apart or outgrows the memory; the search cannot do without it.
     """
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
-    from bort_kedro.search.short_training import building_told, finite_score
+    from bort_kedro.search.short_training import building_told, comparison, finite_score
 
     settings = definite(search.maximum_point_training())
     shape = search.maximum_point.to_shape()
@@ -147,12 +147,14 @@ def train_maximum_point(
         with building_told(shape):
             model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
             result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
-            quality = finite_score(model, tokens, settings, shape, "scoring the maximum point")
+            trained = Pretrained(model, tokenizer)
+            compared = comparison(search.error_measure, trained)
+            quality = finite_score(model, tokens, settings, shape, "scoring the maximum point", compared=compared)
     except FailedTrainingError as fault:
         raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
     spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
     row = maximum_point_size | quality.errors() | spent
-    return Pretrained(model, tokenizer), row, pd.DataFrame(result.history)
+    return trained, row, pd.DataFrame(result.history)
 
 
 def measure_errors(
@@ -171,7 +173,7 @@ def measure_errors(
     """
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.engines import Engine
-    from bort_kedro.search.short_training import Inheritance, ShortTraining
+    from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
     from bort_kedro.search.trained_errors import TrainedErrors
 
     problem = problem_of(
@@ -182,11 +184,12 @@ def measure_errors(
         **search.spending(),
     )
     inheritance = Inheritance(maximum_point_encoder, search.narrowing) if search.start == "teacher" else None
+    compared = comparison(search.error_measure, maximum_point_encoder)
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
             _shapes(search_space),
-            ShortTraining(tokens, definite(search.training), max_positions, training_states, inheritance),
+            ShortTraining(tokens, definite(search.training), max_positions, training_states, inheritance, compared),
             measure=search.error_measure,
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,

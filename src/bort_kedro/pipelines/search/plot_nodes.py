@@ -58,7 +58,9 @@ def plot_search_training(
         candidate_history["share"] == candidate_history.groupby("shape")["share"].transform("max")
     ]
     history = pd.concat([finished, maximum_point_history.assign(shape="maximum point")], ignore_index=True)
-    curves = error_by_step_figure(history, measure=search.error_measure)
+    # Trainings follow the loss and the error alone.
+    measure = "error" if search.error_measure == "error" else "loss"
+    curves = error_by_step_figure(history, measure=measure)
     return curves, latency_figure(latency_check, latency_calibration)
 
 
