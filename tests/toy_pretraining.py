@@ -43,6 +43,7 @@ def settings(dropout=0.1, **optimization):
         "seed": 0,
         "mixed_precision": "no",
         "checkpoint_every_steps": 5,
+        "schedule": "linear",
         "bias_correction": True,
         "gradient_accumulation_steps": 1,
     }

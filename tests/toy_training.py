@@ -20,6 +20,7 @@ OPTIMIZATION = OptimizationSettings(
     seed=3,
     mixed_precision="no",
     checkpoint_every_steps=4,
+    schedule="linear",
     bias_correction=True,
     gradient_accumulation_steps=1,
 )

@@ -113,6 +113,7 @@ def _epoch(
         seed=0,
         mixed_precision="no",
         checkpoint_every_steps=100,
+        schedule="linear",
         bias_correction=True,
         gradient_accumulation_steps=1,
     )

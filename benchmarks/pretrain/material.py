@@ -134,6 +134,7 @@ def settings_of(setting: Setting, **changes: Any) -> PretrainingSettings:
         seed=0,
         mixed_precision=setting.mixed_precision,
         checkpoint_every_steps=1_000_000,
+        schedule="linear",
         bias_correction=True,
         gradient_accumulation_steps=1,
     )

@@ -21,6 +21,7 @@ SETTINGS = OptimizationSettings(
     seed=3,
     mixed_precision="no",
     checkpoint_every_steps=3,
+    schedule="linear",
     bias_correction=True,
     gradient_accumulation_steps=1,
 )

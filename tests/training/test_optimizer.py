@@ -15,6 +15,7 @@ SETTINGS = OptimizationSettings(
     seed=0,
     mixed_precision="no",
     checkpoint_every_steps=10,
+    schedule="linear",
     bias_correction=True,
     gradient_accumulation_steps=1,
 )

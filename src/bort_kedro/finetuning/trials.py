@@ -215,6 +215,7 @@ def trial_optimization(
         seed=hyperparameters.seed,
         mixed_precision=settings.mixed_precision,
         checkpoint_every_steps=settings.checkpoint_every_steps,
+        schedule="linear",
         bias_correction=True,
         gradient_accumulation_steps=1,
     )

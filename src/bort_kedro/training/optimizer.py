@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bort_kedro.training.schedules import linear_warmup_then_decay
+from bort_kedro.training.schedules import learning_rate_factor
 from bort_kedro.training.settings import OptimizationSettings
 
 ADAM_BETA1 = 0.9
@@ -48,7 +48,9 @@ def set_step(
         step: Counted from 0; the schedule goes by it.
         num_skipped: Steps before this one that fp16 skipped for an overflow, which AdamW does not count in its t.
     """
-    factor = linear_warmup_then_decay(step, num_steps=settings.num_steps, warmup_share=settings.warmup_share)
+    factor = learning_rate_factor(
+        step, schedule=settings.schedule, num_steps=settings.num_steps, warmup_share=settings.warmup_share
+    )
     rate = settings.learning_rate * factor
     undo, epsilon = 1.0, settings.adam_epsilon
     if not settings.bias_correction:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bort_kedro.frozen import FrozenModel
+from bort_kedro.training.schedules import Schedule
 
 
 class OptimizationSettings(FrozenModel):
@@ -15,6 +16,7 @@ class OptimizationSettings(FrozenModel):
     num_steps: int = Field(gt=0, description="Optimiser steps.")
     learning_rate: float = Field(gt=0, description="Peak, per step.")
     warmup_share: float = Field(ge=0, lt=1, description="Share of the steps spent rising to the peak.")
+    schedule: Schedule = Field(description="How the rate falls after its peak: see `training.schedules`.")
     weight_decay: float = Field(ge=0, description="AdamW's, none on biases and layer norms.")
     adam_beta2: float = Field(gt=0, lt=1, description="Decay of the second moment.")
     adam_epsilon: float = Field(gt=0, description="Added to the root of the second moment.")
