@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Literal
 
-Schedule = Literal["linear", "cosine", "warmup_stable_decay"]
+from bort_kedro.training.settings import Schedule
 
 # Of the steps, those of a stable schedule that decay (Hägele et al. 2024, arXiv 2405.18392, found no gain beyond).
 DECAY_SHARE = 0.2

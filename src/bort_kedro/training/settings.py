@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from bort_kedro.frozen import FrozenModel
-from bort_kedro.training.schedules import Schedule
+
+Schedule = Literal["linear", "cosine", "warmup_stable_decay"]
 
 
 class OptimizationSettings(FrozenModel):
