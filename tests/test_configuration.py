@@ -344,6 +344,15 @@ def test_a_rival_that_stands_twice_is_refused(raw):
     assert "rivals is ['plain', 'distilled', 'plain']; each may stand once" in fault(raw)
 
 
+def test_a_student_that_begins_as_a_candidate_of_a_recorded_table_is_refused(raw):
+    raw["search"]["error_source"] = "table"
+    raw["pretrain_distill"]["student_start"]["source"] = "candidate"
+    assert (
+        "pretrain_distill.student_start.source is candidate with search.error_source table, which trains no candidate "
+        "that a student could begin as. Set source to teacher, checkpoint or random, or error_source to training"
+    ) in fault(raw)
+
+
 def test_a_warmup_of_all_steps_is_refused(raw):
     raw["finetune"]["training"]["warmup_shares"] = [0.1, 1.0]
     assert "`finetune.training.warmup_shares.1` (value 1.0): Input should be less than 1" in fault(raw)

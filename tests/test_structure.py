@@ -106,9 +106,12 @@ def test_registry_has_the_six_stages_and_a_default_with_all_their_nodes(pipeline
 
 
 @pytest.mark.parametrize("teacher", [None, "a/hub-id"])
-def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, teacher):
+@pytest.mark.parametrize("source", ["teacher", "candidate"])
+def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, teacher, source):
     """A teacher that was opened has no history, and no node may wait for one."""
-    pipelines = build_pipelines(changed(parameters, "pretrain_distill", pretrained_teacher=teacher))
+    start = parameters.pretrain_distill.student_start.changed(source=source)
+    stage = changed(parameters, "pretrain_distill", pretrained_teacher=teacher, student_start=start)
+    pipelines = build_pipelines(stage)
     asked = {name for name in pipelines["__default__"].inputs() if not name.startswith("params:")}
     assert asked <= NOT_VERSIONED - set(RESULTS.values())
 
@@ -181,7 +184,8 @@ def test_every_dataset_has_a_catalog_entry_and_a_layer_inside_its_stage(nodes):
 
 def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters):
     used: dict[str, set[str]] = {}
-    for change in ({}, {"training_data": "stream"}):
+    start = parameters.pretrain_distill.student_start.changed(source="candidate")
+    for change in ({}, {"training_data": "stream"}, {"student_start": start}):
         for node in build_pipelines(changed(parameters, "pretrain_distill", **change))["__default__"].nodes:
             for name in datasets_of(node):
                 used.setdefault(name, set()).add(node.namespace.partition(".")[0])
@@ -267,7 +271,7 @@ def test_the_graph_opens_with_a_box_for_each_stage_and_what_passes_between_them(
     assert drawn_first(pipelines["__default__"]) == {
         *("raw_corpus", "training_states", "pretrain_distill.teacher_cache"),
         *("corpus_documents", "tokenizer", "tokens", "selected_shape"),
-        *("maximum_point_encoder", "teacher_encoder", "student_encoder"),
+        *("maximum_point_encoder", "selected_encoder", "teacher_encoder", "student_encoder"),
         *RESULTS.values(),
         *(f"{task}.{name}" for task in tasks for name in ("examples", "finetuned_model")),
         *(f"evaluate.{task}.{name}" for task in tasks for name in ("export", "model_card")),

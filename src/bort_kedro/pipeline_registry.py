@@ -30,7 +30,9 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
         "tasks": tasks.create_pipeline(finetuning.tasks),
         "search": search.create_pipeline(error_source),
         "pretrain_distill": pretrain_distill.create_pipeline(
-            has_pretrained_teacher=has_pretrained_teacher, training_data=pretraining.training_data
+            has_pretrained_teacher=has_pretrained_teacher,
+            training_data=pretraining.training_data,
+            start=pretraining.student_start.source,
         ),
         "finetune": finetune.create_pipeline(
             finetuning.tasks,

@@ -16,8 +16,8 @@ from bort_kedro.encoders.layer_transfer import main_directions
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.settings import StudentStartSettings
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.encoders.student_start import from_teacher, spread_layers, start_student
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.encoders.student_start import from_candidate, from_teacher, spread_layers, start_student
+from bort_kedro.errors import ConfigurationError, ModelFolderError
 from disturbed_encoders import ATTENTION, IDS, PAD_ID, SHAPE, SIZES, VOCABULARY_SIZE, disturbed
 
 EVERY_ID = torch.arange(VOCABULARY_SIZE)
@@ -258,7 +258,9 @@ def test_another_activation_of_the_teacher_is_told(tiny_tokenizer, caplog):
 def test_a_start_does_what_its_source_says(teacher, tiny_tokenizer, tmp_path):
     teacher.model.save_pretrained(tmp_path)
     logits = {}
-    for source in ("random", "teacher", "checkpoint"):
+    candidate = Pretrained(student(), tiny_tokenizer)
+    candidate.model.cls.predictions.bias.data += 1.0
+    for source in ("random", "teacher", "candidate", "checkpoint"):
         start = StudentStartSettings(
             source=source,
             checkpoint=str(tmp_path) if source == "checkpoint" else None,
@@ -266,8 +268,21 @@ def test_a_start_does_what_its_source_says(teacher, tiny_tokenizer, tmp_path):
             narrowing="truncation",
         )
         model = student()
-        start_student(model, tiny_tokenizer, start, teacher=teacher, kept_ids=EVERY_ID)
+        start_student(model, tiny_tokenizer, start, teacher=teacher, kept_ids=EVERY_ID, candidate=candidate)
         logits[source] = logits_of(model)
     assert torch.equal(logits["random"], logits_of(student()))
+    assert torch.equal(logits["candidate"], logits_of(candidate.model))
+    assert not torch.equal(logits["candidate"], logits["random"])
     torch.testing.assert_close(logits["teacher"], logits_of(teacher.model))
     torch.testing.assert_close(logits["checkpoint"], logits_of(teacher.model))
+
+
+def test_a_candidate_of_other_sizes_is_refused_with_each(tiny_tokenizer):
+    candidate = Pretrained(student(BertShape(2, 4, 16, 20), max_positions=16), tiny_tokenizer)
+    with pytest.raises(ModelFolderError) as caught:
+        from_candidate(student(BertShape(1, 4, 16, 20)), candidate)
+    assert str(caught.value) == (
+        "`selected_encoder` is not of the student's sizes: num_hidden_layers 2 (student 1), max_position_embeddings 16 "
+        "(student 12). Shape or corpus have changed since the search. Run `kedro run --pipelines search` again, then "
+        "this stage."
+    )

@@ -1,5 +1,6 @@
 """What the nodes of a pretraining hand to the trainings."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -10,8 +11,9 @@ from transformers import ElectraConfig, ElectraForMaskedLM
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.errors import ConfigurationError
+from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.pipelines.pretrain_distill import nodes
+from bort_kedro.text.tokenizer import tokenizer_fingerprint
 from project_parameters import parameters
 
 
@@ -21,6 +23,8 @@ from project_parameters import parameters
         ("random", 0.5, "distillation"),
         ("teacher", 0.5, "distillation"),
         ("teacher", 0.0, "start"),
+        ("candidate", 0.5, "distillation"),
+        ("candidate", 0.0, "start"),
         ("random", 0.0, "distillation"),
     ],
 )
@@ -45,9 +49,14 @@ def test_the_student_and_its_twin_differ_in_one_thing(
         BertShape(2, 2, 16, 24), vocabulary_size=tiny_vocabulary.size, max_positions=every.corpus.max_positions
     )
     teacher = Pretrained(build_masked_lm(config, seed=7), tiny_tokenizer)
+    vocabulary = replace(tiny_vocabulary, fingerprint=tokenizer_fingerprint(tiny_tokenizer))
+    tokens = SimpleNamespace(vocabulary=vocabulary)
+    candidate = nodes._drawn_student(BertShape(1, 2, 8, 12), tokens, every.corpus, params)
+    candidate.cls.predictions.bias.data += 1.0
     shared = {
+        "selected_encoder": Pretrained(candidate, tiny_tokenizer),
         "selected_shape": BertShape(1, 2, 8, 12).to_row(),
-        "tokens": SimpleNamespace(vocabulary=tiny_vocabulary),
+        "tokens": tokens,
         "tokenizer": tiny_tokenizer,
         "teacher_encoder": teacher,
         "training_states": None,
@@ -60,9 +69,20 @@ def test_the_student_and_its_twin_differ_in_one_thing(
     assert (student.start == "random") == (source == "random")
     begin_alike = all(torch.equal(student.weights[name], twin.weights[name]) for name in student.weights | twin.weights)
     assert begin_alike == (twin.start == student.start) == (lacks != "start")
+    if source == "candidate":
+        assert student.start == Pretrained(candidate, tiny_tokenizer).fingerprint
     assert student.settings == twin.settings == params.student
     assert (student.distillation.teacher is teacher) if weight else (student.distillation is None)
     assert twin.distillation is None
+
+
+def test_a_candidate_of_another_corpus_is_refused(tiny_tokenizer, tiny_vocabulary):
+    every = parameters("smoke", pretrain_distill={"student_start": {"source": "candidate"}})
+    tokens = SimpleNamespace(vocabulary=tiny_vocabulary)
+    candidate = nodes._drawn_student(BertShape(1, 2, 8, 12), tokens, every.corpus, every.pretrain_distill)
+    found = Pretrained(candidate, tiny_tokenizer)
+    with pytest.raises(ModelFolderError, match="`selected_encoder` was made with another tokenizer"):
+        nodes._begin(candidate, tokens, tiny_tokenizer, every.pretrain_distill, found, found)
 
 
 def test_a_cache_of_a_teacher_that_never_runs_is_refused():

@@ -17,6 +17,7 @@ from bort_kedro.pipelines.search.nodes import (
     WITHOUT_MAXIMUM_POINT,
     enumerate_candidates,
     estimate_costs,
+    hand_on_candidate,
     measure_latency,
     model_latency,
     order_candidates,
@@ -32,6 +33,7 @@ from bort_kedro.pipelines.search.recorded_nodes import (
 from bort_kedro.reporting.report_choice import choice_section
 from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.settings import SearchSettings
+from bort_kedro.search.short_training import ShortTraining
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
 from project_parameters import raw_parameters
@@ -160,6 +162,23 @@ def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(to
     assert "is not finite at step" in text
     assert text.endswith(f". {WITHOUT_MAXIMUM_POINT}")
     assert "Lower params:search.maximum_point_learning_rate, or choose" in text
+
+
+def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_it(tokens, tmp_path, monkeypatch):
+    asked = []
+
+    def trained(self, *arguments):
+        asked.append((self.start, arguments))
+        return "model"
+
+    monkeypatch.setattr(ShortTraining, "trained", trained)
+    sets = ({}, {"learning_rate": 1e-3})
+    search = parameters(hyperparameter_sets=sets, start="random")
+    # Read back from a CSV: numbers of those not trained are empty, which makes floats of the others.
+    table = frame(SHAPES, is_selected=[False, True, False], hyperparameter_set=[np.nan, 1.0, 0.0])
+    found = hand_on_candidate(table, None, tokens, "tokenizer", TrainingStates(tmp_path, keep=2), search, 16)
+    assert (found.model, found.tokenizer) == ("model", "tokenizer")
+    assert asked == [("random", (SHAPES[1], {"learning_rate": 1e-3}, search.training.optimization.seed))]
 
 
 def test_too_few_measured_shapes_give_nothing_in_the_place_of_what_json_lacks():

@@ -382,6 +382,23 @@ def test_divergence_of_a_candidate_that_is_the_maximum_point_is_exactly_the_maxi
     assert own["divergence"] != own["loss"]
 
 
+@pytest.mark.parametrize("start", ["training", "inherited"])
+def test_a_trained_candidate_is_found_again_as_it_was_scored(request, start, steps, tmp_path, tokens):
+    training = request.getfixturevalue(start)
+    # The rung that another strategy trained comes after.
+    record = training.run(SHAPES[1], {"dropout": 0.0}, 4, 9)
+    training.run(SHAPES[1], {"dropout": 0.0}, 4, 3)
+    steps.clear()
+    model = training.trained(SHAPES[1], {"dropout": 0.0}, 4)
+    own = score(model, tokens, split="validation", num_threads=1)
+    assert (own.loss, 1 - own.accuracy) == (record["loss"], record["error"])
+    assert steps == []
+    shutil.rmtree(tmp_path / "states")
+    again = training.trained(SHAPES[1], {"dropout": 0.0}, 4)
+    assert steps == list(range(9))
+    assert all(torch.equal(left, right) for left, right in zip(model.parameters(), again.parameters(), strict=True))
+
+
 def test_a_divergence_is_measured_where_it_is_asked_for_and_of_each_maximum_point(training, maximum_point, trained):
     assert comparison("loss", maximum_point) is None
     plain = training.run(SHAPES[0], {}, 3, 2)

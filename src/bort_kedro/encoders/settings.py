@@ -35,7 +35,9 @@ class ShapeSettings(FrozenModel):
 class StudentStartSettings(FrozenModel):
     """Where the student's weights begin."""
 
-    source: Literal["random", "teacher", "checkpoint"] = Field(description="What the first weights are taken from.")
+    source: Literal["random", "teacher", "candidate", "checkpoint"] = Field(
+        description="What the first weights are taken from; candidate is the end of the chosen shape's short training."
+    )
     checkpoint: str | None = Field(description="Hub id or folder of a BERT of the selected shape.")
     teacher_layers: tuple[int, ...] | None = Field(
         description="Of the teacher, from 0, one for each of the student; null spreads them evenly."

@@ -1,4 +1,4 @@
-"""How a student's weights begin: as drawn, from layers of a teacher, or from a checkpoint of the same shape."""
+"""How a student's weights begin: as drawn, from layers of a teacher, or from another encoder of the same shape."""
 
 from __future__ import annotations
 
@@ -46,8 +46,11 @@ def start_student(
     *,
     teacher: Pretrained | None,
     kept_ids: Tensor | None,
+    candidate: Pretrained | None = None,
 ) -> None:
-    """Give a freshly drawn student its first weights (in place); see `from_teacher` and `from_checkpoint`.
+    """Give a freshly drawn student its first weights (in place).
+
+    See `from_teacher`, `from_candidate` and `from_checkpoint`.
 
     Args:
         student: With the weights drawn for it, which ``random`` leaves as they are.
@@ -55,10 +58,13 @@ def start_student(
         settings: Where its weights begin.
         teacher: Needed if the source is ``teacher``, else not read.
         kept_ids: (V_student,) the teacher id of each student id; needed and read with the teacher.
+        candidate: Needed if the source is ``candidate``, else not read.
     """
     if settings.source == "teacher":
         given = cast("Pretrained", teacher), cast("Tensor", kept_ids)
         from_teacher(student, *given, layers=settings.teacher_layers, narrowing=settings.narrowing)
+    elif settings.source == "candidate":
+        from_candidate(student, cast("Pretrained", candidate))
     elif settings.source == "checkpoint":
         from_checkpoint(student, tokenizer, str(settings.checkpoint))
 
@@ -178,6 +184,22 @@ def _warn_of_another_activation(student: BertConfig, other: PreTrainedConfig, so
             source,
             other.hidden_act,
         )
+
+
+def from_candidate(student: BertForMaskedLM, candidate: Pretrained) -> None:
+    """Write the weights of the chosen candidate into the student (in place).
+
+    Raises:
+        ModelFolderError: If it has another shape, vocabulary or number of positions.
+    """
+    names = (*SHAPE_COLUMNS, "vocab_size", "max_position_embeddings")
+    own, other = ({name: getattr(model.config, name) for name in names} for model in (student, candidate.model))
+    if different := [f"{name} {other[name]} (student {own[name]})" for name in names if own[name] != other[name]]:
+        raise ModelFolderError(
+            f"`selected_encoder` is not of the student's sizes: {', '.join(different)}. Shape or corpus have changed "
+            "since the search. Run `kedro run --pipelines search` again, then this stage."
+        )
+    student.load_state_dict(candidate.model.state_dict())
 
 
 @torch.no_grad()

@@ -47,6 +47,16 @@ class Parameters(FrozenModel):
     )
 
     @model_validator(mode="after")
+    def _a_candidate_was_trained(self) -> Self:
+        if self.pretrain_distill.student_start.source == "candidate" and self.search.error_source == "table":
+            raise ValueError(
+                "pretrain_distill.student_start.source is candidate with search.error_source table, which trains no "
+                "candidate that a student could begin as. Set source to teacher, checkpoint or random, or "
+                "error_source to training"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
         positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
         if self.finetune.teacher.pretrained is None and self.pretrain_distill.pretrained_teacher is None:

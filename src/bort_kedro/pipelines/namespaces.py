@@ -35,7 +35,7 @@ RESULTS = {stage: f"{stage}_results" for stage in (*REPORTED, *REPORTED_OF_TASKS
 PASSED = BROUGHT | {
     "training_states",
     *("corpus_documents", "tokenizer", "tokens", "selected_shape"),
-    *("maximum_point_encoder", "teacher_encoder", "student_encoder"),
+    *("maximum_point_encoder", "selected_encoder", "teacher_encoder", "student_encoder"),
     *RESULTS.values(),
 }
 # Likewise of each task, whose name they carry: ``library.finetuned_model``.

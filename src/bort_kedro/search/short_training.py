@@ -185,11 +185,17 @@ class ShortTraining:
             self.states.of(f"{FAILURES}/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
         )
 
+    def trained(self, shape: BertShape, changes: dict[str, float], seed: int) -> BertForMaskedLM:
+        """A shape at the end of its short training, as `run` left it: trained again only where its states were removed.
+
+        Raises:
+            FailedTrainingError: If it has to be trained, and fails.
+        """
+        settings = with_changes(self.settings, changes | {"seed": seed})
+        return self._train(shape, settings, settings.optimization.num_steps)[0]
+
     def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
-        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
-        if self.inheritance is not None:
-            self.inheritance.give(model)
-        result = self._train(model, settings, shape, num_steps)
+        model, result = self._train(shape, settings, num_steps)
         return {
             **finite_score(model, self.tokens, settings, shape, compared=self.comparison).errors(),
             "seconds": round(result.seconds, 1),
@@ -198,12 +204,15 @@ class ShortTraining:
         }
 
     def _train(
-        self, model: BertForMaskedLM, settings: PretrainingSettings, shape: BertShape, num_steps: int
-    ) -> TrainingResult:
-        """Train the model in place."""
+        self, shape: BertShape, settings: PretrainingSettings, num_steps: int
+    ) -> tuple[BertForMaskedLM, TrainingResult]:
+        """A shape trained to a step."""
+        model = new_encoder(shape, self.tokens, max_positions=self.max_positions, settings=settings)
+        if self.inheritance is not None:
+            self.inheritance.give(model)
 
-        def train(name: str) -> TrainingResult:
-            return pretrain(
+        def train(name: str) -> tuple[BertForMaskedLM, TrainingResult]:
+            return model, pretrain(
                 model, self.tokens, settings, states=self.states, name=name, start=self.start, stop_at=num_steps
             )
 

@@ -98,6 +98,7 @@ def distill_student(
     teacher_cache: TeacherCaches,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
+    selected_encoder: Pretrained | None = None,
     text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Pretrained, pd.DataFrame]:
@@ -115,7 +116,7 @@ def distill_student(
         )
     shape = BertShape.from_row(selected_shape)
     model = _drawn_student(shape, tokens, corpus, pretrain_distill)
-    start = _begin(model, tokenizer, pretrain_distill, teacher_encoder)
+    start = _begin(model, tokens, tokenizer, pretrain_distill, teacher_encoder, selected_encoder)
     history = _train(
         model,
         tokens,
@@ -141,7 +142,14 @@ def _drawn_student(
     return new_encoder(shape, tokens, max_positions=corpus.max_positions, settings=pretrain_distill.student)
 
 
-def _begin(model: Any, tokenizer: Any, pretrain_distill: PretrainDistillParams, teacher_encoder: Pretrained) -> str:
+def _begin(
+    model: Any,
+    tokens: Tokens,
+    tokenizer: Any,
+    pretrain_distill: PretrainDistillParams,
+    teacher_encoder: Pretrained,
+    selected_encoder: Pretrained | None,
+) -> str:
     """Give a drawn student its first weights (in place), and what names them."""
     from bort_kedro.encoders.student_start import start_student
     from bort_kedro.text.trimming import vocabulary_map
@@ -150,7 +158,9 @@ def _begin(model: Any, tokenizer: Any, pretrain_distill: PretrainDistillParams, 
     if start.source == "random":
         return "random"
     kept_ids = vocabulary_map(tokenizer, teacher_encoder.tokenizer).kept
-    start_student(model, tokenizer, start, teacher=teacher_encoder, kept_ids=kept_ids)
+    if selected_encoder is not None:
+        require_same_tokenizer(selected_encoder.tokenizer, tokens, model="selected_encoder", stage="search")
+    start_student(model, tokenizer, start, teacher=teacher_encoder, kept_ids=kept_ids, candidate=selected_encoder)
     return Pretrained(model, tokenizer).fingerprint
 
 
@@ -162,6 +172,7 @@ def train_without_teacher(
     training_states: States,
     pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
+    selected_encoder: Pretrained | None = None,
     text_stream: TextFilesStream | HubTextStream | None = None,
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Pretrained, pd.DataFrame]:
@@ -172,7 +183,7 @@ def train_without_teacher(
     shape = BertShape.from_row(selected_shape)
     model, start = _drawn_student(shape, tokens, corpus, pretrain_distill), "random"
     if pretrain_distill.twin_lacks == "distillation":
-        start = _begin(model, tokenizer, pretrain_distill, teacher_encoder)
+        start = _begin(model, tokens, tokenizer, pretrain_distill, teacher_encoder, selected_encoder)
     history = _train(
         model,
         tokens,

@@ -16,14 +16,20 @@ PARAMETERS = "params:pretrain_distill"
 CORPUS = "params:corpus"
 
 
-def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str = "tokens") -> Pipeline:
+def create_pipeline(
+    *, has_pretrained_teacher: bool = False, training_data: str = "tokens", start: str = "teacher"
+) -> Pipeline:
     """From the selected shape to a pretrained student, with what it is compared to.
 
     Args:
         has_pretrained_teacher: Whether the teacher is opened rather than trained from the maximum point.
         training_data: ``tokens``, or ``stream`` to train on the catalog's ``text_stream``.
+        start: Where the student's weights begin.
     """
-    text = ["text_stream", "corpus_documents"] if training_data == "stream" else []
+    given = ["selected_shape", "tokens", "tokenizer", "teacher_encoder", "training_states"]
+    given += ["selected_encoder"] if start == "candidate" else []
+    given += ["text_stream", "corpus_documents"] if training_data == "stream" else []
+    inputs = {name: name for name in given} | {"pretrain_distill": PARAMETERS, "corpus": CORPUS}
     histories = ["student_history", "undistilled_history", *([] if has_pretrained_teacher else ["teacher_history"])]
     if has_pretrained_teacher:
         teacher = Node(
@@ -45,32 +51,13 @@ def create_pipeline(*, has_pretrained_teacher: bool = False, training_data: str 
             teacher,
             Node(
                 distill_student,
-                [
-                    "selected_shape",
-                    "tokens",
-                    "tokenizer",
-                    "teacher_encoder",
-                    "training_states",
-                    "teacher_cache",
-                    PARAMETERS,
-                    CORPUS,
-                    *text,
-                ],
+                inputs | {"teacher_cache": "teacher_cache"},
                 ["student_encoder", "student_history"],
                 name="distill_student_node",
             ),
             Node(
                 train_without_teacher,
-                [
-                    "selected_shape",
-                    "tokens",
-                    "tokenizer",
-                    "teacher_encoder",
-                    "training_states",
-                    PARAMETERS,
-                    CORPUS,
-                    *text,
-                ],
+                inputs,
                 ["undistilled_encoder", "undistilled_history"],
                 name="train_without_teacher_node",
             ),

@@ -171,9 +171,7 @@ def measure_errors(
 
     What earlier searches trained alike is known from the start.
     """
-    from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.engines import Engine
-    from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
     from bort_kedro.search.trained_errors import TrainedErrors
 
     problem = problem_of(
@@ -183,13 +181,11 @@ def measure_errors(
         unigram_error=baseline_errors["unigram"],
         **search.spending(),
     )
-    inheritance = Inheritance(maximum_point_encoder, search.narrowing) if search.start == "teacher" else None
-    compared = comparison(search.error_measure, maximum_point_encoder)
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
             _shapes(search_space),
-            ShortTraining(tokens, definite(search.training), max_positions, training_states, inheritance, compared),
+            _short_training(maximum_point_encoder, tokens, training_states, search, max_positions),
             measure=search.error_measure,
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
@@ -208,6 +204,44 @@ def measure_errors(
         pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),
     )
+
+
+def _short_training(
+    maximum_point_encoder: Pretrained,
+    tokens: Tokens,
+    training_states: States,
+    search: SearchSettings,
+    max_positions: int,
+) -> Any:
+    """What the short trainings of all candidates share."""
+    from bort_kedro.pretraining.pretrain import definite
+    from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
+
+    return ShortTraining(
+        tokens,
+        definite(search.training),
+        max_positions,
+        training_states,
+        Inheritance(maximum_point_encoder, search.narrowing) if search.start == "teacher" else None,
+        comparison(search.error_measure, maximum_point_encoder),
+    )
+
+
+def hand_on_candidate(
+    candidate_table: pd.DataFrame,
+    maximum_point_encoder: Pretrained,
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: States,
+    search: SearchSettings,
+    max_positions: int,
+) -> Pretrained:
+    """The chosen candidate as its short training left it, of its best hyperparameter set and the first seed."""
+    chosen = candidate_table[candidate_table["is_selected"]].iloc[0]
+    changes = search.hyperparameter_sets[int(chosen["hyperparameter_set"])].changes()
+    training = _short_training(maximum_point_encoder, tokens, training_states, search, max_positions)
+    seed = search.training.optimization.seed
+    return Pretrained(training.trained(BertShape.from_row(chosen.to_dict()), changes, seed), tokenizer)
 
 
 def score_counting_baselines(tokens: Tokens) -> dict[str, float]:

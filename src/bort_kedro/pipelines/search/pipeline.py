@@ -99,6 +99,20 @@ def _training() -> Pipeline:
                 name="select_shape_node",
             ),
             Node(
+                nodes.hand_on_candidate,
+                [
+                    "candidate_table",
+                    "maximum_point_encoder",
+                    "tokens",
+                    "tokenizer",
+                    "training_states",
+                    SEARCH,
+                    POSITIONS,
+                ],
+                "selected_encoder",
+                name="hand_on_candidate_node",
+            ),
+            Node(
                 plot_nodes.plot_search_training,
                 ["candidate_history", "maximum_point_history", "latency_check", "latency_calibration", SEARCH],
                 ["error_by_step_plot", "latency_plot"],
