@@ -268,7 +268,7 @@ IDENTITIES = {
     "paper": (
         "4aeed7a0bb07",
         "5d88cc68a681",
-        "b954d9e4f2a2",
+        "4ad878599f69",
         "f3c0712eac67",
         "97c34c04cc12",
         "bde4d46e5fdd",
@@ -315,8 +315,37 @@ def test_examples_of_a_teacher_longer_than_the_positions_are_refused_unless_it_i
     named = copy.deepcopy(raw)
     named["finetune"]["teacher"]["pretrained"] = "somewhere/encoder"
     assert check_parameters(named).finetune.teacher.training.max_tokens == 65
-    raw["pretrain_distill"]["pretrained_teacher"] = "somewhere/encoder"
+    raw["search"]["maximum_point"] = "somewhere/encoder"
     assert check_parameters(raw).finetune.teacher.training.max_tokens == 65
+
+
+def test_an_encoder_as_the_maximum_point_brings_the_only_tokenizer(raw):
+    raw["search"]["maximum_point"] = "somewhere/encoder"
+    raw["corpus"]["tokenizer"]["pretrained"] = "roberta-base"
+    assert (
+        "corpus.tokenizer.pretrained is roberta-base and search.maximum_point the encoder somewhere/encoder, whose "
+        "tokenizer all encoders take. Set corpus.tokenizer.pretrained to null"
+    ) in fault(raw)
+
+
+def test_a_recorded_table_opens_no_encoder(raw):
+    raw["search"] |= {"maximum_point": "somewhere/encoder", "error_source": "table"}
+    assert (
+        "maximum_point is the encoder somewhere/encoder with error_source table, which opens none; state its shape, or "
+        "set error_source to training"
+    ) in fault(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"hiden_size": 3}, "`search.maximum_point.hiden_size` is unknown (value 3). Did you mean `hidden_size`?"),
+        (7, "`search.maximum_point` (value 7): "),
+    ],
+)
+def test_a_fault_of_the_maximum_point_names_the_parameter_as_it_is_written(raw, value, said):
+    raw["search"]["maximum_point"] = raw["search"]["maximum_point"] | value if isinstance(value, dict) else value
+    assert said in fault(raw)
 
 
 def test_exports_timed_on_more_tokens_than_there_are_positions_are_refused(raw):

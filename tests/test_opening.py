@@ -16,11 +16,12 @@ from bort_kedro.datasets.model_folder import PretrainedDataset, TokenizerDataset
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.student_start import from_checkpoint
-from bort_kedro.encoders.teachers import open_teacher
+from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 from bort_kedro.errors import BortKedroError, ModelFolderError
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokenizer import open_tokenizer, tokenizer_fingerprint
 
+PLACE = TeacherPlace("params:finetune.teacher.pretrained", "params:corpus.sequence_length")
 SOURCE = Path(__file__).parent.parent / "src" / "bort_kedro"
 # Where code that was run leaves its mark.
 MARK = "has_run"
@@ -72,7 +73,7 @@ def through_dataset(kind, folder):
 
 DOORS = {
     "tokenizer": lambda folder: open_tokenizer(str(folder), max_positions=20),
-    "teacher": lambda folder: open_teacher(str(folder), sequence_length=16),
+    "teacher": lambda folder: open_teacher(str(folder), sequence_length=16, place=PLACE),
     "checkpoint": lambda folder: from_checkpoint(None, None, str(folder)),
     "own model": lambda folder: through_dataset(PretrainedDataset, folder),
     "own tokenizer": lambda folder: through_dataset(TokenizerDataset, folder),
@@ -97,7 +98,7 @@ def test_code_beside_a_model_of_unknown_kind_is_refused_and_neither_run_nor_aske
 def test_of_a_kind_that_transformers_knows_its_own_class_is_opened(asks, tmp_path, pretrained):
     pretrained.model.save_pretrained(tmp_path)
     pretrained.tokenizer.save_pretrained(tmp_path)
-    opened = open_teacher(str(with_code(tmp_path, known=True)), sequence_length=16)
+    opened = open_teacher(str(with_code(tmp_path, known=True)), sequence_length=16, place=PLACE)
     assert type(opened.model) is BertForMaskedLM
     assert torch.equal(opened.model.get_input_embeddings().weight, pretrained.model.get_input_embeddings().weight)
     assert tokenizer_fingerprint(opened.tokenizer) == tokenizer_fingerprint(pretrained.tokenizer)

@@ -105,13 +105,13 @@ def test_registry_has_the_six_stages_and_a_default_with_all_their_nodes(pipeline
     assert {name.partition(".")[0] for stage in STAGES for name in names_of(pipelines[stage])} == set(STAGES)
 
 
-@pytest.mark.parametrize("teacher", [None, "a/hub-id"])
+@pytest.mark.parametrize("encoder", [None, "a/hub-id"])
 @pytest.mark.parametrize("source", ["teacher", "candidate"])
-def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, teacher, source):
-    """A teacher that was opened has no history, and no node may wait for one."""
+def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, encoder, source):
+    """A maximum point that was opened has no history and is the teacher itself, and no node may wait for more."""
     start = parameters.pretrain_distill.student_start.changed(source=source)
-    stage = changed(parameters, "pretrain_distill", pretrained_teacher=teacher, student_start=start)
-    pipelines = build_pipelines(stage)
+    stage = changed(parameters, "pretrain_distill", student_start=start)
+    pipelines = build_pipelines(changed(stage, "search", **({"maximum_point": encoder} if encoder else {})))
     asked = {name for name in pipelines["__default__"].inputs() if not name.startswith("params:")}
     assert asked <= NOT_VERSIONED - set(RESULTS.values())
 
@@ -208,7 +208,10 @@ def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_st
 
 
 # Datasets that are younger than the stages' names.
-ALWAYS_OF_THEIR_STAGE = {"evaluate.cola.floor_predictions", "evaluate.cola.floors_report"}
+ALWAYS_OF_THEIR_STAGE = {
+    *("evaluate.cola.floor_predictions", "evaluate.cola.floors_report"),
+    "search.maximum_point_shape",
+}
 
 
 def test_every_name_that_left_its_stage_out_once_is_known(parameters):

@@ -37,7 +37,8 @@ def bench_parameters() -> Parameters:
 def tokens_of(raw_corpus: pd.DataFrame, parameters: Parameters) -> Tokens:
     """What the corpus stage makes of a text."""
     documents, manifest = split_documents(raw_corpus, parameters.corpus)
-    tokens = tokenize_documents(documents, make_tokenizer(documents, parameters.corpus, None)[0], parameters.corpus)
+    tokenizer, _ = make_tokenizer(documents, parameters.corpus, parameters.search)
+    tokens = tokenize_documents(documents, tokenizer, parameters.corpus)
     fingerprint = f"{manifest['sha256']} {tokens.vocabulary.fingerprint} {parameters.corpus.sequence_length}"
     return Tokens(tokens.vocabulary, tokens.splits, fingerprint)
 
@@ -54,7 +55,7 @@ def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path, *, fi
     search = parameters.search
     states = TrainingStates(states_folder, keep=1)
     training = ShortTraining(tokens, definite(search.training), parameters.corpus.max_positions, states)
-    maximum = search.maximum_point.to_shape()
+    maximum = search.stated_maximum()
     rate = {"learning_rate": search.maximum_point_learning_rate}
     shapes = [
         (maximum, rate),

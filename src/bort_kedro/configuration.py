@@ -23,6 +23,7 @@ from bort_kedro.errors import LONGEST_SAID, ConfigurationError, shortened
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.added import added_pipelines
+from bort_kedro.search.settings import ENCODER, SHAPE
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -58,6 +59,8 @@ RENAMED_OF_TASKS = {
 
 # Parameters of older versions, and what says the same now.
 MOVED = {
+    "pretrain_distill.pretrained_teacher": "`search.maximum_point`, whose layers the student can then begin with,"
+    " or `finetune.teacher.pretrained`",
     "pretrain_distill.distillation.temperature": "`distillation.logits.temperature`",
     "pretrain_distill.distillation.distillation_weight": "`distillation.logits.weight`",
 }
@@ -212,7 +215,7 @@ def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters
 
 
 def _explain(fault: Any, raw: JsonObject) -> str:
-    whole = ".".join(str(part) for part in fault["loc"])
+    whole = ".".join(str(part) for part in fault["loc"] if part not in (SHAPE, ENCODER))
     path = _written_at(whole, fault["input"], raw)
     if whole in MOVED:
         shown = shortened(repr(fault["input"]), LONGEST_SAID)

@@ -24,13 +24,13 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     finetuning, pretraining = parameters.finetune, parameters.pretrain_distill
     added = added_pipelines()
     is_agora, error_source = finetuning.method == "agora", parameters.search.error_source
-    has_pretrained_teacher = pretraining.pretrained_teacher is not None
+    opens_maximum_point = parameters.search.encoder is not None
     stages = {
         "corpus": corpus.create_pipeline(),
         "tasks": tasks.create_pipeline(finetuning.tasks),
-        "search": search.create_pipeline(error_source),
+        "search": search.create_pipeline(error_source, opens_maximum_point=opens_maximum_point),
         "pretrain_distill": pretrain_distill.create_pipeline(
-            has_pretrained_teacher=has_pretrained_teacher,
+            opens_maximum_point=opens_maximum_point,
             training_data=pretraining.training_data,
             start=pretraining.student_start.source,
         ),
@@ -39,12 +39,13 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             method=finetuning.method,
             has_rivals=bool(finetuning.rivals),
             has_own_teacher=finetuning.teacher.pretrained is not None,
+            opens_maximum_point=opens_maximum_point,
         ),
         "evaluate": evaluate.create_pipeline(
             finetuning.tasks,
             has_teacher=is_agora,
             has_rivals=is_agora and bool(finetuning.rivals),
-            has_pretrained_teacher=has_pretrained_teacher,
+            opens_maximum_point=opens_maximum_point,
         ),
     }
     return {

@@ -118,8 +118,8 @@ def test_a_family_that_cannot_keep_documents_apart_is_refused(name, family):
         predicted_logits(made(name), IDS, ATTENTION, PREDICTED, torch.ones_like(IDS))
     assert str(caught.value) == (
         f"Encoders of the family `{family}` cannot keep attention inside each of several documents in a block. "
-        "Families that can: bert, modernbert, roberta. Set `params:corpus.packing` to `documents`, or choose another "
-        "teacher."
+        "Families that can: bert, camembert, modernbert, roberta, xlm-roberta. Set `params:corpus.packing` to "
+        "`documents`, or choose another teacher."
     )
 
 

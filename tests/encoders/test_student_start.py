@@ -53,6 +53,21 @@ both_narrowings = pytest.mark.parametrize("narrowing", ["truncation", "svd"])
 
 
 @both_families
+def test_of_a_teacher_without_a_head_the_student_has_the_layers_and_keeps_its_own_head(teacher):
+    model = student()
+    head = {name: value.clone() for name, value in model.cls.predictions.transform.state_dict().items()}
+    alone = Pretrained(teacher.model.base_model, teacher.tokenizer)
+    from_teacher(model, alone, EVERY_ID, layers=None, narrowing="svd")
+    with torch.no_grad():
+        said, expected = (
+            encoder(input_ids=IDS, attention_mask=ATTENTION).last_hidden_state for encoder in (model.bert, alone.model)
+        )
+    torch.testing.assert_close(said[ATTENTION.bool()], expected[ATTENTION.bool()])
+    for name, value in model.cls.predictions.transform.state_dict().items():
+        assert torch.equal(value, head[name])
+
+
+@both_families
 @both_narrowings
 def test_a_student_of_the_teachers_shape_gives_the_teachers_logits(teacher, narrowing):
     model = student()
@@ -230,9 +245,7 @@ def test_a_teacher_of_another_family_is_refused(tiny_tokenizer):
     other = Pretrained(ElectraForMaskedLM(ElectraConfig(**SHAPE.to_row(), vocab_size=300)), tiny_tokenizer)
     assert refusal(student(), other) == (
         "A student cannot start from the layers of a `electra` teacher, whose layers are not BERT's. Families that "
-        f"can: bert, roberta. Set `source` under {PLACE} to random and "
-        "params:pretrain_distill.distillation.logits.weight above 0 (published: 0.5), under which it teaches all "
-        "the same, or choose another teacher."
+        "can: bert, roberta, xlm-roberta, camembert. Name another encoder as params:search.maximum_point."
     )
 
 

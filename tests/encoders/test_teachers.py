@@ -6,6 +6,7 @@ from transformers import (
     BertForMaskedLM,
     BertForSequenceClassification,
     BertLMHeadModel,
+    BertModel,
     DebertaV2Config,
     DebertaV2ForMaskedLM,
     GPT2Config,
@@ -17,11 +18,14 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
+    RobertaModel,
     XmodConfig,
     XmodForMaskedLM,
 )
 
-from bort_kedro.encoders.teachers import open_teacher
+from bort_kedro.datasets.model_folder import PretrainedDataset
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 from bort_kedro.errors import TeacherError
 
 SIZES = {
@@ -44,7 +48,8 @@ TEACHERS = {
     "deberta-v2, legacy head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES)),
     "deberta-v2, published head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES, legacy=False)),
 }
-PLACE = "`params:pretrain_distill.pretrained_teacher`"
+NAMED = TeacherPlace("params:finetune.teacher.pretrained", "params:corpus.sequence_length")
+PLACE = f"`{NAMED.teacher}`"
 
 
 def saved(folder, model, tokenizer=None):
@@ -56,14 +61,14 @@ def saved(folder, model, tokenizer=None):
 
 def refusal(name, sequence_length=16):
     with pytest.raises(TeacherError) as caught:
-        open_teacher(name, sequence_length=sequence_length)
+        open_teacher(name, sequence_length=sequence_length, place=NAMED)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_teacher_of_any_family_opens_frozen_and_with_its_weights(name, tmp_path, tiny_tokenizer):
     model = TEACHERS[name]().eval()
-    teacher = open_teacher(saved(tmp_path, model, tiny_tokenizer), sequence_length=16)
+    teacher = open_teacher(saved(tmp_path, model, tiny_tokenizer), sequence_length=16, place=NAMED)
     assert type(teacher.model) is type(model)
     assert not teacher.model.training
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
@@ -82,7 +87,7 @@ def test_a_teacher_that_wants_to_be_told_more_than_tokens_is_refused(tmp_path, t
 
 def test_a_teacher_kept_in_half_precision_opens_in_float32(tmp_path, tiny_tokenizer):
     model = TEACHERS["bert"]().to(torch.bfloat16)
-    teacher = open_teacher(saved(tmp_path, model, tiny_tokenizer), sequence_length=16)
+    teacher = open_teacher(saved(tmp_path, model, tiny_tokenizer), sequence_length=16, place=NAMED)
     assert {parameter.dtype for parameter in teacher.model.parameters()} == {torch.float32}
     assert len(teacher.fingerprint) == 16
 
@@ -148,6 +153,41 @@ def test_a_classifier_is_refused_because_its_head_would_be_random(tmp_path, tiny
     )
 
 
+@pytest.mark.parametrize("has_pooler", [True, False])
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_an_encoder_without_a_head_opens_where_none_is_needed(kind, has_pooler, tmp_path, tiny_tokenizer):
+    config, architecture = {"bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel)}[kind]
+    model = architecture(config(**SIZES), add_pooling_layer=has_pooler).eval()
+    name = saved(tmp_path, model, tiny_tokenizer)
+    teacher = open_teacher(name, sequence_length=16, place=NAMED, needs_head=False)
+    assert type(teacher.model) is architecture
+    assert (teacher.model.pooler is not None) == has_pooler
+    with torch.no_grad():
+        said, expected = (encoder(input_ids=IDS).last_hidden_state for encoder in (teacher.model, model))
+    assert torch.equal(said, expected)
+    assert "lacks" in refusal(name)
+
+
+def test_an_encoder_without_a_head_comes_back_from_its_folder_of_the_project(tmp_path, tiny_tokenizer):
+    model = BertModel(BertConfig(**SIZES), add_pooling_layer=False)
+    PretrainedDataset(str(tmp_path)).save(Pretrained(model, tiny_tokenizer))
+    assert (
+        PretrainedDataset(str(tmp_path))
+        .load()
+        .model.embeddings.word_embeddings.weight.equal(model.embeddings.word_embeddings.weight)
+    )
+
+
+def test_an_encoder_of_another_family_is_refused_by_name_where_layers_are_taken_over(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, TEACHERS["modernbert, padded"](), tiny_tokenizer)
+    with pytest.raises(TeacherError) as caught:
+        open_teacher(name, sequence_length=16, place=NAMED, families=("bert", "roberta"))
+    assert str(caught.value) == (
+        f"The encoder `{name}` is of the family `modernbert`, whose layers no candidate can take over: they are not "
+        "BERT's. Families that can serve here: bert, roberta. Change " + PLACE + "."
+    )
+
+
 def test_a_deberta_whose_configuration_names_the_other_head_is_refused(tmp_path, tiny_tokenizer):
     model = TEACHERS["deberta-v2, published head"]()
     model.config.legacy = True
@@ -187,8 +227,8 @@ def test_more_ids_than_word_embeddings_are_refused(tmp_path, tiny_tokenizer):
 
 def test_blocks_longer_than_the_teacher_takes_are_refused(tmp_path, tiny_tokenizer):
     name = saved(tmp_path, TEACHERS["roberta"](), tiny_tokenizer)
-    assert open_teacher(name, sequence_length=18).model.config.max_position_embeddings == 20
+    assert open_teacher(name, sequence_length=18, place=NAMED).model.config.max_position_embeddings == 20
     assert refusal(name, sequence_length=19) == (
-        f"The teacher `{name}` takes at most 18 tokens, and blocks have up to 19. Set `params:corpus.sequence_length` "
+        f"The teacher `{name}` takes at most 18 tokens, and inputs have up to 19. Set `params:corpus.sequence_length` "
         "to at most 18, or choose another teacher as " + PLACE + "."
     )

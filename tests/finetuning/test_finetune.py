@@ -24,7 +24,7 @@ from bort_kedro.agora.teacher import (
 from bort_kedro.agora.teacher_bar import TeacherCheck, check_teacher
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.encoders.teachers import open_teacher
+from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 from bort_kedro.errors import TaskError, TeacherError, TrainingError
 from bort_kedro.finetuning.data import COLUMNS, check_examples
 from bort_kedro.finetuning.finetune import answer_diagnostic, conclude, student_task, train_plainly
@@ -35,6 +35,7 @@ from bort_kedro.tasks.units import Unit
 from memory_states import NotingObserver
 from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
+PLACE = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
 TEACHER_SETTINGS = SETTINGS.changed(num_epochs=8)
 THETA = tuple(HyperparameterSet(rate, 0.01, 0.1, 512, 0) for rate in (1e-3, 3e-3))
@@ -86,7 +87,7 @@ def roberta(tokenizer, folder):
         )
         RobertaForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return open_teacher(str(folder), sequence_length=48)
+    return open_teacher(str(folder), sequence_length=48, place=PLACE)
 
 
 @pytest.mark.parametrize("form", Form)

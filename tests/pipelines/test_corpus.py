@@ -6,7 +6,10 @@ import pytest
 from bort_kedro.errors import CorpusError, TokenizerError
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
 from bort_kedro.text.settings import CorpusSettings
+from project_parameters import parameters
 
+# A search that trains its maximum point.
+TRAINED = parameters().search
 WORDS = ["mean", "array", "axis", "sum", "shape", "value", "index", "row", "column", "matrix"]
 
 
@@ -50,7 +53,7 @@ def test_manifest_hash_follows_the_text(raw_corpus, corpus):
 
 def test_blocks_hold_every_token_of_the_pretraining_splits_and_none_of_the_tasks(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    tokenizer, _ = make_tokenizer(documents, corpus, TRAINED)
     tokens = tokenize_documents(documents, tokenizer, corpus)
     assert set(tokens.splits) == {"train", "validation", "test"}
     for split, blocks in tokens.splits.items():
@@ -64,7 +67,7 @@ def test_blocks_hold_every_token_of_the_pretraining_splits_and_none_of_the_tasks
 
 def test_no_block_crosses_documents(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    tokenizer, _ = make_tokenizer(documents, corpus, TRAINED)
     blocks = tokenize_documents(documents, tokenizer, corpus).splits["train"]
     texts = documents.loc[documents["split"] == "train", "text"]
     expected = sum(-(-len(tokenizer(text, add_special_tokens=False)["input_ids"]) // 6) for text in texts)
@@ -73,7 +76,7 @@ def test_no_block_crosses_documents(raw_corpus, corpus):
 
 def test_joined_blocks_hold_the_pieces_of_the_documents_in_order_as_many_as_fit(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    tokenizer, _ = make_tokenizer(documents, corpus, TRAINED)
     wide = corpus.model_copy(update={"sequence_length": 100})
     apart = tokenize_documents(documents, tokenizer, wide).splits["train"]
     joined = tokenize_documents(documents, tokenizer, wide.model_copy(update={"packing": "joined"})).splits["train"]
@@ -88,7 +91,7 @@ def test_joined_blocks_hold_the_pieces_of_the_documents_in_order_as_many_as_fit(
 
 def test_tokens_say_which_ids_begin_a_word_and_a_text(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    tokenizer, _ = make_tokenizer(documents, corpus, TRAINED)
     tokens = tokenize_documents(documents, tokenizer, corpus)
     assert tokens.vocabulary.start_id == 0
     begins = tokenizer.convert_ids_to_tokens(tokens.word_starts.nonzero()[0].tolist())
@@ -98,7 +101,7 @@ def test_tokens_say_which_ids_begin_a_word_and_a_text(raw_corpus, corpus):
 
 def test_a_corpus_smaller_than_one_block_says_how_many_tokens_it_has(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer, _ = make_tokenizer(documents, corpus, None)
+    tokenizer, _ = make_tokenizer(documents, corpus, TRAINED)
     documents["text"] = "the"
     large = corpus.model_copy(update={"sequence_length": 400})
     with pytest.raises(CorpusError) as caught:
@@ -118,15 +121,15 @@ def token_counts(documents, tokenizer, *splits):
 
 def test_a_tokenizer_of_the_corpus_keeps_all_its_ids_unless_told_otherwise(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    tokenizer, report = make_tokenizer(documents, corpus, None)
+    tokenizer, report = make_tokenizer(documents, corpus, TRAINED)
     assert len(tokenizer) == 280
     assert report == {"ids_before": 280, "ids_after": 280, "embedding_parameters_saved_per_hidden_unit": 0}
 
 
 def test_the_vocabulary_report_counts_what_trimming_saved_and_cost(raw_corpus, corpus):
     documents, _ = split_documents(raw_corpus, corpus)
-    whole, _ = make_tokenizer(documents, corpus, None)
-    trimmed, report = make_tokenizer(documents, with_tokenizer(corpus, min_count=25), None)
+    whole, _ = make_tokenizer(documents, corpus, TRAINED)
+    trimmed, report = make_tokenizer(documents, with_tokenizer(corpus, min_count=25), TRAINED)
     before, after = (
         [token_counts(documents, tokenizer, *splits) for splits in (("train",), ("validation", "test"))]
         for tokenizer in (whole, trimmed)
@@ -153,26 +156,31 @@ def test_the_vocabulary_report_counts_what_trimming_saved_and_cost(raw_corpus, c
     assert report["held_out"]["growth"] > 0
 
 
-def test_the_student_takes_the_teachers_tokenizer_unless_one_is_named(raw_corpus, corpus, tiny_tokenizer, tmp_path):
+def test_all_take_the_tokenizer_of_an_encoder_that_is_the_maximum_point(raw_corpus, corpus, tiny_tokenizer, tmp_path):
     documents, _ = split_documents(raw_corpus, corpus)
-    teacher, named = tmp_path / "teacher", tmp_path / "named"
-    tiny_tokenizer.save_pretrained(teacher)
-    make_tokenizer(documents, corpus, None)[0].save_pretrained(named)
-    taken, report = make_tokenizer(documents, corpus, str(teacher))
+    encoder = parameters(search={"maximum_point": str(tmp_path)}).search
+    tiny_tokenizer.save_pretrained(tmp_path)
+    taken, report = make_tokenizer(documents, corpus, encoder)
     assert taken.get_vocab() == tiny_tokenizer.get_vocab()
     assert (report["ids_before"], taken.model_max_length) == (len(tiny_tokenizer), 16)
-    trimmed, report = make_tokenizer(documents, with_tokenizer(corpus, min_count=1), str(teacher))
+    trimmed, report = make_tokenizer(documents, with_tokenizer(corpus, min_count=1), encoder)
     assert set(trimmed.get_vocab()) < set(tiny_tokenizer.get_vocab())
     assert report["train"]["growth"] == 0.0
-    chosen, _ = make_tokenizer(documents, with_tokenizer(corpus, pretrained=str(named)), str(teacher))
-    assert len(chosen) == 280
 
 
-def test_a_teacher_whose_tokenizer_cannot_be_opened_is_named_with_both_places_to_change(raw_corpus, corpus, tmp_path):
+def test_a_tokenizer_that_is_named_is_opened_where_the_maximum_point_is_trained(
+    raw_corpus, corpus, tiny_tokenizer, tmp_path
+):
+    documents, _ = split_documents(raw_corpus, corpus)
+    tiny_tokenizer.save_pretrained(tmp_path)
+    chosen, _ = make_tokenizer(documents, with_tokenizer(corpus, pretrained=str(tmp_path)), TRAINED)
+    assert chosen.get_vocab() == tiny_tokenizer.get_vocab()
+
+
+def test_an_encoder_whose_tokenizer_cannot_be_opened_is_named_with_the_place_to_change(raw_corpus, corpus, tmp_path):
     documents, _ = split_documents(raw_corpus, corpus)
     with pytest.raises(TokenizerError) as caught:
-        make_tokenizer(documents, corpus, str(tmp_path))
+        make_tokenizer(documents, corpus, parameters(search={"maximum_point": str(tmp_path)}).search)
     assert str(caught.value).startswith(
-        "The student takes the tokenizer of params:pretrain_distill.pretrained_teacher, since "
-        f"params:corpus.tokenizer.pretrained is null; change either. The tokenizer `{tmp_path}` cannot be opened: "
+        f"All encoders take the tokenizer of params:search.maximum_point. The tokenizer `{tmp_path}` cannot be opened: "
     )

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from transformers import ElectraConfig, ElectraForMaskedLM
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
@@ -92,21 +91,3 @@ def test_a_cache_of_a_teacher_that_never_runs_is_refused():
     assert "teacher_cache.top_k is 8 with distillation.logits.weight 0, under which no teacher is asked" in str(
         caught.value
     )
-
-
-def test_a_teacher_whose_layers_no_student_can_begin_with_is_refused_when_it_is_opened(tiny_tokenizer, tmp_path):
-    config = ElectraConfig(
-        vocab_size=len(tiny_tokenizer),
-        embedding_size=8,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-    )
-    ElectraForMaskedLM(config).save_pretrained(tmp_path)
-    tiny_tokenizer.save_pretrained(tmp_path)
-    every = parameters("smoke", pretrain_distill={"pretrained_teacher": str(tmp_path)})
-    with pytest.raises(ConfigurationError, match="cannot start from the layers of a `electra` teacher"):
-        nodes.open_teacher(every.pretrain_distill, every.corpus)
-    drawn = every.pretrain_distill.changed(student_start=every.pretrain_distill.student_start.changed(source="random"))
-    assert nodes.open_teacher(drawn, every.corpus).model.config.model_type == "electra"

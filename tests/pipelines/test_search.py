@@ -10,6 +10,7 @@ import pytest
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.costs import count_operations
+from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError, FailedTrainingError
 from bort_kedro.latency.model import Calibration
@@ -80,7 +81,8 @@ MAXIMUM_COSTS = MAXIMUM.to_row() | {"parameters": 5000, "operations": 60_000}
 
 def test_candidates_are_every_combination_that_can_be_built():
     space = {"num_hidden_layers": [1, 2], "num_attention_heads": [2, 3], "hidden_size": [16], "intermediate_size": [32]}
-    shapes, invalid = enumerate_candidates(parameters(space=space))
+    shapes, invalid, maximum = enumerate_candidates(parameters(space=space))
+    assert BertShape.from_row(maximum) == parameters().maximum_point.to_shape()
     assert shapes.to_numpy().tolist() == [[1, 2, 16, 32], [2, 2, 16, 32]]
     assert invalid.to_numpy().tolist() == [[1, 3, 16, 32], [2, 3, 16, 32]]
     assert list(shapes) == list(invalid) == list(SHAPE_COLUMNS)
@@ -93,7 +95,9 @@ def tokens(tiny_blocks, tiny_vocabulary):
 
 def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
     search = parameters()
-    table, maximum, growth = estimate_costs(frame([*SHAPES, MAXIMUM]), tokens, search, max_positions=16)
+    table, maximum, growth = estimate_costs(
+        frame([*SHAPES, MAXIMUM]), MAXIMUM.to_row(), tokens, search, max_positions=16
+    )
     assert maximum == table.iloc[-1].to_dict()
     counted = count_operations(SHAPES[1], sequence_length=search.latency.sequence_length).total
     assert table["operations"].tolist()[:3] == [4 * counted, counted, 2 * counted]
@@ -113,7 +117,7 @@ def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
     ids=["as many as asked for", "all where measured latency is the cost", "no more than there are"],
 )
 def test_representatives_of_the_ordered_space_and_the_maximum_point_are_timed(tokens, tmp_path, costs, changes, depths):
-    table = measure_latency(costs, tokens, TrainingStates(tmp_path, keep=2), parameters(**changes))
+    table = measure_latency(costs, MAXIMUM_COSTS, tokens, TrainingStates(tmp_path, keep=2), parameters(**changes))
     assert table["num_hidden_layers"].tolist() == [*depths, 4]
     assert table["is_maximum_point"].tolist() == [False] * len(depths) + [True]
     assert (table["latency_lower_quartile_ms"] <= table["latency_ms"]).all()
@@ -153,10 +157,10 @@ def test_a_modelled_cost_takes_no_latency_as_it_was_measured():
     assert calibration.largest_relative_residual == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(tokens, tmp_path):
+def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(tokens, tiny_tokenizer, tmp_path):
     search = parameters(maximum_point_learning_rate=1e9)
     with pytest.raises(FailedTrainingError) as caught:
-        train_maximum_point(tokens, None, TrainingStates(tmp_path, keep=2), {}, search, 16)
+        train_maximum_point(tokens, tiny_tokenizer, TrainingStates(tmp_path, keep=2), MAXIMUM_COSTS, search, 16)
     text = str(caught.value)
     assert text.startswith(f"the maximum point {MAXIMUM}: ")
     assert "is not finite at step" in text
@@ -164,7 +168,9 @@ def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(to
     assert "Lower params:search.maximum_point_learning_rate, or choose" in text
 
 
-def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_it(tokens, tmp_path, monkeypatch):
+def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_it(
+    tokens, tiny_tokenizer, tmp_path, monkeypatch
+):
     asked = []
 
     def trained(self, *arguments):
@@ -176,8 +182,9 @@ def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_i
     search = parameters(hyperparameter_sets=sets, start="random")
     # Read back from a CSV: numbers of those not trained are empty, which makes floats of the others.
     table = frame(SHAPES, is_selected=[False, True, False], hyperparameter_set=[np.nan, 1.0, 0.0])
-    found = hand_on_candidate(table, None, tokens, "tokenizer", TrainingStates(tmp_path, keep=2), search, 16)
-    assert (found.model, found.tokenizer) == ("model", "tokenizer")
+    maximum, states = Pretrained(None, tiny_tokenizer), TrainingStates(tmp_path, keep=2)
+    found = hand_on_candidate(table, maximum, tokens, tiny_tokenizer, states, search, 16)
+    assert (found.model, found.tokenizer) == ("model", tiny_tokenizer)
     assert asked == [("random", (SHAPES[1], {"learning_rate": 1e-3}, search.training.optimization.seed))]
 
 
@@ -479,5 +486,7 @@ def test_the_trainings_of_a_search_in_which_all_failed_are_drawn_without_them():
         num_measured=1,
         coefficients={},
     )
-    curves, _ = plot_search_training(history, maximum, check, calibration, parameters())
+    curves, _ = plot_search_training(history, check, calibration, parameters(), maximum)
+    alone, _ = plot_search_training(history, check, calibration, parameters())
+    assert len(alone.data) == len(curves.data) - 1
     assert [trace.name for trace in curves.data] == ["maximum point"]

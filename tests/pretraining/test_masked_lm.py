@@ -1,10 +1,18 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
-from bort_kedro.pretraining.masked_lm import batch_logits, divergence_from, evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.masked_lm import (
+    batch_logits,
+    divergence_from,
+    evaluate_masked_lm,
+    masked_lm_objective,
+    student_logits,
+)
 from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, new_encoder, score
 from toy_pretraining import SHAPE, made_up_tokens, settings
@@ -90,7 +98,9 @@ def test_evaluation_of_a_model_that_knows_one_token_counts_its_positions(model, 
 def test_divergence_of_the_reference_itself_is_its_entropy_and_of_another_model_more(model, data, tiny_blocks):
     other = build_masked_lm(model.config, seed=6)
     own, others = (
-        evaluate_masked_lm(scored, data, batch_tokens=64, others={"divergence": divergence_from(model)}).others
+        evaluate_masked_lm(
+            scored, data, batch_tokens=64, others={"divergence": divergence_from(partial(student_logits, model))}
+        ).others
         for scored in (model, other)
     )
     with torch.no_grad():

@@ -34,6 +34,7 @@ from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.search.trained_errors import TrainedErrors, combine_seeds
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
+from bort_kedro.text.trimming import vocabulary_map
 from bort_kedro.training.saved_state import SavedState
 from toy_training import OPTIMIZATION
 
@@ -49,6 +50,14 @@ SETTINGS = PretrainingSettings(
     gradient_checkpointing=False,
     torch_compile=False,
 )
+# The maximum point has the candidates' own vocabulary.
+EVERY_ID = torch.arange(300)
+
+
+def same_ids(maximum_point):
+    return vocabulary_map(maximum_point.tokenizer, maximum_point.tokenizer)
+
+
 # What a clock goes into.
 TIMED = {"seconds"}
 
@@ -73,7 +82,7 @@ def maximum_point(tiny_tokenizer, tiny_vocabulary):
 @pytest.fixture
 def inherited(training, maximum_point):
     """The same trainings from layers of T."""
-    return replace(training, inheritance=Inheritance(maximum_point, "svd"))
+    return replace(training, inheritance=Inheritance(maximum_point, EVERY_ID, "svd"))
 
 
 @pytest.fixture
@@ -371,7 +380,7 @@ def test_a_candidate_of_the_size_of_the_maximum_point_begins_as_it(inherited, ma
 def test_divergence_of_a_candidate_that_is_the_maximum_point_is_exactly_the_maximum_points_own(
     inherited, maximum_point, tokens
 ):
-    compared = comparison("divergence", maximum_point)
+    compared = comparison("divergence", maximum_point, same_ids(maximum_point))
     own = finite_score(maximum_point.model, tokens, SETTINGS, SHAPES[2], compared=compared).errors()
     copy = build_masked_lm(maximum_point.model.config, seed=1)
     copy.load_state_dict(maximum_point.model.state_dict())
@@ -400,15 +409,18 @@ def test_a_trained_candidate_is_found_again_as_it_was_scored(request, start, ste
 
 
 def test_a_divergence_is_measured_where_it_is_asked_for_and_of_each_maximum_point(training, maximum_point, trained):
-    assert comparison("loss", maximum_point) is None
+    assert comparison("loss", maximum_point, same_ids(maximum_point)) is None
     plain = training.run(SHAPES[0], {}, 3, 2)
-    asked = replace(training, comparison=comparison("divergence", maximum_point))
+    asked = replace(training, comparison=comparison("divergence", maximum_point, same_ids(maximum_point)))
     record = asked.run(SHAPES[0], {}, 3, 2)
     assert set(record) - set(plain) == {"divergence", "divergence_standard_error"}
     # What was trained is scored anew, and not trained again.
     assert (record["loss"], record["seconds"]) == (plain["loss"], plain["seconds"])
     other = Pretrained(build_masked_lm(maximum_point.model.config, seed=6), maximum_point.tokenizer)
-    assert replace(training, comparison=comparison("divergence", other)).run(SHAPES[0], {}, 3, 2) != record
+    assert (
+        replace(training, comparison=comparison("divergence", other, same_ids(other))).run(SHAPES[0], {}, 3, 2)
+        != record
+    )
     begun = trained.total()
     assert asked.run(SHAPES[0], {}, 3, 2) == record
     assert trained.total() == begun
@@ -422,7 +434,12 @@ def test_trainings_from_drawn_weights_and_from_each_maximum_point_and_narrowing_
     other = Pretrained(
         new_encoder(SHAPES[2], training.tokens, max_positions=16, settings=SETTINGS), maximum_point.tokenizer
     )
-    ways = [None, inherited.inheritance, Inheritance(maximum_point, "truncation"), Inheritance(other, "svd")]
+    ways = [
+        None,
+        inherited.inheritance,
+        Inheritance(maximum_point, EVERY_ID, "truncation"),
+        Inheritance(other, EVERY_ID, "svd"),
+    ]
     for _ in range(2):
         losses = {replace(training, inheritance=way).run(SHAPES[0], {}, 3, 2)["loss"] for way in ways}
     assert trained.total() == len(losses) == len(ways)

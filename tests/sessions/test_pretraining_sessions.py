@@ -125,7 +125,7 @@ def test_a_stream_trains_without_the_documents_held_out(project):
     assert metrics["student"]["accuracy"] > 0
 
 
-def test_a_roberta_of_a_folder_teaches_a_student_that_takes_its_trimmed_tokenizer(fresh, tiny_tokenizer):
+def test_a_roberta_of_a_folder_is_the_maximum_point_of_students_that_take_its_trimmed_tokenizer(fresh, tiny_tokenizer):
     from transformers import RobertaConfig, RobertaForMaskedLM
 
     project = fresh
@@ -142,7 +142,10 @@ def test_a_roberta_of_a_folder_teaches_a_student_that_takes_its_trimmed_tokenize
     teacher.save_pretrained(project.root / "teacher")
     tiny_tokenizer.save_pretrained(project.root / "teacher")
     # Seen from the project, not from where the command is typed.
-    teacher_name, project.typed_in = "pretrain_distill.pretrained_teacher=teacher", project.root / "conf"
+    teacher_name, project.typed_in = (
+        "search.maximum_point=teacher,search.space=null,search.start=random",
+        project.root / "conf",
+    )
     status, output = project.run("--pipelines", "search", "--params", f"{teacher_name},corpus.tokenizer.min_count=1000")
     assert status == 0, output
     vocabulary = project.read("08_reporting/vocabulary_report.json")
@@ -156,3 +159,6 @@ def test_a_roberta_of_a_folder_teaches_a_student_that_takes_its_trimmed_tokenize
     assert metrics["teacher"]["seconds"] == 0
     assert vocabulary
     assert not (project.root / "data/08_reporting/teacher_history.csv").exists()
+    point = project.read("04_feature/maximum_point.json")
+    assert (point["hidden_size"], point["seconds"], point["num_tokens"]) == (32, 0, 0)
+    assert 0 < point["error"] <= 1

@@ -340,7 +340,6 @@ def test_a_teacher_that_lacks_tokens_of_the_student_is_refused():
         vocabulary_map(student, teacher)
     assert str(caught.value) == (
         "The student's tokenizer is no part of the teacher's: the teacher lacks 1 of the student's 3 tokens, such as "
-        "'médian'. Name the teacher's tokenizer as params:corpus.tokenizer.pretrained, or set it to null, and "
-        "the student takes that of params:pretrain_distill.pretrained_teacher; with both null the maximum point "
-        "teaches, on the student's own tokenizer. Then run `kedro run --pipelines corpus` and what depends on it again."
+        "'médian'. The corpus was made with another tokenizer than that of params:search.maximum_point: run `kedro run "
+        "--pipelines corpus` and what depends on it again."
     )

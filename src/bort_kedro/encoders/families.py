@@ -90,8 +90,9 @@ class Family:
 
 FAMILIES = {
     "bert": Family(lambda model, hidden: model.cls(hidden), packed_inputs=_bert_packed_inputs),
-    "roberta": Family(
-        lambda model, hidden: model.lm_head(hidden), _positions_after_padding, packed_inputs=_roberta_packed_inputs
+    **dict.fromkeys(
+        ("roberta", "xlm-roberta", "camembert"),
+        Family(lambda model, hidden: model.lm_head(hidden), _positions_after_padding, _roberta_packed_inputs),
     ),
     "modernbert": Family(
         lambda model, hidden: model.decoder(model.head(hidden)), packed_inputs=_modernbert_packed_inputs
@@ -101,7 +102,6 @@ FAMILIES = {
 # Families without an entry above whose positions start behind the padding id, as RoBERTa's do.
 _POSITIONS_AFTER_PADDING = frozenset(
     (
-        "camembert",
         "data2vec-text",
         "esm",
         "ibert",
@@ -109,7 +109,6 @@ _POSITIONS_AFTER_PADDING = frozenset(
         "luke",
         "mpnet",
         "roberta-prelayernorm",
-        "xlm-roberta",
         "xlm-roberta-xl",
         "xmod",
     )
@@ -184,6 +183,11 @@ def place_in_document(document_ids: Tensor) -> Tensor:
     is_start = torch.ones_like(document_ids, dtype=torch.bool)
     is_start[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
     return columns - torch.where(is_start, columns, 0).cummax(dim=1).values
+
+
+def has_masked_lm_head(model: PreTrainedModel) -> bool:
+    """Whether it predicts tokens: an encoder alone is its own base."""
+    return model.base_model is not model
 
 
 def longest_sequence(config: PreTrainedConfig) -> int | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers.models.bert.modeling_bert import BertLayer
 
 # Families whose layers are built as BERT's are.
-BERT_LIKE = ("bert", "roberta")
+BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")
 
 
 def can_spare_last_layer(model: PreTrainedModel) -> bool:

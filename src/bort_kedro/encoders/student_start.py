@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
-from bort_kedro.encoders.families import longest_sequence
+from bort_kedro.encoders.families import has_masked_lm_head, longest_sequence
 from bort_kedro.encoders.layer_transfer import NARROWINGS, copy_layer_norm, copy_linear_bias, transfer_layer
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, ModelFolderError
@@ -35,7 +35,10 @@ TEACHER_HEADS: dict[str, Callable[[PreTrainedModel], tuple[nn.Linear, nn.LayerNo
         model.cls.predictions.transform.LayerNorm,
         model.cls.predictions.bias,
     ),
-    "roberta": lambda model: (model.lm_head.dense, model.lm_head.layer_norm, model.lm_head.bias),
+    **dict.fromkeys(
+        ("roberta", "xlm-roberta", "camembert"),
+        lambda model: (model.lm_head.dense, model.lm_head.layer_norm, model.lm_head.bias),
+    ),
 }
 
 
@@ -81,9 +84,9 @@ def from_teacher(
     """Write layers of a BERT or RoBERTa teacher into the student (in place).
 
     The student's own token-type row is zero and never trained, so the teacher's row 0 is added to its positions.
-    RoBERTa's positions start behind its padding id. Layer norms: see `layer_transfer.HiddenBasis.layer_norm`. With
-    equal sizes, epsilons and activations the student gives the teacher's logits; what narrowing costs stands in
-    docs/decisions/0011-student-start.md.
+    RoBERTa's positions start behind its padding id. Layer norms: see `layer_transfer.HiddenBasis.layer_norm`. Without a
+    masked-LM head of the teacher the student's stays as drawn; with one and with equal sizes, epsilons and activations
+    the student gives the teacher's logits; what narrowing costs stands in docs/decisions/0011-student-start.md.
 
     Args:
         student: Changed in place.
@@ -112,6 +115,8 @@ def from_teacher(
     copy_layer_norm(embeddings.LayerNorm, model.base_model.embeddings.LayerNorm, basis)
     for target, index in zip(student.bert.encoder.layer, chosen, strict=True):
         transfer_layer(target, model.base_model.encoder.layer[index], (student.config, model.config), basis, way)
+    if not has_masked_lm_head(model):
+        return
     dense, norm, bias = TEACHER_HEADS[model.config.model_type](model)
     head = student.cls.predictions
     head.transform.dense.weight.copy_(basis.project(basis.project(dense.weight).T).T)
@@ -151,9 +156,7 @@ def require_known_family(config: PreTrainedConfig) -> None:
     if config.model_type not in TEACHER_HEADS:
         raise ConfigurationError(
             f"A student cannot start from the layers of a `{config.model_type}` teacher, whose layers are not BERT's. "
-            f"Families that can: {', '.join(TEACHER_HEADS)}. Set `source` under {PARAMETER_PATH} to random "
-            "and params:pretrain_distill.distillation.logits.weight above 0 (published: 0.5), under which it "
-            "teaches all the same, or choose another teacher."
+            f"Families that can: {', '.join(TEACHER_HEADS)}. Name another encoder as params:search.maximum_point."
         )
 
 

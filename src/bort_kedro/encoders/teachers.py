@@ -1,4 +1,4 @@
-"""Open any masked-LM encoder as a teacher, or say plainly why it is none."""
+"""Open an encoder as a teacher, or say plainly why it is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bort_kedro.encoders.families import longest_sequence, predicted_logits
+from bort_kedro.encoders.families import has_masked_lm_head, longest_sequence, predicted_logits
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError, said_by
 from bort_kedro.opening import PretrainedFiles
@@ -31,15 +31,19 @@ class TeacherPlace:
         sequence_length: The parameter that says how long its inputs are.
     """
 
-    teacher: str = "params:pretrain_distill.pretrained_teacher"
-    sequence_length: str = "params:corpus.sequence_length"
+    teacher: str
+    sequence_length: str
 
 
-PRETRAINING = TeacherPlace()
-
-
-def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace = PRETRAINING) -> Pretrained:
-    """A masked-LM encoder and its fast tokenizer from the hub or a folder, frozen, in evaluation mode and float32.
+def open_teacher(
+    name_or_path: str,
+    *,
+    sequence_length: int,
+    place: TeacherPlace,
+    families: Collection[str] | None = None,
+    needs_head: bool = True,
+) -> Pretrained:
+    """An encoder and its fast tokenizer from the hub or a folder, frozen, in evaluation mode and float32.
 
     Weights come from safetensors alone, and code from transformers alone: nothing that is downloaded is run.
 
@@ -47,17 +51,24 @@ def open_teacher(name_or_path: str, *, sequence_length: int, place: TeacherPlace
         name_or_path: Hub id, or folder with config.json, model.safetensors and tokenizer.json.
         sequence_length: Longest input, in tokens.
         place: Where it is named.
+        families: Model types of transformers that are allowed; None allows every masked-LM encoder.
+        needs_head: Whether an encoder without a masked-LM head is refused, such as one made for sentences. Else it is
+            opened as the encoder alone, without a pooler that its files lack.
 
     Raises:
-        TeacherError: If it cannot be opened, is no masked-LM encoder, lacks weights, has no tokenizer fit for
-            masked-LM training, has fewer word embeddings than ids, takes only shorter blocks, or wants to be told more
-            than tokens.
+        TeacherError: If it cannot be opened, is no masked-LM encoder or of another family, lacks weights, has no
+            tokenizer fit for masked-LM training, has fewer word embeddings than ids, takes only shorter blocks, or
+            wants to be told more than tokens.
     """
     files = PretrainedFiles(name_or_path, partial(_refusal, name_or_path, place))
     config = files.config()
     _require_masked_lm(config, name_or_path, place)
+    _require_family(config, families, name_or_path, place)
     with torch.random.fork_rng(devices=[]):  # weights that are missing would be drawn, before they are refused
         model, loaded = files.model("AutoModelForMaskedLM", dtype=torch.float32)
+        if not needs_head and _lacks_its_head_alone(model, loaded):
+            model, loaded = files.model("AutoModel", dtype=torch.float32)
+            loaded = {**loaded, "missing_keys": _without_pooler(model, loaded["missing_keys"])}
     _require_all_weights(loaded, name_or_path, place)
     tokenizer = files.tokenizer()
     _require_masking_tokenizer(tokenizer, name_or_path, place)
@@ -88,6 +99,29 @@ def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: Teach
         "Allowed are encoders that transformers opens with AutoModelForMaskedLM, such as BERT, RoBERTa, ModernBERT and "
         f"DeBERTa-v2. Change `{place.teacher}`."
     )
+
+
+def _require_family(
+    config: PreTrainedConfig, families: Collection[str] | None, name_or_path: str, place: TeacherPlace
+) -> None:
+    if families is None or config.model_type in families:
+        return
+    raise TeacherError(
+        f"The encoder `{name_or_path}` is of the family `{config.model_type}`, whose layers no candidate can take "
+        f"over: they are not BERT's. Families that can serve here: {', '.join(families)}. Change `{place.teacher}`."
+    )
+
+
+def _lacks_its_head_alone(model: PreTrainedModel, loaded: Mapping[str, Collection[str]]) -> bool:
+    missing = loaded["missing_keys"]
+    return bool(missing) and not any(name.startswith(f"{model.base_model_prefix}.") for name in missing)
+
+
+def _without_pooler(model: PreTrainedModel, missing: Collection[str]) -> list[str]:
+    """What is missing beside a pooler, which is taken away where it would be drawn (in place)."""
+    if any(name.startswith("pooler.") for name in missing):
+        model.pooler = None
+    return [name for name in missing if not name.startswith("pooler.")]
 
 
 def _require_all_weights(loaded: Mapping[str, Collection[str]], name_or_path: str, place: TeacherPlace) -> None:
@@ -130,7 +164,7 @@ def _require_length(config: PreTrainedConfig, sequence_length: int, name_or_path
     longest = longest_sequence(config)
     if longest is not None and sequence_length > longest:
         raise TeacherError(
-            f"The teacher `{name_or_path}` takes at most {longest} tokens, and blocks have up to {sequence_length}. "
+            f"The teacher `{name_or_path}` takes at most {longest} tokens, and inputs have up to {sequence_length}. "
             f"Set `{place.sequence_length}` to at most {longest}, or choose another teacher as "
             f"`{place.teacher}`."
         )
@@ -139,6 +173,8 @@ def _require_length(config: PreTrainedConfig, sequence_length: int, name_or_path
 def _require_answer(teacher: Pretrained, name_or_path: str, place: TeacherPlace) -> None:
     """Ask it for one hidden token, since families differ in what they must be told, such as a language."""
     model, ids = teacher.model, torch.tensor([[teacher.tokenizer.mask_token_id]])
+    if not has_masked_lm_head(model):  # of a family that is told no more than tokens
+        return
     try:
         with torch.inference_mode():
             predicted_logits(model, ids, torch.ones_like(ids), torch.tensor([0]))

@@ -57,9 +57,19 @@ class Parameters(FrozenModel):
         return self
 
     @model_validator(mode="after")
+    def _one_tokenizer_is_named(self) -> Self:
+        if self.search.encoder is not None and self.corpus.tokenizer.pretrained is not None:
+            raise ValueError(
+                f"corpus.tokenizer.pretrained is {self.corpus.tokenizer.pretrained} and search.maximum_point the "
+                f"encoder {self.search.encoder}, whose tokenizer all encoders take. Set corpus.tokenizer.pretrained to "
+                "null"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
         positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
-        if self.finetune.teacher.pretrained is None and self.pretrain_distill.pretrained_teacher is None:
+        if self.finetune.teacher.pretrained is None and self.search.encoder is None:
             longest["teacher.training"] = self.finetune.teacher.training.max_tokens
         for place, max_tokens in longest.items():
             if max_tokens > positions:

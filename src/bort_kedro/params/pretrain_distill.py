@@ -20,10 +20,7 @@ from bort_kedro.pretraining.settings import (
 class PretrainDistillParams(FrozenModel):
     """Pretraining of the selected shape."""
 
-    pretrained_teacher: str | None = Field(
-        description="Hub id or folder of a masked-LM encoder; null trains the maximum point further."
-    )
-    teacher: PretrainingSettings = Field(description="Further training of the maximum point.")
+    teacher: PretrainingSettings = Field(description="Further training of a maximum point that the search trained.")
     student: PretrainingSettings = Field(description="Of the selected shape and its twin.")
     distillation: DistillationSettings
     teacher_cache: TeacherCacheSettings

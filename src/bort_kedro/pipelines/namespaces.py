@@ -42,6 +42,11 @@ PASSED = BROUGHT | {
 PASSED_OF_TASKS = frozenset({"examples", "finetuned_model"})
 
 
+def teacher_of(*, opens_maximum_point: bool) -> str:
+    """The dataset of the larger encoder that teaches: an opened maximum point as it is, else what it was trained to."""
+    return "maximum_point_encoder" if opens_maximum_point else "teacher_encoder"
+
+
 @contextmanager
 def across_namespaces() -> Iterator[None]:
     """Without Kedro's warning of dotted names, which it gives for those of a task in the namespace of a stage."""

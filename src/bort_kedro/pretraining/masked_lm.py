@@ -87,11 +87,11 @@ class MaskedLmScore:
 PositionMeasure = Callable[[Tensor, Batch], Tensor]
 
 
-def divergence_from(reference: PreTrainedModel) -> PositionMeasure:
-    """`soft_cross_entropy` with what another encoder of the same vocabulary says at the same positions."""
+def divergence_from(reference: Callable[[Batch], Tensor]) -> PositionMeasure:
+    """`soft_cross_entropy` with what another encoder says at the same positions, its logits (N, V) for a batch."""
 
     def measure(logits: Tensor, batch: Batch) -> Tensor:
-        return soft_cross_entropy(logits, student_logits(reference.to(logits.device).eval(), batch))
+        return soft_cross_entropy(logits, reference(batch))
 
     return measure
 

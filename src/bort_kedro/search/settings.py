@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from bort_kedro.encoders.settings import ShapeSettings
-from bort_kedro.encoders.shapes import head_remainder
+from bort_kedro.encoders.shapes import BertShape, head_remainder
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.pretraining.settings import PretrainingSettings
@@ -35,6 +35,20 @@ class SpaceSettings(FrozenModel):
                 f"{list(self.hidden_size)}, so no candidate can be built"
             )
         return self
+
+
+def require_contained(space: SpaceSettings, maximum: BertShape) -> None:
+    """Refuse a space that T does not contain. A candidate of its own size is allowed: it has no W, and is never chosen.
+
+    Raises:
+        ValueError: Names the first size that is too large.
+    """
+    for name, largest in maximum.to_row().items():
+        if largest < max(getattr(space, name)):
+            raise ValueError(
+                f"maximum_point.{name} is {largest}, below the space's largest {max(getattr(space, name))}; "
+                "the maximum point must be at least as large as every candidate"
+            )
 
 
 class HyperparameterSet(FrozenModel):
@@ -68,6 +82,15 @@ class SearchLatencySettings(LatencySettings):
     )
 
 
+# T as parameters say it: a shape to train, or the hub id or folder of an encoder. The tags are part of the place of a
+# fault, and of no parameter's name.
+SHAPE, ENCODER = "<shape>", "<encoder>"
+MaximumPoint = Annotated[
+    Annotated[ShapeSettings, Tag(SHAPE)] | Annotated[str, Tag(ENCODER)],
+    Discriminator(lambda value: ENCODER if isinstance(value, str) else SHAPE),
+]
+
+
 class EngineSettings(FrozenModel):
     """Where trainings run."""
 
@@ -81,8 +104,11 @@ class EngineSettings(FrozenModel):
 class SearchSettings(EngineSettings):
     """Optimal subarchitecture extraction."""
 
-    space: SpaceSettings
-    maximum_point: ShapeSettings = Field(description="T: larger than every candidate.")
+    space: SpaceSettings | None = Field(description="The candidates; null takes parts of T: `space.parts_of`.")
+    maximum_point: MaximumPoint = Field(
+        description="T, which contains every candidate: a shape to train, or the hub id or folder of a BERT or RoBERTa "
+        "encoder, whose tokenizer all then take."
+    )
     error_source: Literal["training", "table"] = Field(
         description="Where errors come from: short trainings, or the catalog's `recorded_candidates`."
     )
@@ -145,13 +171,28 @@ class SearchSettings(EngineSettings):
                 raise ValueError(f"{name} is `{getattr(self, name)}`, allowed are {', '.join(known)}")
         return self
 
+    @property
+    def encoder(self) -> str | None:
+        """Hub id or folder of a T that is opened; None for one that is trained."""
+        return self.maximum_point if isinstance(self.maximum_point, str) else None
+
+    def stated_maximum(self) -> BertShape:
+        """The shape of a T that is not opened."""
+        if isinstance(self.maximum_point, str):
+            raise TypeError(f"the encoder {self.maximum_point} has its shape in its files")
+        return self.maximum_point.to_shape()
+
     @model_validator(mode="after")
     def _maximum_point_is_largest(self) -> Self:
-        """T contains every candidate. One of its own size is allowed: it has no W, and is never chosen."""
-        for name, largest in self.maximum_point.model_dump().items():
-            if largest < max(getattr(self.space, name)):
-                raise ValueError(
-                    f"maximum_point.{name} is {largest}, below the space's largest {max(getattr(self.space, name))}; "
-                    "the maximum point must be at least as large as every candidate"
-                )
+        if self.space is not None and self.encoder is None:
+            require_contained(self.space, self.stated_maximum())
+        return self
+
+    @model_validator(mode="after")
+    def _a_table_has_no_encoder(self) -> Self:
+        if self.error_source == "table" and self.encoder is not None:
+            raise ValueError(
+                f"maximum_point is the encoder {self.encoder} with error_source table, which opens none; state its "
+                "shape, or set error_source to training"
+            )
         return self

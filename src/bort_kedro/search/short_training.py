@@ -26,15 +26,20 @@ from bort_kedro.pretraining.pretrain import (
     pretraining_identity,
     score,
 )
+from bort_kedro.pretraining.scores import teacher_logits
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.text.tokens import Tokens
+from bort_kedro.text.vocabulary_map import VocabularyMap
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
 from bort_kedro.training.memory import memory_shortage_told
 from bort_kedro.training.saved_state import SavedState, States, StateStore
 from bort_kedro.training.settings import OptimizationSettings
 
 if TYPE_CHECKING:
-    from transformers import BertForMaskedLM, PreTrainedModel
+    from torch import Tensor
+    from transformers import BertForMaskedLM
+
+    from bort_kedro.pretraining.masked_blocks import Batch
 
 
 # Where the ends of trainings are kept.
@@ -46,11 +51,13 @@ class Inheritance:
     """Layers of the trained T in the place of drawn weights.
 
     Args:
-        maximum_point: T, with the tokenizer of all candidates.
+        maximum_point: T.
+        kept_ids: (V,) the id that T has for each id of the candidates.
         narrowing: How its widths become a candidate's; see `encoders.student_start.from_teacher`.
     """
 
     maximum_point: Pretrained
+    kept_ids: torch.Tensor
     narrowing: Literal["truncation", "svd"]
 
     @property
@@ -60,8 +67,7 @@ class Inheritance:
 
     def give(self, model: BertForMaskedLM) -> None:
         """Let a candidate begin so (in place)."""
-        every_id = torch.arange(model.config.vocab_size)
-        from_teacher(model, self.maximum_point, every_id, layers=None, narrowing=self.narrowing)
+        from_teacher(model, self.maximum_point, self.kept_ids, layers=None, narrowing=self.narrowing)
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,13 @@ class Comparison:
 
     Args:
         measure: Key of `AGAINST_T`.
-        maximum_point: T, with the tokenizer of all candidates.
+        maximum_point: T.
+        vocabulary_map: From its ids to the candidates'.
     """
 
     measure: str
     maximum_point: Pretrained
+    vocabulary_map: VocabularyMap
 
     @property
     def name(self) -> str:
@@ -83,16 +91,20 @@ class Comparison:
 
     def others(self) -> dict[str, PositionMeasure]:
         """See `masked_lm.evaluate_masked_lm`."""
-        return {self.measure: AGAINST_T[self.measure](self.maximum_point.model)}
+        return {self.measure: AGAINST_T[self.measure](self._logits)}
+
+    def _logits(self, batch: Batch) -> Tensor:
+        self.maximum_point.model.to(batch["input_ids"].device).eval()
+        return teacher_logits(self.maximum_point, self.vocabulary_map.to(batch["input_ids"].device), batch)
 
 
 # Measures of the error that T is run for, beside those of every training.
-AGAINST_T: dict[str, Callable[[PreTrainedModel], PositionMeasure]] = {"divergence": divergence_from}
+AGAINST_T: dict[str, Callable[[Callable[[Batch], Tensor]], PositionMeasure]] = {"divergence": divergence_from}
 
 
-def comparison(measure: str, maximum_point: Pretrained) -> Comparison | None:
+def comparison(measure: str, maximum_point: Pretrained, mapping: VocabularyMap) -> Comparison | None:
     """None for a measure that is taken without T."""
-    return Comparison(measure, maximum_point) if measure in AGAINST_T else None
+    return Comparison(measure, maximum_point, mapping) if measure in AGAINST_T else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class TokenizerSettings(FrozenModel):
     """Where the tokenizer comes from."""
 
     pretrained: str | None = Field(
-        description="Hub id or folder to open; null takes that of pretrain_distill.pretrained_teacher, or trains one."
+        description="Hub id or folder to open; null trains one, where search.maximum_point is no encoder."
     )
     vocabulary_size: int = Field(gt=261, description="Ids of a trained tokenizer; 261 are bytes and specials.")
     min_count: int | None = Field(

@@ -115,10 +115,9 @@ def vocabulary_map(
         return between(tokens_by_id(student_tokenizer), tokens_by_id(teacher_tokenizer), student_tokenizer.unk_token)
     except ValueError as fault:
         raise TokenizerError(
-            f"The student's tokenizer is no part of the teacher's: {fault}. Name the teacher's tokenizer as "
-            f"{PARAMETER_PATH}.pretrained, or set it to null, and the student takes that of "
-            "params:pretrain_distill.pretrained_teacher; with both null the maximum point teaches, on the student's "
-            "own tokenizer. Then run `kedro run --pipelines corpus` and what depends on it again."
+            f"The student's tokenizer is no part of the teacher's: {fault}. The corpus was made "
+            "with another tokenizer than that of params:search.maximum_point: run `kedro run --pipelines corpus` and "
+            "what depends on it again."
         ) from fault
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from bort_kedro.errors import CorpusError, TokenizerError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.text.settings import CorpusSettings
 from bort_kedro.text.splits import assign_splits
 from bort_kedro.text.tokens import Tokens
@@ -39,13 +40,13 @@ def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[p
 
 
 def make_tokenizer(
-    corpus_documents: pd.DataFrame, corpus: CorpusSettings, pretrained_teacher: str | None
+    corpus_documents: pd.DataFrame, corpus: CorpusSettings, search: SearchSettings
 ) -> tuple[Any, JsonObject]:
-    """Open the tokenizer named, or the teacher's, or train one; then drop the ids that the corpus does not use."""
+    """Open the maximum point's tokenizer or that named, or train one; then drop ids that the corpus does not use."""
     from bort_kedro.text.trimming import count_ids, size_report, trim_tokenizer, trimming_report
 
     train = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()
-    whole = _whole_tokenizer(train, corpus, pretrained_teacher)
+    whole = _whole_tokenizer(train, corpus, search.encoder)
     if corpus.tokenizer.min_count is None:
         return whole, size_report(whole, whole)
     counts = count_ids(whole, train)
@@ -54,22 +55,17 @@ def make_tokenizer(
     return trimmed, trimming_report(whole, trimmed, train_counts=counts, train_texts=train, held_out_texts=held_out)
 
 
-def _whole_tokenizer(train: list[str], corpus: CorpusSettings, pretrained_teacher: str | None) -> Any:
+def _whole_tokenizer(train: list[str], corpus: CorpusSettings, encoder: str | None) -> Any:
     from bort_kedro.text.tokenizer import open_tokenizer, train_tokenizer
 
+    if encoder is not None:
+        try:
+            return open_tokenizer(encoder, max_positions=corpus.max_positions)
+        except TokenizerError as fault:
+            raise TokenizerError(f"All encoders take the tokenizer of params:search.maximum_point. {fault}") from fault
     if corpus.tokenizer.pretrained is not None:
         return open_tokenizer(corpus.tokenizer.pretrained, max_positions=corpus.max_positions)
-    if pretrained_teacher is None:
-        return train_tokenizer(
-            train, vocabulary_size=corpus.tokenizer.vocabulary_size, max_positions=corpus.max_positions
-        )
-    try:
-        return open_tokenizer(pretrained_teacher, max_positions=corpus.max_positions)
-    except TokenizerError as fault:
-        raise TokenizerError(
-            "The student takes the tokenizer of params:pretrain_distill.pretrained_teacher, since "
-            f"params:corpus.tokenizer.pretrained is null; change either. {fault}"
-        ) from fault
+    return train_tokenizer(train, vocabulary_size=corpus.tokenizer.vocabulary_size, max_positions=corpus.max_positions)
 
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusSettings) -> Tokens:

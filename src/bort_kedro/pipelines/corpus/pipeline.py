@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 make_tokenizer,
-                ["corpus_documents", "params:corpus", "params:pretrain_distill.pretrained_teacher"],
+                ["corpus_documents", "params:corpus", "params:search"],
                 ["tokenizer", "vocabulary_report"],
                 name="make_tokenizer_node",
             ),

@@ -11,7 +11,7 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task, teacher_of
 from bort_kedro.tasks.table import scoring_task
 
 OWN_TEACHER = "finetuning_teacher"
@@ -20,7 +20,12 @@ LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
 
 @across_namespaces()
 def create_pipeline(
-    tasks: Sequence[str], *, method: str = "agora", has_rivals: bool = True, has_own_teacher: bool = False
+    tasks: Sequence[str],
+    *,
+    method: str = "agora",
+    has_rivals: bool = True,
+    has_own_teacher: bool = False,
+    opens_maximum_point: bool = False,
 ) -> Pipeline:
     """From the student to a model and its predictions for each task.
 
@@ -29,8 +34,9 @@ def create_pipeline(
         method: ``agora``, or ``plain`` without a teacher.
         has_rivals: Whether other methods are trained beside Agora.
         has_own_teacher: Whether the teacher is opened rather than that of the pretraining.
+        opens_maximum_point: Whether that one is the maximum point as it was opened.
     """
-    teacher = OWN_TEACHER if has_own_teacher else "teacher_encoder"
+    teacher = OWN_TEACHER if has_own_teacher else teacher_of(opens_maximum_point=opens_maximum_point)
     opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
     nodes: list[Node | Pipeline] = [opened] if has_own_teacher and method == "agora" else []
     for task in tasks:

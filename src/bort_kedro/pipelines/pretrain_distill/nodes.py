@@ -21,20 +21,6 @@ from bort_kedro.training.saved_state import States
 STAGE = "pretrain_distill"
 
 
-def open_teacher(pretrain_distill: PretrainDistillParams, corpus: CorpusSettings) -> Pretrained:
-    """Open a masked-LM encoder of the hub or of a folder; the copy that is kept makes later stages need neither.
-
-    One whose layers cannot be what the student begins with is refused here, long before there is a student.
-    """
-    from bort_kedro.encoders.student_start import require_known_family
-    from bort_kedro.encoders.teachers import open_teacher
-
-    teacher = open_teacher(str(pretrain_distill.pretrained_teacher), sequence_length=corpus.sequence_length)
-    if pretrain_distill.student_start.source == "teacher":
-        require_known_family(teacher.model.config)
-    return teacher
-
-
 def train_teacher(
     maximum_point_encoder: Pretrained, tokens: Tokens, training_states: States, pretrain_distill: PretrainDistillParams
 ) -> tuple[Pretrained, pd.DataFrame]:

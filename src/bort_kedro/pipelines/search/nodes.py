@@ -20,7 +20,7 @@ from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.report import GrowthReport, SearchReport, Sizes, WorkerRestart
 from bort_kedro.search.settings import EngineSettings, SearchSettings
-from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.space import enumerate_shapes, shape_of_maximum, space_within
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.search.strategies.partition import representatives
 from bort_kedro.text.tokens import Tokens
@@ -33,18 +33,34 @@ WITHOUT_MAXIMUM_POINT = (
 )
 
 
-def enumerate_candidates(search: SearchSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The candidates that can be built, and the combinations that cannot."""
-    space = enumerate_shapes(search.space)
+def open_maximum_point(search: SearchSettings, max_positions: int) -> Pretrained:
+    """Open the encoder of the hub or of a folder that is T; the copy that is kept makes later stages need neither."""
+    from bort_kedro.search.maximum_point import open_encoder
+
+    return open_encoder(search, max_positions=max_positions)
+
+
+def enumerate_candidates(
+    search: SearchSettings, maximum_point_encoder: Pretrained | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+    """The candidates that can be built, the combinations that cannot, and the shape of T."""
+    opened = None if maximum_point_encoder is None else maximum_point_encoder.model.config.to_dict()
+    maximum = shape_of_maximum(search, opened)
+    space = enumerate_shapes(space_within(search, maximum))
     columns = list(SHAPE_COLUMNS)
     return (
         pd.DataFrame([shape.to_row() for shape in space.shapes], columns=columns),
         pd.DataFrame(space.invalid, columns=columns),
+        maximum.to_row(),
     )
 
 
 def estimate_costs(
-    candidate_shapes: pd.DataFrame, tokens: Tokens, search: SearchSettings, max_positions: int
+    candidate_shapes: pd.DataFrame,
+    maximum_point_shape: dict[str, int],
+    tokens: Tokens,
+    search: SearchSettings,
+    max_positions: int,
 ) -> tuple[pd.DataFrame, JsonObject, GrowthReport]:
     """Parameters and operations of each candidate, part by part, and of T; whether the AB^nC condition holds."""
     sizes = {
@@ -55,13 +71,17 @@ def estimate_costs(
     shapes = _shapes(candidate_shapes)
     growth = check_growth(shapes, **sizes)
     costs = candidate_shapes.assign(**candidate_counts(shapes, **sizes))
-    maximum = search.maximum_point.to_shape()
+    maximum = BertShape.from_row(maximum_point_shape)
     counts = {name: int(values[0]) for name, values in candidate_counts([maximum], **sizes).items()}
     return costs, maximum.to_row() | counts, GrowthReport(holds=growth.holds, sentence=growth.sentence())
 
 
 def measure_latency(
-    candidate_costs: pd.DataFrame, tokens: Tokens, training_states: States, search: SearchSettings
+    candidate_costs: pd.DataFrame,
+    maximum_point_costs: JsonObject,
+    tokens: Tokens,
+    training_states: States,
+    search: SearchSettings,
 ) -> pd.DataFrame:
     """Time T and representatives of the ordered candidates, those of the budget among them, or every candidate."""
     from bort_kedro.latency.shapes import resolve_device, time_shapes_once
@@ -69,7 +89,7 @@ def measure_latency(
     ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
     count = len(ordered) if search.cost == "measured_latency" else max(search.latency.num_measured, search.budget)
     kept = representatives(len(ordered), budget=count)
-    shapes = [*_shapes(ordered.loc[kept]), search.maximum_point.to_shape()]
+    shapes = [*_shapes(ordered.loc[kept]), BertShape.from_row(maximum_point_costs)]
     device = resolve_device(search.latency.device)
     timings = time_shapes_once(
         shapes, training_states, search.latency, vocabulary_size=tokens.vocabulary.size, device=device
@@ -139,16 +159,17 @@ def train_maximum_point(
     """
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
     from bort_kedro.search.short_training import building_told, comparison, finite_score
+    from bort_kedro.text.trimming import vocabulary_map
 
     settings = definite(search.maximum_point_training())
-    shape = search.maximum_point.to_shape()
+    shape = BertShape.from_row(maximum_point_size)
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
     try:
         with building_told(shape):
             model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
             result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
             trained = Pretrained(model, tokenizer)
-            compared = comparison(search.error_measure, trained)
+            compared = comparison(search.error_measure, trained, vocabulary_map(tokenizer, tokenizer))
             quality = finite_score(model, tokens, settings, shape, "scoring the maximum point", compared=compared)
     except FailedTrainingError as fault:
         raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
@@ -157,12 +178,26 @@ def train_maximum_point(
     return trained, row, pd.DataFrame(result.history)
 
 
+def score_maximum_point(
+    maximum_point_encoder: Pretrained,
+    tokens: Tokens,
+    tokenizer: Any,
+    maximum_point_size: JsonObject,
+    search: SearchSettings,
+) -> JsonObject:
+    """What an opened T reaches on the validation split; it is not trained."""
+    from bort_kedro.search.maximum_point import error_of
+
+    return maximum_point_size | error_of(maximum_point_encoder, tokens, tokenizer, search)
+
+
 def measure_errors(
     search_space: pd.DataFrame,
     maximum_point: JsonObject,
     maximum_point_encoder: Pretrained,
     baseline_errors: dict[str, float],
     tokens: Tokens,
+    tokenizer: Any,
     training_states: States,
     search: SearchSettings,
     max_positions: int,
@@ -185,7 +220,7 @@ def measure_errors(
     with Engine(search) as engine:
         source = TrainedErrors(
             _shapes(search_space),
-            _short_training(maximum_point_encoder, tokens, training_states, search, max_positions),
+            _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions),
             measure=search.error_measure,
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
@@ -209,6 +244,7 @@ def measure_errors(
 def _short_training(
     maximum_point_encoder: Pretrained,
     tokens: Tokens,
+    tokenizer: Any,
     training_states: States,
     search: SearchSettings,
     max_positions: int,
@@ -216,14 +252,16 @@ def _short_training(
     """What the short trainings of all candidates share."""
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
+    from bort_kedro.text.trimming import vocabulary_map
 
+    mapping = vocabulary_map(tokenizer, maximum_point_encoder.tokenizer)
     return ShortTraining(
         tokens,
         definite(search.training),
         max_positions,
         training_states,
-        Inheritance(maximum_point_encoder, search.narrowing) if search.start == "teacher" else None,
-        comparison(search.error_measure, maximum_point_encoder),
+        Inheritance(maximum_point_encoder, mapping.kept, search.narrowing) if search.start == "teacher" else None,
+        comparison(search.error_measure, maximum_point_encoder, mapping),
     )
 
 
@@ -239,7 +277,7 @@ def hand_on_candidate(
     """The chosen candidate as its short training left it, of its best hyperparameter set and the first seed."""
     chosen = candidate_table[candidate_table["is_selected"]].iloc[0]
     changes = search.hyperparameter_sets[int(chosen["hyperparameter_set"])].changes()
-    training = _short_training(maximum_point_encoder, tokens, training_states, search, max_positions)
+    training = _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions)
     seed = search.training.optimization.seed
     return Pretrained(training.trained(BertShape.from_row(chosen.to_dict()), changes, seed), tokenizer)
 

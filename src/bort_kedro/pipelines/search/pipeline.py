@@ -9,34 +9,63 @@ SEARCH = "params:search"
 POSITIONS = "params:corpus.max_positions"
 
 
-def create_pipeline(error_source: str = "training") -> Pipeline:
+def create_pipeline(error_source: str = "training", *, opens_maximum_point: bool = False) -> Pipeline:
     """From a space of shapes to the selected one.
 
     Args:
         error_source: ``training``, or ``table`` to replay recorded errors.
+        opens_maximum_point: Whether T is an encoder of the hub or of a folder rather than a shape to train.
     """
-    return {"training": _training, "table": _table}[error_source]()
+    return _table() if error_source == "table" else _training(opens_maximum_point)
 
 
-def _training() -> Pipeline:
+def _maximum_point(is_opened: bool) -> list[Node]:
+    """T and its error."""
+    if not is_opened:
+        return [
+            Node(
+                nodes.train_maximum_point,
+                ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS],
+                ["maximum_point_encoder", "maximum_point", "maximum_point_history"],
+                name="train_maximum_point_node",
+            )
+        ]
+    return [
+        Node(
+            nodes.open_maximum_point,
+            [SEARCH, POSITIONS],
+            "maximum_point_encoder",
+            name="open_maximum_point_node",
+        ),
+        Node(
+            nodes.score_maximum_point,
+            ["maximum_point_encoder", "tokens", "tokenizer", "maximum_point_size", SEARCH],
+            "maximum_point",
+            name="score_maximum_point_node",
+        ),
+    ]
+
+
+def _training(opens_maximum_point: bool) -> Pipeline:
     return in_stage(
         "search",
         [
+            *_maximum_point(opens_maximum_point),
             Node(
                 nodes.enumerate_candidates,
-                SEARCH,
-                ["candidate_shapes", "invalid_shapes"],
+                [SEARCH, *(["maximum_point_encoder"] if opens_maximum_point else [])],
+                ["candidate_shapes", "invalid_shapes", "maximum_point_shape"],
                 name="enumerate_candidates_node",
             ),
             Node(
                 nodes.estimate_costs,
-                ["candidate_shapes", "tokens", SEARCH, POSITIONS],
+                ["candidate_shapes", "maximum_point_shape", "tokens", SEARCH, POSITIONS],
                 ["candidate_costs", "maximum_point_costs", "growth_check"],
                 name="estimate_costs_node",
             ),
             Node(
                 nodes.measure_latency,
-                ["candidate_costs", "tokens", "training_states", SEARCH],
+                ["candidate_costs", "maximum_point_costs", "tokens", "training_states", SEARCH],
                 "candidate_latency",
                 name="measure_latency_node",
             ),
@@ -53,12 +82,6 @@ def _training() -> Pipeline:
                 name="order_candidates_node",
             ),
             Node(
-                nodes.train_maximum_point,
-                ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS],
-                ["maximum_point_encoder", "maximum_point", "maximum_point_history"],
-                name="train_maximum_point_node",
-            ),
-            Node(
                 nodes.measure_errors,
                 [
                     "search_space",
@@ -66,6 +89,7 @@ def _training() -> Pipeline:
                     "maximum_point_encoder",
                     "baseline_errors",
                     "tokens",
+                    "tokenizer",
                     "training_states",
                     SEARCH,
                     POSITIONS,
@@ -114,7 +138,13 @@ def _training() -> Pipeline:
             ),
             Node(
                 plot_nodes.plot_search_training,
-                ["candidate_history", "maximum_point_history", "latency_check", "latency_calibration", SEARCH],
+                [
+                    "candidate_history",
+                    "latency_check",
+                    "latency_calibration",
+                    SEARCH,
+                    *([] if opens_maximum_point else ["maximum_point_history"]),
+                ],
                 ["error_by_step_plot", "latency_plot"],
                 name="plot_search_training_node",
             ),

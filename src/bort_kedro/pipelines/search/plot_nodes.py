@@ -46,18 +46,19 @@ def _known_shapes(*, vocabulary_size: int, max_positions: int, sequence_length: 
 
 def plot_search_training(
     candidate_history: pd.DataFrame,
-    maximum_point_history: pd.DataFrame,
     latency_check: pd.DataFrame,
     latency_calibration: Calibration,
     search: SearchSettings,
+    maximum_point_history: pd.DataFrame | None = None,
 ) -> tuple[Figure, Figure]:
-    """Error by step of every training; predicted against measured latency."""
+    """Error by step of every training, which an opened T has none of; predicted against measured latency."""
     from bort_kedro.reporting.plots import error_by_step_figure, latency_figure
 
     finished = candidate_history[
         candidate_history["share"] == candidate_history.groupby("shape")["share"].transform("max")
     ]
-    history = pd.concat([finished, maximum_point_history.assign(shape="maximum point")], ignore_index=True)
+    of_maximum = [] if maximum_point_history is None else [maximum_point_history.assign(shape="maximum point")]
+    history = pd.concat([finished, *of_maximum], ignore_index=True)
     # Trainings follow the loss and the error alone.
     measure = "error" if search.error_measure == "error" else "loss"
     curves = error_by_step_figure(history, measure=measure)

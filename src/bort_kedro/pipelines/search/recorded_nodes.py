@@ -47,7 +47,7 @@ def order_recorded(
         maximum = table[is_maximum].iloc[0].to_dict()
     else:
         largest = candidates[["parameters", "operations", "latency_ms", "cost"]].max()
-        maximum = search.maximum_point.model_dump() | dict(search.recorded_maximum_multiple * largest)
+        maximum = search.stated_maximum().to_row() | dict(search.recorded_maximum_multiple * largest)
         # A search trains T before all others: what is looked up for it is the largest row, and not the best.
         maximum |= dict(order(candidates).iloc[-1][["error", "error_standard_error"]])
     caps = search.caps.model_dump(exclude={"max_error"})
@@ -60,7 +60,7 @@ def order_recorded(
 
 def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
     """(N,) True for rows of the maximum point's shape, if they are as large as all others, as T must be."""
-    is_shape = (table[list(SHAPE_COLUMNS)] == list(search.maximum_point.model_dump().values())).all(axis=1)
+    is_shape = (table[list(SHAPE_COLUMNS)] == list(search.stated_maximum().to_row().values())).all(axis=1)
     sizes = table[["parameters", "cost"]]
     is_largest = (sizes >= sizes.max()).all(axis=1)
     return is_shape & is_largest & (len(table) > int(is_shape.sum()))
