@@ -14,8 +14,11 @@ from bort_kedro.agora.near_duplicates import NearDuplicates
 from bort_kedro.agora.points import PointMaker
 from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.agora.run import run_agora
+from bort_kedro.agora.settings import MASKED_LM
 from bort_kedro.agora.teacher_bar import TeacherReport, check_teacher
 from bort_kedro.agora.transformation import Transformation
+from bort_kedro.agora.word_transformations import WORD_TRANSFORMATIONS
+from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError
 from bort_kedro.finetuning.encoding import TaskEncoder
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bort_kedro.agora.settings import AgoraSettings
+    from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
     from bort_kedro.agora.teacher_bar import TeacherCheck
     from bort_kedro.finetuning.data import TaskData
     from bort_kedro.finetuning.report import MethodReport
@@ -104,6 +107,22 @@ class TaskTeacher:
         near = NearDuplicates(references, max_overlap=settings.max_overlap, ngram_words=settings.ngram_words)
         tau = Transformation(self._masked_lm, settings.transformation, protects_spans=protects_spans)
         return PointMaker(tau, near, self.says, identity, data.task, settings, states)
+
+
+def require_words_can_be_replaced(encoder: Pretrained, settings: TransformationSettings) -> None:
+    """Refuse a teacher without a masked-LM head where new points take one, before the teacher is fine-tuned.
+
+    Raises:
+        TeacherError: Says what to set.
+    """
+    weight = settings.weights.get(MASKED_LM, 0.0)
+    if weight and not has_masked_lm_head(encoder.model):
+        raise TeacherError(
+            "The teacher has no masked-LM head to replace words with, which "
+            f"params:finetune.agora.transformation.weights.{MASKED_LM} {weight:g} asks for. Set it to 0, which leaves "
+            f"{', '.join(WORD_TRANSFORMATIONS)}; or params:finetune.method to plain; or name a masked-LM encoder as "
+            "params:finetune.teacher.pretrained."
+        )
 
 
 def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, TeacherReport]:

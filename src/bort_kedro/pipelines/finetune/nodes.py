@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bort_kedro.agora.settings import MASKED_LM
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.report import FinetuningReport
@@ -30,7 +31,10 @@ def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
 
     teacher = finetune.teacher
     place = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
-    return open_teacher(str(teacher.pretrained), sequence_length=teacher.training.max_tokens, place=place)
+    needs_head = finetune.agora.transformation.weights.get(MASKED_LM, 0.0) > 0
+    return open_teacher(
+        str(teacher.pretrained), sequence_length=teacher.training.max_tokens, place=place, needs_head=needs_head
+    )
 
 
 def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, FinetuneParams], Finetuned]:
@@ -43,6 +47,7 @@ def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, Fine
         from bort_kedro.agora import teacher as agora
         from bort_kedro.training.threads import cpu_threads
 
+        agora.require_words_can_be_replaced(encoder, finetune.agora.transformation)
         params = finetune.teacher.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, encoder, training_states, finetune, params)
