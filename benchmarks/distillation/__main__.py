@@ -1,44 +1,33 @@
-"""Ask whether a teacher helps, for equal steps and for equal time; writes docs/experiments.md with its figures."""
+"""Ask what makes the most of the same time, a teacher or none; writes docs/experiments.md with its figures."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+
+import pandas as pd
 
 from benchmarks.command import command_line
 from benchmarks.configured import PROJECT
-from benchmarks.distillation.corpora import CHARACTERS, MIN_COUNT, VOCABULARY_SIZE, base_parameters, draw_corpus
-from benchmarks.distillation.findings import Findings, find_out
+from benchmarks.distillation.arms import ARMS, DEFAULT
+from benchmarks.distillation.corpora import CHARACTERS, TASKS, base_parameters, draw_corpus
+from benchmarks.distillation.findings import find_out
 from benchmarks.distillation.page import parts_of
-from benchmarks.distillation.trainings import (
-    CACHE_EPOCHS,
-    SEEDS,
-    SHAPE,
-    STUDENT_STEPS,
-    TEACHER_SHAPE,
-    TEACHER_STEPS,
-    experiments,
-)
+from benchmarks.distillation.trainings import SEEDS, SHAPE
 from benchmarks.page import FOLDER, write_page
 from benchmarks.texts import EMBEDDED, embedded_text
 from bort_kedro.datasets.text_sources import TextFilesDataset
 
+# Under the published loss.
+NUM_STEPS = 1000
+# Trainings side by side; a step of one thread each is timed alone.
+NUM_WORKERS = 2
 
-def conditions_of(found: Sequence[Findings], num_steps: int, teacher_steps: int) -> dict[str, Any]:
-    """What the figures hold for."""
-    return {
-        "parameters": "conf/base",
-        "seeds": list(SEEDS),
-        "student_shape": str(SHAPE),
-        "student_steps": num_steps,
-        "teacher_shape": str(TEACHER_SHAPE),
-        "teacher_steps": teacher_steps,
-        "vocabulary_size": VOCABULARY_SIZE,
-        "min_count": MIN_COUNT,
-        "cache_epochs": CACHE_EPOCHS,
-        "tokens": {each.experiment.corpus.name: each.experiment.whole.tokens.summary() for each in found},
-    }
+
+def other_text(patterns: str) -> pd.DataFrame:
+    """Documents of files; those of one pattern are one source, which is what the task `library` asks for."""
+    parts = {pattern: TextFilesDataset([pattern]).load() for pattern in shlex.split(patterns)}
+    return pd.concat([part.assign(source=f"part {number}") for number, part in enumerate(parts.values(), 1)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,27 +35,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line(__doc__)
     parser.add_argument("corpus", nargs="?", default="", help="files of the other corpus: patterns set apart by spaces")
     parser.add_argument("--name", default="other", help="what the page calls it")
-    parser.add_argument("--steps", type=int, help="of students and teachers, for a quick try; name --folder with it")
+    parser.add_argument("--steps", type=int, default=NUM_STEPS, help="under the published loss")
     parser.add_argument("--characters", type=int, default=CHARACTERS, help="drawn of each corpus")
+    parser.add_argument(
+        "--arms", nargs="*", default=[], help="names of those wanted beside the default; all, unless given"
+    )
+    parser.add_argument("--workers", type=int, default=NUM_WORKERS, help="trainings at a time")
     given = parser.parse_args(arguments)
-    if not given.corpus:
-        parser.exit(2, "Name the other corpus: make bench-distillation CORPUS='a/**/wiki_* b/*.txt' NAME=texts\n")
-    if given.steps and given.folder == FOLDER:
-        parser.exit(2, "A quick try is no result: name another folder for its page with --folder.\n")
+    is_whole = given.corpus and not given.arms and (given.steps, given.characters) == (NUM_STEPS, CHARACTERS)
+    if not is_whole and given.folder == FOLDER:
+        parser.exit(
+            2,
+            "The page is of two corpora, all arms and all steps: make bench-distillation CORPUS='a/**/wiki_* b/*.txt' "
+            "NAME=texts. For a part of that, name another folder with --folder.\n",
+        )
+    arms = [arm for arm in ARMS if not given.arms or arm == DEFAULT or arm.name in given.arms]
     parameters = base_parameters()
-    num_steps = given.steps or STUDENT_STEPS
-    teacher_steps = given.steps or TEACHER_STEPS
-    texts = {EMBEDDED: embedded_text(), given.name: TextFilesDataset(shlex.split(given.corpus)).load()}
-    corpora = [draw_corpus(name, text, parameters, characters=given.characters) for name, text in texts.items()]
-    prepared = experiments(corpora, parameters, given.states / "distillation", teacher_steps=teacher_steps)
-    found = [find_out(experiment, num_steps=num_steps) for experiment in prepared]
+    texts = {EMBEDDED: embedded_text()} | ({given.name: other_text(given.corpus)} if given.corpus else {})
+    corpora = [
+        draw_corpus(name, text, parameters, characters=given.characters, tasks=TASKS) for name, text in texts.items()
+    ]
+    found = find_out(
+        corpora,
+        parameters,
+        SHAPE,
+        arms,
+        SEEDS,
+        given.states / "distillation",
+        num_steps=given.steps,
+        num_workers=given.workers,
+    )
     write_page(
         "distillation",
         "Does a teacher help?",
-        parts_of(found, num_steps=num_steps, teacher_steps=teacher_steps),
-        conditions_of(found, num_steps, teacher_steps),
+        parts_of(found, arms, SHAPE, num_steps=given.steps),
+        {
+            "parameters": "conf/base",
+            "seeds": list(SEEDS),
+            "student_shape": str(SHAPE),
+            "steps_under_the_published_loss": given.steps,
+            "tokens": {each.name: each.before.corpus.tokens.summary() for each in found},
+        },
         command=f"make bench-distillation CORPUS=... NAME='{given.name}'",
-        setting=f"{parameters.pretrain_distill.student.num_threads} thread(s)",
+        setting="1 thread",
         packages=("torch", "transformers", "tokenizers"),
         folder=given.folder,
         page_file=PROJECT / "docs" / "experiments.md" if given.folder == FOLDER else None,

@@ -1,7 +1,8 @@
-"""The texts of the distillation experiment: documents of several corpora, cut by one tokenizer or by a trimmed one."""
+"""The texts of the distillation experiment, as the corpus and the tasks stage make them with ``conf/base``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,74 +12,75 @@ import pandas as pd
 from benchmarks.configured import raw_parameters
 from bort_kedro.configuration import check_parameters
 from bort_kedro.params import Parameters
-from bort_kedro.pipelines.corpus.nodes import split_documents, tokenize_documents
+from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
+from bort_kedro.pipelines.tasks.nodes import builder_of
 from bort_kedro.text.tokens import Tokens
 
-VOCABULARY_SIZE = 4096
-# Drawn of each corpus, so that a student sees its training split about once and its teacher a little more.
-CHARACTERS = 1_000_000
-# A trimmed vocabulary keeps the ids that the training split uses so often.
-MIN_COUNT = 10
-# Of the two parts of the loss under a teacher; conf/base runs none.
-PUBLISHED = {"masked_lm_weight": 0.1, "logits": {"weight": 0.5, "temperature": 2.0}}
+# Drawn of each corpus; the embedded one is smaller.
+CHARACTERS = 5_000_000
+TASKS = ("order", "library")
+# Of the rates of conf/base, so that a student is fine-tuned once for each task.
+TASK_RATES = [2e-3]
 
 
-def base_parameters() -> Parameters:
-    """Those of ``conf/base``, with the published distillation.
+def base_parameters(**distillation: Any) -> Parameters:
+    """Those of ``conf/base``, on one thread: trainings run side by side, and one leaves less to chance.
 
-    The documents of the built-in tasks, of which none is made, join the test split.
+    Args:
+        distillation: Under ``pretrain_distill.distillation``, in the place of those of the file.
     """
-    raw = raw_parameters(pretrain_distill={"distillation": PUBLISHED})
-    splits = raw["corpus"]["splits"]
-    splits["test"], splits["tasks"] = splits["test"] + splits["tasks"], 0.0
-    for training in (raw["pretrain_distill"]["student"], raw["pretrain_distill"]["teacher"]):
-        # At these sizes a second thread gains little, and one leaves less to chance.
-        training["num_threads"] = 1
-    return check_parameters(raw)
+    one = {"num_threads": 1}
+    return check_parameters(
+        raw_parameters(
+            search={"training": one, "maximum_point_threads": 1},
+            pretrain_distill={"teacher": one, "student": one, "distillation": distillation},
+            finetune={"method": "plain", "training": {**one, "learning_rates": TASK_RATES}},
+        )
+    )
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents with their splits.
+    """A text in splits, its tokens under a tokenizer of its own, and the built-in tasks made of it.
 
     Args:
         name: For readers.
-        documents: As `split_documents` gives them.
-        read_characters: Of the whole text, from which the documents were drawn.
-        sha256: Of documents and splits.
+        num_documents: Drawn.
+        characters: Of them.
+        read_characters: Of the whole text.
+        tokenizer: Trained on the train split.
+        tokens: Of all splits but the tasks'.
+        examples: By name of the task.
     """
 
     name: str
-    documents: pd.DataFrame
+    num_documents: int
+    characters: int
     read_characters: int
-    sha256: str
-
-    def texts(self, split: str) -> list[str]:
-        """Of one split."""
-        return list(self.documents.loc[self.documents["split"] == split, "text"])
+    tokenizer: Any
+    tokens: Tokens
+    examples: dict[str, pd.DataFrame]
 
 
-def draw_corpus(name: str, text: pd.DataFrame, parameters: Parameters, *, characters: int) -> Corpus:
-    """Whole documents in random order until there are so many characters, in their splits."""
+def draw_corpus(
+    name: str, text: pd.DataFrame, parameters: Parameters, *, characters: int, tasks: Sequence[str] = TASKS
+) -> Corpus:
+    """Whole documents in random order until there are so many characters."""
     lengths = text["text"].str.len().to_numpy()
     order = np.random.default_rng(parameters.corpus.seed).permutation(len(text))
     before = np.cumsum(lengths[order]) - lengths[order]
     drawn = text.iloc[np.sort(order[before < characters])].reset_index(drop=True)
     documents, manifest = split_documents(drawn, parameters.corpus)
-    return Corpus(name, documents, int(lengths.sum()), manifest["sha256"])
-
-
-@dataclass(frozen=True)
-class Text:
-    """A corpus under one tokenizer."""
-
-    tokenizer: Any
-    tokens: Tokens
-
-
-def text_of(corpus: Corpus, tokenizer: Any, parameters: Parameters) -> Text:
-    """What the corpus stage makes of the documents with this tokenizer."""
-    tokens = tokenize_documents(corpus.documents, tokenizer, parameters.corpus)
-    cut = f"{parameters.corpus.sequence_length} {parameters.corpus.packing}"
-    fingerprint = f"{corpus.sha256} {tokens.vocabulary.fingerprint} {cut}"
-    return Text(tokenizer, replace(tokens, fingerprint=fingerprint))
+    tokenizer, _ = make_tokenizer(documents, parameters.corpus, None)
+    tokens = tokenize_documents(documents, tokenizer, parameters.corpus)
+    settings = parameters.corpus
+    cut = f"{manifest['sha256']} {tokens.vocabulary.fingerprint} {settings.sequence_length} {settings.packing}"
+    return Corpus(
+        name,
+        len(drawn),
+        int(drawn["text"].str.len().sum()),
+        int(lengths.sum()),
+        tokenizer,
+        replace(tokens, fingerprint=cut),
+        {task: builder_of(task)(documents, parameters.finetune)[0] for task in tasks},
+    )

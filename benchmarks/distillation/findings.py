@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.distillation.trainings import ARMS, CACHED, LIVE, TRIMMED, Arm, Experiment, Outcome, Probe
-from bort_kedro.pretraining.report import CacheError, TrimmingCost
-from bort_kedro.pretraining.scores import cache_error, trimming_cost
+from benchmarks.distillation.arms import Arm
+from benchmarks.distillation.corpora import Corpus
+from benchmarks.distillation.trainings import Before, Outcome, Probe, num_steps_of, outcome_of, prepare, probe
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.params import Parameters
+from bort_kedro.search.engines import Engine, Job, run_jobs
+from bort_kedro.search.settings import EngineSettings
 from bort_kedro.statistics import clustered_standard_error, is_above_noise
-from bort_kedro.text.trimming import vocabulary_map
-
-SAME_STEPS, SAME_TIME = "same steps", "same time"
-SCHEDULES = (SAME_STEPS, SAME_TIME)
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Estimate:
     Args:
         value: Mean over the seeds.
         seeds_error: Standard error over the seeds.
-        blocks_error: Standard error over the test blocks, of the mean over the seeds at each position.
+        units_error: Standard error over the test blocks or examples, of the mean over the seeds at each position.
     """
 
     value: float
     seeds_error: float
-    blocks_error: float
+    units_error: float
 
     @property
     def error(self) -> float:
         """Both together, as of independent sources; a little too much, since the second holds a part of the first."""
-        return math.hypot(self.seeds_error, self.blocks_error)
+        return math.hypot(self.seeds_error, self.units_error)
 
     @property
     def sign(self) -> int:
@@ -44,20 +44,11 @@ class Estimate:
         return int(is_above_noise(self.value, self.error)) - int(is_above_noise(-self.value, self.error))
 
 
-def accuracy(outcomes: Sequence[Outcome]) -> Estimate:
-    """Masked accuracy of one arm."""
-    per_seed = [outcome.score.accuracy for outcome in outcomes]
-    return Estimate(float(np.mean(per_seed)), seeds_error(per_seed), _blocks_error(_mean_correct(outcomes), outcomes))
-
-
-def lead(own: Sequence[Outcome], other: Sequence[Outcome], *, has_same_tokens: bool) -> Estimate:
-    """Difference of two arms' accuracies, paired by seed, and by position where both are asked for the same tokens."""
-    per_seed = [a.score.accuracy - b.score.accuracy for a, b in zip(own, other, strict=True)]
-    if has_same_tokens:
-        blocks = _blocks_error(_mean_correct(own) - _mean_correct(other), own)
-    else:
-        blocks = math.hypot(*(_blocks_error(_mean_correct(outcomes), outcomes) for outcomes in (own, other)))
-    return Estimate(float(np.mean(per_seed)), seeds_error(per_seed), blocks)
+def estimate(per_seed: Sequence[np.ndarray], unit_of: np.ndarray) -> Estimate:
+    """The mean of (N,) values of each seed, at the same positions."""
+    means = [float(values.mean()) for values in per_seed]
+    units = clustered_standard_error(np.mean(per_seed, axis=0), unit_of)
+    return Estimate(float(np.mean(means)), seeds_error(means), units)
 
 
 def seeds_error(values: Sequence[float]) -> float:
@@ -65,78 +56,84 @@ def seeds_error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def _mean_correct(outcomes: Sequence[Outcome]) -> np.ndarray:
-    """(N,) share of the seeds that are right, position by position."""
-    return np.mean([outcome.score.is_correct for outcome in outcomes], axis=0)
-
-
-def _blocks_error(values: np.ndarray, outcomes: Sequence[Outcome]) -> float:
-    return clustered_standard_error(values, outcomes[0].score.block_of)
-
-
 @dataclass(frozen=True)
 class Findings:
     """All that is known of one corpus.
 
     Args:
-        experiment: What the students share.
-        probe: What the arms take.
-        outcomes: By schedule and name of the arm; an arm without time for one step is missing.
-        cache_errors: By name of the cached arm, from `cache_error`.
-        trimming: From `trimming_cost`.
+        before: What the students share.
+        probe: What steps take.
+        outcomes: By name of the arm, one a seed.
     """
 
-    experiment: Experiment
+    before: Before
     probe: Probe
-    outcomes: dict[str, dict[str, list[Outcome]]]
-    cache_errors: dict[str, CacheError]
-    trimming: TrimmingCost
+    outcomes: dict[str, list[Outcome]]
 
-    def lead(self, schedule: str, own: Arm, other: Arm) -> Estimate | None:
-        """Of one arm over another; None where either had no time."""
-        found = self.outcomes[schedule]
-        if own.name not in found or other.name not in found:
-            return None
-        return lead(found[own.name], found[other.name], has_same_tokens=own.is_trimmed == other.is_trimmed)
+    @property
+    def name(self) -> str:
+        """Of the corpus."""
+        return self.before.corpus.name
 
-    def seconds(self, schedule: str, arm: Arm) -> float:
-        """Mean time of an arm's trainings, with the filling of its cache."""
-        training = float(np.mean([outcome.result.seconds for outcome in self.outcomes[schedule][arm.name]]))
-        return training + (self.probe.filling_seconds[arm.name] if arm.top_k else 0.0)
+    @property
+    def measures(self) -> list[str]:
+        """Masked accuracy and the tasks."""
+        return list(next(iter(self.outcomes.values()))[0].is_right)
 
+    def share(self, arm: Arm, measure: str) -> Estimate:
+        """Of right answers."""
+        own = self.outcomes[arm.name]
+        return estimate([each.is_right[measure] for each in own], own[0].unit_of[measure])
 
-def find_out(experiment: Experiment, *, num_steps: int) -> Findings:
-    """Run whatever of one corpus' trainings has not been run yet."""
-    probe = experiment.probe(num_steps=num_steps)
-    same_steps = {arm.name: experiment.outcomes(arm, num_steps=num_steps) for arm in ARMS}
-    steps = {arm: probe.steps_in_time_of_live(arm, num_steps) for arm in ARMS}
-    same_time = {
-        arm.name: same_steps[arm.name] if arm == LIVE else experiment.outcomes(arm, num_steps=count)
-        for arm, count in steps.items()
-        if count >= 1
-    }
-    taught, cut = same_steps[LIVE.name][0].student, same_steps[TRIMMED.name][0].student
-    return Findings(
-        experiment,
-        probe,
-        {SAME_STEPS: same_steps, SAME_TIME: same_time},
-        {arm.name: _cache_error(experiment, taught, arm) for arm in CACHED},
-        trimming_cost(
-            cut,
-            experiment.teacher,
-            vocabulary_map(cut.tokenizer, experiment.teacher.tokenizer),
-            experiment.trimmed.tokens,
-        ),
-    )
+    def lead(self, own: Arm, other: Arm, measure: str) -> Estimate:
+        """Difference of two arms' shares, paired by seed and position."""
+        pairs = zip(self.outcomes[own.name], self.outcomes[other.name], strict=True)
+        differences = [a.is_right[measure].astype(float) - b.is_right[measure] for a, b in pairs]
+        return estimate(differences, self.outcomes[own.name][0].unit_of[measure])
 
 
-def _cache_error(experiment: Experiment, student: Any, arm: Arm) -> CacheError:
-    teacher = experiment.teacher
-    return cache_error(
-        student,
-        teacher,
-        vocabulary_map(student.tokenizer, teacher.tokenizer),
-        experiment.whole.tokens,
-        temperature=experiment.parameters.pretrain_distill.distillation.logits.temperature,
-        top_k=arm.top_k,
-    )
+def find_out(
+    corpora: Sequence[Corpus],
+    parameters: Parameters,
+    shape: BertShape,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    states: Path,
+    *,
+    num_steps: int,
+    num_workers: int,
+) -> list[Findings]:
+    """Run whatever has not been run yet; only the timing of steps has the machine to itself."""
+    kind = "loky" if num_workers > 1 else "sequential"
+    with Engine(EngineSettings(engine=kind, num_workers=num_workers, cluster_address=None)) as engine:
+        jobs = [Job(each.name, prepare, (each, parameters, shape, arms, states / each.name)) for each in corpora]
+        made = {each.corpus.name: each for each in run_jobs(jobs, engine, description="training teachers")}
+        before = [made[corpus.name] for corpus in corpora]
+        probes = {each.corpus.name: probe(each, shape, states, num_steps=num_steps) for each in before}
+        jobs = [
+            Job(
+                f"{each.corpus.name}, {arm.name}, seed {seed}",
+                _named_outcome,
+                (each, shape, arm, seed, steps[arm.name], states / each.corpus.name),
+            )
+            for each in before
+            for steps in [num_steps_of(each, probes[each.corpus.name], arms, num_steps)]
+            for seed in seeds
+            for arm in arms
+        ]
+        found = dict(run_jobs(jobs, engine, description="training students"))
+    return [
+        Findings(
+            each,
+            probes[each.corpus.name],
+            {arm.name: [found[each.corpus.name, arm.name, seed] for seed in seeds] for arm in arms},
+        )
+        for each in before
+    ]
+
+
+def _named_outcome(
+    before: Before, shape: BertShape, arm: Arm, seed: int, num_steps: int, folder: Path
+) -> tuple[tuple[str, str, int], Outcome]:
+    """Results come in any order."""
+    return (before.corpus.name, arm.name, seed), outcome_of(before, shape, arm, seed, num_steps, folder)

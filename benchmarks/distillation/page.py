@@ -2,215 +2,214 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.distillation.corpora import MIN_COUNT, VOCABULARY_SIZE
-from benchmarks.distillation.figures import figures_of
-from benchmarks.distillation.findings import SAME_STEPS, SCHEDULES, Findings, accuracy, seeds_error
-from benchmarks.distillation.trainings import (
-    ARMS,
-    CACHE_EPOCHS,
-    CACHED,
-    LIVE,
-    PROBE_ROUNDS,
-    PROBE_STEPS,
-    SEEDS,
-    SHAPE,
-    TEACHER_SHAPE,
-    TRIMMED,
-    UNTAUGHT,
-)
-from benchmarks.distillation.words import PAIRS, comparison, failures, hundredths, limits, scales
-from benchmarks.page import Part, table
-from bort_kedro.pretraining.teacher_targets import bytes_per_position
-from bort_kedro.reporting.markdown import MISSING, bullets, large, number
+from benchmarks.distillation.arms import DEFAULT, LEARNT, PAIRS, TEACHER, Arm
+from benchmarks.distillation.corpora import TASK_RATES
+from benchmarks.distillation.findings import Estimate, Findings, seeds_error
+from benchmarks.distillation.trainings import MASKED, PROBE_ROUNDS, PROBE_STEPS
+from benchmarks.page import Figure, Part, table
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.reporting.markdown import MISSING, bullets, large, number, percent
 
 
-def parts_of(found: Sequence[Findings], *, num_steps: int, teacher_steps: int) -> list[Part]:
+def parts_of(found: Sequence[Findings], arms: Sequence[Arm], shape: BertShape, *, num_steps: int) -> list[Part]:
     """All below the opening line; the first has the figures."""
-    figures = [figure for findings in found for figure in figures_of(findings)]
+    figures = [figure for each in found for figure in figures_of(each, arms)]
     return [
-        Part("", _question(found[0], num_steps, teacher_steps), figures),
-        Part("", _corpora(found, num_steps)),
-        *(Part(schedule.capitalize(), _results(found, schedule, num_steps)) for schedule in SCHEDULES),
-        Part(
-            "Who is better than whom",
-            "Percentage points of masked accuracy with their standard error, that over "
-            "the seeds and that over the test blocks together; a difference counts beyond twice that.\n\n"
-            + bullets(comparison(found, own, other) for own, other in PAIRS),
-        ),
-        Part("What failed or did not help", bullets(failures(found, num_steps))),
-        Part("What a cache keeps and takes", _caches(found)),
-        Part("What trimming saves and costs", _trimming(found)),
-        Part("The scale of the losses", scales(found)),
-        Part("Limits", bullets(limits(found))),
+        Part("", _question(found[0], shape, num_steps), figures),
+        Part("", _corpora(found)),
+        Part("Same time", "\n\n".join(_results(each, arms) for each in found)),
+        Part("Which arm wins", bullets(sentence for each in found for sentence in winners(each, arms))),
+        Part("Who is better than whom", _pairs(found, arms)),
+        Part("What a step takes", _steps(found)),
+        Part("What came before the students", _before(found)),
+        Part("Limits", bullets(_limits(found))),
     ]
 
 
-def _question(found: Findings, num_steps: int, teacher_steps: int) -> str:
-    student = found.experiment.parameters.pretrain_distill.student
-    weights = found.experiment.parameters.pretrain_distill.distillation
+def figures_of(found: Findings, arms: Sequence[Arm]) -> list[Figure]:
+    """The figures of one corpus, for programs."""
+    figures = []
+    for arm in arms:
+        title, outcomes = f"{found.name}, {arm.name}", found.outcomes[arm.name]
+        figures += [
+            Figure(f"{title}: steps", outcomes[0].num_steps, "steps"),
+            Figure(f"{title}: seconds before the student", found.before.teacher_seconds(arm), "s"),
+        ]
+        for measure in found.measures:
+            own = found.share(arm, measure)
+            figures += [
+                Figure(f"{title}: {measure}", own.value, "share"),
+                Figure(f"{title}: {measure}, standard error over the seeds", own.seeds_error, "share"),
+                Figure(f"{title}: {measure}, standard error over the test units", own.units_error, "share"),
+            ]
+            if arm != DEFAULT:
+                ahead = found.lead(arm, DEFAULT, measure)
+                figures += [
+                    Figure(f"{title}: {measure}, lead over the default", ahead.value, "share"),
+                    Figure(f"{title}: {measure}, standard error of that lead", ahead.error, "share"),
+                ]
+    return figures + [
+        Figure(f"{found.name}, {name}: a step", 1000 * seconds, "ms") for name, seconds in found.probe.seconds.items()
+    ]
+
+
+def hundredths(value: float, standard_error: float, *, sign: str = "") -> str:
+    """A share or a difference of shares in hundredths, with its standard error."""
+    return f"{100 * value:{sign}.2f} ± {100 * standard_error:.2f}"
+
+
+def _question(found: Findings, shape: BertShape, num_steps: int) -> str:
+    parameters = found.before.parameters
+    student, search = parameters.pretrain_distill.student, parameters.search
     return (
-        f"Does a student learn more under a teacher? Students of the shape {SHAPE}, {len(SEEDS)} seeds each (initial "
-        f"weights, order and masks), trained with the settings of `conf/base` for {num_steps} steps of "
-        f"{student.batch_tokens} tokens, {100 * student.masked_share:.0f} % of them hidden. With a teacher the loss is "
-        f"{weights.masked_lm_weight:g} "
-        f"of the cross-entropy and {weights.logits.weight:g} of T² times the divergence from the teacher at T = "
-        f"{weights.logits.temperature:g}, as published with Bort; without, the cross-entropy. The teacher has the "
-        f"shape {TEACHER_SHAPE} and took {teacher_steps} steps on the same text from random weights; its own training "
-        "is counted nowhere. A cache keeps the teacher's likeliest tokens and the mass of the others as one; its masks "
-        f"repeat after {CACHE_EPOCHS} pass over the text, those of the other arms never. One tokenizer of "
-        f"{VOCABULARY_SIZE} ids was trained on the training splits of both corpora; the trimmed vocabulary keeps the "
-        f"ids that the one corpus' training split uses at least {MIN_COUNT} times, and what its tokenizer needs to "
-        "spell the rest. Masked accuracy is the share of hidden tokens guessed right on the test split, one set of "
-        "masks for all."
+        f"What makes the most of the same time: a teacher beside the student, its layers to begin with, or neither? "
+        f"Students of the shape {shape}, {len(found.outcomes[DEFAULT.name])} seeds each, trained with the settings of "
+        f"`conf/base` ({student.batch_tokens} tokens a step, {100 * student.masked_share:.0f} % of them hidden) for as "
+        f"many steps as fit into the time of {num_steps:,} under the published loss. Step times are medians over "
+        f"{PROBE_ROUNDS} rounds in which all losses took turns, {PROBE_STEPS} steps each, so what is equal is steps "
+        f"times the time of a step, not the clock. The teacher, {search.maximum_point.to_shape()}, is the search's T "
+        "trained further, as `make run` has it; what is trained before a student has a column of its own and is part "
+        "of no arm's time, but where an arm is said to have the teacher's time: there the student takes as many more "
+        "steps as T's further training, which it does without, would have lasted. A candidate start continues the "
+        "short training of the search. Masked accuracy is the share of hidden tokens of the test split guessed right, "
+        "one set of masks for all; the tasks are the built-in ones, each student fine-tuned plainly "
+        f"(learning rate {TASK_RATES[0]:g}, else as in `conf/base`) and scored on their test split."
     )
 
 
-def _corpora(found: Sequence[Findings], num_steps: int) -> str:
+def _corpora(found: Sequence[Findings]) -> str:
     rows = []
     for each in found:
-        corpus, splits = each.experiment.corpus, each.experiment.whole.tokens.summary()
-        characters = int(corpus.documents["text"].str.len().sum())
-        batch_tokens = each.experiment.parameters.pretrain_distill.student.batch_tokens
+        corpus, splits = each.before.corpus, each.before.corpus.tokens.summary()
+        batch_tokens = each.before.parameters.pretrain_distill.student.batch_tokens
+        most = max(outcomes[0].num_steps for outcomes in each.outcomes.values())
         rows.append(
             [
                 corpus.name,
-                f"{large(characters)} of {large(corpus.read_characters)}",
-                f"{len(corpus.documents):,}",
+                f"{large(corpus.characters)} of {large(corpus.read_characters)}",
+                f"{corpus.num_documents:,}",
                 f"{splits['train']['tokens']:,}",
-                f"{num_steps * batch_tokens / splits['train']['tokens']:.1f}",
-                f"{splits['test']['tokens']:,}",
-                f"{each.experiment.teacher_score.num_predicted:,}",
+                f"{most * batch_tokens / splits['train']['tokens']:.1f}",
+                f"{len(each.outcomes[DEFAULT.name][0].is_right[MASKED]):,}",
             ]
         )
-    header = ["corpus", "characters", "documents", "train tokens", "passes at most", "test tokens", "hidden of them"]
-    return (
-        f"{table(header, rows)}\n\nWhole documents were drawn with a fixed seed until there were enough characters. "
-        "The splits are those of `conf/base`; documents for built-in tasks, of which none is made here, join the test "
-        "split."
-    )
+    header = ["corpus", "characters", "documents", "train tokens", "passes at most", "hidden test tokens"]
+    return f"{table(header, rows)}\n\nWhole documents were drawn with a fixed seed until there were enough characters."
 
 
-def _results(found: Sequence[Findings], schedule: str, num_steps: int) -> str:
-    text = (
-        "Every student takes the same number of steps. Seconds are means of the trainings, the filling of a cache "
-        "included. Errors after ± are over the seeds, those in the columns beside over the test blocks. Leads are "
-        "paired by seed and position; the trimmed vocabulary has test tokens of its own, so its error over blocks is "
-        "that of two independent means."
-        if schedule == SAME_STEPS
-        else f"Every student is trained anew with a schedule of as many steps as fit in the time that {num_steps} take "
-        f"under the live teacher. Step times are medians over {PROBE_ROUNDS} rounds in which the arms took turns, "
-        f"{PROBE_STEPS} steps each; the time to fill a cache is taken off first. So what is equal is steps times the "
-        "time of a step, not the clock: the trainings ran one after another, and beside their seconds stands "
-        "what multiple of the live teacher's they took in the end."
-    )
-    tables = [f"**{each.experiment.corpus.name}**\n\n{_results_of(each, schedule)}" for each in found]
-    return "\n\n".join([text, *tables])
-
-
-def _results_of(found: Findings, schedule: str) -> str:
+def _results(found: Findings, arms: Sequence[Arm]) -> str:
     rows = []
-    for arm in ARMS:
-        outcomes = found.outcomes[schedule].get(arm.name)
-        if outcomes is None:
-            rows.append([arm.name, "0", *[MISSING] * 7])
+    for arm in arms:
+        outcomes = found.outcomes[arm.name]
+        losses = [outcome.loss for outcome in outcomes]
+        row = [arm.name, number(found.before.teacher_seconds(arm), 0), f"{outcomes[0].num_steps:,}"]
+        for measure in found.measures:
+            own = found.share(arm, measure)
+            ahead = None if arm == DEFAULT else found.lead(arm, DEFAULT, measure)
+            row += [
+                hundredths(own.value, own.error),
+                MISSING if ahead is None else hundredths(ahead.value, ahead.error, sign="+"),
+            ]
+        rows.append([*row, f"{np.mean(losses):.3f} ± {seeds_error(losses):.3f}"])
+    header = ["training", "before it, s", "steps"]
+    for measure in found.measures:
+        header += [f"{measure}, %", "lead"]
+    return (
+        f"**{found.name}**\n\n{table([*header, 'loss, nats'], rows)}\n\nLeads are over “{DEFAULT.name}”, the default, "
+        "in percentage points, paired by seed and position. Errors after ± hold the spread of the seeds and that of "
+        "the test blocks or examples; those of the loss the seeds alone."
+    )
+
+
+def winners(found: Findings, arms: Sequence[Arm]) -> Iterator[str]:
+    """By each measure the best arm, by how much, and who cannot be told from it."""
+    for measure in found.measures:
+        ranked = sorted(arms, key=lambda arm: -found.share(arm, measure).value)
+        best = ranked[0]
+        behind = {arm: found.lead(best, arm, measure) for arm in ranked[1:]}
+        equal = [f"{arm.name} ({_points(lead)})" for arm, lead in behind.items() if lead.sign == 0]
+        beaten = [f"{arm.name} by {_points(lead)}" for arm, lead in behind.items() if lead.sign > 0]
+        told = f"ahead of {'; '.join(beaten)}" if beaten else "ahead of none beyond the noise"
+        text = f"**{found.name}, {measure}**: {best.name}, {percent(found.share(best, measure).value)}, {told}."
+        yield text + (f" Not told apart from it: {'; '.join(equal)}." if equal else "")
+
+
+def _points(lead: Estimate) -> str:
+    return hundredths(abs(lead.value), lead.error)
+
+
+def _pairs(found: Sequence[Findings], arms: Sequence[Arm]) -> str:
+    rows = []
+    for own, other in PAIRS:
+        if own not in arms or other not in arms:
             continue
-        own, losses = accuracy(outcomes), [outcome.score.loss for outcome in outcomes]
-        ahead = None if arm == UNTAUGHT else found.lead(schedule, arm, UNTAUGHT)
-        rows.append(
-            [
-                arm.name,
-                f"{outcomes[0].num_steps:,}",
-                number(found.seconds(schedule, arm), 0),
-                f"{found.seconds(schedule, arm) / found.seconds(schedule, LIVE):.2f}x",
-                hundredths(own.value, own.seeds_error),
-                number(100 * own.blocks_error, 2),
-                MISSING if ahead is None else hundredths(ahead.value, ahead.seeds_error, sign="+"),
-                MISSING if ahead is None else number(100 * ahead.blocks_error, 2),
-                f"{np.mean(losses):.3f} ± {seeds_error(losses):.3f}",
-            ]
-        )
-    teacher, result = found.experiment.teacher_score, found.experiment.teacher_result
-    last = [f"{result.history[-1]['step']:,}", number(result.seconds, 0), MISSING, f"{100 * teacher.accuracy:.2f}"]
-    rows.append(
-        [
-            "the teacher",
-            *last,
-            number(100 * teacher.accuracy_standard_error, 2),
-            MISSING,
-            MISSING,
-            f"{teacher.loss:.3f}",
+        leads = [each.lead(own, other, measure) for each in found for measure in each.measures]
+        signs = [lead.sign for lead in leads]
+        cells = [
+            ("**{}**" if lead.sign else "{}").format(hundredths(lead.value, lead.error, sign="+")) for lead in leads
         ]
-    )
-    header = [
-        "training",
-        "steps",
-        "seconds",
-        "of the live teacher's",
-        "masked accuracy, %",
-        "blocks",
-        "lead over no teacher",
-        "blocks",
-        "loss, nats",
-    ]
-    return table(header, rows)
-
-
-def _caches(found: Sequence[Findings]) -> str:
-    rows = []
-    for each in found:
-        steps = each.probe.step_seconds
-        for arm in CACHED:
-            error, filling = each.cache_errors[arm.name], each.probe.filling_seconds[arm.name]
-            saved = steps[LIVE.name] - steps[arm.name]
-            rows.append(
-                [
-                    f"{each.experiment.corpus.name}, {arm.name}",
-                    f"{each.probe.cache_bytes[arm.name] / 1e6:.1f} MB",
-                    str(bytes_per_position(arm.top_k, each.experiment.whole.tokens.vocabulary.size)),
-                    number(filling, 1),
-                    number(1000 * steps[arm.name], 1),
-                    number(1000 * steps[LIVE.name], 1),
-                    f"{filling / saved:,.0f}" if saved > 0 else "never",
-                    f"{error.divergence:.4f}",
-                    f"{error.divergence_with_cache:.4f}",
-                    f"{100 * error.relative_error:.2f} %",
-                ]
-            )
-    header = ["cache", "size", "bytes a position", "filling, s", "step, ms", "live step, ms", "pays back after, steps"]
-    header += ["divergence", "of what is kept", "lost"]
-    return (
-        f"{table(header, rows)}\n\nA cache is of one pass and one seed, since masks are part of it. Divergences are T² "
-        "KL(teacher || student) in nats, over validation batches, of a student that the live teacher trained: over the "
-        "whole vocabulary, and over what is kept of the teacher in half precision. Merging the other tokens into one "
-        "can only lose divergence, never add any."
-    )
-
-
-def _trimming(found: Sequence[Findings]) -> str:
-    rows = []
-    for each in found:
-        trimming, held_out = each.trimming, each.experiment.trimming["held_out"]
-        parameters = each.outcomes[SAME_STEPS][LIVE.name][0].student.model.num_parameters()
-        saved = trimming.parameters_saved
         rows.append(
-            [
-                each.experiment.corpus.name,
-                f"{trimming.ids_kept:,} of {trimming.ids_kept + trimming.ids_dropped:,}",
-                f"{saved:,} of {parameters:,} ({100 * saved / parameters:.0f} %)",
-                f"{100 * held_out['share_of_dropped_ids']:.2f} %",
-                f"{100 * held_out['growth']:+.2f} %",
-                f"{100 * trimming.teacher_mass_on_dropped:.2f} %",
-                f"{each.probe.step_ratio[TRIMMED.name]:.2f}x",
-            ]
+            [f"{own.name}, against {other.name}", *cells, f"{signs.count(1)} of {len(signs)}", str(signs.count(-1))]
         )
-    header = ["corpus", "ids kept", "parameters saved", "test tokens changed", "more test tokens"]
-    header += ["teacher's belief on dropped ids", "time of a step"]
+    header = ["arm", *(f"{each.name}, {measure}" for each in found for measure in each.measures), "better", "worse"]
     return (
-        f"{table(header, rows)}\n\nThe time is against a step of the live teacher with the whole vocabulary. "
-        "Accuracies of the trimmed vocabulary are of its own test tokens: where tokens changed, the questions did, and "
-        "the hidden positions were drawn anew in the blocks that moved."
+        f"{table(header, rows)}\n\nPercentage points with their standard error; in bold what is beyond twice that, and "
+        "counts as better or worse."
+    )
+
+
+def _steps(found: Sequence[Findings]) -> str:
+    rows = [
+        [f"{each.name}, {name}", number(1000 * each.probe.seconds[name], 1), f"{each.probe.ratio[name]:.2f}x"]
+        for each in found
+        for name in [*LEARNT, TEACHER]
+    ]
+    return (
+        f"{table(['what is learnt', 'a step, ms', 'of the published loss'], rows)}\n\nThe last of a corpus is a step "
+        "of the teacher's own training."
+    )
+
+
+def _before(found: Sequence[Findings]) -> str:
+    rows = [
+        [
+            f"{each.name}, {name}",
+            f"{each.before.steps[name]:,}",
+            number(each.before.seconds[name], 0),
+            percent(each.before.accuracy[name]),
+        ]
+        for each in found
+        for name in each.before.encoders
+    ]
+    return (
+        f"{table(['encoder', 'steps', 'seconds', 'masked accuracy'], rows)}\n\nSeconds are of one training each, "
+        "beside another on the same machine, without those of T, with which all but T begin."
+    )
+
+
+def _limits(found: Sequence[Findings]) -> Iterator[str]:
+    """What the figures do not say."""
+    sequence_length = found[0].before.parameters.corpus.sequence_length
+    num_seeds = len(found[0].outcomes[DEFAULT.name])
+    yield (
+        f"Tiny encoders, texts and vocabularies, and sequences of {sequence_length} tokens: nothing here says how "
+        "large students fare."
+    )
+    yield (
+        f"{num_seeds} seeds give an error over seeds with {num_seeds - 1} degrees of freedom; twice the error is then "
+        "less sure than usual, and differences near it should not be leaned on. Nothing is corrected for the number "
+        "of comparisons."
+    )
+    yield (
+        "One T, teacher and candidate for each corpus, of one seed; another teacher may teach better or worse. Arms "
+        "that begin alike share that luck."
+    )
+    yield "Learning rate and clipping are those of `conf/base` in every arm, tuned for none here."
+    yield (
+        "Same time holds for this machine and these shapes: the larger the teacher beside the student, the more steps "
+        "a student without one gets for the time."
     )
