@@ -71,7 +71,7 @@ def draw_corpus(
     before = np.cumsum(lengths[order]) - lengths[order]
     drawn = text.iloc[np.sort(order[before < characters])].reset_index(drop=True)
     documents, manifest = split_documents(drawn, parameters.corpus)
-    tokenizer, _ = make_tokenizer(documents, parameters.corpus, None)
+    tokenizer, _ = make_tokenizer(documents, parameters.corpus, parameters.search)
     tokens = tokenize_documents(documents, tokenizer, parameters.corpus)
     settings = parameters.corpus
     cut = f"{manifest['sha256']} {tokens.vocabulary.fingerprint} {settings.sequence_length} {settings.packing}"

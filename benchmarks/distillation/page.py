@@ -71,7 +71,7 @@ def _question(found: Findings, shape: BertShape, num_steps: int) -> str:
         f"`conf/base` ({student.batch_tokens} tokens a step, {100 * student.masked_share:.0f} % of them hidden) for as "
         f"many steps as fit into the time of {num_steps:,} under the published loss. Step times are medians over "
         f"{PROBE_ROUNDS} rounds in which all losses took turns, {PROBE_STEPS} steps each, so what is equal is steps "
-        f"times the time of a step, not the clock. The teacher, {search.maximum_point.to_shape()}, is the search's T "
+        f"times the time of a step, not the clock. The teacher, {search.stated_maximum()}, is the search's T "
         "trained further, as `make run` has it; what is trained before a student has a column of its own and is part "
         "of no arm's time, but where an arm is said to have the teacher's time: there the student takes as many more "
         "steps as T's further training, which it does without, would have lasted. A candidate start continues the "

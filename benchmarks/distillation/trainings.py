@@ -88,7 +88,7 @@ def prepare(corpus: Corpus, parameters: Parameters, shape: BertShape, arms: Sequ
 
     def train(name: str, settings: PretrainingSettings, start: str | None) -> None:
         model = new_encoder(
-            search.maximum_point.to_shape(),
+            search.stated_maximum(),
             corpus.tokens,
             max_positions=parameters.corpus.max_positions,
             settings=settings,
@@ -109,7 +109,7 @@ def prepare(corpus: Corpus, parameters: Parameters, shape: BertShape, arms: Sequ
         definite(search.training),
         parameters.corpus.max_positions,
         kept,
-        Inheritance(encoders[MAXIMUM_POINT], search.narrowing),
+        Inheritance(encoders[MAXIMUM_POINT], every_id(corpus), search.narrowing),
     )
     if CANDIDATE in needed:
         seed, steps[CANDIDATE] = search.training.optimization.seed, search.training.optimization.num_steps
@@ -120,6 +120,11 @@ def prepare(corpus: Corpus, parameters: Parameters, shape: BertShape, arms: Sequ
         for name, encoder in encoders.items()
     }
     return Before(corpus, parameters, encoders, seconds, steps, accuracy)
+
+
+def every_id(corpus: Corpus) -> torch.Tensor:
+    """(V,) the teacher's id of each of the student's: they share a tokenizer."""
+    return torch.arange(corpus.tokens.vocabulary.size)
 
 
 def with_steps(settings: PretrainingSettings, num_steps: int, **changes: int) -> PretrainingSettings:
@@ -134,11 +139,10 @@ def train_student(
     corpus, parameters = before.corpus, before.parameters
     settings = with_steps(parameters.pretrain_distill.student, num_steps, seed=seed)
     model = new_encoder(shape, corpus.tokens, max_positions=parameters.corpus.max_positions, settings=settings)
-    every_id = torch.arange(corpus.tokens.vocabulary.size)
     if arm.start == CANDIDATE:
         from_candidate(model, before.encoders[CANDIDATE])
     elif arm.start != "random":
-        from_teacher(model, before.encoders[arm.start], every_id, layers=None, narrowing="svd")
+        from_teacher(model, before.encoders[arm.start], every_id(corpus), layers=None, narrowing="svd")
     start = "random" if arm.start == "random" else Pretrained(model, corpus.tokenizer).fingerprint
     distillation = None
     if arm.learns != TOKENS:
@@ -246,7 +250,7 @@ def _step_seconds(before: Before, shape: BertShape, name: str, num_steps: int) -
     if name == TEACHER:
         settings, tokens = before.parameters.pretrain_distill.teacher, before.corpus.tokens
         model: Any = new_encoder(
-            before.parameters.search.maximum_point.to_shape(),
+            before.parameters.search.stated_maximum(),
             tokens,
             max_positions=before.parameters.corpus.max_positions,
             settings=settings,
