@@ -21,10 +21,6 @@ SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, in
 VOCABULARY = Vocabulary(size=50, mask_id=4, pad_id=1, special_ids=(0, 1, 2, 3, 4), fingerprint="made up")
 
 
-# Bort's weights of the two parts of the loss.
-PUBLISHED = DistillationSettings(masked_lm_weight=0.1, logits={"weight": 0.5, "temperature": 2.0})
-
-
 def made_up_tokens():
     generator = np.random.default_rng(0)
     blocks = [[0, *generator.integers(5, 50, size=size), 2] for size in generator.integers(6, 14, size=64)]
@@ -60,14 +56,30 @@ def settings(dropout=0.1, **optimization):
     )
 
 
-def job_for(root, how, *, tokens=None, tokenizer=None):
+def mixture(masked_lm=1.0, num_heads=4, until=None, **weights):
+    """Kinds of distillation by their weights; those that are not named have none."""
+    kinds = {"logits": {"temperature": 2.0}, "relations": {"num_heads": num_heads}, "hidden_states": {}}
+    for name in ("relations", "hidden_states"):
+        kinds[name]["teacher_layer"] = None
+    return DistillationSettings(
+        masked_lm_weight=masked_lm,
+        **{
+            name: {"weight": weights.get(name, 0.0), "until": (until or {}).get(name, 1.0), **others}
+            for name, others in kinds.items()
+        },
+    )
+
+
+# Bort's weights of the two parts of the loss.
+PUBLISHED = mixture(masked_lm=0.1, logits=0.5)
+
+
+def job_for(root, how, *, tokens=None, tokenizer=None, kinds=PUBLISHED, teacher_shape=SHAPE):
     tokens = tokens or made_up_tokens()
     distillation = None
     if tokenizer is not None:
-        teacher = build_masked_lm(bert_config(SHAPE, vocabulary_size=50, max_positions=16), seed=9)
-        distillation = Distillation(
-            Pretrained(teacher, tokenizer), VocabularyMap(torch.arange(50), 50, None), PUBLISHED
-        )
+        teacher = build_masked_lm(bert_config(teacher_shape, vocabulary_size=50, max_positions=16), seed=9)
+        distillation = Distillation(Pretrained(teacher, tokenizer), VocabularyMap(torch.arange(50), 50, None), kinds)
     model = new_encoder(SHAPE, tokens, max_positions=16, settings=how)
     return PretrainingJob(
         model, tokens, how, TrainingStates(root, keep=2), "tiny", "random", distillation, None, "", None

@@ -108,7 +108,10 @@ def _distillation(setting: Setting, *, cache: Any) -> Any:
         teacher=Pretrained(_teacher(setting), made_up_tokenizer(setting)),
         vocabulary_map=VocabularyMap(torch.arange(setting.vocabulary_size), setting.vocabulary_size, None),
         settings=DistillationSettings(
-            masked_lm_weight=MASKED_LM_WEIGHT, logits={"weight": DISTILLATION_WEIGHT, "temperature": TEMPERATURE}
+            masked_lm_weight=MASKED_LM_WEIGHT,
+            logits={"weight": DISTILLATION_WEIGHT, "until": 1.0, "temperature": TEMPERATURE},
+            relations={"weight": 0.0, "until": 1.0, "num_heads": 1, "teacher_layer": None},
+            hidden_states={"weight": 0.0, "until": 1.0, "teacher_layer": None},
         ),
         cache=cache,
     )

@@ -68,7 +68,7 @@ MOVED = {
 # Blocks that trainings share, and the stages' blocks that take from them what they do not state.
 SHARED = {
     "masked_lm": ("search.training", "pretrain_distill.teacher", "pretrain_distill.student"),
-    "distillation": ("pretrain_distill.distillation",),
+    "distillation": ("search.distillation", "pretrain_distill.distillation"),
     "task_training": ("finetune.training", "finetune.teacher.training"),
 }
 

@@ -50,29 +50,24 @@ def plain_logits(model, batch):
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_an_equal_teacher_leaves_the_masked_lm_part_alone(model, batch, under, temperature):
-    parts = under(model, temperature).objective()(model, batch)
+    parts = under(model, temperature).loss(model, batch)
     plain = masked_lm_objective(model, batch)["loss"].item()
     assert parts["loss"].item() == pytest.approx(0.1 * plain, abs=1e-5)
     assert parts["masked_lm_loss"].item() == pytest.approx(plain, rel=1e-6)
     assert parts["divergence"].item() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_a_teacher_without_weight_leaves_the_loss_of_the_true_tokens_and_its_divergence_is_told(model, batch, under):
-    distillation = under(build_masked_lm(model.config, seed=6))
-    weights = published(weight=0.0).changed(masked_lm_weight=1.0)
-    parts = dataclasses.replace(distillation, settings=weights).objective()(model, batch)
-    assert torch.equal(parts["loss"], masked_lm_objective(model, batch)["loss"])
-    assert parts["divergence"].item() > 1e-4
-
-
 def test_nothing_to_learn_is_refused():
-    with pytest.raises(ValidationError, match=r"masked_lm_weight and logits\.weight are both 0, which leaves"):
-        published(weight=0).changed(masked_lm_weight=0)
+    told = "masked_lm_weight is 0, and of logits, relations and hidden_states none has a weight above 0 until 1"
+    for logits in ({"weight": 0}, {"until": 0.5}):
+        with pytest.raises(ValidationError, match=told):
+            published(**logits).changed(masked_lm_weight=0)
+    assert published().changed(masked_lm_weight=0).predicts
 
 
 def test_another_teacher_adds_its_divergence(model, batch, under):
     teacher = build_masked_lm(model.config, seed=6)
-    parts = under(teacher).objective()(model, batch)
+    parts = under(teacher).loss(model, batch)
     with torch.no_grad():
         student_logits, teacher_logits = plain_logits(model, batch), plain_logits(teacher.eval(), batch)
         teacher_share = (teacher_logits / 2).softmax(-1)
@@ -86,7 +81,7 @@ def test_another_teacher_adds_its_divergence(model, batch, under):
 
 def test_the_student_gets_gradients_and_the_teacher_none(model, batch, under):
     teacher = build_masked_lm(model.config, seed=6).train()
-    under(teacher).objective()(model, batch)["loss"].backward()
+    under(teacher).loss(model, batch)["loss"].backward()
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
     missing = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
@@ -102,7 +97,7 @@ def test_a_student_of_fewer_ids_is_held_against_what_falls_on_them(tiny_shape, b
     for name in ("input_ids", "targets"):
         small[name] = small[name].clamp(max=249)
     student = build_masked_lm(bert_config(tiny_shape, vocabulary_size=250, max_positions=16), seed=5).eval()
-    parts = under(teacher, kept=kept, rest_id=3).objective()(student, small)
+    parts = under(teacher, kept=kept, rest_id=3).loss(student, small)
     with torch.no_grad():
         share = plain_logits(teacher, small).softmax(-1)
         fallen = share[:, :250].clone()

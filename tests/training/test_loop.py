@@ -390,7 +390,7 @@ def test_rows_are_told_as_they_are_made_and_hold_speed_where_a_meter_counts(new_
         masked_lm_objective,
         batch_at,
         SETTINGS,
-        meter_for=lambda device, count: ThroughputMeter(tiny_shape, 300, 0, 1e9, count),
+        meter_for=lambda device, count: ThroughputMeter(tiny_shape, 300, 1e9, count),
         on_row=lambda row: told.append(row["step"]),
     )
     assert told == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -409,7 +409,7 @@ def test_device_hours_count_each_process_for_as_long_as_it_took_part(new_model, 
     record = store.states[4].record
     assert record["device_seconds"] == pytest.approx(record["seconds"], rel=0.2, abs=0.05)
     record |= {"seconds": 3600.0, "device_seconds": 3 * 3600.0}
-    meter_for = lambda device, count: ThroughputMeter(tiny_shape, 300, 0, 1e9, count)  # noqa: E731
+    meter_for = lambda device, count: ThroughputMeter(tiny_shape, 300, 1e9, count)  # noqa: E731
     result = train(new_model(), masked_lm_objective, batch_at, SETTINGS, states=store, meter_for=meter_for)
     assert result.history[-1]["device_hours"] == pytest.approx(3.0, abs=0.1)
     assert result.seconds == pytest.approx(3600, abs=60)

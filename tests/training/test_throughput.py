@@ -24,7 +24,7 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize(("num_devices", "teacher"), [(1, 0), (4, 0), (1, 1000)])
 def test_speed_and_utilization_of_a_hand_counted_second(clock, num_devices, teacher):
-    meter = ThroughputMeter(SHAPE, 20, teacher, peak=1e6, num_devices=num_devices, _since=clock[0])
+    meter = ThroughputMeter(SHAPE, 20, 1e6, num_devices, lambda batch: teacher, _since=clock[0])
     meter.saw(BATCH)
     meter.saw(BATCH)
     clock[0] += 0.5
@@ -35,7 +35,7 @@ def test_speed_and_utilization_of_a_hand_counted_second(clock, num_devices, teac
 
 
 def test_reading_starts_the_count_anew(clock):
-    meter = ThroughputMeter(SHAPE, 20, 0, peak=1e6, num_devices=1, _since=clock[0])
+    meter = ThroughputMeter(SHAPE, 20, 1e6, 1, _since=clock[0])
     meter.saw(BATCH)
     clock[0] += 1
     meter.read()
@@ -68,7 +68,10 @@ def test_the_measured_peak_of_this_machine_is_the_speed_of_a_matrix_product():
 
 
 def test_a_spared_last_layer_is_not_counted_where_it_is_not_run(clock):
-    whole, spared = (ThroughputMeter(SHAPE, 20, 0, 1e6, 1, spares, _since=clock[0]) for spares in (False, True))
+    whole, spared = (
+        ThroughputMeter(SHAPE, 20, 1e6, 1, spares_last_layer=spares, _since=clock[0])
+        for spares in (lambda batch: False, lambda batch: "document_ids" not in batch)
+    )
     for meter in (whole, spared):
         meter.saw(BATCH)
     # Positions 1 and 3 stand in the sequence of 6 tokens, position 8 in that of 4.

@@ -155,15 +155,25 @@ def predicted_logits(
         return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted, queries))
     inputs: EncoderInputs = {"attention_mask": attention_mask}
     if document_ids is not None:
-        inputs = _packed_inputs(model.config, document_ids)
+        inputs = packed_inputs(model.config, document_ids)
     if family is None:
         logits: Tensor = model(input_ids=input_ids, **inputs, **told).logits
         return logits.flatten(0, 1).index_select(0, predicted)
     hidden = model.base_model(input_ids=input_ids, **inputs, **told).last_hidden_state
-    return family.head(model, hidden.flatten(0, 1).index_select(0, predicted))
+    return logits_at(model, hidden, predicted)
 
 
-def _packed_inputs(config: PreTrainedConfig, document_ids: Tensor) -> EncoderInputs:
+def logits_at(model: PreTrainedModel, hidden: Tensor, predicted: Tensor) -> Tensor:
+    """(N, V) logits of a family of `FAMILIES` at flat positions (N,), from its last hidden states (B, L, H)."""
+    return FAMILIES[model.config.model_type].head(model, hidden.flatten(0, 1).index_select(0, predicted))
+
+
+def packed_inputs(config: PreTrainedConfig, document_ids: Tensor) -> EncoderInputs:
+    """Arguments of an encoder that keep attention inside each of several documents in a row.
+
+    Raises:
+        ConfigurationError: If the family takes no such.
+    """
     family = FAMILIES.get(config.model_type)
     if family is None or family.packed_inputs is None:
         able = sorted(name for name, other in FAMILIES.items() if other.packed_inputs)

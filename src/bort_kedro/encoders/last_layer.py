@@ -68,22 +68,46 @@ def hidden_at_predicted(
 def _layer_at(
     layer: BertLayer, hidden: Tensor, mask: Tensor | None, predicted: Tensor, slots: Tensor, positions: Tensor
 ) -> Tensor:
-    num_rows = len(hidden)
     everywhere, attention = hidden.flatten(0, 1), layer.attention.self
+    context = attend(
+        layer,
+        attention.query(everywhere.index_select(0, positions)),
+        attention.key(hidden),
+        attention.value(hidden),
+        # Padding is hidden from every query alike.
+        None if mask is None else mask[:, :, :1],
+    )
+    return finish(layer, context.flatten(0, 1).index_select(0, slots), everywhere.index_select(0, predicted))
 
-    def by_head(values: Tensor) -> Tensor:
-        return values.view(num_rows, -1, attention.num_attention_heads, attention.attention_head_size).transpose(1, 2)
+
+def attend(layer: BertLayer, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, Q, H) what a layer's heads gather.
+
+    Args:
+        layer: Whose heads they are.
+        queries: (B, Q, H), or flat over the rows.
+        keys: (B, L, H).
+        values: (B, L, H).
+        mask: (B, 1, 1 or Q, L), as torch's scaled dot product takes it.
+    """
+    attention = layer.attention.self
+
+    def by_head(rows: Tensor) -> Tensor:
+        return rows.view(len(keys), -1, attention.num_attention_heads, attention.attention_head_size).transpose(1, 2)
 
     context = scaled_dot_product_attention(
-        by_head(attention.query(everywhere.index_select(0, positions))),
-        by_head(attention.key(hidden)),
-        by_head(attention.value(hidden)),
-        # Padding is hidden from every query alike.
-        attn_mask=None if mask is None else mask[:, :, :1],
+        by_head(queries),
+        by_head(keys),
+        by_head(values),
+        attn_mask=mask,
         dropout_p=attention.dropout.p if layer.training else 0.0,
         scale=attention.scaling,
     )
-    context = context.transpose(1, 2).reshape(len(positions), -1).index_select(0, slots)
-    attended = layer.attention.output(context, everywhere.index_select(0, predicted))
+    return context.transpose(1, 2).flatten(2)
+
+
+def finish(layer: BertLayer, context: Tensor, entered: Tensor) -> Tensor:
+    """What a layer hands on, from what its heads gathered and from what entered it, both (..., H)."""
+    attended = layer.attention.output(context, entered)
     said: Tensor = layer.output(layer.intermediate(attended), attended)
     return said

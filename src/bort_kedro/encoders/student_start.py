@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 
 from bort_kedro.encoders.families import has_masked_lm_head, longest_sequence
-from bort_kedro.encoders.layer_transfer import NARROWINGS, copy_layer_norm, copy_linear_bias, transfer_layer
+from bort_kedro.encoders.layer_transfer import (
+    NARROWINGS,
+    copy_layer_norm,
+    copy_linear_bias,
+    main_directions,
+    transfer_layer,
+)
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.opening import PretrainedFiles
@@ -107,7 +113,7 @@ def from_teacher(
     _require_layers(chosen, depth, teacher_depth)
     _warn_of_another_activation(student.config, model.config, "the teacher")
     way = NARROWINGS[narrowing]
-    words, positions = _teacher_embeddings(model, kept_ids, student.config.max_position_embeddings)
+    words, positions = teacher_embeddings(model, kept_ids, student.config.max_position_embeddings)
     basis = way.basis(words, positions, student.config.hidden_size)
     embeddings = student.bert.embeddings
     embeddings.word_embeddings.weight.copy_(basis.project(words))
@@ -125,6 +131,20 @@ def from_teacher(
     head.bias.copy_(bias[kept_ids])
 
 
+@torch.no_grad()
+def hidden_basis(teacher: PreTrainedModel, kept_ids: Tensor, student: BertConfig) -> Tensor:
+    """(H_teacher, H_student) float32, where a student's hidden dimensions lie in its teacher's hidden space.
+
+    For a student that is no wider, the basis that ``svd`` starts it on; the first dimensions of another are the
+    teacher's.
+    """
+    width = teacher.config.hidden_size
+    if student.hidden_size > width:
+        return torch.eye(width, student.hidden_size)
+    rows = teacher_embeddings(teacher, kept_ids, student.max_position_embeddings)
+    return main_directions(*rows, student.hidden_size).columns.float()
+
+
 def spread_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
     """Student layer i of n takes teacher layer i (N - 1) / (n - 1) of N, rounded: evenly, first and last included.
 
@@ -135,7 +155,7 @@ def spread_layers(depth: int, teacher_depth: int) -> tuple[int, ...]:
     return tuple(round(index * (teacher_depth - 1) / (depth - 1)) for index in range(depth))
 
 
-def _teacher_embeddings(model: PreTrainedModel, kept_ids: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
+def teacher_embeddings(model: PreTrainedModel, kept_ids: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
     """(V_student, H) words and (P_student, H) positions, row 0 of the token types added to these."""
     embeddings = model.base_model.embeddings
     # The rows before are those that RoBERTa never uses; BERT has none.

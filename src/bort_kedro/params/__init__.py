@@ -40,7 +40,7 @@ class Parameters(FrozenModel):
         description="What search.training, pretrain_distill.teacher and .student take where they do not state it.",
     )
     distillation: dict[str, JsonValue] = Field(
-        default={}, exclude=True, description="Likewise of pretrain_distill.distillation."
+        default={}, exclude=True, description="Likewise of search.distillation and pretrain_distill.distillation."
     )
     task_training: dict[str, JsonValue] = Field(
         default={}, exclude=True, description="Likewise of finetune.training and finetune.teacher.training."

@@ -34,7 +34,7 @@ class PretrainDistillParams(FrozenModel):
     def twin_lacks(self) -> TwinLacks:
         """In what alone the student's twin differs from it: the teacher in its loop, else what it began with."""
         begins_at_random = self.student_start.source == "random"
-        return "distillation" if self.distillation.asks_a_teacher or begins_at_random else "start"
+        return "distillation" if self.distillation.kinds or begins_at_random else "start"
 
     @model_validator(mode="after")
     def _a_cache_is_of_a_teacher_that_runs(self) -> Self:
@@ -42,6 +42,15 @@ class PretrainDistillParams(FrozenModel):
             raise ValueError(
                 f"teacher_cache.top_k is {self.teacher_cache.top_k} with distillation.logits.weight 0, under "
                 "which no teacher is asked about tokens; set top_k to null, or the weight above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_are_not_read(self) -> Self:
+        if self.launch.sharding == "full" and self.distillation.reads_layers:
+            raise ValueError(
+                "launch.sharding is full with a weight of distillation.relations or .hidden_states above 0, which read "
+                "the student's last layer, and a process has a part of it; set sharding to none, or teach by logits"
             )
         return self
 

@@ -1,27 +1,48 @@
-"""The pretraining loss of Bort under a teacher, live or cached."""
+"""The pretraining loss under a teacher: its logits, live or cached, its relations, its hidden states."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
+from bort_kedro.encoders.encoder import shape_of
+from bort_kedro.encoders.families import logits_at
+from bort_kedro.encoders.last_layer import can_spare_last_layer
+from bort_kedro.encoders.layer_reading import read_layers, require_readable
+from bort_kedro.encoders.student_start import hidden_basis
+from bort_kedro.encoders.training_cost import spared_weights
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
-from bort_kedro.pretraining.losses import distillation_loss, masked_accuracy, masked_lm_loss
+from bort_kedro.pretraining.losses import (
+    distillation_loss,
+    hidden_states_error,
+    masked_accuracy,
+    masked_lm_loss,
+    relations_divergence,
+    require_common_heads,
+)
 from bort_kedro.pretraining.masked_blocks import Batch
-from bort_kedro.pretraining.masked_lm import batch_logits, student_logits
+from bort_kedro.pretraining.masked_lm import batch_logits
+from bort_kedro.pretraining.taught_batches import dropped_mark
 from bort_kedro.pretraining.teacher_targets import TeacherTargets, bucketed_divergence
 from bort_kedro.text.vocabulary_map import VocabularyMap
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import BertForMaskedLM, PreTrainedModel
 
     from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.pretraining.settings import DistillationSettings, TeacherCacheSettings
+    from bort_kedro.pretraining.settings import DistillationSettings, LayerSettings, TeacherCacheSettings
     from bort_kedro.pretraining.teacher_targets import TargetStores
-    from bort_kedro.training.steps import Loss
+
+# Kinds that read a layer of the teacher, and what the first of them reads.
+LAYER_KINDS: tuple[Literal["relations"], Literal["hidden_states"]] = ("relations", "hidden_states")
+ATTENDED = ("queries", "keys", "values")
 
 
 @dataclass(frozen=True)
@@ -43,10 +64,11 @@ class Distillation:
     """A teacher, and what is made of what it says.
 
     Args:
-        teacher: Any masked-LM encoder with its tokenizer.
+        teacher: An encoder with its tokenizer; any masked-LM encoder where its logits alone teach, and a BERT or
+            RoBERTa, with a head or without, where its layers do.
         vocabulary_map: From its ids to the student's.
-        settings: How much it counts.
-        cache: What to keep of the teacher instead of running it beside the student; None runs it.
+        settings: What it teaches, and how much each kind counts.
+        cache: What to keep of its logits instead of running it for them; None runs it. For its layers it always runs.
     """
 
     teacher: Pretrained
@@ -59,16 +81,112 @@ class Distillation:
         """What a student's training depends on."""
         return {
             "teacher": self.teacher.fingerprint,
-            **self.settings.model_dump(),
+            "masked_lm_weight": self.settings.masked_lm_weight,
+            **{name: kind.model_dump() for name, kind in self.settings.kinds.items()},
             "cache": {"top_k": self.cache.top_k, "num_epochs": self.cache.num_epochs} if self.cache else None,
         }
 
+    def require_fitting(self, hidden_size: int) -> None:
+        """Refuse a teacher that cannot teach a student of this width in the ways that are asked for.
+
+        Raises:
+            ConfigurationError: If its layers are not BERT's, it lacks the layer that is named, or the relation heads do
+                not divide both widths.
+        """
+        settings, config = self.settings, self.teacher.model.config
+        if settings.reads_layers:
+            require_readable(config)
+        for name in LAYER_KINDS:
+            if name in settings.kinds and self.layer(name) >= config.num_hidden_layers:
+                raise ConfigurationError(
+                    f"`{name}.teacher_layer` is {self.layer(name)}; the teacher has the layers 0 to "
+                    f"{config.num_hidden_layers - 1}. Change it under params:distillation, or set it to null for the "
+                    "last."
+                )
+        if settings.relations.weight:
+            try:
+                require_common_heads(settings.relations.num_heads, hidden_size, config.hidden_size)
+            except ValueError as fault:
+                raise ConfigurationError(f"{fault}. Change it under params:distillation.") from fault
+
+    @contextmanager
+    def readied(self, student: BertForMaskedLM) -> Iterator[None]:
+        """Ready a student for `loss` within the block, after which it is as it was but for what it has learned.
+
+        Its hidden states reach the teacher's space by a linear map that is trained, and saved, with it; it begins as
+        `encoders.student_start.hidden_basis`. Weights that no part of the loss depends on are not trained: left to the
+        optimiser, weight decay would move them.
+
+        Raises:
+            ConfigurationError: See `require_fitting`.
+        """
+        self.require_fitting(student.config.hidden_size)
+        still = [weight for weight in self._unreached(student) if weight.requires_grad]
+        if self.settings.hidden_states.weight:
+            basis = hidden_basis(self.teacher.model, self.vocabulary_map.kept, student.config)
+            student.map_to_teacher = skip_init(nn.Linear, *reversed(basis.shape))
+            student.map_to_teacher.load_state_dict({"weight": basis, "bias": torch.zeros(len(basis))})
+        for weight in still:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in still:
+                weight.requires_grad_(True)
+            if self.settings.hidden_states.weight:
+                del student.map_to_teacher
+
+    def _unreached(self, student: BertForMaskedLM) -> list[nn.Parameter]:
+        """Where nothing is predicted a student's head, and of relations alone what follows them in its last layer."""
+        if self.settings.predicts:
+            return []
+        body = {id(parameter) for parameter in student.base_model.parameters()}
+        unused = [parameter for parameter in student.parameters() if id(parameter) not in body]
+        if not self.settings.hidden_states.weight:
+            last = student.base_model.encoder.layer[-1]
+            for module in (last.attention.output, last.intermediate, last.output):
+                unused += module.parameters()
+        return unused
+
+    def asked(self, batch: Batch) -> set[str]:
+        """The kinds that a batch is taught by."""
+        return {name for name in self.settings.kinds if dropped_mark(name) not in batch}
+
+    def weights_passed(self, batch: Batch, masked_share: float) -> float:
+        """Weights of the live teacher that a token of a batch passes, on average."""
+        model, kinds = self.teacher.model, self.asked(batch) - ({"logits"} if self.cache else set())
+        if "logits" in kinds:
+            # A layer that is read is run whole.
+            return weights_passed(model, masked_share if kinds == {"logits"} else 1.0)
+        depth = max((self.layer(name) + 1 for name in LAYER_KINDS if name in kinds), default=0)
+        layers = model.base_model.encoder.layer[:depth] if depth else ()
+        return float(sum(weight.numel() for layer in layers for weight in layer.parameters()))
+
     def teacher_logits(self, batch: Batch) -> Tensor:
         """The teacher's logits in the student's vocabulary, (N, V) float32; softened they are what it teaches."""
+        return self._ask(batch, {"logits"})["logits"]
+
+    @torch.no_grad()
+    def _ask(self, batch: Batch, kinds: Collection[str]) -> Batch:
+        """What the teacher says of a batch in the student's vocabulary, as far as these kinds need it: see `read`."""
         vocabulary_map = self._moved_to(batch["input_ids"].device)
-        with torch.no_grad():
-            logits = whole_teacher_logits(self.teacher.model, vocabulary_map, batch)
-            return vocabulary_map.to_student_logits(logits.float())
+        attended_in, states_of = (self.layer(name) if name in kinds else None for name in LAYER_KINDS)
+        said = read(
+            self.teacher.model,
+            {**batch, "input_ids": vocabulary_map.to_teacher_ids(batch["input_ids"])},
+            attended_in=attended_in,
+            states_of=states_of,
+            predicts="logits" in kinds,
+        )
+        if "logits" in said:
+            said["logits"] = vocabulary_map.to_student_logits(said["logits"].float())
+        return said
+
+    def layer(self, kind: Literal["relations", "hidden_states"]) -> int:
+        """The teacher's layer that a kind reads, from 0."""
+        settings: LayerSettings = getattr(self.settings, kind)
+        last: int = self.teacher.model.config.num_hidden_layers - 1
+        return last if settings.teacher_layer is None else settings.teacher_layer
 
     def _moved_to(self, device: torch.device) -> VocabularyMap:
         """The map on a device; it and the teacher are moved there once."""
@@ -77,28 +195,106 @@ class Distillation:
             self._maps[device] = self.vocabulary_map.to(device)
         return self._maps[device]
 
-    def objective(self) -> Loss:
-        """The loss of a batch; with a cache the batch brings what the teacher said."""
-        divergence = self._cached_divergence if self.cache else self._live_divergence
+    def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """What a step minimises, as ``loss``, and its parts.
 
-        def objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-            logits = student_logits(model, batch)
-            masked_lm, kl = masked_lm_loss(logits, batch["targets"]), divergence(logits, batch)
-            return {
-                "loss": self.settings.masked_lm_weight * masked_lm + self.settings.logits.weight * kl,
-                "masked_lm_loss": masked_lm,
-                "divergence": kl,
-                "masked_accuracy": masked_accuracy(logits, batch["targets"]),
-            }
+        Args:
+            model: A student that is `readied`.
+            batch: On its device; of `taught_batches.TaughtBatches` where kinds are dropped, nothing is predicted, or a
+                cache brings what the teacher said.
+        """
+        settings, kinds = self.settings, self.asked(batch)
+        student = cast("BertForMaskedLM", model)
+        last = student.config.num_hidden_layers - 1
+        maps_states = bool(settings.hidden_states.weight)
+        own = read(
+            student,
+            batch,
+            attended_in=last if "relations" in kinds else None,
+            states_of=last if "hidden_states" in kinds or (maps_states and not settings.predicts) else None,
+            predicts=settings.predicts,
+        )
+        live = kinds - {"logits"} if self.cache else kinds
+        said = self._ask(batch, live) if live else {}
+        documents = batch.get("document_ids", batch["attention_mask"])
+        parts: dict[str, tuple[float, Tensor]] = {}
+        if settings.predicts:
+            own["logits"] = own["logits"].float()
+            parts["masked_lm_loss"] = settings.masked_lm_weight, masked_lm_loss(own["logits"], batch["targets"])
+        if "logits" in kinds:
+            parts["divergence"] = settings.logits.weight, self._divergence(own["logits"], {**batch, **said})
+        if "relations" in kinds:
+            mine, taught = ([encoder[name] for name in ATTENDED] for encoder in (own, said))
+            divergence = relations_divergence(mine, taught, documents, num_heads=settings.relations.num_heads)
+            parts["relations_divergence"] = settings.relations.weight, divergence
+        if "hidden_states" in kinds:
+            error = hidden_states_error(student.map_to_teacher(own["states"]), said["states"], documents)
+            parts["hidden_states_error"] = settings.hidden_states.weight, error
+        terms = [weight * value for weight, value in parts.values()]
+        if maps_states and "hidden_states" not in kinds:
+            # Processes that share a training expect a gradient of every weight, even of those that learn no more.
+            unused = [*student.map_to_teacher.parameters(), *([] if settings.predicts else [own["states"]])]
+            terms += [0.0 * values.sum() for values in unused]
+        told = {"loss": torch.stack(terms).sum(), **{name: value for name, (_, value) in parts.items()}}
+        if settings.predicts:
+            told["masked_accuracy"] = masked_accuracy(own["logits"], batch["targets"])
+        return told
 
-        return objective
+    def _divergence(self, logits: Tensor, said: Batch) -> Tensor:
+        temperature = self.settings.logits.temperature
+        if self.cache is None:
+            return distillation_loss(logits, said["logits"], temperature=temperature)
+        targets = TeacherTargets(said["teacher_ids"], said["teacher_log_probabilities"], said["teacher_log_tail"])
+        return bucketed_divergence(logits, targets, temperature=temperature)
 
-    def _live_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
-        return distillation_loss(logits, self.teacher_logits(batch), temperature=self.settings.logits.temperature)
 
-    def _cached_divergence(self, logits: Tensor, batch: Batch) -> Tensor:
-        targets = TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
-        return bucketed_divergence(logits, targets, temperature=self.settings.logits.temperature)
+def distillation_of(
+    settings: DistillationSettings,
+    teacher: Pretrained,
+    vocabulary_map: VocabularyMap,
+    cache: TeacherCache | None = None,
+) -> Distillation | None:
+    """None where no kind has a weight, so that no teacher runs."""
+    return Distillation(teacher, vocabulary_map, settings, cache) if settings.kinds else None
+
+
+def read(
+    model: PreTrainedModel, batch: Batch, *, attended_in: int | None, states_of: int | None, predicts: bool
+) -> Batch:
+    """What an encoder makes of a batch in its own vocabulary, from one pass no deeper than needed.
+
+    Args:
+        model: A BERT or RoBERTa where a layer is read.
+        batch: On its device.
+        attended_in: The layer, from 0, of which ``queries``, ``keys`` and ``values`` are wanted, (B, L, H) each.
+        states_of: The layer of which ``states`` are wanted, (B, L, H).
+        predicts: Whether ``logits`` are wanted, (N, V) at the predicted positions.
+    """
+    if attended_in is None and states_of is None:
+        return {"logits": batch_logits(model, batch)} if predicts else {}
+    wanted = {states_of, model.config.num_hidden_layers - 1 if predicts else None} - {None}
+    attended, states = read_layers(
+        model,
+        batch["input_ids"],
+        batch["attention_mask"],
+        batch.get("document_ids"),
+        attended_in=attended_in,
+        states_of=cast("set[int]", wanted),
+    )
+    said = dict(zip(ATTENDED, attended, strict=True)) if attended is not None else {}
+    if states_of is not None:
+        said["states"] = states[states_of]
+    if predicts:
+        said["logits"] = logits_at(model, states[max(states)], batch["predicted"])
+    return said
+
+
+def weights_passed(model: PreTrainedModel, masked_share: float) -> float:
+    """Weights that a token passes on its way through an encoder, on average; embeddings are looked up, not passed."""
+    weights = float(model.num_parameters(exclude_embeddings=True))
+    if can_spare_last_layer(model):
+        weights -= spared_weights(shape_of(model.config)) * (1 - masked_share)
+    return weights
 
 
 def whole_teacher_logits(model: PreTrainedModel, vocabulary_map: VocabularyMap, batch: Batch) -> Tensor:

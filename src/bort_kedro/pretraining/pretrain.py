@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -12,12 +13,12 @@ from bort_kedro import __version__
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm, shape_of
 from bort_kedro.encoders.last_layer import can_spare_last_layer
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.encoders.training_cost import spared_weights
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache
-from bort_kedro.pretraining.masked_blocks import MaskedBlocks
+from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
 from bort_kedro.pretraining.masked_lm import MaskedLmScore, PositionMeasure, evaluate_masked_lm, masked_lm_objective
 from bort_kedro.pretraining.settings import PretrainingSettings
+from bort_kedro.pretraining.taught_batches import TaughtBatches
 from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
 from bort_kedro.text.batching import BatchPlan
 from bort_kedro.text.tokens import Tokens
@@ -146,7 +147,7 @@ def pretrain(
         distillation=distillation,
         stream=stream.fingerprint if stream is not None else None,
     )
-    objective: Loss = distillation.objective() if distillation else masked_lm_objective
+    objective: Loss = distillation.loss if distillation else masked_lm_objective
     kept = states.of(name, identity) if states else None
     num_parts = settings.optimization.gradient_accumulation_steps
     shortage = memory_shortage_told(
@@ -155,7 +156,7 @@ def pretrain(
         "Raise gradient_accumulation_steps or set gradient_checkpointing to true in the parameters of this stage, then "
         "run the same command again: the training goes on from its last state.",
     )
-    with cpu_threads(settings.num_threads), shortage:
+    with cpu_threads(settings.num_threads), shortage, distillation.readied(model) if distillation else nullcontext():
         try:
             return train(
                 model,
@@ -184,8 +185,9 @@ def _batches(
     description: str,
 ) -> Batches:
     """Where a training's batches come from: a stream, or the train split, with what a cached teacher said of it."""
+    num_steps, batch_tokens = settings.optimization.num_steps, settings.batch_tokens
     if stream is not None:
-        return stream
+        return TaughtBatches(stream, distillation.settings, num_steps) if distillation else stream
     data = MaskedBlocks(
         tokens.splits["train"],
         tokens.vocabulary,
@@ -194,20 +196,23 @@ def _batches(
         whole_words=settings.whole_word_masking,
         word_starts=tokens.word_starts,
     )
-    if (
-        distillation is None
-        or distillation.cache is None
-        or has_reached(kept, stop_at or settings.optimization.num_steps)
-    ):
-        return data.training_batches(batch_tokens=settings.batch_tokens)
-    plan = BatchPlan(data.blocks.lengths, batch_tokens=settings.batch_tokens, seed=data.seed)
-    needed = plan.at(settings.optimization.num_steps - 1)[0] + 1
-    num_epochs = min(needed, distillation.cache.num_epochs or needed)
-    data = replace(data, mask_epochs=num_epochs)
-    targets = cached_targets(
-        data, tokens, settings, distillation, distillation.cache, num_epochs=num_epochs, description=description
+    if distillation is None:
+        return data.training_batches(batch_tokens=batch_tokens)
+    taught, cache = distillation.settings, distillation.cache
+    if cache is None or has_reached(kept, stop_at or num_steps):
+        return TaughtBatches(data.training_batches(batch_tokens=batch_tokens), taught, num_steps)
+    plan = BatchPlan(data.blocks.lengths, batch_tokens=batch_tokens, seed=data.seed)
+    # Of all steps, and of those at which the logits teach.
+    seen, needed = (plan.at(steps - 1)[0] + 1 for steps in (num_steps, taught.logits.steps_taught(num_steps)))
+    data = replace(data, mask_epochs=min(seen, cache.num_epochs or seen))
+    answered = replace(data, mask_epochs=min(needed, cache.num_epochs or needed))
+    targets = cached_targets(answered, tokens, settings, distillation, cache, description=description)
+    return TaughtBatches(
+        data.training_batches(batch_tokens=batch_tokens),
+        taught,
+        num_steps,
+        cached=answered.training_batches(batch_tokens=batch_tokens, targets=targets),
     )
-    return data.training_batches(batch_tokens=settings.batch_tokens, targets=targets)
 
 
 def has_reached(kept: StateStore | None, step: int) -> bool:
@@ -223,7 +228,6 @@ def cached_targets(
     distillation: Distillation,
     cache: TeacherCache,
     *,
-    num_epochs: int,
     description: str,
 ) -> CachedTargets:
     """What the teacher says of every predicted position, computed now as far as it is not on the disk yet."""
@@ -253,7 +257,7 @@ def cached_targets(
         cache.store.of(identity),
         data,
         teacher_logits,
-        num_epochs=num_epochs,
+        num_epochs=cast(int, data.mask_epochs),
         temperature=distillation.settings.logits.temperature,
         top_k=cache.top_k,
         vocabulary_size=tokens.vocabulary.size,
@@ -266,23 +270,21 @@ def _meter_for(
     model: BertForMaskedLM, settings: PretrainingSettings, distillation: Distillation | None
 ) -> Callable[[str, int], ThroughputMeter]:
     """Makes the meter of speed once the loop knows its device."""
-    is_live = distillation is not None and distillation.cache is None
-    teacher = weights_passed(distillation.teacher.model, settings.masked_share) if distillation and is_live else 0.0
+    can_spare = can_spare_last_layer(model)
+
+    def teacher_weights(batch: Batch) -> float:
+        return distillation.weights_passed(batch, settings.masked_share) if distillation else 0.0
+
+    def spares_last_layer(batch: Batch) -> bool:
+        reads = distillation is not None and distillation.asked(batch) - {"logits"}
+        return can_spare and not reads and "document_ids" not in batch
 
     def meter(device: str, num_devices: int) -> ThroughputMeter:
         peak = peak_flops(device, settings.optimization.mixed_precision, torch.get_num_threads())
         shape, size = shape_of(model.config), model.config.vocab_size
-        return ThroughputMeter(shape, size, teacher, peak, num_devices, can_spare_last_layer(model))
+        return ThroughputMeter(shape, size, peak, num_devices, teacher_weights, spares_last_layer)
 
     return meter
-
-
-def weights_passed(model: PreTrainedModel, masked_share: float) -> float:
-    """Weights that a token passes on its way through an encoder, on average; embeddings are looked up, not passed."""
-    weights = float(model.num_parameters(exclude_embeddings=True))
-    if can_spare_last_layer(model):
-        weights -= spared_weights(shape_of(model.config)) * (1 - masked_share)
-    return weights
 
 
 def evaluation_blocks(tokens: Tokens, split: str) -> MaskedBlocks:

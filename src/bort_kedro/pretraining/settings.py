@@ -35,29 +35,69 @@ class PretrainingSettings(FrozenModel):
         return self.model_dump(exclude={"optimization": ONLY_HOW} | dict.fromkeys(ONLY_HOW, True))
 
 
-class LogitsSettings(FrozenModel):
+class KindSettings(FrozenModel):
+    """One kind of what a teacher teaches."""
+
+    weight: float = Field(ge=0, description="Of its part of the loss; 0 leaves it out.")
+    until: float = Field(gt=0, le=1, description="Share of the steps after which it is dropped.")
+
+    def steps_taught(self, num_steps: int) -> int:
+        """Steps before it is dropped, at least one."""
+        return max(1, round(self.until * num_steps))
+
+
+class LogitsSettings(KindSettings):
     """What the teacher believes of each hidden token."""
 
-    weight: float = Field(ge=0, description="Of the divergence from the teacher.")
     temperature: float = Field(gt=0, description="Softens both distributions.")
 
 
+class LayerSettings(KindSettings):
+    """What the student's last layer learns from one of the teacher's, at every token."""
+
+    teacher_layer: int | None = Field(ge=0, description="Of the teacher, from 0; null is its last.")
+
+
+class RelationsSettings(LayerSettings):
+    """How queries, keys and values are related among themselves (MiniLMv2)."""
+
+    num_heads: int = Field(gt=0, description="Relation heads; must divide the widths of both.")
+
+
 class DistillationSettings(FrozenModel):
-    """The pretraining loss under a teacher."""
+    """The pretraining loss under a teacher: any mixture of these."""
 
     masked_lm_weight: float = Field(ge=0, description="Of the cross-entropy with the true tokens.")
     logits: LogitsSettings
+    relations: RelationsSettings
+    hidden_states: LayerSettings
 
     @property
-    def asks_a_teacher(self) -> bool:
-        """Whether a teacher runs at all."""
-        return self.logits.weight > 0
+    def kinds(self) -> dict[str, KindSettings]:
+        """Those with a weight; without one no teacher runs."""
+        every = {"logits": self.logits, "relations": self.relations, "hidden_states": self.hidden_states}
+        return {name: kind for name, kind in every.items() if kind.weight}
+
+    @property
+    def reads_layers(self) -> bool:
+        """Whether something is learned inside the encoders rather than of their predictions."""
+        return bool(self.relations.weight or self.hidden_states.weight)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether tokens are hidden and predicted; else both see the true ones."""
+        return bool(self.masked_lm_weight or self.logits.weight)
+
+    def dropped_at(self, step: int, num_steps: int) -> list[str]:
+        """Kinds that are over at a step counted from 0."""
+        return [name for name, kind in self.kinds.items() if step >= kind.steps_taught(num_steps)]
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> Self:
-        if not self.masked_lm_weight and not self.asks_a_teacher:
+        if not self.masked_lm_weight and all(kind.until < 1 for kind in self.kinds.values()):
             raise ValueError(
-                "masked_lm_weight and logits.weight are both 0, which leaves nothing to learn; raise one of them"
+                "masked_lm_weight is 0, and of logits, relations and hidden_states none has a weight above 0 until 1, "
+                "which leaves nothing to learn at the end; raise one of these"
             )
         return self
 

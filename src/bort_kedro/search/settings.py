@@ -10,7 +10,7 @@ from bort_kedro.encoders.settings import ShapeSettings
 from bort_kedro.encoders.shapes import BertShape, head_remainder
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.settings import LatencySettings
-from bort_kedro.pretraining.settings import PretrainingSettings
+from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
 from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.strategies import STRATEGIES, Spending
@@ -133,6 +133,7 @@ class SearchSettings(EngineSettings):
     answer: str = Field(description="What is wanted of the trained candidates.")
     caps: CapsSettings
     training: PretrainingSettings = Field(description="Short, of every candidate; of T but for its own values.")
+    distillation: DistillationSettings = Field(description="What candidates learn of T in their trainings.")
     hyperparameter_sets: tuple[HyperparameterSet, ...] = Field(
         min_length=1, description="Theta; every candidate is trained with each, and its best one counts."
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import BertForMaskedLM
 
+    from bort_kedro.pretraining.distillation import Distillation
     from bort_kedro.pretraining.masked_blocks import Batch
 
 
@@ -118,6 +119,7 @@ class ShortTraining:
         states: Handle with ``of(name, identity)``; keeps checkpoints and finished scores.
         inheritance: What a candidate takes from T before it is trained; None leaves the weights as drawn.
         comparison: What is measured against T once it is trained; None runs no T.
+        distillation: What it learns of T while it is trained; None trains it on the true tokens alone.
     """
 
     tokens: Tokens
@@ -126,6 +128,7 @@ class ShortTraining:
     states: States
     inheritance: Inheritance | None = None
     comparison: Comparison | None = None
+    distillation: Distillation | None = None
 
     @property
     def start(self) -> str:
@@ -179,7 +182,7 @@ class ShortTraining:
     def identity(self, shape: BertShape, settings: PretrainingSettings) -> JsonObject:
         """All that the weights of one training depend on."""
         config = encoder_config(shape, self.tokens, max_positions=self.max_positions, settings=settings)
-        return pretraining_identity(config, self.tokens, settings, start=self.start)
+        return pretraining_identity(config, self.tokens, settings, start=self.start, distillation=self.distillation)
 
     def _stores(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> tuple[StateStore, StateStore]:
         """Where the score of a training is kept, and where its failure."""
@@ -225,7 +228,14 @@ class ShortTraining:
 
         def train(name: str) -> tuple[BertForMaskedLM, TrainingResult]:
             return model, pretrain(
-                model, self.tokens, settings, states=self.states, name=name, start=self.start, stop_at=num_steps
+                model,
+                self.tokens,
+                settings,
+                states=self.states,
+                name=name,
+                start=self.start,
+                distillation=self.distillation,
+                stop_at=num_steps,
             )
 
         try:

@@ -311,4 +311,12 @@ class _Run:
 
 
 # Parts of a row shown beside the progress.
-SHOWN = ("loss", "masked_lm_loss", "divergence", "masked_accuracy", "accuracy")
+SHOWN = (
+    "loss",
+    "masked_lm_loss",
+    "divergence",
+    "relations_divergence",
+    "hidden_states_error",
+    "masked_accuracy",
+    "accuracy",
+)

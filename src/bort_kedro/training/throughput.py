@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -28,6 +29,8 @@ DATA_SHEET_PEAKS = (
     ("RTX 4090", 165e12, 82.6e12),
     ("RTX 3090", 71e12, 35.6e12),
 )
+Batch = dict[str, Tensor]
+
 # Side of the matrices that a device's peak is measured with where no data sheet is known.
 MEASURED_SIDE = 1024
 MEASURED_SECONDS = 0.2
@@ -71,23 +74,23 @@ class ThroughputMeter:
     Args:
         student: Its shape.
         vocabulary_size: V of the student.
-        teacher_weights: Of a live teacher, those that a token passes; 0 without one.
-        spares_last_layer: Whether the student's last layer runs at the predicted positions alone.
         peak: Of one device, in FLOP/s.
         num_devices: That share every step.
+        teacher_weights: Of a live teacher, those that a token of a batch passes; 0 without one.
+        spares_last_layer: Whether the student's last layer runs at the predicted positions of a batch alone.
     """
 
     student: BertShape
     vocabulary_size: int
-    teacher_weights: float
     peak: float
     num_devices: int
-    spares_last_layer: bool = False
+    teacher_weights: Callable[[Batch], float] = lambda batch: 0.0
+    spares_last_layer: Callable[[Batch], bool] = lambda batch: False
     tokens: int = 0
     flops: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
 
-    def saw(self, batch: dict[str, Tensor]) -> None:
+    def saw(self, batch: Batch) -> None:
         """Count one batch, before it travels to the device."""
         lengths = batch["attention_mask"].sum(dim=1)
         tokens = int(lengths.sum())
@@ -101,10 +104,10 @@ class ThroughputMeter:
         )
         self.tokens += tokens
         # Backward does twice the work of forward; the teacher goes forward only.
-        self.flops += 3 * forward + 2 * self.teacher_weights * tokens
+        self.flops += 3 * forward + 2 * self.teacher_weights(batch) * tokens
 
-    def _predicted_lengths(self, batch: dict[str, Tensor], lengths: Tensor) -> int | None:
-        if not self.spares_last_layer or "document_ids" in batch:
+    def _predicted_lengths(self, batch: Batch, lengths: Tensor) -> int | None:
+        if not self.spares_last_layer(batch):
             return None
         return int(lengths[batch["predicted"] // batch["attention_mask"].shape[1]].sum())
 

@@ -89,17 +89,15 @@ def distill_student(
     corpus_documents: pd.DataFrame | None = None,
 ) -> tuple[Pretrained, pd.DataFrame]:
     """Pretrain the selected shape, under the teacher if distillation counts."""
-    from bort_kedro.pretraining.distillation import Distillation, cache_of
+    from bort_kedro.pretraining.distillation import cache_of, distillation_of
     from bort_kedro.text.trimming import vocabulary_map
 
-    distillation = None
-    if pretrain_distill.distillation.asks_a_teacher:
-        distillation = Distillation(
-            teacher_encoder,
-            vocabulary_map(tokenizer, teacher_encoder.tokenizer),
-            pretrain_distill.distillation,
-            cache=cache_of(pretrain_distill.teacher_cache, teacher_cache),
-        )
+    distillation = distillation_of(
+        pretrain_distill.distillation,
+        teacher_encoder,
+        vocabulary_map(tokenizer, teacher_encoder.tokenizer),
+        cache_of(pretrain_distill.teacher_cache, teacher_cache),
+    )
     shape = BertShape.from_row(selected_shape)
     model = _drawn_student(shape, tokens, corpus, pretrain_distill)
     start = _begin(model, tokens, tokenizer, pretrain_distill, teacher_encoder, selected_encoder)

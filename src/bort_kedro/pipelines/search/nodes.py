@@ -216,11 +216,15 @@ def measure_errors(
         unigram_error=baseline_errors["unigram"],
         **search.spending(),
     )
+    training = _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions)
+    if training.distillation is not None:
+        for width in set(search_space["hidden_size"]):
+            training.distillation.require_fitting(int(width))
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
             _shapes(search_space),
-            _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions),
+            training,
             measure=search.error_measure,
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
@@ -229,7 +233,7 @@ def measure_errors(
         )
         # Where trainings run decides nothing.
         known = source.known_from_before(
-            search.model_dump(mode="json", exclude={"training", *EngineSettings.model_fields})
+            search.model_dump(mode="json", exclude={"training", "distillation", *EngineSettings.model_fields})
         )
         run_search(build_strategy(search.strategy, problem), source, known=known)
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
@@ -250,6 +254,7 @@ def _short_training(
     max_positions: int,
 ) -> Any:
     """What the short trainings of all candidates share."""
+    from bort_kedro.pretraining.distillation import distillation_of
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
     from bort_kedro.text.trimming import vocabulary_map
@@ -262,6 +267,7 @@ def _short_training(
         training_states,
         Inheritance(maximum_point_encoder, mapping.kept, search.narrowing) if search.start == "teacher" else None,
         comparison(search.error_measure, maximum_point_encoder, mapping),
+        distillation_of(search.distillation, maximum_point_encoder, mapping),
     )
 
 
