@@ -190,6 +190,18 @@ def test_a_value_of_the_shared_block_reaches_every_training_that_does_not_state_
         assert {each.optimization.weight_decay for each in trainings} == {0.5}
 
 
+def test_what_is_learned_of_a_teacher_is_shared_and_may_be_stated_for_each_stage(tmp_path):
+    given = laid_over(
+        tmp_path, "distillation: {relations: {weight: 0.5}}\nsearch: {distillation: {logits: {weight: 2}}}"
+    )
+    shared, own = given.pretrain_distill.distillation, given.search.distillation
+    assert {name: kind.weight for name, kind in shared.kinds.items()} == {"relations": 0.5}
+    assert {name: kind.weight for name, kind in own.kinds.items()} == {"relations": 0.5, "logits": 2}
+    published = parameters_of("paper")
+    assert published.search.distillation.kinds == {}
+    assert published.pretrain_distill.distillation.kinds.keys() == {"logits"}
+
+
 def test_a_value_that_a_training_states_wins_wherever_it_was_given(tmp_path):
     text = "search: {training: {dropout: 0.25, optimization: {num_steps: 5}}}"
     for given in (

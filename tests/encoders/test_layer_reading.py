@@ -114,6 +114,6 @@ def test_another_family_is_refused_by_name():
         require_readable(ElectraConfig())
     assert str(caught.value) == (
         "The layers of a `electra` teacher cannot teach, since they are not BERT's: `relations` and `hidden_states` "
-        "are for encoders of the families bert, roberta. Set their weights to 0 under params:distillation and teach by "
-        "`logits`, or choose another teacher."
+        "are for encoders of the families bert, roberta, xlm-roberta, camembert. Set their weights to 0 under "
+        "params:distillation and teach by `logits`, or choose another teacher."
     )

@@ -14,6 +14,7 @@ from bort_kedro.errors import ConfigurationError, ModelFolderError
 from bort_kedro.pipelines.pretrain_distill import nodes
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
 from project_parameters import parameters
+from toy_pretraining import mixture
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_the_student_and_its_twin_differ_in_one_thing(
     every = parameters("smoke")
     params = every.pretrain_distill.changed(
         student_start=every.pretrain_distill.student_start.changed(source=source),
-        distillation={"masked_lm_weight": 0.1, "logits": {"weight": weight, "temperature": 2.0}},
+        distillation=mixture(masked_lm=0.1, logits=weight),
     )
     assert params.twin_lacks == lacks
     config = bert_config(
@@ -82,6 +83,21 @@ def test_a_candidate_of_another_corpus_is_refused(tiny_tokenizer, tiny_vocabular
     found = Pretrained(candidate, tiny_tokenizer)
     with pytest.raises(ModelFolderError, match="`selected_encoder` was made with another tokenizer"):
         nodes._begin(candidate, tokens, tiny_tokenizer, every.pretrain_distill, found, found)
+
+
+def test_a_last_layer_in_shards_is_not_read():
+    with pytest.raises(ConfigurationError) as caught:
+        parameters(
+            "smoke",
+            pretrain_distill={
+                "launch": {"num_processes": 2, "sharding": "full"},
+                "distillation": {"relations": {"weight": 1.0}},
+            },
+        )
+    assert (
+        "launch.sharding is full with a weight of distillation.relations or .hidden_states above 0, which read the "
+        "student's last layer, and a process has a part of it; set sharding to none, or teach by logits"
+    ) in str(caught.value)
 
 
 def test_a_cache_of_a_teacher_that_never_runs_is_refused():

@@ -224,6 +224,12 @@ def test_a_teacher_without_a_head_teaches_its_layers(under, batches, student, te
         assert torch.equal(found[name], expected[name])
 
 
+def test_a_teacher_without_a_head_has_no_logits_to_teach(under, student, teacher):
+    distillation = under(mixture(logits=1.0), teacher=teacher.base_model)
+    with pytest.raises(ConfigurationError, match="The teacher has no masked-LM head"), distillation.readied(student):
+        pass
+
+
 def test_a_student_wider_than_its_teacher_learns_its_states(under, batches):
     wide = encoder(BertShape(1, 2, 32, 16), 5)
     distillation = under(mixture(masked_lm=0.0, **LAYERS))

@@ -30,6 +30,15 @@ def test_training_curves_have_a_running_mean_for_each_model_and_say_where_it_end
     assert means["teacher"] == pytest.approx([10, 50])
 
 
+def test_a_training_that_predicts_nothing_has_no_curve():
+    history = pd.DataFrame(
+        {"model": ["student"] * 2 + ["its twin"] * 2, "step": [0, 1] * 2, "masked_accuracy": [None, None, 0.1, 0.5]}
+    )
+    figure = training_curves_figure(history)
+    assert [trace.name for trace in figure.data if trace.name] == ["its twin"]
+    assert figure.layout.title.text == "Masked accuracy at the end of training: its twin 50 %"
+
+
 def test_running_mean_of_a_short_curve_is_the_curve():
     assert list(running_mean(pd.Series([3.0, 1.0, 2.0]))) == [3, 1, 2]
 
@@ -91,6 +100,16 @@ def test_error_by_step_orders_lines_by_their_end_with_the_maximum_point_on_top()
     )
 
 
+def test_error_by_step_is_the_loss_of_the_true_tokens_where_a_teacher_adds_others():
+    history = history_of(taught=[9, 4], alone=[9, 6], layers=[1, 1])
+    history["masked_lm_loss"] = [8, 3, None, None, None, None]
+    history.loc[history["shape"] == "layers", "masked_accuracy"] = None
+    figure = error_by_step_figure(history)
+    assert {trace.name: list(trace.y) for trace in figure.data} == {"taught": [8, 3], "alone": [9, 6]}
+    nothing = error_by_step_figure(history_of(layers=[1, 1]).drop(columns="masked_accuracy"))
+    assert nothing.layout.title.text == "No training to show: no error was measured here"
+
+
 def lightness(color):
     return sum(int(part) for part in color.removeprefix("rgb(").removesuffix(")").split(","))
 
@@ -112,7 +131,9 @@ def test_error_by_step_lists_up_to_twelve_trainings_and_of_more_only_the_maximum
 
 
 def test_error_by_step_takes_a_running_mean_over_a_tenth():
-    history = pd.DataFrame({"shape": "a", "step": range(20), "loss": [8.0] * 18 + [6.0, 4.0]})
+    history = pd.DataFrame({"shape": "a", "step": range(20), "loss": [8.0] * 18 + [6.0, 4.0]}).assign(
+        masked_accuracy=0.0
+    )
     figure = error_by_step_figure(history)
     assert list(figure.data[0].y[-2:]) == [7, 5]
     assert figure.layout.title.text == "Training loss ends at 5.00 nats (a)"

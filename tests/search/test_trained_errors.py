@@ -15,6 +15,7 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import FailedTrainingError, TrainingError
+from bort_kedro.pretraining.distillation import Distillation
 from bort_kedro.pretraining.masked_lm import MaskedBlocks
 from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity, score
 from bort_kedro.pretraining.settings import PretrainingSettings
@@ -36,6 +37,7 @@ from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.text.trimming import vocabulary_map
 from bort_kedro.training.saved_state import SavedState
+from toy_pretraining import mixture
 from toy_training import OPTIMIZATION
 
 SHAPES = [BertShape(1, 2, 8, 8), BertShape(1, 2, 16, 24), BertShape(2, 2, 16, 24)]
@@ -83,6 +85,13 @@ def maximum_point(tiny_tokenizer, tiny_vocabulary):
 def inherited(training, maximum_point):
     """The same trainings from layers of T."""
     return replace(training, inheritance=Inheritance(maximum_point, EVERY_ID, "svd"))
+
+
+@pytest.fixture
+def distilled(inherited, maximum_point):
+    """The same trainings, which learn how T relates the tokens and what it says of them, and predict nothing."""
+    kinds = mixture(masked_lm=0.0, relations=1.0, hidden_states=1.0, until={"hidden_states": 0.5})
+    return replace(inherited, distillation=Distillation(maximum_point, same_ids(maximum_point), kinds))
 
 
 @pytest.fixture
@@ -355,7 +364,7 @@ def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_askin
     assert [(row["candidate"], row["share"]) for row in source.rows] == [(0, 1 / 3), (2, 1 / 3), (1, 1.0)]
 
 
-@pytest.mark.parametrize("start", ["training", "inherited"])
+@pytest.mark.parametrize("start", ["training", "inherited", "distilled"])
 def test_a_rung_and_then_the_rest_equal_the_whole_training_bit_for_bit(request, start, tmp_path):
     training = request.getfixturevalue(start)
     in_rungs, at_once = source_of(training), source_of(replace(training, states=TrainingStates(tmp_path / "b", keep=2)))
@@ -443,6 +452,16 @@ def test_trainings_from_drawn_weights_and_from_each_maximum_point_and_narrowing_
     for _ in range(2):
         losses = {replace(training, inheritance=way).run(SHAPES[0], {}, 3, 2)["loss"] for way in ways}
     assert trained.total() == len(losses) == len(ways)
+
+
+def test_trainings_under_the_maximum_point_are_kept_apart_from_those_without(inherited, distilled, trained):
+    for _ in range(2):
+        alone, taught = (training.run(SHAPES[0], {}, 3, 2) for training in (inherited, distilled))
+    assert trained.total() == 2
+    assert "masked_accuracy" in alone["history"][0]
+    assert taught["history"][0].keys() == {
+        *("step", "loss", "relations_divergence", "hidden_states_error", "learning_rate", "gradient_norm")
+    }
 
 
 def test_a_kept_score_is_found_again_and_nothing_is_trained(training, trained, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from bort_kedro.encoders.encoder import shape_of
-from bort_kedro.encoders.families import logits_at
+from bort_kedro.encoders.families import has_masked_lm_head, logits_at
 from bort_kedro.encoders.last_layer import can_spare_last_layer
 from bort_kedro.encoders.layer_reading import read_layers, require_readable
 from bort_kedro.encoders.student_start import hidden_basis
@@ -90,10 +90,15 @@ class Distillation:
         """Refuse a teacher that cannot teach a student of this width in the ways that are asked for.
 
         Raises:
-            ConfigurationError: If its layers are not BERT's, it lacks the layer that is named, or the relation heads do
-                not divide both widths.
+            ConfigurationError: If it lacks the head or the layer that is named, its layers are not BERT's, or the
+                relation heads do not divide both widths.
         """
         settings, config = self.settings, self.teacher.model.config
+        if settings.logits.weight and not has_masked_lm_head(self.teacher.model):
+            raise ConfigurationError(
+                "The teacher has no masked-LM head, so it has no logits to teach. Set the weight of `logits` to 0 "
+                "under params:distillation, and that of `relations` or `hidden_states` above 0."
+            )
         if settings.reads_layers:
             require_readable(config)
         for name in LAYER_KINDS:

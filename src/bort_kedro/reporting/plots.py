@@ -35,13 +35,14 @@ def training_curves_figure(history: pd.DataFrame) -> Figure:
     """Masked accuracy by step, one line for each training.
 
     Args:
-        history: Columns ``step``, ``masked_accuracy`` and ``model``, the name of the training.
+        history: Columns ``step``, ``masked_accuracy`` and ``model``, the name of the training. One that predicts
+            nothing has no accuracy, and no line.
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
     ends = {}
-    for number, (name, rows) in enumerate(history.groupby("model", sort=False)):
+    for number, (name, rows) in enumerate(history.dropna(subset="masked_accuracy").groupby("model", sort=False)):
         smooth = running_mean(rows["masked_accuracy"])
         ends[name] = float(smooth.iloc[-1])
         color = CURVE_COLORS[number % len(CURVE_COLORS)]
@@ -81,8 +82,9 @@ def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Fig
     """Training loss or error by step, one line for each short training, darker the lower it ends.
 
     Args:
-        history: Columns ``shape`` (text), ``step``, ``loss`` in nats and ``masked_accuracy``; the rows of the maximum
-            point have ``maximum point`` for a shape.
+        history: Columns ``shape`` (text), ``step``, ``loss`` in nats, ``masked_lm_loss``, its part with the true tokens
+            where a teacher adds others, and ``masked_accuracy``, which trainings that predict nothing lack; these have
+            no line. The rows of the maximum point have ``maximum point`` for a shape.
         measure: ``loss``, or ``error``, the share of hidden training tokens guessed wrong.
     """
     import plotly.graph_objects as go
@@ -90,9 +92,12 @@ def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Fig
 
     unit, title = STEP_MEASURES[measure]
     axes = {"x": {"title": {"text": "optimiser step"}}, "y": {"title": {"text": title}}}
+    columns = ["shape", "step", "loss", "masked_lm_loss", "masked_accuracy"]
+    history = history.reindex(columns=columns).dropna(subset="masked_accuracy")
     if history.empty:
         return styled(go.Figure(), title="No training to show: no error was measured here", **axes)
-    values = history["loss"] if measure == "loss" else 100 * (1 - history["masked_accuracy"])
+    losses = history["masked_lm_loss"].fillna(history["loss"])
+    values = losses if measure == "loss" else 100 * (1 - history["masked_accuracy"])
     curves = {
         str(shape): rows.assign(shown=running_mean(rows["shown"]))
         for shape, rows in history.assign(shown=values).groupby("shape", sort=False)
