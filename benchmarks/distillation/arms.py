@@ -19,7 +19,7 @@ MAXIMUM_POINT, TEACHER, LONGER, CANDIDATE = "T", "teacher", "teacher of twice th
 STARTS: dict[str, tuple[str, ...]] = {
     "random": (),
     TEACHER: (MAXIMUM_POINT, TEACHER),
-    LONGER: (MAXIMUM_POINT, LONGER),
+    LONGER: (MAXIMUM_POINT, TEACHER, LONGER),
     CANDIDATE: (MAXIMUM_POINT, CANDIDATE),
 }
 

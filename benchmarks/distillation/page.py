@@ -187,7 +187,7 @@ def _before(found: Sequence[Findings]) -> str:
     ]
     return (
         f"{table(['encoder', 'steps', 'seconds', 'masked accuracy'], rows)}\n\nSeconds are of one training each, "
-        "beside another on the same machine, without those of T, with which all but T begin."
+        "beside another on the same machine, without those of what it begins with."
     )
 
 

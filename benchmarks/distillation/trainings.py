@@ -43,7 +43,7 @@ SHAPE = BertShape(2, 4, 96, 128)
 SEEDS = (0, 1, 2)
 # Step times are medians over rounds in which all that is timed takes turns.
 PROBE_ROUNDS = 5
-PROBE_STEPS = 40
+PROBE_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def prepare(corpus: Corpus, parameters: Parameters, shape: BertShape, arms: Sequ
     needed = {name for arm in arms for name in arm.before}
     search, further = parameters.search, parameters.pretrain_distill.teacher
     own = definite(search.maximum_point_training())
-    # So that all of T's steps are twice as many.
-    twice = own.optimization.num_steps + 2 * further.optimization.num_steps
+    # So that all of its steps are twice the teacher's.
+    again = own.optimization.num_steps + further.optimization.num_steps
     kept = TrainingStates(states, keep=1)
     encoders: dict[str, Pretrained] = {}
     seconds: dict[str, float] = {}
@@ -103,7 +103,7 @@ def prepare(corpus: Corpus, parameters: Parameters, shape: BertShape, arms: Sequ
     train(MAXIMUM_POINT, own, None)
     train(TEACHER, further, MAXIMUM_POINT)
     if LONGER in needed:
-        train(LONGER, with_steps(further, twice), MAXIMUM_POINT)
+        train(LONGER, with_steps(further, again, seed=further.optimization.seed + 1), TEACHER)
     short = ShortTraining(
         corpus.tokens,
         definite(search.training),
