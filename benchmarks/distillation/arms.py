@@ -7,10 +7,15 @@ from typing import Any
 
 # What a student learns: changes to the block `distillation` of conf/base, which runs no teacher.
 TOKENS, LOGITS = "the true tokens", "the published loss"
-PUBLISHED: dict[str, Any] = {"masked_lm_weight": 0.1, "logits": {"weight": 0.5, "temperature": 2.0}}
+BRIEFLY = "the published loss, the teacher's part for a fifth of the steps"
+RELATIONS, STATES = "the true tokens and relations", "the true tokens and hidden states"
+PUBLISHED = {"weight": 0.5, "temperature": 2.0}
 LEARNT: dict[str, dict[str, Any]] = {
     TOKENS: {},
-    LOGITS: PUBLISHED,
+    LOGITS: {"masked_lm_weight": 0.1, "logits": PUBLISHED},
+    BRIEFLY: {"masked_lm_weight": 0.1, "logits": {**PUBLISHED, "until": 0.2}},
+    RELATIONS: {"relations": {"weight": 1.0}},
+    STATES: {"hidden_states": {"weight": 1.0}},
 }
 
 # Encoders that the search and the pretraining train before the student, by name.
@@ -50,10 +55,16 @@ RANDOM = Arm("random start, no teacher", start="random")
 PUBLISHED_ARM = Arm("random start, published loss", start="random", learns=LOGITS)
 DEFAULT = Arm("svd start, no teacher")
 LIVE = Arm("svd start, published loss", learns=LOGITS)
+TAUGHT = (
+    LIVE,
+    Arm("svd start, published loss, teacher dropped after a fifth", learns=BRIEFLY),
+    Arm("svd start, relations", learns=RELATIONS),
+    Arm("svd start, hidden states", learns=STATES),
+)
 LONGER_ARM = Arm("svd start of a teacher of twice the steps", start=LONGER)
 CANDIDATE_ARM = Arm("candidate start", start=CANDIDATE)
 LONGER_CANDIDATE = Arm("candidate start, and the teacher's time", start=CANDIDATE, has_teachers_time=True)
-ARMS = (RANDOM, PUBLISHED_ARM, DEFAULT, LIVE, LONGER_ARM, CANDIDATE_ARM, LONGER_CANDIDATE)
+ARMS = (RANDOM, PUBLISHED_ARM, DEFAULT, *TAUGHT, LONGER_ARM, CANDIDATE_ARM, LONGER_CANDIDATE)
 # Who is held against whom: what a start is worth, and everything else against the default.
 PAIRS = (
     (PUBLISHED_ARM, RANDOM),
