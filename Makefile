@@ -21,7 +21,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-search-start bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -66,15 +66,18 @@ mlflow: install  ## Open the tracked runs, at port 5000
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns.db}"
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
-bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (43 minutes)
-	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-published-space \
-		bench-pretrain bench-finetune-short
+bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (58 minutes)
+	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-search-start \
+		bench-published-space bench-pretrain bench-finetune-short
 
 bench-inference: install ## Time encoders and runtimes side by side on this machine (8 minutes)
 	@$(BIN)/python -m benchmarks.inference
 
 bench-search: install ## Train a small space whole and hold every strategy against it (12 minutes)
 	@$(BIN)/python -m benchmarks.search
+
+bench-search-start: install ## Ask which short training ranks shapes as long ones do (15 minutes)
+	@$(BIN)/python -m benchmarks.search.start
 
 bench-published-space: install ## Rank the published choice in the published space
 	@$(BIN)/python -m benchmarks.search.published_space

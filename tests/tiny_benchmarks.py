@@ -10,15 +10,15 @@ from benchmarks.texts import embedded_text
 from bort_kedro.configuration import check_parameters
 
 
-def tiny_space_parameters(num_hidden_layers=(1, 2, 3), intermediate_size=(32, 64)):
-    """Those of ``conf/bench`` with 24 shapes unless told otherwise, two seeds and trainings of nine steps."""
+def tiny_space_parameters(num_hidden_layers=(1, 2, 3), intermediate_size=(32, 64), num_steps=9):
+    """Those of ``conf/bench`` with 24 shapes, two seeds and trainings of nine steps unless told otherwise."""
     space = {
         "num_hidden_layers": list(num_hidden_layers),
         "num_attention_heads": [2, 4],
         "hidden_size": [16, 32],
         "intermediate_size": list(intermediate_size),
     }
-    optimization = {"num_steps": 9, "checkpoint_every_steps": 9}
+    optimization = {"num_steps": num_steps, "checkpoint_every_steps": num_steps}
     maximum = {"num_hidden_layers": 4, "num_attention_heads": 4, "hidden_size": 64, "intermediate_size": 128}
     changes = {
         "space": space,

@@ -18,17 +18,13 @@ from benchmarks.search.measured_space import (
     spaces_of,
     tokens_of,
     train_all,
+    w_of,
     winner,
 )
 from benchmarks.texts import EMBEDDED, embedded_text
 from bort_kedro.datasets.text_sources import TextFilesDataset
 from bort_kedro.params import Parameters
 from bort_kedro.reporting.markdown import number
-
-
-def w_of(space: MeasuredSpace) -> np.ndarray:
-    """(N,) W of every candidate, in the space's order, which no corpus changes."""
-    return space.problem.w(np.arange(len(space.problem)), space.recorded.errors)
 
 
 def agreement(first: list[MeasuredSpace], second: list[MeasuredSpace]) -> tuple[float, float]:

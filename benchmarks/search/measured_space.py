@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
 
 from benchmarks.configured import raw_parameters
 from bort_kedro.configuration import check_parameters
@@ -36,11 +38,23 @@ def bench_parameters() -> Parameters:
 
 def tokens_of(raw_corpus: pd.DataFrame, parameters: Parameters) -> Tokens:
     """What the corpus stage makes of a text."""
+    return tokenized(raw_corpus, parameters)[0]
+
+
+def tokenized(raw_corpus: pd.DataFrame, parameters: Parameters) -> tuple[Tokens, PreTrainedTokenizerFast]:
+    """What the corpus stage makes of a text, and the tokenizer that it trained on it."""
     documents, manifest = split_documents(raw_corpus, parameters.corpus)
     tokenizer, _ = make_tokenizer(documents, parameters.corpus, parameters.search)
     tokens = tokenize_documents(documents, tokenizer, parameters.corpus)
     fingerprint = f"{manifest['sha256']} {tokens.vocabulary.fingerprint} {parameters.corpus.sequence_length}"
-    return Tokens(tokens.vocabulary, tokens.splits, fingerprint)
+    return Tokens(tokens.vocabulary, tokens.splits, fingerprint), tokenizer
+
+
+def ordered_shapes(parameters: Parameters) -> list[BertShape]:
+    """The candidates in the order of the search, the smallest first."""
+    shapes = enumerate_shapes(parameters.search.space).shapes
+    table = pd.DataFrame([shape.to_row() for shape in shapes]).assign(**candidate_counts(shapes, **_sizes(parameters)))
+    return [BertShape.from_row(row) for row in order(table.assign(cost=table["operations"])).to_dict("records")]
 
 
 def train_all(tokens: Tokens, parameters: Parameters, states_folder: Path, *, first_seed: int = 0) -> pd.DataFrame:
@@ -145,8 +159,13 @@ def _sizes(parameters: Parameters) -> dict[str, int]:
     }
 
 
+def w_of(space: MeasuredSpace) -> NDArray[np.float64]:
+    """(N,) W of every candidate, in the space's order, which no training changes."""
+    return space.problem.w(np.arange(len(space.problem)), space.recorded.errors)
+
+
 def winner(space: MeasuredSpace) -> tuple[str, float]:
     """The shape with the largest W, and that W."""
-    w = space.problem.w(np.arange(len(space.problem)), space.recorded.errors)
+    w = w_of(space)
     best = int(np.argmax(w))
     return str(BertShape.from_row(space.table.loc[best])), float(w[best])
