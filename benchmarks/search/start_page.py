@@ -163,9 +163,10 @@ def ranking_part(ranks: Ranks) -> Part:
     text = (
         f"Rank correlation of one seed's {ranks.measure} with the mean of an end over its seeds; standard errors are "
         "over the seeds. The ends share their seeds, and none is held against itself but against the mean of the "
-        "others, so the rows of the ends say how well any training could do. Seconds are those of building, training and scoring, on one thread, as many shapes at "
-        f"a time as there are workers ({ranks.parameters.search.num_workers}); T, which W needs from "
-        f"whatever start, takes {number(of_maximum, 1)}.\n\n"
+        "others, so the rows of the ends say how well any training could do. Seconds are those of building, training "
+        "and scoring, on one thread, as many shapes at a time as there are workers "
+        f"({ranks.parameters.search.num_workers}); T, which W needs from whatever start, takes "
+        f"{number(of_maximum, 1)}.\n\n"
         f"{table(header, rows)}\n\n{' '.join(best_sentence(ranks, end) for end in ranks.ends)}"
     )
     return Part("Which ranks best", text, figures)
