@@ -483,7 +483,7 @@ def test_unknown_answer_lists_the_known_ones(raw):
 
 def test_unknown_measure_of_the_error_lists_the_known_ones(raw):
     raw["search"]["error_measure"] = "accuracy"
-    assert "error_measure is `accuracy`, allowed are error, loss, divergence." in fault(raw)
+    assert "error_measure is `accuracy`, allowed are error, loss, divergence, distance." in fault(raw)
 
 
 def test_unknown_source_of_errors_and_unknown_engine_list_the_known_ones(raw):

@@ -26,7 +26,7 @@ from bort_kedro.datasets.local_disk import seen
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.git_lfs import pointer_fault
-from bort_kedro.search.measures import MEASURES
+from bort_kedro.search.measures import BESIDE_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ SHAPE_NAMES = {
 MADE_COLUMNS = {
     *SHAPE_NAMES.values(),
     *("row", "candidate", "operations", "cost", "modelled_ms", "latency_source"),
-    *(f"{name}{suffix}" for name in MEASURES if name != "error" for suffix in ("", "_standard_error")),
+    *(f"{name}{suffix}" for name in BESIDE_ERROR for suffix in ("", "_standard_error")),
     *("share", "seconds", "num_tokens", "predicted", "predicted_standard_deviation", "w", "w_standard_error"),
     *("w_predicted", "trained_share", "meets_caps", "is_trained", "is_pareto", "is_selected", "is_on_plateau"),
     *("has_failed", "failure"),

@@ -27,15 +27,15 @@ def effort_words(search: SearchReport) -> str:
 
 
 def error_text(row: SizedShape, search: SearchReport) -> str:
-    """The error of a row: a share of tokens in percent, or a recorded number, which may be anything."""
-    write = with_noise if search.is_recorded else percent
+    """The error of a row: a share of tokens in percent, else a number."""
+    write = percent if search.is_share else with_noise
     return write(row.error, row.error_standard_error)
 
 
 def runner_up_sentence(search: SearchReport) -> str:
     """Who comes next by what the answer goes by, and whether noise could have put it first."""
     second = search.runner_up
-    key = search.error_measure if search.answer == "smallest_error" else "w"
+    key = MEASURES[search.error_measure].column if search.answer == "smallest_error" else "w"
     noise_key = f"{key}_standard_error"
     two = [search.selected, *([second] if second else [])]
     return render(

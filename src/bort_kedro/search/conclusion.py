@@ -67,7 +67,7 @@ def conclude(
         ConfigurationError: If no candidate whose error is known meets the caps.
         TrainingError: If every one of them is on the unigram plateau, or all trainings failed.
     """
-    measure, is_recorded = settings.error_measure, settings.error_source == "table"
+    measure, is_recorded = settings.error_column, settings.error_source == "table"
     is_network = bool(maximum_point.get("is_network", True))
     unigram_error = baseline_errors.get("unigram")
     maximum = maximum_of(maximum_point, measure, unigram_error)
@@ -95,6 +95,7 @@ def conclude(
     # Over the cap on the error: its W is no find.
     unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
+    named = {measure: settings.error_measure}
     report = SearchReport(
         **_asked(settings),
         **_counted(table, candidate_errors),
@@ -113,7 +114,10 @@ def conclude(
             **dict(bound), bound_shape=None if bound.bound_index is None else _shape(table, bound.bound_index)
         ),
         sensitivity=tuple(
-            SensitivityRow(multiple=multiple, by_measure={name: _shape(table, index) for name, index in best.items()})
+            SensitivityRow(
+                multiple=multiple,
+                by_measure={named.get(name, name): _shape(table, index) for name, index in best.items()},
+            )
             for multiple, best in sensitivity(table, maximum=maximum).items()
         ),
         notes=tuple(notes(choice, maximum, bound, settings)),
@@ -197,7 +201,7 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
         bound: What the guarantee found out about the order of errors.
         settings: As for `conclude`.
     """
-    table, measure, is_recorded = choice.table, settings.error_measure, settings.error_source == "table"
+    table, measure, is_recorded = choice.table, settings.error_column, settings.error_source == "table"
     found = _maximum_is_not_best(_better_than_maximum(table, maximum, measure), maximum, settings)
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
     if len(on_plateau):

@@ -11,10 +11,12 @@ class Measure(NamedTuple):
     Attributes:
         label: In words.
         unit: ``%`` for a share, else as it is measured.
+        column: Of the candidate table, the standard error's being ``<column>_standard_error``.
     """
 
     label: str
     unit: str
+    column: str
 
     @property
     def scale(self) -> float:
@@ -27,16 +29,18 @@ class Measure(NamedTuple):
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
 
-# By the column of the candidate table, the standard error's being `<name>_standard_error`. The first two are measured
-# of every training, another where it is asked for.
+# By name. Where tokens are predicted the first two are measured of every training, and the third where it is asked for;
+# where none are, the distance is all there is, and stands in the place of the error.
 MEASURES = {
-    "error": Measure("share of hidden tokens guessed wrong", "%"),
-    "loss": Measure("masked-LM loss on held-out text", "nats"),
-    "divergence": Measure("cross-entropy against T on held-out text", "nats"),
+    "error": Measure("share of hidden tokens guessed wrong", "%", "error"),
+    "loss": Measure("masked-LM loss on held-out text", "nats", "loss"),
+    "divergence": Measure("cross-entropy against T on held-out text", "nats", "divergence"),
+    "distance": Measure("distance from T on held-out text", "nats", "error"),
 }
-ALWAYS_MEASURED = ("error", "loss")
+# Columns that a candidate table may have beside that of the error.
+BESIDE_ERROR = {name: measure for name, measure in MEASURES.items() if measure.column != "error"}
 
 
 def measured_with(measure: str) -> tuple[str, ...]:
-    """Names of all that is measured of a training where W takes this."""
-    return tuple(dict.fromkeys((*ALWAYS_MEASURED, measure)))
+    """Columns of all that is measured of a training where W takes this."""
+    return ("error",) if measure == "distance" else tuple(dict.fromkeys(("error", "loss", measure)))

@@ -12,7 +12,7 @@ from bort_kedro.encoders.shapes import BertShape, shape_text
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.model import Calibration
 from bort_kedro.search.guarantee import Guarantee
-from bort_kedro.search.measures import MEASURES, Measure
+from bort_kedro.search.measures import BESIDE_ERROR, Measure
 from bort_kedro.search.settings import CapsSettings
 
 Number = int | float
@@ -71,8 +71,8 @@ class SizedShape(ShapeValues):
 
     @property
     def beside_error(self) -> dict[str, Measure]:
-        """What of `MEASURES` was measured beside the share of wrong guesses."""
-        return {name: of for name, of in MEASURES.items() if name != "error" and getattr(self, name) is not None}
+        """What was measured beside the error."""
+        return {name: of for name, of in BESIDE_ERROR.items() if getattr(self, name) is not None}
 
     @classmethod
     def of(cls, row: Mapping[Any, Any]) -> Self:
@@ -207,6 +207,11 @@ class SearchReport(FrozenModel):
     sizes: Sizes | None = None
     worker_restarts: tuple[WorkerRestart, ...] = ()
     recorded_maximum_multiple: float | None = None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether errors are shares of hidden tokens; recorded ones may be anything, and a distance is in nats."""
+        return not self.is_recorded and self.error_measure != "distance"
 
     @property
     def is_recorded(self) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.errors import TrainingError
 from bort_kedro.search.answers import ANSWERS, require_within_caps
-from bort_kedro.search.measures import MEASURES
+from bort_kedro.search.measures import BESIDE_ERROR
 from bort_kedro.search.w_coefficient import MaximumPoint, pareto_front, w_coefficient, w_standard_error
 from bort_kedro.statistics import is_above_noise, is_on_plateau
 
@@ -50,10 +50,10 @@ def choose(
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
     Args:
-        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and what else of `MEASURES` was
+        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and what of `BESIDE_ERROR` was
             measured, each with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and
             ``failure`` name those that failed.
-        measure: Which of `MEASURES` is e in W.
+        measure: Which of these columns is e in W.
         maximum: T, its error in the same measure.
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         answer: Key of `answers.ANSWERS`.
@@ -144,7 +144,7 @@ def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> dict[int, dict
     for multiple in MAXIMUM_POINT_MULTIPLES:
         larger = MaximumPoint(multiple * maximum.parameters, multiple * maximum.cost, error=1.0)
         best = {}
-        for measure in MEASURES:
+        for measure in ("error", *BESIDE_ERROR):
             if measure in ranked:
                 w = w_coefficient(
                     larger,

@@ -173,6 +173,11 @@ class SearchSettings(EngineSettings):
         return self
 
     @property
+    def error_column(self) -> str:
+        """Of the candidate table, the one that W takes."""
+        return MEASURES[self.error_measure].column
+
+    @property
     def encoder(self) -> str | None:
         """Hub id or folder of a T that is opened; None for one that is trained."""
         return self.maximum_point if isinstance(self.maximum_point, str) else None

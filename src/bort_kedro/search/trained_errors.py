@@ -12,7 +12,7 @@ import numpy as np
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.frozen import JsonObject
 from bort_kedro.search.engines import Engine, Job, Restart, run_jobs
-from bort_kedro.search.measures import measured_with
+from bort_kedro.search.measures import MEASURES, measured_with
 from bort_kedro.search.short_training import FAILURES, SCORES, ShortTraining, failure_record, steps_of
 from bort_kedro.search.strategies import Outcome, Trial
 from bort_kedro.search.w_coefficient import require_above_zero
@@ -27,7 +27,7 @@ class TrainedErrors:
     Args:
         shapes: The ordered space.
         training: What one training needs.
-        measure: Of `measures.MEASURES`, whichever W takes.
+        measure: Of `measures.MEASURES`, whichever W takes; ``column`` is where its rows have it.
         hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
         engine: How trainings run side by side; whoever made it ends its workers.
@@ -56,13 +56,18 @@ class TrainedErrors:
             self.rows.append(row)
             # Told of the error, whichever measure W takes.
             on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
-            error, noise = row[self.measure], row[f"{self.measure}_standard_error"]
+            error, noise = row[self.column], row[f"{self.column}_standard_error"]
             if math.isnan(error):
                 yield trial, Outcome(math.inf, trial.share)
             else:
                 require_above_zero(error, f"candidate {self.shapes[trial.index]}")
-                capped = None if self.measure == "error" else row["error"]
+                capped = None if self.column == "error" else row["error"]
                 yield trial, Outcome(error, trial.share, noise, bool(on_plateau), capped)
+
+    @property
+    def column(self) -> str:
+        """Of the measure."""
+        return MEASURES[self.measure].column
 
     @property
     def seeds(self) -> range:
@@ -159,12 +164,12 @@ class TrainedErrors:
             row["seconds"] = round(sum(record["seconds"] for record in records), 1)
             row["num_tokens"] = sum(record.get("num_tokens", 0) for record in records)
             rows.append(row)
-        best = min(rows, key=lambda row: (math.isnan(row[self.measure]), row[self.measure]))
+        best = min(rows, key=lambda row: (math.isnan(row[self.column]), row[self.column]))
         # What the other sets cost was spent on this candidate, too.
         best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
         best["num_tokens"] = sum(row["num_tokens"] for row in rows)
         best["failure"] = self._failures(trial, found)
-        if not math.isnan(best[self.measure]):
+        if not math.isnan(best[self.column]):
             steps = found[trial.index, best["hyperparameter_set"], self.seeds[0]]["history"]
             self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
         return best

@@ -18,6 +18,7 @@ from bort_kedro.search.candidates import order, problem_of
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
+from bort_kedro.search.measures import measured_with
 from bort_kedro.search.report import GrowthReport, SearchReport, Sizes, WorkerRestart
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.space import enumerate_shapes, shape_of_maximum, space_within
@@ -212,8 +213,8 @@ def measure_errors(
     problem = problem_of(
         search_space,
         maximum_point,
-        measure=search.error_measure,
-        unigram_error=baseline_errors["unigram"],
+        measure=search.error_column,
+        unigram_error=baseline_errors.get("unigram"),
         **search.spending(),
     )
     training = _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions)
@@ -229,7 +230,7 @@ def measure_errors(
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
             engine=engine,
-            unigram_error=baseline_errors["unigram"],
+            unigram_error=baseline_errors.get("unigram"),
         )
         # Where trainings run decides nothing.
         known = source.known_from_before(
@@ -288,8 +289,10 @@ def hand_on_candidate(
     return Pretrained(training.trained(BertShape.from_row(chosen.to_dict()), changes, seed), tokenizer)
 
 
-def score_counting_baselines(tokens: Tokens) -> dict[str, float]:
-    """Errors of guessing the most frequent token, and the most frequent follower."""
+def score_counting_baselines(tokens: Tokens, search: SearchSettings) -> dict[str, float]:
+    """Errors of guessing the most frequent token, and the most frequent follower; none where no token is predicted."""
+    if "loss" not in measured_with(search.error_measure):
+        return {}
     from bort_kedro.pretraining.baselines import CountBaselines
     from bort_kedro.pretraining.masked_lm import score_baselines
     from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks

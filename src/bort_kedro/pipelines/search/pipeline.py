@@ -99,7 +99,7 @@ def _training(opens_maximum_point: bool) -> Pipeline:
             ),
             Node(
                 nodes.score_counting_baselines,
-                "tokens",
+                ["tokens", SEARCH],
                 "baseline_errors",
                 name="score_counting_baselines_node",
             ),
