@@ -15,19 +15,21 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import FailedTrainingError, TrainingError
-from bort_kedro.pretraining.distillation import Distillation
+from bort_kedro.pretraining.distillation import Distillation, read
+from bort_kedro.pretraining.losses import relations_divergence
 from bort_kedro.pretraining.masked_lm import MaskedBlocks
 from bort_kedro.pretraining.pretrain import new_encoder, pretraining_identity, score
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.search import short_training as candidates
 from bort_kedro.search import trained_errors
 from bort_kedro.search.engines import Engine
+from bort_kedro.search.maximum_point import error_of
 from bort_kedro.search.settings import EngineSettings
 from bort_kedro.search.short_training import (
     Inheritance,
     ShortTraining,
     comparison,
-    finite_score,
+    errors_of,
     steps_of,
     with_changes,
 )
@@ -37,6 +39,7 @@ from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.text.trimming import vocabulary_map
 from bort_kedro.training.saved_state import SavedState
+from project_parameters import parameters
 from toy_pretraining import mixture
 from toy_training import OPTIMIZATION
 
@@ -56,8 +59,14 @@ SETTINGS = PretrainingSettings(
 EVERY_ID = torch.arange(300)
 
 
-def same_ids(maximum_point):
-    return vocabulary_map(maximum_point.tokenizer, maximum_point.tokenizer)
+RELATIONS = parameters().search.distillation.changed(
+    masked_lm_weight=0.0,
+    relations={"weight": 1.0, "until": 1.0, "num_heads": 2, "teacher_layer": None},
+)
+
+
+def teaching(maximum_point, settings=RELATIONS):
+    return Distillation(maximum_point, vocabulary_map(maximum_point.tokenizer, maximum_point.tokenizer), settings)
 
 
 # What a clock goes into.
@@ -389,15 +398,78 @@ def test_a_candidate_of_the_size_of_the_maximum_point_begins_as_it(inherited, ma
 def test_divergence_of_a_candidate_that_is_the_maximum_point_is_exactly_the_maximum_points_own(
     inherited, maximum_point, tokens
 ):
-    compared = comparison("divergence", maximum_point, same_ids(maximum_point))
-    own = finite_score(maximum_point.model, tokens, SETTINGS, SHAPES[2], compared=compared).errors()
+    compared = comparison("divergence", teaching(maximum_point))
+    own = errors_of(maximum_point.model, tokens, SETTINGS, SHAPES[2], compared=compared)
     copy = build_masked_lm(maximum_point.model.config, seed=1)
     copy.load_state_dict(maximum_point.model.state_dict())
-    assert finite_score(copy, tokens, SETTINGS, SHAPES[2], compared=compared).errors() == own
+    assert errors_of(copy, tokens, SETTINGS, SHAPES[2], compared=compared) == own
     record = replace(inherited, comparison=compared).run(SHAPES[0], {}, seed=3, num_steps=2)
     assert record["divergence"] > own["divergence"] > 0
     assert record["divergence_standard_error"] > 0
     assert own["divergence"] != own["loss"]
+
+
+@pytest.fixture
+def by_distance(inherited, maximum_point):
+    """Candidates that learn how an encoder without a masked-LM head relates tokens, and are measured by it."""
+    alone = Pretrained(maximum_point.model.base_model, maximum_point.tokenizer)
+    teacher = teaching(alone)
+    inheritance = replace(inherited.inheritance, maximum_point=alone)
+    return replace(inherited, inheritance=inheritance, comparison=comparison("distance", teacher), distillation=teacher)
+
+
+def test_a_copy_is_no_distance_from_the_maximum_point_and_another_encoder_is(by_distance, maximum_point, tokens):
+    def distance(model):
+        return errors_of(model, tokens, SETTINGS, SHAPES[2], compared=by_distance.comparison)
+
+    assert distance(maximum_point.model)["error"] == pytest.approx(0.0, abs=1e-7)
+    other = distance(build_masked_lm(maximum_point.model.config, seed=6))
+    assert set(other) == {"error", "error_standard_error"}
+    assert other["error"] > 1e-4
+    assert 0 < other["error_standard_error"] < other["error"]
+
+
+def test_distance_is_the_mean_over_tokens_of_the_divergence_of_relations(by_distance, maximum_point, tokens):
+    model = build_masked_lm(maximum_point.model.config, seed=6).eval()
+    blocks, sums, counts = tokens.splits["validation"], [], []
+    for number in range(len(blocks)):
+        ids = torch.from_numpy(np.asarray(blocks[number], dtype=np.int64))[None]
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with torch.no_grad():
+            mine, taught = (
+                list(read(each, batch, attended_in=depth, states_of=None, predicts=False).values())
+                for each, depth in ((model, 1), (maximum_point.model, 1))
+            )
+            divergence = relations_divergence(mine, taught, batch["attention_mask"], num_heads=2)
+        sums.append(float(divergence) * ids.numel())
+        counts.append(ids.numel())
+    found = errors_of(model, tokens, SETTINGS, SHAPES[2], compared=by_distance.comparison)
+    assert found["error"] == pytest.approx(sum(sums) / sum(counts), rel=1e-5)
+
+
+def test_candidates_of_an_encoder_without_a_head_are_trained_and_measured_by_their_distance(by_distance):
+    began, taught = (by_distance.run(SHAPES[0], {"learning_rate": rate}, 3, 9) for rate in (1e-12, 3e-3))
+    assert taught["error"] < began["error"]
+    assert "loss" not in taught
+    source = source_of(by_distance, measure="distance", num_seeds=1, unigram_error=None)
+    (_, outcome), *_ = source([Trial(0)])
+    assert outcome.error == source.rows[0]["error"] > 0
+    assert outcome.capped_error is None
+
+
+def test_the_error_of_a_maximum_point_is_what_the_training_leaves_of_its_own_shape_in_two_seeds(by_distance):
+    taught = replace(by_distance, settings=SETTINGS.changed(dropout=0.1))
+    found = error_of(taught.distillation, taught, SETTINGS, SHAPES[2])
+    records = [taught.run(SHAPES[2], {}, seed, 9) for seed in (3, 4)]
+    assert found["error"] == np.mean([record["error"] for record in records])
+    assert found["error_standard_error"] == pytest.approx(abs(records[0]["error"] - records[1]["error"]) / 2)
+    assert found["num_tokens"] == sum(record["num_tokens"] for record in records)
+
+
+def test_the_error_of_a_maximum_point_with_a_head_is_that_of_its_scoring(inherited, maximum_point, tokens):
+    found = error_of(teaching(maximum_point), inherited, SETTINGS, SHAPES[2])
+    expected = score(maximum_point.model, tokens, split="validation", num_threads=1).errors()
+    assert found == expected | {"seconds": 0.0, "num_tokens": 0}
 
 
 @pytest.mark.parametrize("start", ["training", "inherited"])
@@ -418,18 +490,15 @@ def test_a_trained_candidate_is_found_again_as_it_was_scored(request, start, ste
 
 
 def test_a_divergence_is_measured_where_it_is_asked_for_and_of_each_maximum_point(training, maximum_point, trained):
-    assert comparison("loss", maximum_point, same_ids(maximum_point)) is None
+    assert comparison("loss", teaching(maximum_point)) is None
     plain = training.run(SHAPES[0], {}, 3, 2)
-    asked = replace(training, comparison=comparison("divergence", maximum_point, same_ids(maximum_point)))
+    asked = replace(training, comparison=comparison("divergence", teaching(maximum_point)))
     record = asked.run(SHAPES[0], {}, 3, 2)
     assert set(record) - set(plain) == {"divergence", "divergence_standard_error"}
     # What was trained is scored anew, and not trained again.
     assert (record["loss"], record["seconds"]) == (plain["loss"], plain["seconds"])
     other = Pretrained(build_masked_lm(maximum_point.model.config, seed=6), maximum_point.tokenizer)
-    assert (
-        replace(training, comparison=comparison("divergence", other, same_ids(other))).run(SHAPES[0], {}, 3, 2)
-        != record
-    )
+    assert replace(training, comparison=comparison("divergence", teaching(other))).run(SHAPES[0], {}, 3, 2) != record
     begun = trained.total()
     assert asked.run(SHAPES[0], {}, 3, 2) == record
     assert trained.total() == begun

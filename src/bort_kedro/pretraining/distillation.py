@@ -169,10 +169,10 @@ class Distillation:
 
     def teacher_logits(self, batch: Batch) -> Tensor:
         """The teacher's logits in the student's vocabulary, (N, V) float32; softened they are what it teaches."""
-        return self._ask(batch, {"logits"})["logits"]
+        return self.ask(batch, {"logits"})["logits"]
 
     @torch.no_grad()
-    def _ask(self, batch: Batch, kinds: Collection[str]) -> Batch:
+    def ask(self, batch: Batch, kinds: Collection[str]) -> Batch:
         """What the teacher says of a batch in the student's vocabulary, as far as these kinds need it: see `read`."""
         vocabulary_map = self._moved_to(batch["input_ids"].device)
         attended_in, states_of = (self.layer(name) if name in kinds else None for name in LAYER_KINDS)
@@ -220,7 +220,7 @@ class Distillation:
             predicts=settings.predicts,
         )
         live = kinds - {"logits"} if self.cache else kinds
-        said = self._ask(batch, live) if live else {}
+        said = self.ask(batch, live) if live else {}
         documents = batch.get("document_ids", batch["attention_mask"])
         parts: dict[str, tuple[float, Tensor]] = {}
         if settings.predicts:

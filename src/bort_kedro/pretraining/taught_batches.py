@@ -19,6 +19,12 @@ def dropped_mark(kind: str) -> str:
     return f"without_{kind}"
 
 
+def with_true_tokens(batch: Batch) -> Batch:
+    """A batch with nothing hidden and nothing to predict."""
+    true_ids = torch.where(batch["labels"] != IGNORED, batch["labels"], batch["input_ids"])
+    return {**batch, "input_ids": true_ids, "predicted": batch["predicted"][:0]}
+
+
 @dataclass(frozen=True)
 class TaughtBatches:
     """The batches of a step, as a training loop asks for them.
@@ -42,13 +48,8 @@ class TaughtBatches:
         source = self.batches if self.cached is None or "logits" in dropped else self.cached
         batch = source(step, *part)
         if not self.settings.predicts:
-            batch = {
-                **batch,
-                "input_ids": torch.where(batch["labels"] != IGNORED, batch["labels"], batch["input_ids"]),
-                "predicted": batch["predicted"][:0],
-                # A part that only repeats another's row has weight 0.
-                "weight": batch["attention_mask"].sum() * (batch["weight"] > 0),
-            }
+            # A part that only repeats another's row has weight 0.
+            batch = with_true_tokens(batch) | {"weight": batch["attention_mask"].sum() * (batch["weight"] > 0)}
         return batch | {dropped_mark(kind): torch.tensor(True) for kind in dropped}
 
     def __getattr__(self, name: str) -> Any:

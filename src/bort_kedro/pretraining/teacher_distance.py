@@ -50,7 +50,12 @@ class TeacherDistance:
 
 
 def teacher_distance(
-    model: PreTrainedModel, distillation: Distillation, blocks: MaskedBlocks, *, batch_tokens: int, description: str = ""
+    model: PreTrainedModel,
+    distillation: Distillation,
+    blocks: MaskedBlocks,
+    *,
+    batch_tokens: int,
+    description: str = "",
 ) -> TeacherDistance:
     """`losses.relations_divergence` of an encoder's last layer from the teacher's, no token hidden.
 

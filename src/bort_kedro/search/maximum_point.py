@@ -1,23 +1,25 @@
-"""A maximum point that is opened rather than trained: any BERT or RoBERTa encoder of the hub or of a folder."""
+"""T: opened as somebody has it, where no shape is stated, and how much it errs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.encoders.last_layer import BERT_LIKE
 from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
+from bort_kedro.errors import FailedTrainingError, TeacherError
 from bort_kedro.frozen import JsonObject
-from bort_kedro.pretraining.pretrain import definite, score
-from bort_kedro.pretraining.scores import teacher_logits
-from bort_kedro.search.short_training import comparison
-from bort_kedro.text.trimming import vocabulary_map
+from bort_kedro.search.short_training import errors_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
     from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.encoders.shapes import BertShape
+    from bort_kedro.pretraining.distillation import Distillation
+    from bort_kedro.pretraining.settings import PretrainingSettings
     from bort_kedro.search.settings import SearchSettings
-    from bort_kedro.text.tokens import Tokens
+    from bort_kedro.search.short_training import ShortTraining
 
 PLACE = TeacherPlace("params:search.maximum_point", "params:corpus.max_positions")
 
@@ -30,29 +32,61 @@ def open_encoder(search: SearchSettings, *, max_positions: int) -> Pretrained:
         max_positions: Of the candidates, which take its position embeddings.
 
     Raises:
-        TeacherError: See `encoders.teachers.open_teacher`.
+        TeacherError: See `encoders.teachers.open_teacher`; or if it has no masked-LM head where one is asked for.
     """
-    return open_teacher(str(search.encoder), sequence_length=max_positions, place=PLACE, families=BERT_LIKE)
+    encoder = open_teacher(
+        str(search.encoder), sequence_length=max_positions, place=PLACE, families=BERT_LIKE, needs_head=False
+    )
+    if search.error_measure != "distance" and not has_masked_lm_head(encoder.model):
+        raise TeacherError(
+            f"The encoder `{search.encoder}` has no masked-LM head, so it has no {search.error_measure} to measure "
+            "candidates against. Set params:search.error_measure to distance, and in params:distillation the weight of "
+            "relations above 0 and masked_lm_weight to 0, as `--env encoder` does; or name an encoder with its head as "
+            f"`{PLACE.teacher}`."
+        )
+    return encoder
 
 
 def error_of(
-    encoder: Pretrained, tokens: Tokens, tokenizer: PreTrainedTokenizerFast, search: SearchSettings
+    maximum_point: Distillation, training: ShortTraining, settings: PretrainingSettings, shape: BertShape
 ) -> JsonObject:
-    """What T reaches on the validation split of a corpus in the candidates' vocabulary, in no time and no tokens.
+    """What T reaches on the validation split, in the candidates' vocabulary; its noise is that of the scoring.
 
-    Its noise is that of the scoring: it has been trained once, elsewhere.
+    T is no distance from itself. So that of its own shape is taken, as the short training of a candidate leaves it with
+    two seeds: their mean, and half their difference as the standard error (docs/decisions/0020-maximum-point.md).
+
+    Args:
+        maximum_point: T.
+        training: Of a candidate.
+        settings: Of T's scoring.
+        shape: Of T.
+
+    Returns:
+        Its errors, and the ``seconds`` and ``num_tokens`` that measuring them took in training.
+
+    Raises:
+        FailedTrainingError: If a training of its own shape fails.
     """
-    mapping = vocabulary_map(tokenizer, encoder.tokenizer).to(encoder.model.device)
-    settings = definite(search.maximum_point_training())
-    compared = comparison(search.error_measure, encoder, mapping)
-    quality = score(
-        encoder.model,
-        tokens,
-        split="validation",
-        num_threads=settings.num_threads,
-        precision=settings.optimization.mixed_precision,
-        description="scoring the maximum point",
-        logits_of=lambda batch: teacher_logits(encoder, mapping, batch),
-        others=compared.others() if compared else {},
-    )
-    return quality.errors() | {"seconds": 0.0, "num_tokens": 0}
+    compared = training.comparison
+    if compared is None or compared.measure != "distance":
+        errors = errors_of(
+            maximum_point.teacher.model,
+            training.tokens,
+            settings,
+            shape,
+            "scoring the maximum point",
+            compared=compared,
+            logits_of=maximum_point.teacher_logits,
+        )
+        return errors | {"seconds": 0.0, "num_tokens": 0}
+    first, num_steps = training.settings.optimization.seed, training.settings.optimization.num_steps
+    records = [training.run(shape, {}, seed, num_steps) for seed in (first, first + 1)]
+    for record in records:
+        if "failure" in record:
+            raise FailedTrainingError(shape.identifier, str(record["failure"]), "")
+    distances = [record["error"] for record in records]
+    return {
+        "error": float(np.mean(distances)),
+        "error_standard_error": float(np.ptp(distances) / 2),
+        **{name: sum(record[name] for record in records) for name in ("seconds", "num_tokens")},
+    }

@@ -195,6 +195,20 @@ class SearchSettings(EngineSettings):
         return self
 
     @model_validator(mode="after")
+    def _what_is_learned_is_measured(self) -> Self:
+        if self.error_source == "training" and not self.distillation.predicts and self.error_measure != "distance":
+            raise ValueError(
+                f"error_measure is {self.error_measure}, which hidden tokens tell, and search.distillation predicts "
+                "none: masked_lm_weight and logits.weight are 0. Set error_measure to distance"
+            )
+        if self.error_measure == "distance" and not self.distillation.relations.weight:
+            raise ValueError(
+                "error_measure is distance, that of how layers relate tokens, and the weight of "
+                "search.distillation.relations is 0, so that no candidate learns it. Set it above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_table_has_no_encoder(self) -> Self:
         if self.error_source == "table" and self.encoder is not None:
             raise ValueError(

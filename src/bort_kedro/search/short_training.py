@@ -16,28 +16,30 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.student_start import from_teacher
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
-from bort_kedro.pretraining.masked_lm import MaskedLmScore, PositionMeasure, divergence_from
+from bort_kedro.pretraining.masked_lm import PositionMeasure, divergence_from
 from bort_kedro.pretraining.pretrain import (
+    EVALUATION_BATCH_TOKENS,
     EVALUATION_MASKED_SHARE,
     EVALUATION_SEED,
     encoder_config,
+    evaluation_blocks,
     new_encoder,
     pretrain,
     pretraining_identity,
     score,
 )
-from bort_kedro.pretraining.scores import teacher_logits
 from bort_kedro.pretraining.settings import PretrainingSettings
+from bort_kedro.pretraining.teacher_distance import teacher_distance
 from bort_kedro.text.tokens import Tokens
-from bort_kedro.text.vocabulary_map import VocabularyMap
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
 from bort_kedro.training.memory import memory_shortage_told
 from bort_kedro.training.saved_state import SavedState, States, StateStore
 from bort_kedro.training.settings import OptimizationSettings
+from bort_kedro.training.threads import autocast, cpu_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import BertForMaskedLM
+    from transformers import BertForMaskedLM, PreTrainedModel
 
     from bort_kedro.pretraining.distillation import Distillation
     from bort_kedro.pretraining.masked_blocks import Batch
@@ -73,39 +75,31 @@ class Inheritance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measure of the error that is taken against the trained T.
+    """A measure of the error that is taken against T.
 
     Args:
-        measure: Key of `AGAINST_T`.
-        maximum_point: T.
-        vocabulary_map: From its ids to the candidates'.
+        measure: ``divergence`` or ``distance``.
+        maximum_point: T, and how its layers are read, whatever weight that has in a training.
     """
 
     measure: str
-    maximum_point: Pretrained
-    vocabulary_map: VocabularyMap
+    maximum_point: Distillation
 
     @property
     def name(self) -> str:
         """What a score depends on."""
-        return f"{self.measure} from {self.maximum_point.fingerprint}"
+        read = self.maximum_point.settings.relations.model_dump(include={"num_heads", "teacher_layer"})
+        how = f" by {read}" if self.measure == "distance" else ""
+        return f"{self.measure} from {self.maximum_point.teacher.fingerprint}{how}"
 
     def others(self) -> dict[str, PositionMeasure]:
-        """See `masked_lm.evaluate_masked_lm`."""
-        return {self.measure: AGAINST_T[self.measure](self._logits)}
-
-    def _logits(self, batch: Batch) -> Tensor:
-        self.maximum_point.model.to(batch["input_ids"].device).eval()
-        return teacher_logits(self.maximum_point, self.vocabulary_map.to(batch["input_ids"].device), batch)
+        """What is measured where tokens are hidden; see `masked_lm.evaluate_masked_lm`."""
+        return {self.measure: divergence_from(self.maximum_point.teacher_logits)}
 
 
-# Measures of the error that T is run for, beside those of every training.
-AGAINST_T: dict[str, Callable[[Callable[[Batch], Tensor]], PositionMeasure]] = {"divergence": divergence_from}
-
-
-def comparison(measure: str, maximum_point: Pretrained, mapping: VocabularyMap) -> Comparison | None:
+def comparison(measure: str, maximum_point: Distillation) -> Comparison | None:
     """None for a measure that is taken without T."""
-    return Comparison(measure, maximum_point, mapping) if measure in AGAINST_T else None
+    return Comparison(measure, maximum_point) if measure in ("divergence", "distance") else None
 
 
 @dataclass(frozen=True)
@@ -212,7 +206,7 @@ class ShortTraining:
     def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
         model, result = self._train(shape, settings, num_steps)
         return {
-            **finite_score(model, self.tokens, settings, shape, compared=self.comparison).errors(),
+            **errors_of(model, self.tokens, settings, shape, compared=self.comparison),
             "seconds": round(result.seconds, 1),
             "num_tokens": result.num_tokens,
             "history": result.history,
@@ -251,32 +245,56 @@ def building_told(shape: BertShape) -> AbstractContextManager[None]:
     return memory_shortage_told(shape.identifier, "the memory is too small to build and to score it", "")
 
 
-def finite_score(
-    model: BertForMaskedLM,
+def errors_of(
+    model: PreTrainedModel,
     tokens: Tokens,
     settings: PretrainingSettings,
     shape: BertShape,
     description: str = "",
     *,
     compared: Comparison | None,
-) -> MaskedLmScore:
+    logits_of: Callable[[Batch], Tensor] | None = None,
+) -> JsonObject:
     """What a trained shape reaches on the validation split, in the precision of its training.
 
+    Args:
+        model: Of that shape.
+        tokens: Whose split is scored.
+        settings: Of its training.
+        shape: For errors.
+        description: For the progress bar; empty for silence.
+        compared: What is measured against T; a distance stands in the place of all that hidden tokens tell.
+        logits_of: See `masked_lm.evaluate_masked_lm`.
+
     Raises:
-        FailedTrainingError: If its loss is not finite.
+        FailedTrainingError: If its loss, or the distance, is not finite.
     """
-    quality = score(
-        model,
-        tokens,
-        split="validation",
-        num_threads=settings.num_threads,
-        precision=settings.optimization.mixed_precision,
-        description=description,
-        others=compared.others() if compared else {},
-    )
-    if not math.isfinite(quality.loss):
-        raise FailedTrainingError(shape.identifier, "its loss on the validation split is not finite", "")
-    return quality
+    precision = settings.optimization.mixed_precision
+    if compared is not None and compared.measure == "distance":
+        with cpu_threads(settings.num_threads), autocast(model.device, precision):
+            found = teacher_distance(
+                model,
+                compared.maximum_point,
+                evaluation_blocks(tokens, "validation"),
+                batch_tokens=EVALUATION_BATCH_TOKENS,
+                description=description,
+            ).errors()
+        measured, value = "distance", found["error"]
+    else:
+        found = score(
+            model,
+            tokens,
+            split="validation",
+            num_threads=settings.num_threads,
+            precision=precision,
+            description=description,
+            logits_of=logits_of,
+            others=compared.others() if compared else {},
+        ).errors()
+        measured, value = "loss", found["loss"]
+    if not math.isfinite(value):
+        raise FailedTrainingError(shape.identifier, f"its {measured} on the validation split is not finite", "")
+    return found
 
 
 def with_changes(settings: PretrainingSettings, changes: dict[str, float]) -> PretrainingSettings:

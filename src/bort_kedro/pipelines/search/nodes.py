@@ -159,8 +159,8 @@ def train_maximum_point(
         FailedTrainingError: If its training comes apart or outgrows the memory; the search cannot do without it.
     """
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
-    from bort_kedro.search.short_training import building_told, comparison, finite_score
-    from bort_kedro.text.trimming import vocabulary_map
+    from bort_kedro.search.maximum_point import error_of
+    from bort_kedro.search.short_training import building_told
 
     settings = definite(search.maximum_point_training())
     shape = BertShape.from_row(maximum_point_size)
@@ -170,12 +170,13 @@ def train_maximum_point(
             model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
             result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
             trained = Pretrained(model, tokenizer)
-            compared = comparison(search.error_measure, trained, vocabulary_map(tokenizer, tokenizer))
-            quality = finite_score(model, tokens, settings, shape, "scoring the maximum point", compared=compared)
+            teacher = _as_teacher(trained, tokenizer, search)
+            training = _short_training(teacher, tokens, training_states, search, max_positions)
+            errors = error_of(teacher, training, settings, shape)
     except FailedTrainingError as fault:
         raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
     spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
-    row = maximum_point_size | quality.errors() | spent
+    row = maximum_point_size | errors | {name: errors[name] + value for name, value in spent.items()}
     return trained, row, pd.DataFrame(result.history)
 
 
@@ -183,13 +184,19 @@ def score_maximum_point(
     maximum_point_encoder: Pretrained,
     tokens: Tokens,
     tokenizer: Any,
+    training_states: States,
     maximum_point_size: JsonObject,
     search: SearchSettings,
+    max_positions: int,
 ) -> JsonObject:
     """What an opened T reaches on the validation split; it is not trained."""
+    from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.maximum_point import error_of
 
-    return maximum_point_size | error_of(maximum_point_encoder, tokens, tokenizer, search)
+    shape, settings = BertShape.from_row(maximum_point_size), definite(search.maximum_point_training())
+    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+    training = _short_training(teacher, tokens, training_states, search, max_positions)
+    return maximum_point_size | error_of(teacher, training, settings, shape)
 
 
 def measure_errors(
@@ -217,7 +224,8 @@ def measure_errors(
         unigram_error=baseline_errors.get("unigram"),
         **search.spending(),
     )
-    training = _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions)
+    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+    training = _short_training(teacher, tokens, training_states, search, max_positions)
     if training.distillation is not None:
         for width in set(search_space["hidden_size"]):
             training.distillation.require_fitting(int(width))
@@ -246,29 +254,32 @@ def measure_errors(
     )
 
 
-def _short_training(
-    maximum_point_encoder: Pretrained,
-    tokens: Tokens,
-    tokenizer: Any,
-    training_states: States,
-    search: SearchSettings,
-    max_positions: int,
-) -> Any:
-    """What the short trainings of all candidates share."""
-    from bort_kedro.pretraining.distillation import distillation_of
-    from bort_kedro.pretraining.pretrain import definite
-    from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
+def _as_teacher(maximum_point_encoder: Pretrained, tokenizer: Any, search: SearchSettings) -> Any:
+    """T in the vocabulary of the candidates, with what it may teach them."""
+    from bort_kedro.pretraining.distillation import Distillation
     from bort_kedro.text.trimming import vocabulary_map
 
-    mapping = vocabulary_map(tokenizer, maximum_point_encoder.tokenizer)
+    return Distillation(
+        maximum_point_encoder, vocabulary_map(tokenizer, maximum_point_encoder.tokenizer), search.distillation
+    )
+
+
+def _short_training(
+    maximum_point: Any, tokens: Tokens, training_states: States, search: SearchSettings, max_positions: int
+) -> Any:
+    """What the short trainings of all candidates share."""
+    from bort_kedro.pretraining.pretrain import definite
+    from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
+
+    encoder, kept_ids = maximum_point.teacher, maximum_point.vocabulary_map.kept
     return ShortTraining(
         tokens,
         definite(search.training),
         max_positions,
         training_states,
-        Inheritance(maximum_point_encoder, mapping.kept, search.narrowing) if search.start == "teacher" else None,
-        comparison(search.error_measure, maximum_point_encoder, mapping),
-        distillation_of(search.distillation, maximum_point_encoder, mapping),
+        Inheritance(encoder, kept_ids, search.narrowing) if search.start == "teacher" else None,
+        comparison(search.error_measure, maximum_point),
+        maximum_point if search.distillation.kinds else None,
     )
 
 
@@ -284,7 +295,8 @@ def hand_on_candidate(
     """The chosen candidate as its short training left it, of its best hyperparameter set and the first seed."""
     chosen = candidate_table[candidate_table["is_selected"]].iloc[0]
     changes = search.hyperparameter_sets[int(chosen["hyperparameter_set"])].changes()
-    training = _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions)
+    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+    training = _short_training(teacher, tokens, training_states, search, max_positions)
     seed = search.training.optimization.seed
     return Pretrained(training.trained(BertShape.from_row(chosen.to_dict()), changes, seed), tokenizer)
 

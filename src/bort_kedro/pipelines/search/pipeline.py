@@ -39,7 +39,15 @@ def _maximum_point(is_opened: bool) -> list[Node]:
         ),
         Node(
             nodes.score_maximum_point,
-            ["maximum_point_encoder", "tokens", "tokenizer", "maximum_point_size", SEARCH],
+            [
+                "maximum_point_encoder",
+                "tokens",
+                "tokenizer",
+                "training_states",
+                "maximum_point_size",
+                SEARCH,
+                POSITIONS,
+            ],
             "maximum_point",
             name="score_maximum_point_node",
         ),
