@@ -21,25 +21,32 @@ class BaselineScore(FrozenModel):
 
 
 class EncoderScore(FrozenModel):
-    """Of an encoder on the hidden tokens of the test split.
+    """Of an encoder on the test split: of hidden tokens, or its distance from the teacher where none is predicted.
 
     Args:
-        accuracy: Masked.
+        seconds: Of training; 0 of an encoder that was opened.
+        accuracy: Masked; None of an encoder that predicts no tokens, as all up to the perplexity.
         accuracy_standard_error: Blocks are the independent unit.
         loss: In nats.
         perplexity: Its exponential.
-        seconds: Of training; 0 of an encoder that was opened.
+        distance: See `teacher_distance`, in nats; None where tokens are predicted.
+        distance_standard_error: Blocks are the independent unit.
     """
 
-    accuracy: float
-    accuracy_standard_error: float
-    loss: float
-    perplexity: float
     seconds: float
+    accuracy: float | None = None
+    accuracy_standard_error: float | None = None
+    loss: float | None = None
+    perplexity: float | None = None
+    distance: float | None = None
+    distance_standard_error: float | None = None
 
 
 class Lead(FrozenModel):
-    """Accuracy of the student minus that of another, paired by token, with its standard error."""
+    """By how much the student is ahead of another, paired by token, with its standard error.
+
+    In accuracy, or in nats by which it is nearer the teacher.
+    """
 
     difference: float
     standard_error: float
@@ -85,28 +92,28 @@ class PretrainingMetrics(FrozenModel):
         undistilled: Its twin, of the same shape and steps, without a teacher in its loop.
         twin_lacks: In what alone the two differ.
         teacher: Asked in the student's vocabulary.
-        unigram: The most frequent token.
-        bigram: The most frequent follower.
-        student_minus_bigram: Lead of the student.
-        student_minus_undistilled: Likewise.
-        num_predicted: Hidden tokens.
+        student_minus_undistilled: Lead of the student.
+        num_predicted: Hidden tokens; all tokens where none is predicted.
         num_steps: Of the student.
         teacher_cache: None where the teacher ran live.
         trimming: None where no id was dropped.
+        unigram: The most frequent token; None where no token is predicted, as the two that follow.
+        bigram: The most frequent follower.
+        student_minus_bigram: Lead of the student.
     """
 
     student: EncoderScore
     undistilled: EncoderScore
     teacher: EncoderScore
-    unigram: BaselineScore
-    bigram: BaselineScore
-    student_minus_bigram: Lead
     student_minus_undistilled: Lead
     num_predicted: int
     num_steps: int
     twin_lacks: TwinLacks = "distillation"
     teacher_cache: CacheError | None = None
     trimming: TrimmingCost | None = None
+    unigram: BaselineScore | None = None
+    bigram: BaselineScore | None = None
+    student_minus_bigram: Lead | None = None
 
     @property
     def twin(self) -> str:

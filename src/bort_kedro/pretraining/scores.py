@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.pretraining.baselines import CountBaselines
-from bort_kedro.pretraining.distillation import whole_teacher_logits
+from bort_kedro.pretraining.distillation import Distillation, whole_teacher_logits
 from bort_kedro.pretraining.masked_lm import evaluation_batches, score_baselines, student_logits
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, score
 from bort_kedro.pretraining.report import (
@@ -21,10 +22,11 @@ from bort_kedro.pretraining.report import (
     TrimmingCost,
     TwinLacks,
 )
+from bort_kedro.pretraining.teacher_distance import teacher_distance
 from bort_kedro.pretraining.teacher_targets import divergence_error
 from bort_kedro.statistics import clustered_standard_error
 from bort_kedro.text.trimming import vocabulary_map
-from bort_kedro.training.threads import cpu_threads
+from bort_kedro.training.threads import autocast, cpu_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.masked_blocks import Batch
+    from bort_kedro.pretraining.settings import DistillationSettings
     from bort_kedro.text.tokens import Tokens
     from bort_kedro.text.vocabulary_map import VocabularyMap
 
@@ -85,12 +88,15 @@ def score_encoders(
             logits_of=mapped if encoder is teacher else None,
         )
         for name, encoder in encoders.items()
+        if has_masked_lm_head(encoder.model)
     }
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
     correct = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
     own = scores["student"]
 
     def encoder_score(name: str) -> EncoderScore:
+        if name not in scores:
+            return EncoderScore(seconds=seconds[name])
         quality = scores[name]
         return EncoderScore(
             accuracy=quality.accuracy,
@@ -123,7 +129,63 @@ def score_encoders(
         num_steps=num_steps,
         twin_lacks=twin_lacks,
         teacher_cache=cache,
-        trimming=None if mapping.is_identity else trimming_cost(student, teacher, mapping, tokens),
+        trimming=None
+        if mapping.is_identity or "teacher" not in scores
+        else trimming_cost(student, teacher, mapping, tokens),
+    )
+
+
+def score_distances(
+    encoders: Mapping[str, Pretrained],
+    tokens: Tokens,
+    distillation: DistillationSettings,
+    *,
+    seconds: Mapping[str, float],
+    num_steps: int,
+    twin_lacks: TwinLacks,
+    num_threads: int,
+    precision: str,
+) -> PretrainingMetrics:
+    """How far student and twin are from their teacher on the test split, where no token was predicted.
+
+    Args:
+        encoders: ``student``, ``undistilled`` and ``teacher``.
+        tokens: In the student's vocabulary.
+        distillation: How the teacher's layers are read.
+        seconds: What each took to train.
+        num_steps: Of the student's training.
+        twin_lacks: See `report.PretrainingMetrics`.
+        num_threads: CPU threads.
+        precision: Of the student's training, for all.
+    """
+    student, teacher = encoders["student"], encoders["teacher"]
+    reference = Distillation(teacher, vocabulary_map(student.tokenizer, teacher.tokenizer), distillation)
+    blocks, found = evaluation_blocks(tokens, "test"), {}
+    for name in ("student", "undistilled"):
+        model = encoders[name].model
+        with cpu_threads(num_threads), autocast(model.device, precision):
+            found[name] = teacher_distance(
+                model, reference, blocks, batch_tokens=EVALUATION_BATCH_TOKENS, description=f"scoring the {name}"
+            )
+    nearer = found["undistilled"].of_tokens - found["student"].of_tokens
+
+    def encoder_score(name: str) -> EncoderScore:
+        errors = found[name].errors()
+        return EncoderScore(
+            seconds=seconds[name], distance=errors["error"], distance_standard_error=errors["error_standard_error"]
+        )
+
+    return PretrainingMetrics(
+        student=encoder_score("student"),
+        undistilled=encoder_score("undistilled"),
+        teacher=EncoderScore(seconds=seconds["teacher"], distance=0.0),
+        student_minus_undistilled=Lead(
+            difference=float(nearer.mean()),
+            standard_error=clustered_standard_error(nearer, found["student"].block_of),
+        ),
+        num_predicted=len(nearer),
+        num_steps=num_steps,
+        twin_lacks=twin_lacks,
     )
 
 

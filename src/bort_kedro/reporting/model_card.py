@@ -184,24 +184,23 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
     student = origin.pretraining.student
     common = {"task_type": "fill-mask", "dataset_type": "corpus", "dataset_name": "the corpus of the run"}
     error = number(student.accuracy_standard_error, 4)
+    measured = {
+        "accuracy": (student.accuracy, 4, f"Masked accuracy (standard error {error})"),
+        "perplexity": (student.perplexity, 2, "Perplexity of the hidden tokens"),
+    }
     scores = [
         common
         | {
             "dataset_split": "test",
-            "metric_type": "accuracy",
-            "metric_value": round(student.accuracy, 4),
-            "metric_name": f"Masked accuracy (standard error {error})",
-        },
-        common
-        | {
-            "dataset_split": "test",
-            "metric_type": "perplexity",
-            "metric_value": round(student.perplexity, 2),
-            "metric_name": "Perplexity of the hidden tokens",
-        },
+            "metric_type": kind,
+            "metric_value": round(value, digits),
+            "metric_name": title,
+        }
+        for kind, (value, digits, title) in measured.items()
+        if value is not None
     ]
-    name = f"{NAME_PREFIX}-encoder"
-    metadata = _metadata(settings, name=name, pipeline_tag="fill-mask", tags=TAGS, scores=scores)
+    name, pipeline_tag = f"{NAME_PREFIX}-encoder", "fill-mask" if scores else "feature-extraction"
+    metadata = _metadata(settings, name=name, pipeline_tag=pipeline_tag, tags=TAGS, scores=scores)
     return _card(
         "encoder_card",
         metadata=metadata,

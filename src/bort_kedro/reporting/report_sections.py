@@ -57,18 +57,21 @@ def verdicts(metrics: PretrainingMetrics) -> list[str]:
         metrics.twin: metrics.student_minus_undistilled,
     }
     return [
-        verdict(rival, difference=lead.difference, standard_error=lead.standard_error) for rival, lead in rivals.items()
+        verdict(rival, difference=lead.difference, standard_error=lead.standard_error)
+        for rival, lead in rivals.items()
+        if lead is not None
     ]
 
 
 def pretraining_section(metrics: PretrainingMetrics) -> str:
     """The student beside its rivals, what a cached teacher left out, and what a trimmed vocabulary saves and costs."""
-    taught, alone = metrics.student.seconds, metrics.undistilled.seconds
+    taught, alone, lead = metrics.student.seconds, metrics.undistilled.seconds, metrics.student_minus_undistilled
     is_taught = metrics.twin_lacks == "distillation" and taught and alone
     return render(
         "pretraining",
         metrics=metrics,
         verdicts=verdicts(metrics),
+        is_clear=is_above_noise(abs(lead.difference), lead.standard_error),
         # What the teacher cost the student in time, since the comparison is at equal steps.
         slowdown=taught / alone if is_taught else None,
     )

@@ -227,7 +227,7 @@ def score_pretraining(
 
     A teacher that was opened rather than trained took no seconds.
     """
-    from bort_kedro.pretraining.scores import score_encoders
+    from bort_kedro.pretraining.scores import score_distances, score_encoders
 
     seconds = {
         name: 0.0 if history is None else float(history["seconds"].iloc[-1])
@@ -237,8 +237,20 @@ def score_pretraining(
             "teacher": teacher_history,
         }.items()
     }
+    encoders = {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder}
+    if not pretrain_distill.distillation.predicts:
+        return score_distances(
+            encoders,
+            tokens,
+            pretrain_distill.distillation,
+            seconds=seconds,
+            num_steps=pretrain_distill.student.optimization.num_steps,
+            twin_lacks=pretrain_distill.twin_lacks,
+            num_threads=pretrain_distill.student.num_threads,
+            precision=pretrain_distill.student.optimization.mixed_precision,
+        ).to_json()
     return score_encoders(
-        {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder},
+        encoders,
         tokens,
         seconds=seconds,
         temperature=pretrain_distill.distillation.logits.temperature,
@@ -253,7 +265,7 @@ def score_pretraining(
 def plot_training(
     student_history: pd.DataFrame, undistilled_history: pd.DataFrame, teacher_history: pd.DataFrame | None = None
 ) -> Figure:
-    """Masked accuracy of the trainings, step by step."""
+    """Masked accuracy of the trainings that predict tokens, step by step."""
     from bort_kedro.reporting.plots import training_curves_figure
 
     named = {"student": student_history, "its twin": undistilled_history, "teacher": teacher_history}
