@@ -39,7 +39,6 @@ from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.text.trimming import vocabulary_map
 from bort_kedro.training.saved_state import SavedState
-from project_parameters import parameters
 from toy_pretraining import mixture
 from toy_training import OPTIMIZATION
 
@@ -59,10 +58,7 @@ SETTINGS = PretrainingSettings(
 EVERY_ID = torch.arange(300)
 
 
-RELATIONS = parameters().search.distillation.changed(
-    masked_lm_weight=0.0,
-    relations={"weight": 1.0, "until": 1.0, "num_heads": 2, "teacher_layer": None},
-)
+RELATIONS = mixture(masked_lm=0.0, relations=1.0, num_heads=2)
 
 
 def teaching(maximum_point, settings=RELATIONS):
@@ -100,7 +96,7 @@ def inherited(training, maximum_point):
 def distilled(inherited, maximum_point):
     """The same trainings, which learn how T relates the tokens and what it says of them, and predict nothing."""
     kinds = mixture(masked_lm=0.0, relations=1.0, hidden_states=1.0, until={"hidden_states": 0.5})
-    return replace(inherited, distillation=Distillation(maximum_point, same_ids(maximum_point), kinds))
+    return replace(inherited, distillation=teaching(maximum_point, kinds))
 
 
 @pytest.fixture
