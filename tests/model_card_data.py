@@ -39,6 +39,15 @@ ORIGIN = Origin(
     ),
     device={"processor": "AMD EPYC", "cpu_count": 2, "cuda_devices": []},
 )
+# Of a student that predicts no tokens.
+DISTANCES = PretrainingMetrics(
+    student=EncoderScore(distance=0.0123, distance_standard_error=0.0004, seconds=360.0),
+    undistilled=EncoderScore(distance=0.0456, distance_standard_error=0.0012, seconds=100.0),
+    teacher=EncoderScore(distance=0.0, seconds=0.0),
+    student_minus_undistilled=Lead(difference=0.0333, standard_error=0.0011),
+    num_predicted=12_779,
+    num_steps=1000,
+)
 SCORES = score(0.84, constant=0.68, tfidf=0.83, num_examples=1725, f1=0.84, accuracy=0.79)
 RESULTS = TaskResults(
     task=find_task("mrpc"),

@@ -11,7 +11,7 @@ from bort_kedro.evaluation.scores import Interval
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.reporting.model_card import encoder_card, task_card
 from bort_kedro.tasks.table import find_task
-from model_card_data import EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
+from model_card_data import DISTANCES, EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
 from task_records import split
 
 CHOICE = replace(
@@ -210,3 +210,13 @@ def test_the_card_of_the_encoder_has_its_masked_accuracy_and_perplexity():
 def test_the_example_of_use_has_as_many_texts_as_the_task(has_pairs):
     use = section(card(replace(RESULTS, has_pairs=has_pairs)).content, "How to use")
     assert ("text_pair" in use) is has_pairs
+
+
+def test_the_card_of_an_encoder_that_predicts_no_tokens_tells_of_its_distance_from_the_teacher():
+    origin = replace(ORIGIN, pretraining=DISTANCES)
+    text = encoder_card(SIZE, "<mask>", origin, STATED)
+    assert "| this encoder | 0.0123 ± 0.0004 |" in text
+    assert "pipeline_tag: feature-extraction" in text
+    assert "It predicts no tokens; its masked-LM head was not trained." in text
+    assert "fill-mask" not in text
+    assert "over 12,779 tokens of the" in text

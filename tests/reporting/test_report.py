@@ -15,9 +15,10 @@ from bort_kedro.reporting.markdown import duration, large, number, percent, time
 from bort_kedro.reporting.paper_claims import CLAIMS
 from bort_kedro.reporting.report import PLOTS, build_report
 from bort_kedro.reporting.report_choice import ANSWERS
-from bort_kedro.reporting.report_sections import verdict
+from bort_kedro.reporting.report_sections import pretraining_section, verdict
 from bort_kedro.reporting.stage_costs import stage_costs
 from bort_kedro.reporting.task_rows import TaskRow
+from model_card_data import DISTANCES
 from report_data import report_inputs
 from search_results import candidates, recorded, recorded_search, trained_search
 from task_records import export_format, export_report, floor, rival, task
@@ -247,3 +248,14 @@ def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inpu
 def test_tasks_are_named_and_built_in_ones_explained(inputs):
     inputs["tasks"] = [task("order"), task("rte")]
     assert "\n\nTasks: `order`, whether the word order is intact; `rte`.\n" in build_report(**inputs)
+
+
+def test_a_student_that_predicts_no_tokens_is_told_of_by_its_distance_from_the_teacher():
+    text = pretraining_section(DISTANCES)
+    assert "12,779 tokens, none of them hidden, the same for every row." in text
+    assert "| student | 0.0123 ± 0.0004 |" in text
+    assert "0.0333 ± 0.0011 nats nearer the teacher than the same shape trained without a teacher." in text
+    assert "Masked accuracy" not in text
+    behind = DISTANCES.model_copy(update={"student_minus_undistilled": Lead(difference=-0.001, standard_error=0.002)})
+    assert "0.0010 ± 0.0020 nats farther from the teacher" in pretraining_section(behind)
+    assert "without a teacher, within two standard errors." in pretraining_section(behind)

@@ -142,10 +142,8 @@ def test_a_roberta_of_a_folder_is_the_maximum_point_of_students_that_take_its_tr
     teacher.save_pretrained(project.root / "teacher")
     tiny_tokenizer.save_pretrained(project.root / "teacher")
     # Seen from the project, not from where the command is typed.
-    teacher_name, project.typed_in = (
-        "search.maximum_point=teacher,search.space=null,search.start=random",
-        project.root / "conf",
-    )
+    teacher_name = "search.maximum_point=teacher,search.space=null,search.start=random"
+    project.typed_in = project.root / "conf"
     status, output = project.run("--pipelines", "search", "--params", f"{teacher_name},corpus.tokenizer.min_count=1000")
     assert status == 0, output
     vocabulary = project.read("08_reporting/vocabulary_report.json")
@@ -162,3 +160,35 @@ def test_a_roberta_of_a_folder_is_the_maximum_point_of_students_that_take_its_tr
     point = project.read("04_feature/maximum_point.json")
     assert (point["hidden_size"], point["seconds"], point["num_tokens"]) == (32, 0, 0)
     assert 0 < point["error"] <= 1
+
+
+def test_an_encoder_without_a_head_is_searched_and_taught_by_its_layers_and_all_pages_tell_of_the_distance(
+    fresh, tiny_tokenizer
+):
+    from transformers import BertConfig, BertModel
+
+    project = fresh
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    encoder = BertModel(BertConfig(vocab_size=len(tiny_tokenizer), max_position_embeddings=64, **sizes))
+    encoder.save_pretrained(project.root / "encoder")
+    tiny_tokenizer.save_pretrained(project.root / "encoder")
+    named = ["search.maximum_point=encoder", "search.space=null", "finetune.method=plain", "finetune.tasks=[library]"]
+    status, output = project.run("--pipelines", "search", "--params", ",".join(named))
+    assert status == 1
+    assert "The encoder `encoder` has no masked-LM head, so it has no loss to measure candidates against." in output
+    kinds = [f"{stage}.distillation.{key}" for stage in ("search", "pretrain_distill") for key in KINDS]
+    status, output = project.run("--params", ",".join([*named, *kinds, "search.error_measure=distance"]))
+    assert status == 0, output
+    metrics = measured(project)
+    assert metrics["student"]["distance"] < metrics["undistilled"]["distance"]
+    assert metrics["student"]["accuracy"] is None
+    report = project.latest("08_reporting/report.md").read_text("utf-8")
+    assert "nats from T, where T's own shape comes back to" in report
+    assert "nats nearer the teacher" in report
+
+
+# No token is predicted.
+KINDS = (
+    *("masked_lm_weight=0", "logits.weight=0"),
+    *("relations.weight=1", "relations.num_heads=2", "hidden_states.weight=1"),
+)
