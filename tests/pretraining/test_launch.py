@@ -13,7 +13,7 @@ from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.pretraining.launch import run_job
 from bort_kedro.pretraining.settings import LaunchSettings
-from toy_pretraining import folder_of, job_for, made_up_tokens, settings
+from toy_pretraining import PUBLISHED, folder_of, job_for, made_up_tokens, mixture, settings
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -25,15 +25,17 @@ def stored_tokens(tmp_path):
     return dataset.load()
 
 
-@pytest.mark.parametrize("is_distilled", [False, True], ids=["alone", "under a live teacher"])
-def test_two_processes_end_where_one_does_at_the_same_global_batch(
-    tmp_path, stored_tokens, tiny_tokenizer, is_distilled
-):
+@pytest.mark.parametrize(
+    "kinds",
+    [None, PUBLISHED, mixture(masked_lm=0.0, relations=1.0)],
+    ids=["alone", "under a live teacher", "with nothing predicted"],
+)
+def test_two_processes_end_where_one_does_at_the_same_global_batch(tmp_path, stored_tokens, tiny_tokenizer, kinds):
     # Dropout draws its own numbers in each process, so without it.
     how = settings(dropout=0.0, num_steps=30, checkpoint_every_steps=10)
-    tokenizer = tiny_tokenizer if is_distilled else None
-    one = job_for(tmp_path / "one", how, tokens=stored_tokens, tokenizer=tokenizer)
-    two = job_for(tmp_path / "two", how, tokens=stored_tokens, tokenizer=tokenizer)
+    tokenizer = tiny_tokenizer if kinds else None
+    one = job_for(tmp_path / "one", how, tokens=stored_tokens, tokenizer=tokenizer, kinds=kinds)
+    two = job_for(tmp_path / "two", how, tokens=stored_tokens, tokenizer=tokenizer, kinds=kinds)
     expected = run_job(one, LaunchSettings(num_processes=1, sharding="none"))
     found = run_job(two, LaunchSettings(num_processes=2, sharding="none"))
     for (name, left), right in zip(two.model.named_parameters(), one.model.parameters(), strict=True):
