@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 from bort_kedro.training.settings import Schedule
 
-# Of the steps, those of a stable schedule that decay (Hägele et al. 2024, arXiv 2405.18392: 10 to 20 % match the cosine).
+# Of the steps, those that decay at last; 10 to 20 % match the cosine (Hägele et al. 2024, arXiv 2405.18392).
 DECAY_SHARE = 0.2
 
 
