@@ -14,6 +14,9 @@ INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --index-st
 CORPUS ?=
 NAME ?= other
 TASKS ?=
+# Of bench-real, which takes the two above too: a folder with a BERT encoder; and FULL=1 for its full form.
+ENCODER ?=
+FULL ?=
 # Files go to the workers whole, in the order of tests/conftest.py; each process has one thread, as there are workers.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
@@ -21,7 +24,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-search-start bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-search-start bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -96,6 +99,9 @@ bench-finetune: install ## Hold Agora against other methods, after `make run`; T
 
 bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
 	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short
+
+bench-real: install ## Ask what a student keeps of a real encoder; ENCODER=folder TASKS=folder CORPUS='wiki_*' (an hour)
+	@$(BIN)/python -m benchmarks.real "$(ENCODER)" $(if $(TASKS),--tasks "$(TASKS)") --corpus "$(CORPUS)" $(if $(FULL),--full)
 
 clean:           ## Remove every result and tracked run; keep .venv
 	@find data -type f ! -name .gitkeep -delete
