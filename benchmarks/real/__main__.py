@@ -66,7 +66,7 @@ def measure(encoder: str, folder: Path, corpus: str, setting: Setting, states: P
         "fine-tuning and exports, the time of all trainings together": sum(each.seconds for each in outcomes.values()),
     }
     return Found(
-        encoder=Path(encoder).name,
+        encoder=f"`{Path(encoder).absolute().name}`, {students.about}",
         corpus=students.corpus,
         setting=setting,
         arms=arms,

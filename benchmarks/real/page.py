@@ -32,7 +32,7 @@ class Found:
     """All that was measured.
 
     Args:
-        encoder: Name of the encoder's folder.
+        encoder: Name of its folder and what is in it, in words.
         corpus: Its documents and tokens, in words.
         setting: What was spent.
         arms: In the order of the tables.
@@ -142,7 +142,9 @@ def students_part(found: Found) -> Part:
         f"the encoder's on held-out text, and {number(each.after, 4)} after."
         for cap, each in found.distilled.items()
     ]
-    text = f"""{table(["Arm", "(D, A, H, I)", f"Operations at {MAX_TOKENS} tokens", "Of the encoder's"], rows)}
+    text = f"""The encoder is {found.encoder}.
+
+{table(["Arm", "(D, A, H, I)", f"Operations at {MAX_TOKENS} tokens", "Of the encoder's"], rows)}
 
 The search:
 

@@ -17,6 +17,7 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.encoder import shape_of
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.environment import environment_variables
+from bort_kedro.reporting.markdown import large
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,8 @@ class Students:
     """All encoders that are fine-tuned, and how they came about.
 
     Args:
-        shape: Of the real one.
+        about: The real one in words.
+        shape: Its shape.
         corpus: In words.
         selected: By cap.
         distilled: By cap.
@@ -57,6 +59,7 @@ class Students:
         seconds: By part.
     """
 
+    about: str
     shape: BertShape
     corpus: str
     selected: dict[str, Selected]
@@ -88,6 +91,7 @@ def make_students(encoder: str, patterns: Sequence[str], setting: Setting, state
     encoders |= {f"{cap} {DISTILLED}": student for cap, (student, _) in students.items()}
     distilled = {cap: how for cap, (_, how) in students.items()}
     return Students(
+        about=_about(material.encoder),
         shape=shape,
         corpus=material.corpus,
         selected=selected,
@@ -98,6 +102,11 @@ def make_students(encoder: str, patterns: Sequence[str], setting: Setting, state
             "distillation, the time of both trainings together": sum(each.seconds for each in distilled.values()),
         },
     )
+
+
+def _about(encoder: Pretrained) -> str:
+    count = large(encoder.model.num_parameters())
+    return f"a `{encoder.model.config.model_type}` of {count} parameters with the fingerprint `{encoder.fingerprint}`"
 
 
 def distil(shape: BertShape, material: Material, states: Path) -> tuple[Pretrained, Distilled]:

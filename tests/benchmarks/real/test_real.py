@@ -212,6 +212,7 @@ def test_a_tiny_encoder_goes_through_the_whole_benchmark(monkeypatch, tmp_path):
         "## Runtimes",
         "## How it was measured",
     ]
+    assert "The encoder is `encoder`, a `bert` of " in page
     assert figures["half cut: operations of the encoder's"]["value"] == 0.5
     assert figures["half distilled: operations of the encoder's"]["value"] <= 0.5
     assert figures["quarter distilled: operations of the encoder's"]["value"] <= 0.25
