@@ -63,7 +63,7 @@ TAUGHT = (
 )
 LONGER_ARM = Arm("svd start of a teacher of twice the steps", start=LONGER)
 CANDIDATE_ARM = Arm("candidate start", start=CANDIDATE)
-LONGER_CANDIDATE = Arm("candidate start, and the teacher's time", start=CANDIDATE, has_teachers_time=True)
+LONGER_CANDIDATE = Arm("candidate start, and the time of the teacher", start=CANDIDATE, has_teachers_time=True)
 ARMS = (RANDOM, PUBLISHED_ARM, DEFAULT, *TAUGHT, LONGER_ARM, CANDIDATE_ARM, LONGER_CANDIDATE)
 # Who is held against whom: what a start is worth, and everything else against the default.
 PAIRS = (
