@@ -13,7 +13,7 @@ from benchmarks.real.setting import DISTILLATION_TOKENS, MAX_TOKENS, TASK_TOKENS
 from benchmarks.real.shares import LEAST_LEAD, LEVEL, NUM_RESAMPLES, KeptShare, Score, is_counted, kept_share
 from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.exports.runtimes import RUNTIMES
-from bort_kedro.reporting.markdown import bullets, duration, large, number, percent, times
+from bort_kedro.reporting.markdown import MISSING, bullets, duration, large, number, percent, times
 
 if TYPE_CHECKING:
     from benchmarks.real.arms import Arm
@@ -206,7 +206,8 @@ def runtimes_part(found: Found) -> Part:
     slowest = found.runtimes[ENCODER, "onnx"].latency.median_ms
     for (arm, runtime), timed in found.runtimes.items():
         latency, name = timed.latency, f"{arm}, {runtime}"
-        changes = [of[f"{arm}/{runtime}"].lead_over(of[arm]).value for of in found.scores.values()]
+        key = f"{arm}/{runtime}"
+        changes = [of[key].lead_over(of[arm]).value if key in of else None for of in found.scores.values()]
         rows.append(
             [
                 found.titles[arm],
@@ -215,7 +216,7 @@ def runtimes_part(found: Found) -> Part:
                 number(latency.median_ms, 1),
                 interval_text(latency.interval_low_ms, latency.interval_high_ms),
                 times(slowest / latency.median_ms),
-                *(f"{100 * change:+.1f}" for change in changes),
+                *(MISSING if change is None else f"{100 * change:+.1f}" for change in changes),
             ]
         )
         figures += [
@@ -226,7 +227,7 @@ def runtimes_part(found: Found) -> Part:
     tasks = [data.task.title for data in found.tasks.values()]
     header = ["Arm", "Runtime", "MB", "Median ms", f"{LEVEL:.0%} interval", "Speed-up", *tasks]
     text = f"""One sequence of {MAX_TOKENS} tokens with a classifier's head, one thread, all in interleaved rounds; the
-speed-up is that over the encoder in fp32. Under a task stands by how many points its score differs from PyTorch's:
+speed-up is that over the encoder in fp32. Under a task stands by how many points int8 changes the score:
 
 {table(header, rows)}"""
     return Part("Runtimes", text, figures)

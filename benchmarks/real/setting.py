@@ -52,7 +52,7 @@ CAPS = {"half": 0.5, "quarter": 0.25}
 
 SHORT = Setting(
     caps=CAPS,
-    budget=8,
+    budget=6,
     search_steps=30,
     distillation_steps=500,
     characters=None,
