@@ -131,9 +131,10 @@ def students_part(found: Found) -> Part:
     rows = [[arm.title, str(arm.shape), large(operations[arm.name]), percent(shares[arm.name])] for arm in found.arms]
     searched = [
         f"{cap}: at most {percent(found.setting.caps[cap])} of the operations. Of {each.num_allowed} shapes that are "
-        f"allowed {each.num_trained} were trained, {found.setting.search_steps} steps each, and {each.shape} came "
-        f"nearest to the encoder: {number(each.distance, 4)} nats lie between their relations on held-out text, "
-        f"{number(each.runner_up, 4)} between those of the next best."
+        f"allowed the {each.num_candidates} costliest were candidates, and {each.num_trained} of these were trained, "
+        f"{found.setting.search_steps} steps each. {each.shape} came nearest to the encoder: "
+        f"{number(each.distance, 4)} nats lie between their relations on held-out text, {number(each.runner_up, 4)} "
+        "between those of the next best."
         for cap, each in found.selected.items()
     ]
     taught = [

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from bort_kedro.frozen import JsonObject
 
 
+# Of the shapes under a cap those that come nearest to it are candidates: what may cost more is seldom worse.
+NUM_CANDIDATES = 16
+
+
 @dataclass(frozen=True)
 class Selected:
     """The answer of a search.
@@ -26,6 +30,7 @@ class Selected:
     Args:
         shape: Nearest to the encoder after its short training.
         num_allowed: Shapes under the cap.
+        num_candidates: Those nearest to the cap.
         num_trained: Of these.
         distance: Of the shape from the encoder on held-out text, in nats.
         runner_up: Of the next best; None of a single candidate.
@@ -34,6 +39,7 @@ class Selected:
 
     shape: BertShape
     num_allowed: int
+    num_candidates: int
     num_trained: int
     distance: float
     runner_up: float | None
@@ -56,12 +62,12 @@ def select(material: Material, cap: float, states: Path) -> Selected:
     shapes, _, maximum_shape = nodes.enumerate_candidates(search, encoder)
     costs, maximum, _ = nodes.estimate_costs(shapes, maximum_shape, tokens, search, max_positions)
     most = cap * maximum["operations"]
-    costs = costs.assign(cost=costs["operations"].astype(float))[costs["operations"] <= most]
-    if costs.empty:
+    allowed = costs.assign(cost=costs["operations"].astype(float))[costs["operations"] <= most]
+    if allowed.empty:
         raise SystemExit(
             f"No part of the encoder {BertShape.from_row(maximum)} has at most {cap:.0%} of its operations."
         )
-    space, kept = order(costs), TrainingStates(states, keep=1)
+    space, kept = order(allowed.nlargest(NUM_CANDIDATES, "operations")), TrainingStates(states, keep=1)
     sized = maximum | {"cost": float(maximum["operations"])}
     scored: JsonObject = nodes.score_maximum_point(
         encoder, tokens, encoder.tokenizer, kept, sized, search, max_positions
@@ -69,17 +75,18 @@ def select(material: Material, cap: float, states: Path) -> Selected:
     errors, _, _ = nodes.measure_errors(
         space, scored, encoder, {}, tokens, encoder.tokenizer, kept, search, max_positions
     )
-    return _answer(space, errors)
+    return _answer(space, errors, num_allowed=len(allowed))
 
 
-def _answer(space: pd.DataFrame, errors: pd.DataFrame) -> Selected:
+def _answer(space: pd.DataFrame, errors: pd.DataFrame, *, num_allowed: int) -> Selected:
     """Of the candidates that were trained the one with the smallest error, which is the distance."""
     table = join_errors(space, errors).query("is_trained")
     best = smallest_error(table, "error")
     others = table["error"].drop(best)
     return Selected(
         shape=BertShape.from_row(table.loc[best].to_dict()),
-        num_allowed=len(space),
+        num_allowed=num_allowed,
+        num_candidates=len(space),
         num_trained=len(table),
         distance=float(table["error"].loc[best]),
         runner_up=float(others.min()) if len(others) else None,

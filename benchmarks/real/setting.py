@@ -52,7 +52,7 @@ CAPS = {"half": 0.5, "quarter": 0.25}
 
 SHORT = Setting(
     caps=CAPS,
-    budget=6,
+    budget=8,
     search_steps=30,
     distillation_steps=500,
     characters=None,
