@@ -325,7 +325,7 @@ def test_examples_of_a_teacher_longer_than_the_positions_are_refused_unless_it_i
         "positions beyond. Set max_tokens to at most 64, or raise max_positions"
     ) in fault(raw)
     named = copy.deepcopy(raw)
-    named["finetune"]["teacher"]["pretrained"] = "somewhere/encoder"
+    named["finetune"]["teacher"]["encoder"] = "somewhere/encoder"
     assert check_parameters(named).finetune.teacher.training.max_tokens == 65
     raw["search"]["maximum_point"] = "somewhere/encoder"
     assert check_parameters(raw).finetune.teacher.training.max_tokens == 65

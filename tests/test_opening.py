@@ -21,7 +21,7 @@ from bort_kedro.errors import BortKedroError, ModelFolderError
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokenizer import open_tokenizer, tokenizer_fingerprint
 
-PLACE = TeacherPlace("params:finetune.teacher.pretrained", "params:corpus.sequence_length")
+PLACE = TeacherPlace("params:finetune.teacher.encoder", "params:corpus.sequence_length")
 SOURCE = Path(__file__).parent.parent / "src" / "bort_kedro"
 # Where code that was run leaves its mark.
 MARK = "has_run"

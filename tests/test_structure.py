@@ -116,6 +116,19 @@ def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, encoder
     assert asked <= NOT_VERSIONED - set(RESULTS.values())
 
 
+@pytest.mark.parametrize("encoder", ["teacher", "student"])
+@pytest.mark.parametrize("trains", [True, False])
+def test_who_teaches_the_tasks_is_an_encoder_that_the_pretraining_makes(parameters, encoder, trains):
+    every = changed(parameters, "finetune", teacher=parameters.finetune.teacher.changed(encoder=encoder))
+    every = every if trains else changed(every, "pretrain_distill", teacher=None)
+    pipelines = build_pipelines(every)
+    larger = "teacher_encoder" if trains else "maximum_point_encoder"
+    taught = {name for name in pipelines["finetune"].inputs() if name.endswith("_encoder")}
+    assert taught == {"student_encoder"} | ({larger} if encoder == "teacher" else set())
+    assert ("pretrain_distill.train_teacher_node" in names_of(pipelines["pretrain_distill"])) == trains
+    assert larger in pipelines["pretrain_distill"].datasets()
+
+
 def test_search_brings_its_corpus_along_and_finetune_the_examples_of_its_tasks(pipelines):
     assert names_of(pipelines["corpus"]) <= names_of(pipelines["search"])
     assert pipelines["search"].inputs() - {"raw_corpus", "training_states"} == {
@@ -216,7 +229,7 @@ ALWAYS_OF_THEIR_STAGE = {
 
 def test_every_name_that_left_its_stage_out_once_is_known(parameters):
     names = set()
-    for values in ({}, {"teacher": parameters.finetune.teacher.model_copy(update={"pretrained": "a/hub-id"})}):
+    for values in ({}, {"teacher": parameters.finetune.teacher.model_copy(update={"encoder": "a/hub-id"})}):
         default = build_pipelines(changed(parameters, "finetune", tasks=("cola",), **values))["__default__"]
         names |= {name for node in default.nodes for name in datasets_of(node) if not passes(name)}
         names -= opened_in_memory(default.nodes)

@@ -60,7 +60,8 @@ RENAMED_OF_TASKS = {
 # Parameters of older versions, and what says the same now.
 MOVED = {
     "pretrain_distill.pretrained_teacher": "`search.maximum_point`, whose layers the student can then begin with,"
-    " or `finetune.teacher.pretrained`",
+    " or `finetune.teacher.encoder`",
+    "finetune.teacher.pretrained": "`finetune.teacher.encoder` (null is `teacher` there)",
     "pretrain_distill.distillation.temperature": "`distillation.logits.temperature`",
     "pretrain_distill.distillation.distillation_weight": "`distillation.logits.weight`",
 }

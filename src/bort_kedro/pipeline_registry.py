@@ -8,6 +8,7 @@ from bort_kedro.configuration import base_parameters
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines import corpus, evaluate, finetune, pretrain_distill, search, tasks
 from bort_kedro.pipelines.added import added_pipelines
+from bort_kedro.pipelines.namespaces import teacher_of
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -24,13 +25,14 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     finetuning, pretraining = parameters.finetune, parameters.pretrain_distill
     added = added_pipelines()
     is_agora, error_source = finetuning.method == "agora", parameters.search.error_source
-    opens_maximum_point = parameters.search.encoder is not None
+    trains_teacher = parameters.trains_teacher
+    teachers = {"teacher": teacher_of(trains_teacher=trains_teacher), "student": "student_encoder"}
     stages = {
         "corpus": corpus.create_pipeline(),
         "tasks": tasks.create_pipeline(finetuning.tasks),
-        "search": search.create_pipeline(error_source, opens_maximum_point=opens_maximum_point),
+        "search": search.create_pipeline(error_source, opens_maximum_point=parameters.search.encoder is not None),
         "pretrain_distill": pretrain_distill.create_pipeline(
-            opens_maximum_point=opens_maximum_point,
+            trains_teacher=trains_teacher,
             training_data=pretraining.training_data,
             start=pretraining.student_start.source,
         ),
@@ -38,14 +40,13 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             finetuning.tasks,
             method=finetuning.method,
             has_rivals=bool(finetuning.rivals),
-            has_own_teacher=finetuning.teacher.pretrained is not None,
-            opens_maximum_point=opens_maximum_point,
+            teacher=teachers.get(finetuning.teacher.encoder, finetune.OWN_TEACHER),
         ),
         "evaluate": evaluate.create_pipeline(
             finetuning.tasks,
             has_teacher=is_agora,
             has_rivals=is_agora and bool(finetuning.rivals),
-            opens_maximum_point=opens_maximum_point,
+            trains_teacher=trains_teacher,
         ),
     }
     return {

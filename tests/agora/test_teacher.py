@@ -25,7 +25,7 @@ def test_an_encoder_without_a_head_makes_no_points_by_replacing_words(masked_lm)
         "The teacher has no masked-LM head to replace words with, which "
         "params:finetune.agora.transformation.weights.masked_lm 4 asks for. Set it to 0, which leaves swap_words, "
         "delete_words, crop_words, shuffle_spans; or params:finetune.method to plain; or name a masked-LM encoder as "
-        "params:finetune.teacher.pretrained."
+        "params:finetune.teacher.encoder."
     )
 
 

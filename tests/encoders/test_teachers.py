@@ -48,7 +48,7 @@ TEACHERS = {
     "deberta-v2, legacy head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES)),
     "deberta-v2, published head": lambda: DebertaV2ForMaskedLM(DebertaV2Config(**SIZES, legacy=False)),
 }
-NAMED = TeacherPlace("params:finetune.teacher.pretrained", "params:corpus.sequence_length")
+NAMED = TeacherPlace("params:finetune.teacher.encoder", "params:corpus.sequence_length")
 PLACE = f"`{NAMED.teacher}`"
 
 

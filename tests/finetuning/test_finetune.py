@@ -35,7 +35,7 @@ from bort_kedro.tasks.units import Unit
 from memory_states import NotingObserver
 from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
-PLACE = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
+PLACE = TeacherPlace("params:finetune.teacher.encoder", "params:finetune.teacher.training.max_tokens")
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
 TEACHER_SETTINGS = SETTINGS.changed(num_epochs=8)
 THETA = tuple(HyperparameterSet(rate, 0.01, 0.1, 512, 0) for rate in (1e-3, 3e-3))
@@ -254,7 +254,7 @@ def test_a_weak_teacher_is_refused_with_what_it_lacks_and_the_ways_out():
     assert str(caught.value) == (
         "Task `toy`: the fine-tuned teacher reaches 50.0% on dev and must be over 66.7% to label new points (chance "
         "50.0%, majority 50.0%). Give it more examples or epochs (params:finetune.teacher.training), name a stronger "
-        "one (params:finetune.teacher.pretrained), or set params:finetune.weak_teacher to `plain`, which fine-tunes "
+        "one (params:finetune.teacher.encoder), or set params:finetune.weak_teacher to `plain`, which fine-tunes "
         "such tasks without Agora."
     )
 

@@ -19,7 +19,7 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import TeacherError
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines import tasks
-from bort_kedro.pipelines.finetune import create_pipeline
+from bort_kedro.pipelines.finetune import OWN_TEACHER, create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
     diagnostic_predictor_of,
     open_finetuning_teacher,
@@ -114,13 +114,13 @@ def test_without_rivals_none_are_trained_and_plainly_there_is_no_teacher():
 
 
 def test_a_teacher_of_the_users_is_opened_once_for_all_tasks():
-    pipeline = create_pipeline(["cola", "rte"], has_own_teacher=True)
+    pipeline = create_pipeline(["cola", "rte"], teacher=OWN_TEACHER)
     assert "finetune.open_finetuning_teacher_node" in names_of(pipeline)
     assert "teacher_encoder" not in pipeline.inputs()
     assert "finetune.finetuning_teacher" in pipeline.all_outputs()
     assert {name for name in pipeline.inputs() if name.startswith("params:")} == {"params:finetune"}
     assert "finetune.open_finetuning_teacher_node" not in names_of(
-        create_pipeline(["cola"], method="plain", has_own_teacher=True)
+        create_pipeline(["cola"], method="plain", teacher=OWN_TEACHER)
     )
 
 
@@ -220,11 +220,11 @@ def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, la
 
 
 def test_a_teacher_that_cannot_be_opened_names_the_parameter_of_this_stage(tmp_path):
-    teacher = parameters().teacher.model_copy(update={"pretrained": str(tmp_path / "none")})
+    teacher = parameters().teacher.model_copy(update={"encoder": str(tmp_path / "none")})
     with pytest.raises(TeacherError) as caught:
         open_finetuning_teacher(parameters().model_copy(update={"teacher": teacher}))
     assert str(caught.value).startswith(f"The teacher `{tmp_path / 'none'}` cannot be opened: ")
-    assert str(caught.value).endswith("Change `params:finetune.teacher.pretrained`.")
+    assert str(caught.value).endswith("Change `params:finetune.teacher.encoder`.")
 
 
 def test_a_diagnostic_node_answers_with_the_model_it_is_given(student, states):

@@ -84,7 +84,7 @@ def test_the_report_has_every_plot_as_an_image_at_the_end_of_its_section(saved, 
 def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):
     del saved["pretrain_distill.teacher_history"]
     saved["pretrain_distill.pretraining_metrics"]["teacher"] |= {"seconds": 0.0}
-    made = written(saved, tmp_path, opens_maximum_point=True)
+    made = written(saved, tmp_path, trains_teacher=False)
     assert made["stage_costs"]["what"].tolist() == [
         "2 candidates and the maximum point",
         "the student",

@@ -299,7 +299,7 @@ def test_a_weak_teacher_that_is_to_stop_the_run_says_what_can_be_done(fresh):
     assert "Task `mine`: the fine-tuned teacher reaches " in output
     assert (
         "on dev and must be over 66.7% to label new points (chance 50.0%, majority 50.0%). Give it more examples or "
-        "epochs (params:finetune.teacher.training), name a stronger one (params:finetune.teacher.pretrained), or set "
+        "epochs (params:finetune.teacher.training), name a stronger one (params:finetune.teacher.encoder), or set "
         "params:finetune.weak_teacher to `plain`, which fine-tunes such tasks without Agora."
     ) in output.replace("\n", " ")
     assert not (fresh.root / "data" / "07_model_output").exists()

@@ -60,7 +60,7 @@ def weakness(check: TeacherCheck) -> str:
 
 CHOICES_OF_A_WEAK_TEACHER = (
     "Give it more examples or epochs (params:finetune.teacher.training), name a stronger one "
-    "(params:finetune.teacher.pretrained), or set params:finetune.weak_teacher to `plain`, which fine-tunes such tasks "
+    "(params:finetune.teacher.encoder), or set params:finetune.weak_teacher to `plain`, which fine-tunes such tasks "
     "without Agora."
 )
 
@@ -121,7 +121,7 @@ def require_words_can_be_replaced(encoder: Pretrained, settings: TransformationS
             "The teacher has no masked-LM head to replace words with, which "
             f"params:finetune.agora.transformation.weights.{MASKED_LM} {weight:g} asks for. Set it to 0, which leaves "
             f"{', '.join(WORD_TRANSFORMATIONS)}; or params:finetune.method to plain; or name a masked-LM encoder as "
-            "params:finetune.teacher.pretrained."
+            "params:finetune.teacher.encoder."
         )
 
 

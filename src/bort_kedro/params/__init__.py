@@ -56,6 +56,11 @@ class Parameters(FrozenModel):
             )
         return self
 
+    @property
+    def trains_teacher(self) -> bool:
+        """Whether the maximum point is trained further before it teaches; one that was opened never is."""
+        return self.search.encoder is None and self.pretrain_distill.teacher is not None
+
     @model_validator(mode="after")
     def _one_tokenizer_is_named(self) -> Self:
         if self.search.encoder is not None and self.corpus.tokenizer.pretrained is not None:
@@ -69,7 +74,7 @@ class Parameters(FrozenModel):
     @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
         positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
-        if self.finetune.teacher.pretrained is None and self.search.encoder is None:
+        if not self.finetune.teacher.is_opened and self.search.encoder is None:
             longest["teacher.training"] = self.finetune.teacher.training.max_tokens
         for place, max_tokens in longest.items():
             if max_tokens > positions:

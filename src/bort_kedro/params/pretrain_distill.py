@@ -20,7 +20,9 @@ from bort_kedro.pretraining.settings import (
 class PretrainDistillParams(FrozenModel):
     """Pretraining of the selected shape."""
 
-    teacher: PretrainingSettings = Field(description="Further training of a maximum point that the search trained.")
+    teacher: PretrainingSettings | None = Field(
+        description="Further training of a maximum point that the search trained; null lets it teach as it is."
+    )
     student: PretrainingSettings = Field(description="Of the selected shape and its twin.")
     distillation: DistillationSettings
     teacher_cache: TeacherCacheSettings

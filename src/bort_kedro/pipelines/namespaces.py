@@ -42,9 +42,9 @@ PASSED = BROUGHT | {
 PASSED_OF_TASKS = frozenset({"examples", "finetuned_model"})
 
 
-def teacher_of(*, opens_maximum_point: bool) -> str:
-    """The dataset of the larger encoder that teaches: an opened maximum point as it is, else what it was trained to."""
-    return "maximum_point_encoder" if opens_maximum_point else "teacher_encoder"
+def teacher_of(*, trains_teacher: bool) -> str:
+    """The dataset of the larger encoder that teaches: what the maximum point was trained to, or itself."""
+    return "teacher_encoder" if trains_teacher else "maximum_point_encoder"
 
 
 @contextmanager

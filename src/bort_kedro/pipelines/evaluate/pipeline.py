@@ -27,7 +27,7 @@ def create_pipeline(
     *,
     has_teacher: bool = True,
     has_rivals: bool = True,
-    opens_maximum_point: bool = False,
+    trains_teacher: bool = True,
 ) -> Pipeline:
     """From predictions and the selected shape to scores, speed and the report.
 
@@ -35,7 +35,7 @@ def create_pipeline(
         tasks: Names of the fine-tuned tasks; each scores in a namespace of its own.
         has_teacher: Whether each task has a teacher of its own, as Agora needs.
         has_rivals: Whether other methods were trained beside Agora.
-        opens_maximum_point: Whether the teacher is the maximum point as it was opened, so that it has no history.
+        trains_teacher: Whether the maximum point was trained further to teach; else that has no history.
     """
     nodes: list[Node | Pipeline] = [
         of_task(task, _task_nodes(task, tasks, has_teacher=has_teacher, has_rivals=has_rivals), shared=ORIGIN)
@@ -57,7 +57,7 @@ def create_pipeline(
             name="measure_speed_node",
         ),
         Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
-        *_report_nodes(tasks, opens_maximum_point=opens_maximum_point),
+        *_report_nodes(tasks, trains_teacher=trains_teacher),
     ]
     return in_stage("evaluate", nodes)
 
@@ -115,9 +115,9 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
     return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
 
 
-def _report_nodes(tasks: Sequence[str], *, opens_maximum_point: bool) -> list[Node]:
+def _report_nodes(tasks: Sequence[str], *, trains_teacher: bool) -> list[Node]:
     """What is written from saved data alone: ``kedro run --tags report`` writes it again."""
-    trained = ("student", "undistilled") if opens_maximum_point else ("student", "undistilled", "teacher")
+    trained = ("student", "undistilled", "teacher") if trains_teacher else ("student", "undistilled")
     spent = ["search_report", "pretraining_metrics", "task_scores", *(f"{name}_history" for name in trained)]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
     parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]

@@ -30,10 +30,10 @@ def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
     from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 
     teacher = finetune.teacher
-    place = TeacherPlace("params:finetune.teacher.pretrained", "params:finetune.teacher.training.max_tokens")
+    place = TeacherPlace("params:finetune.teacher.encoder", "params:finetune.teacher.training.max_tokens")
     needs_head = finetune.agora.transformation.weights.get(MASKED_LM, 0.0) > 0
     return open_teacher(
-        str(teacher.pretrained), sequence_length=teacher.training.max_tokens, place=place, needs_head=needs_head
+        teacher.encoder, sequence_length=teacher.training.max_tokens, place=place, needs_head=needs_head
     )
 
 

@@ -11,7 +11,7 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task, teacher_of
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
 from bort_kedro.tasks.table import scoring_task
 
 OWN_TEACHER = "finetuning_teacher"
@@ -24,8 +24,7 @@ def create_pipeline(
     *,
     method: str = "agora",
     has_rivals: bool = True,
-    has_own_teacher: bool = False,
-    opens_maximum_point: bool = False,
+    teacher: str = "teacher_encoder",
 ) -> Pipeline:
     """From the student to a model and its predictions for each task.
 
@@ -33,12 +32,10 @@ def create_pipeline(
         tasks: Names of the table of tasks, or of the user's own.
         method: ``agora``, or ``plain`` without a teacher.
         has_rivals: Whether other methods are trained beside Agora.
-        has_own_teacher: Whether the teacher is opened rather than that of the pretraining.
-        opens_maximum_point: Whether that one is the maximum point as it was opened.
+        teacher: The dataset of the encoder that teaches, `OWN_TEACHER` where it is opened here.
     """
-    teacher = OWN_TEACHER if has_own_teacher else teacher_of(opens_maximum_point=opens_maximum_point)
     opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
-    nodes: list[Node | Pipeline] = [opened] if has_own_teacher and method == "agora" else []
+    nodes: list[Node | Pipeline] = [opened] if teacher == OWN_TEACHER and method == "agora" else []
     for task in tasks:
         model_of = scoring_task(task, tasks)
         if model_of is not None:

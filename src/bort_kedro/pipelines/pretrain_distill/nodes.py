@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -25,13 +25,14 @@ def train_teacher(
     maximum_point_encoder: Pretrained, tokens: Tokens, training_states: States, pretrain_distill: PretrainDistillParams
 ) -> tuple[Pretrained, pd.DataFrame]:
     """Train the search's maximum point further."""
+    training = cast("PretrainingSettings", pretrain_distill.teacher)  # where it is null there is no such node
     require_same_tokenizer(maximum_point_encoder.tokenizer, tokens, model="maximum_point_encoder", stage="search")
     model = maximum_point_encoder.model
     history = _train(
         model,
         tokens,
         training_states,
-        pretrain_distill.teacher,
+        training,
         pretrain_distill,
         name="teacher",
         start=maximum_point_encoder.fingerprint,

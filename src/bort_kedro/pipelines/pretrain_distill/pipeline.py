@@ -15,23 +15,21 @@ PARAMETERS = "params:pretrain_distill"
 CORPUS = "params:corpus"
 
 
-def create_pipeline(
-    *, opens_maximum_point: bool = False, training_data: str = "tokens", start: str = "teacher"
-) -> Pipeline:
+def create_pipeline(*, trains_teacher: bool = True, training_data: str = "tokens", start: str = "teacher") -> Pipeline:
     """From the selected shape to a pretrained student, with what it is compared to.
 
     Args:
-        opens_maximum_point: Whether the teacher is the maximum point as it was opened, rather than trained further.
+        trains_teacher: Whether the maximum point is trained further before it teaches.
         training_data: ``tokens``, or ``stream`` to train on the catalog's ``text_stream``.
         start: Where the student's weights begin.
     """
-    teacher = teacher_of(opens_maximum_point=opens_maximum_point)
+    teacher = teacher_of(trains_teacher=trains_teacher)
     given = ["selected_shape", "tokens", "tokenizer", "training_states"]
     given += ["selected_encoder"] if start == "candidate" else []
     given += ["text_stream", "corpus_documents"] if training_data == "stream" else []
     inputs = {name: name for name in given}
     inputs |= {"teacher_encoder": teacher, "pretrain_distill": PARAMETERS, "corpus": CORPUS}
-    histories = ["student_history", "undistilled_history", *([] if opens_maximum_point else ["teacher_history"])]
+    histories = ["student_history", "undistilled_history", *(["teacher_history"] if trains_teacher else [])]
     trained = Node(
         train_teacher,
         ["maximum_point_encoder", "tokens", "training_states", PARAMETERS],
@@ -41,7 +39,7 @@ def create_pipeline(
     return in_stage(
         "pretrain_distill",
         [
-            *([] if opens_maximum_point else [trained]),
+            *([trained] if trains_teacher else []),
             Node(
                 distill_student,
                 inputs | {"teacher_cache": "teacher_cache"},
