@@ -14,6 +14,9 @@ from bort_kedro.git_lfs import pointer_fault
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+# Of an encoder alone; one inside a classifier is named below it, and is the classifier's to have.
+POOLER = "pooler."
+
 
 @dataclass(frozen=True)
 class PretrainedFiles:
@@ -43,6 +46,9 @@ class PretrainedFiles:
     def model(self, class_name: str, **options: object) -> tuple[PreTrainedModel, Mapping[str, Collection[str]]]:
         """The model, and what was amiss with its weights, such as ``missing_keys``.
 
+        An encoder whose files lack its pooler, on which no hidden state depends, comes without one: what would be drawn
+        for it differs each time.
+
         Args:
             class_name: Of transformers, such as ``AutoModelForMaskedLM``.
             options: Of its ``from_pretrained``.
@@ -50,7 +56,10 @@ class PretrainedFiles:
         config = self.config()
         config._attn_implementation = None  # transformers then chooses among its own
         model, loaded = self._open(class_name, config=config, use_safetensors=True, output_loading_info=True, **options)
-        return model, loaded
+        missing = {name for name in loaded["missing_keys"] if not name.startswith(POOLER)}
+        if len(missing) < len(loaded["missing_keys"]):
+            model.pooler = None
+        return model, {**loaded, "missing_keys": missing}
 
     def _open(self, class_name: str, **options: object) -> Any:
         import transformers

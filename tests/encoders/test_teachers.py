@@ -168,14 +168,16 @@ def test_an_encoder_without_a_head_opens_where_none_is_needed(kind, has_pooler, 
     assert "lacks" in refusal(name)
 
 
-def test_an_encoder_without_a_head_comes_back_from_its_folder_of_the_project(tmp_path, tiny_tokenizer):
-    model = BertModel(BertConfig(**SIZES), add_pooling_layer=False)
-    PretrainedDataset(str(tmp_path)).save(Pretrained(model, tiny_tokenizer))
-    assert (
-        PretrainedDataset(str(tmp_path))
-        .load()
-        .model.embeddings.word_embeddings.weight.equal(model.embeddings.word_embeddings.weight)
-    )
+@pytest.mark.parametrize("has_pooler", [True, False])
+def test_an_encoder_without_a_head_is_the_same_each_time_it_comes_back_from_its_folder(
+    has_pooler, tmp_path, tiny_tokenizer
+):
+    whole = Pretrained(BertModel(BertConfig(**SIZES), add_pooling_layer=has_pooler), tiny_tokenizer)
+    PretrainedDataset(str(tmp_path)).save(whole)
+    again = [PretrainedDataset(str(tmp_path)).load() for _ in range(2)]
+    # By which a training knows again whom it learned from.
+    assert [each.fingerprint for each in again] == [whole.fingerprint] * 2
+    assert [each.model.pooler is not None for each in again] == [has_pooler] * 2
 
 
 def test_an_encoder_of_another_family_is_refused_by_name_where_layers_are_taken_over(tmp_path, tiny_tokenizer):

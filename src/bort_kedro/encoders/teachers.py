@@ -68,7 +68,6 @@ def open_teacher(
         model, loaded = files.model("AutoModelForMaskedLM", dtype=torch.float32)
         if not needs_head and _lacks_its_head_alone(model, loaded):
             model, loaded = files.model("AutoModel", dtype=torch.float32)
-            loaded = {**loaded, "missing_keys": _without_pooler(model, loaded["missing_keys"])}
     _require_all_weights(loaded, name_or_path, place)
     tokenizer = files.tokenizer()
     _require_masking_tokenizer(tokenizer, name_or_path, place)
@@ -115,13 +114,6 @@ def _require_family(
 def _lacks_its_head_alone(model: PreTrainedModel, loaded: Mapping[str, Collection[str]]) -> bool:
     missing = loaded["missing_keys"]
     return bool(missing) and not any(name.startswith(f"{model.base_model_prefix}.") for name in missing)
-
-
-def _without_pooler(model: PreTrainedModel, missing: Collection[str]) -> list[str]:
-    """What is missing beside a pooler, which is taken away where it would be drawn (in place)."""
-    if any(name.startswith("pooler.") for name in missing):
-        model.pooler = None
-    return [name for name in missing if not name.startswith("pooler.")]
 
 
 def _require_all_weights(loaded: Mapping[str, Collection[str]], name_or_path: str, place: TeacherPlace) -> None:
