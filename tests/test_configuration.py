@@ -260,8 +260,10 @@ def test_a_parameter_of_an_older_version_is_answered_with_what_takes_its_place(p
 
 def test_a_parameter_of_an_older_version_in_a_shared_block_is_answered_there():
     told = fault(raw_parameters("base", distillation={"temperature": 4.0}))
-    assert "`distillation.temperature` (value 4.0) is a parameter of an older version." in told
-    assert "Write `distillation.logits.temperature` instead." in told
+    assert told.startswith(
+        "1 parameter(s) cannot be used:\n  - `distillation.temperature` (value 4.0) is a parameter of an older "
+        "version. Write `distillation.logits.temperature` instead.\n"
+    )
 
 
 # SHA-256 of what saved states are told apart by; it changes where settings of trainings come or go, and only there.
@@ -329,6 +331,23 @@ def test_examples_of_a_teacher_longer_than_the_positions_are_refused_unless_it_i
     assert check_parameters(named).finetune.teacher.training.max_tokens == 65
     raw["search"]["maximum_point"] = "somewhere/encoder"
     assert check_parameters(raw).finetune.teacher.training.max_tokens == 65
+    raw["finetune"]["teacher"]["encoder"] = "student"
+    assert "finetune.teacher.training.max_tokens 65 is over corpus.max_positions 64" in fault(raw)
+
+
+def test_a_student_whose_head_nothing_trains_replaces_no_words(raw):
+    raw["finetune"] |= {"method": "agora"}
+    raw["finetune"]["teacher"]["encoder"] = "student"
+    kinds = raw["pretrain_distill"]["distillation"]
+    kinds |= {"masked_lm_weight": 0.0, "logits": kinds["logits"] | {"weight": 0.0}}
+    kinds["relations"] |= {"weight": 1.0}
+    assert (
+        "finetune.teacher.encoder is student, which Agora asks for words, and nothing trains its masked-LM head: "
+        "masked_lm_weight and logits.weight of pretrain_distill.distillation are 0. Raise one of them, set "
+        "finetune.agora.transformation.weights.masked_lm to 0, or name another teacher"
+    ) in fault(raw)
+    raw["finetune"]["agora"]["transformation"]["weights"] = {"swap_words": 1.0}
+    assert check_parameters(raw).finetune.teacher.encoder == "student"
 
 
 def test_an_encoder_as_the_maximum_point_brings_the_only_tokenizer(raw):

@@ -62,8 +62,12 @@ MOVED = {
     "pretrain_distill.pretrained_teacher": "`search.maximum_point`, whose layers the student can then begin with,"
     " or `finetune.teacher.encoder`",
     "finetune.teacher.pretrained": "`finetune.teacher.encoder` (null is `teacher` there)",
-    "pretrain_distill.distillation.temperature": "`distillation.logits.temperature`",
-    "pretrain_distill.distillation.distillation_weight": "`distillation.logits.weight`",
+    # Of what the two stages may take from the block they share.
+    **{
+        f"{stage}.distillation.{name}": f"`distillation.logits.{now}`"
+        for stage in ("pretrain_distill", "search")
+        for name, now in {"temperature": "temperature", "distillation_weight": "weight"}.items()
+    },
 }
 
 # Blocks that trainings share, and the stages' blocks that take from them what they do not state.

@@ -23,6 +23,11 @@ class TransformationSettings(FrozenModel):
     batch_tokens: int = Field(ge=8, description="Padded tokens of a batch of the masked-LM encoder.")
     max_tokens: int = Field(ge=8, description="Of a text that it sees; words further on stay.")
 
+    @property
+    def replaces_words(self) -> bool:
+        """Whether it takes a masked-LM head."""
+        return self.weights.get(MASKED_LM, 0.0) > 0
+
     @field_validator("weights")
     @classmethod
     def _something_is_drawn(cls, weights: dict[str, float]) -> dict[str, float]:

@@ -66,7 +66,7 @@ CHOICES_OF_A_WEAK_TEACHER = (
 
 
 class TaskTeacher:
-    """A fine-tuned larger encoder as Agora uses it.
+    """A fine-tuned encoder as Agora uses it, the student itself perhaps.
 
     Args:
         classifier: Fine-tuned on the task.
@@ -115,18 +115,17 @@ def require_words_can_be_replaced(encoder: Pretrained, settings: TransformationS
     Raises:
         TeacherError: Says what to set.
     """
-    weight = settings.weights.get(MASKED_LM, 0.0)
-    if weight and not has_masked_lm_head(encoder.model):
+    if settings.replaces_words and not has_masked_lm_head(encoder.model):
         raise TeacherError(
             "The teacher has no masked-LM head to replace words with, which "
-            f"params:finetune.agora.transformation.weights.{MASKED_LM} {weight:g} asks for. Set it to 0, which leaves "
-            f"{', '.join(WORD_TRANSFORMATIONS)}; or params:finetune.method to plain; or name a masked-LM encoder as "
-            "params:finetune.teacher.encoder."
+            f"params:finetune.agora.transformation.weights.{MASKED_LM} {settings.weights[MASKED_LM]:g} asks for. Set "
+            f"it to 0, which leaves {', '.join(WORD_TRANSFORMATIONS)}; or params:finetune.method to plain; or name a "
+            "masked-LM encoder as params:finetune.teacher.encoder."
         )
 
 
 def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, TeacherReport]:
-    """Fine-tune a larger encoder plainly, and say whether it is strong enough to teach."""
+    """Fine-tune an encoder plainly, and say whether it is strong enough to teach."""
     finetuned = conclude(task, train_plainly(task, method="teacher"))
     predictions = finetuned.predictions
     check = check_teacher(task.data.task, task.data.labels, predictions[predictions["split"] == "dev"])

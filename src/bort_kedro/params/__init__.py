@@ -72,9 +72,22 @@ class Parameters(FrozenModel):
         return self
 
     @model_validator(mode="after")
+    def _a_student_that_replaces_words_predicts(self) -> Self:
+        is_taught_by_student = self.finetune.method == "agora" and self.finetune.teacher.encoder == "student"
+        replaces_words = is_taught_by_student and self.finetune.agora.transformation.replaces_words
+        if replaces_words and not self.pretrain_distill.distillation.predicts:
+            raise ValueError(
+                "finetune.teacher.encoder is student, which Agora asks for words, and nothing trains its masked-LM "
+                "head: masked_lm_weight and logits.weight of pretrain_distill.distillation are 0. Raise one of them, "
+                "set finetune.agora.transformation.weights.masked_lm to 0, or name another teacher"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
         positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
-        if not self.finetune.teacher.is_opened and self.search.encoder is None:
+        made_here = ("teacher", "student") if self.search.encoder is None else ("student",)
+        if self.finetune.teacher.encoder in made_here:
             longest["teacher.training"] = self.finetune.teacher.training.max_tokens
         for place, max_tokens in longest.items():
             if max_tokens > positions:

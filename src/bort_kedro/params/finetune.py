@@ -12,9 +12,6 @@ from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.settings import BuiltinTasksSettings, OwnTaskSettings, ReadingSettings
 from bort_kedro.tasks.table import TASKS, Task, find_task, own_task
 
-# Encoders of the pretraining that may teach a task, as `finetune.teacher.encoder` names them.
-OWN_ENCODERS = ("teacher", "student")
-
 
 class FinetuneTeacherParams(FrozenModel):
     """The encoder that labels new points once it is fine-tuned."""
@@ -23,11 +20,6 @@ class FinetuneTeacherParams(FrozenModel):
         description="teacher or student, those of the pretraining; or the hub id or folder of a masked-LM encoder."
     )
     training: FinetuningSettings = Field(description="How it is fine-tuned on each task, plainly.")
-
-    @property
-    def is_opened(self) -> bool:
-        """Whether it is none of the pretraining's."""
-        return self.encoder not in OWN_ENCODERS
 
 
 class FinetuneParams(ReadingSettings):

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from bort_kedro.agora.settings import MASKED_LM
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.report import FinetuningReport
@@ -26,14 +25,16 @@ NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "predicti
 
 
 def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
-    """Open the larger encoder that is fine-tuned to label new points."""
+    """Open the encoder that is fine-tuned to label new points."""
     from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 
     teacher = finetune.teacher
     place = TeacherPlace("params:finetune.teacher.encoder", "params:finetune.teacher.training.max_tokens")
-    needs_head = finetune.agora.transformation.weights.get(MASKED_LM, 0.0) > 0
     return open_teacher(
-        teacher.encoder, sequence_length=teacher.training.max_tokens, place=place, needs_head=needs_head
+        teacher.encoder,
+        sequence_length=teacher.training.max_tokens,
+        place=place,
+        needs_head=finetune.agora.transformation.replaces_words,
     )
 
 
@@ -43,7 +44,7 @@ def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, Fine
     def fine_tune_teacher(
         examples: pd.DataFrame, encoder: Pretrained, training_states: States, finetune: FinetuneParams
     ) -> Finetuned:
-        """Fine-tune the larger encoder plainly and hold it against its bar."""
+        """Fine-tune the teacher plainly and hold it against its bar."""
         from bort_kedro.agora import teacher as agora
         from bort_kedro.training.threads import cpu_threads
 
@@ -156,7 +157,7 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, Json
 
 
 def _task_teacher(task: Any, encoder: Pretrained, classifier: Pretrained, finetune: FinetuneParams) -> Any:
-    """The larger encoder, before and after its fine-tuning, as Agora and its rivals use it."""
+    """The teacher, before and after its fine-tuning, as Agora and its rivals use it."""
     from bort_kedro.agora.teacher import TaskTeacher
 
     return TaskTeacher(classifier, encoder, task.data, finetune.agora, finetune.teacher.training.max_tokens)
