@@ -500,6 +500,16 @@ def test_unknown_answer_lists_the_known_ones(raw):
     assert "answer is `smallest`, allowed are largest_w, pareto_front, smallest_error, knee." in fault(raw)
 
 
+def test_an_unknown_cost_lists_the_known_ones_but_of_a_table_it_names_a_column(raw):
+    raw["search"]["cost"] = "joules"
+    assert (
+        "cost is `joules`, allowed are operations, modelled_latency, measured_latency; with error_source table also "
+        "the name of a column of numbers."
+    ) in fault(raw)
+    raw["search"]["error_source"] = "table"
+    assert check_parameters(raw).search.cost_column == "joules"
+
+
 def test_unknown_measure_of_the_error_lists_the_known_ones(raw):
     raw["search"]["error_measure"] = "accuracy"
     assert "error_measure is `accuracy`, allowed are error, loss, divergence, distance." in fault(raw)

@@ -17,16 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io.core import DatasetError
 
-from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
+from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset, as_numbers
 from bort_kedro.errors import ConfigurationError
 
 RECORDED = Path(__file__).parent / "recorded_candidates.csv"
-REQUIRED = ["layers", "heads", "hidden", "intermediate", "parameters", "latency_ms", "error"]
+REQUIRED = ["layers", "heads", "hidden", "intermediate", "parameters", "error"]
+COLUMNS = [*REQUIRED[:5], "latency_ms", "error"]
 LOADED = [
     *("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"),
     *("parameters", "latency_ms", "error"),
 ]
-HEADER = ",".join(REQUIRED)
+HEADER = ",".join(COLUMNS)
 GOOD = "2,4,128,256,1000,1.5,0.6"
 ENTRY = "in the catalog entry of type RecordedCandidatesDataset"
 WHOLE = "a whole number from 1 to 1000000"
@@ -100,7 +101,7 @@ def test_columns_are_renamed_and_rows_keep_order_values_and_line_numbers():
     table = RecordedCandidatesDataset(filepath=str(RECORDED)).load()
     expected = _made_up_rows()
     assert list(table.columns) == [*LOADED, "optimizer", "seed", "row"]
-    for loaded, name in zip(LOADED, REQUIRED, strict=True):
+    for loaded, name in zip(LOADED, COLUMNS, strict=True):
         assert table[loaded].tolist() == [row[name] for row in expected], name
     assert table["optimizer"].tolist() == [row["optimizer"] for row in expected]
     assert table["seed"].tolist() == [str(row["seed"]) for row in expected]
@@ -183,7 +184,7 @@ def test_load_args_say_how_fields_are_parted(tmp_path):
 
 
 def test_columns_in_any_order_are_found_by_name(tmp_path):
-    names, cells = ["note", *REQUIRED[::-1]], ["x", *GOOD.split(",")[::-1]]
+    names, cells = ["note", *COLUMNS[::-1]], ["x", *GOOD.split(",")[::-1]]
     table = _dataset(tmp_path, f"{','.join(names)}\n{','.join(cells)}\n").load()
     assert list(table.columns) == [*LOADED, "note", "row"]
     assert table.iloc[0].tolist() == [2, 4, 128, 256, 1000.0, 1.5, 0.6, "x", 2]
@@ -205,12 +206,30 @@ def test_columns_the_search_makes_itself_are_kept_under_another_name(tmp_path):
     assert table.loc[1, "table_w"] == ""
 
 
+def test_a_table_needs_no_latency_and_other_columns_keep_their_names(tmp_path):
+    table = _dataset(tmp_path, f"{','.join(REQUIRED)},seconds,share,candidate\n2,4,128,256,1000,0.6,9.5,1,a\n").load()
+    assert list(table.columns) == [*LOADED[:5], "error", "seconds", "share", "candidate", "row"]
+    assert table.iloc[0].tolist() == [2, 4, 128, 256, 1000.0, 0.6, "9.5", "1", "a", 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["7", " 1e3", ""], [7.0, 1000.0, math.nan]),
+        ([" lamb", "7"], ["lamb", "7"]),
+        (["", " "], ["", ""]),
+    ],
+)
+def test_a_column_is_one_of_numbers_if_all_cells_that_hold_something_are(cells, numbers):
+    pd.testing.assert_series_equal(as_numbers(pd.Series(cells)), pd.Series(numbers), check_dtype=False)
+
+
 @pytest.mark.parametrize(
     ("header", "faults"),
     [
         (
             "layers,heads,error,note",
-            "no column `hidden`; no column `intermediate`; no column `parameters`; no column `latency_ms`",
+            "no column `hidden`; no column `intermediate`; no column `parameters`",
         ),
         (f"{HEADER},error,note, note", "column `error` appears 2 times; column `note` appears 2 times"),
         (f"{HEADER},w,table_w", "column `w` would be kept as `table_w`, a name that another column has"),
@@ -223,7 +242,8 @@ def test_header_that_cannot_be_used_names_columns_missing_found_and_needed(tmp_p
     found = ", ".join(f"`{name.strip()}`" for name in header.split(",")) if header else "none"
     assert _fault(_dataset(tmp_path, f"{header}\n")) == (
         f"{tmp_path / 'candidates.csv'}, line 1: {faults}. Columns found: {found}. Needed are {', '.join(REQUIRED)}, "
-        "each once; more columns may follow, each with a name of its own. Mend the header, or change `filepath` or "
+        "each once; latency_ms and error_standard_error are read where they are there, and more columns may follow, "
+        "each with a name of its own. Mend the header, or change `filepath` or "
         f"`load_args` (such as {{delimiter: ';'}}) {ENTRY}."
     )
 
@@ -352,7 +372,7 @@ def test_preview_holds_the_first_rows_as_kedro_viz_expects():
     assert shown["index"] == [0, 1]
     assert shown["columns"] == [*LOADED, "optimizer", "seed", "row"]
     assert shown["data"] == [
-        [*(row[name] for name in REQUIRED), row["optimizer"], "0", line]
+        [*(row[name] for name in COLUMNS), row["optimizer"], "0", line]
         for line, row in enumerate(_made_up_rows()[:2], 2)
     ]
     assert dataset.exists()
@@ -385,7 +405,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.t
 def test_any_text_in_other_columns_comes_back_exactly(tmp_path_factory, notes, filtered):
     buffer, lines = io.StringIO(newline=""), []
     writer = csv.writer(buffer)
-    writer.writerow(["first", *REQUIRED, "second"])
+    writer.writerow(["first", *COLUMNS, "second"])
     for first, second in notes:
         lines.append(1 + len(re.findall("\r\n|\r|\n", buffer.getvalue())))
         writer.writerow([first, *GOOD.split(","), second])
@@ -404,18 +424,18 @@ BAD = st.sampled_from(
 
 @settings(deadline=None, max_examples=150)
 @given(
-    column=st.sampled_from(REQUIRED),
+    column=st.sampled_from(COLUMNS),
     index=st.integers(0, 4),
     value=BAD | NO_NUMBER | st.sampled_from(["12.5", "1000001", "1e30"]),
 )
 def test_a_bad_value_is_named_by_row_column_and_value(tmp_path_factory, column, index, value):
-    is_whole = column in REQUIRED[:4]
+    is_whole = column in COLUMNS[:4]
     if not is_whole and value in {"12.5", "1000001", "1e30"}:
         value = f"-{value}"
     buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, REQUIRED)
+    writer = csv.DictWriter(buffer, COLUMNS)
     writer.writeheader()
-    good = dict(zip(REQUIRED, GOOD.split(","), strict=True))
+    good = dict(zip(COLUMNS, GOOD.split(","), strict=True))
     writer.writerows({**good, column: value} if n == index else good for n in range(5))
     dataset = _dataset(tmp_path_factory.mktemp("bad"), buffer.getvalue())
     assert _fault(dataset) == _cell_faults(

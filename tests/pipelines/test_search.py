@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
+from bort_kedro.datasets.candidate_csv import MADE_COLUMNS, OPTIONAL_COLUMNS, RecordedCandidatesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.costs import count_operations
 from bort_kedro.encoders.pretrained import Pretrained
@@ -24,7 +24,7 @@ from bort_kedro.pipelines.search.nodes import (
     order_candidates,
     train_maximum_point,
 )
-from bort_kedro.pipelines.search.plot_nodes import plot_search_training
+from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
 from bort_kedro.pipelines.search.recorded_nodes import (
     compare_strategies,
     order_recorded,
@@ -300,6 +300,8 @@ def test_without_such_a_row_the_maximum_point_is_made_up_above_them_all(recorded
     assert space["row"].tolist() == [3, 4, 5, 2]
     assert maximum["is_network"] is False
     assert (maximum["parameters"], maximum["cost"]) == (4000.0, 4 * largest)
+    # The shape is that of the row whose error it has, and not one that the configuration happens to state.
+    assert [maximum[name] for name in SHAPE_COLUMNS] == space[list(SHAPE_COLUMNS)].iloc[-1].tolist()
     # A point that nobody trained has no noise, and JSON no NaN.
     assert (maximum["error"], maximum["error_standard_error"]) == (0.2, None)
 
@@ -320,6 +322,104 @@ def test_the_cost_of_a_recorded_candidate_is_counted_or_as_recorded(recorded):
     assert space["cost"][0] == space["operations"][0] == expected
     space, _, _ = order_recorded(recorded, recorded_parameters(cost="modelled_latency"))
     assert space["cost"].tolist() == [1.0, 2.0, 4.0, 10.0]
+
+
+@pytest.fixture
+def joules(recorded):
+    """The table with a cost of its own, as the texts of a file, and without latency."""
+    return recorded.drop(columns="latency_ms").assign(joules=["8", " 2", "1", "5"], optimizer=["a", "b", "c", "d"])
+
+
+def test_any_column_of_numbers_may_be_the_cost_and_latency_need_not_be_there(joules):
+    search = recorded_parameters(cost="joules")
+    space, maximum, counts = order_recorded(joules, search)
+    assert space["row"].tolist() == [3, 4, 5, 2]
+    assert space["cost"].tolist() == [2.0, 1.0, 5.0, 8.0]
+    assert space["optimizer"].tolist() == ["b", "c", "d", "a"]
+    assert (maximum["cost"], maximum["latency_ms"], maximum["is_network"]) == (32.0, None, False)
+    errors = replay_errors(space, maximum, search)
+    table, selected, report = select_recorded(space, errors, maximum, counts, search)
+    # p(T) is 4000, i(T) 32 joules, e(T) 0.2: 0.366, 0.614, 0.390, 0.5625.
+    assert table["w"].tolist() == pytest.approx(
+        [
+            3900 / 4000 * 30 / 32 * 0.2 / 0.5,
+            3800 / 4000 * 31 / 32 * 0.2 / 0.3,
+            3700 / 4000 * 27 / 32 * 0.2 / 0.4,
+            3000 / 4000 * 24 / 32 * 0.2 / 0.2,
+        ]
+    )
+    assert selected == dict(zip(SHAPE_COLUMNS, (2, 2, 32, 64), strict=True))
+    assert (report.cost, report.own_cost, report.selected.cost, report.selected.latency_ms) == (
+        "joules",
+        "joules",
+        1.0,
+        None,
+    )
+    assert SearchReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
+    text = choice_section(report, Candidate.rows_of(table))
+    assert "a lower cost than the maximum point (`joules`, as recorded)" in text
+    assert "costs 32.0x less (`joules`)" in text
+    assert "| **(2, 2, 32, 64)** | 200 |" in text
+    assert "atenc" not in text.replace("Latency, ms", "")
+    pareto, w = plot_choice(table, selected, maximum, report)
+    assert "ms a pass" not in pareto.to_json() + w.to_json()
+
+
+def test_the_columns_that_a_replay_makes_are_those_that_a_file_cannot_keep(joules):
+    search, space, maximum, counts, errors = replayed(joules, cost="operations")
+    table, _, _ = select_recorded(space, errors, maximum, counts, search)
+    made = set(table) - set(joules) - {"error_standard_error", "latency_ms"}
+    typed = {name for name in Candidate.model_fields if name not in {*joules, *OPTIONAL_COLUMNS}}
+    assert made | typed | {*SHAPE_COLUMNS, "row"} <= MADE_COLUMNS
+    # Besides what a candidate may hold of a training: the keys that the file's rows and T are told apart by.
+    assert MADE_COLUMNS - made - typed == {*SHAPE_COLUMNS, "row", "is_network"}
+
+
+@pytest.mark.parametrize(
+    ("cost", "found"),
+    [
+        ("watts", "and the recorded table has no column `watts`"),
+        ("measured_latency", "and the recorded table has no column `latency_ms`"),
+        ("optimizer", "and column `optimizer` holds texts"),
+        ("error", "and column `error` holds no cost"),
+    ],
+)
+def test_a_cost_that_the_table_does_not_have_is_answered_with_those_it_has(joules, cost, found):
+    with pytest.raises(ConfigurationError) as caught:
+        order_recorded(joules, recorded_parameters(cost=cost))
+    assert str(caught.value) == (
+        f"params:search.cost is `{cost}`, {found}. Allowed are the columns of numbers: parameters, joules, operations. "
+        "Change params:search.cost, or the table."
+    )
+
+
+@pytest.mark.parametrize("cell", ["", "0", "-1"])
+def test_a_row_without_a_cost_is_named_by_its_line(joules, cell):
+    joules.loc[2, "joules"] = cell
+    with pytest.raises(ConfigurationError) as caught:
+        order_recorded(joules, recorded_parameters(cost="joules"))
+    assert str(caught.value) == (
+        f"params:search.cost is `joules`: line 4 of the recorded table has {cell!r} in column `joules`, allowed as a "
+        "cost are finite numbers above 0. Mend the table, or keep such rows out with `where` in the catalog entry "
+        "`recorded_candidates`, or change params:search.cost."
+    )
+
+
+def test_a_cap_on_latency_is_refused_of_a_table_that_has_none(joules):
+    with pytest.raises(ConfigurationError) as caught:
+        order_recorded(joules, recorded_parameters(cost="joules", caps={"max_latency_ms": 2.5}))
+    assert str(caught.value) == (
+        "params:search.caps.max_latency_ms is 2.5, and the recorded table has no column `latency_ms` that could be "
+        "held against it. Set it to null, or give the table one."
+    )
+
+
+def test_the_space_of_the_parameters_is_no_limit_to_the_maximum_point_of_a_table(recorded):
+    small = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 8, "intermediate_size": 8}
+    recorded.loc[0, list(small)] = list(small.values())
+    _, maximum, _ = order_recorded(recorded, recorded_parameters(maximum_point=small))
+    assert maximum["is_network"] is True
+    assert {name: maximum[name] for name in small} == small
 
 
 def test_recorded_candidates_over_a_cap_are_left_out_and_counted(recorded):
@@ -430,7 +530,7 @@ def test_what_is_said_of_a_replayed_search_speaks_of_no_training(recorded):
     assert text.startswith(
         "The strategy `fptas` looked up 2 of 4 rows of a recorded table (the representative of each interval of the "
         "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the error of the "
-        "largest: no network. "
+        "largest, (4, 3, 64, 128): no network, as `search.maximum_point` is no row that is the largest in both. "
     )
     assert "train" not in text
     assert "±" not in text

@@ -8,7 +8,7 @@ import pytest
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.reporting.report_certainty import guarantee_sentence, runner_up_sentence
 from bort_kedro.reporting.report_choice import ANSWERS, COSTS, RECORDED_STRATEGIES, STRATEGIES, choice_section
-from bort_kedro.search import answers, strategies
+from bort_kedro.search import answers, settings, strategies
 from bort_kedro.search.engines import ENGINES
 from bort_kedro.search.settings import SearchSettings
 from search_results import MISSED, SECOND, candidate, candidates, recorded, recorded_search, trained_search
@@ -30,7 +30,7 @@ def literal(field):
 def test_every_name_a_user_may_write_has_its_words():
     assert set(STRATEGIES) == set(RECORDED_STRATEGIES) == set(strategies.STRATEGIES)
     assert set(ANSWERS) == set(answers.ANSWERS)
-    assert set(COSTS) == literal("cost")
+    assert set(COSTS) == set(settings.COSTS)
     assert set(ENGINES) == literal("engine")
 
 
@@ -39,14 +39,15 @@ def test_a_search_of_a_table_is_told_whole_and_trains_nothing():
     assert text.startswith(
         "The strategy `fptas` looked up 12 of 300 rows of a recorded table (the representative of each interval of the "
         "space). The maximum point T is a point 4 times the largest row in parameters and cost, with the error of the "
-        "largest: no network. W rewards having fewer parameters and a lower cost than the maximum point "
-        "(operations), and a low error, here as recorded. Asked for was the largest W.\n\n"
+        "largest, (4, 4, 128, 512): no network, as `search.maximum_point` is no row that is the largest in both. W "
+        "rewards having fewer parameters and a lower cost than the maximum point (operations), and a low error, here "
+        "as recorded. Asked for was the largest W.\n\n"
         "**(1, 2, 64, 128)** has W 0.541. Against the maximum point it has 10.0x fewer parameters, does 20.0x fewer "
         "operations, and has an error of 0.612 instead of 0.580.\n\n"
         "The second best is (2, 2, 64, 64) with W 0.539; the table gives no noise of their errors, so whether the two "
         "can be told apart is not known.\n"
     )
-    for words in ("trained", "seed", "tokens", "vocabulary", "each measure", "±", "%", "nats", "(4, 4, 128, 512)"):
+    for words in ("trained", "seed", "tokens", "vocabulary", "each measure", "±", "%", "nats"):
         assert words not in text.replace("75.0 %", ""), words
 
 
@@ -67,7 +68,9 @@ def test_trainings_that_failed_are_counted_apart_from_those_of_a_part():
 
 def test_the_maximum_point_of_a_table_may_be_one_of_its_rows():
     text = recorded_choice(is_network=True)
-    assert "The maximum point T is the row of (4, 4, 128, 512), the largest in parameters and cost. W rewards" in text
+    assert (
+        "T is the row of (4, 4, 128, 512), the largest in parameters and cost, as `search.maximum_point` says." in text
+    )
     assert "| maximum point: (4, 4, 128, 512) | 1.00 M | 40.0 M | 0.75 | 0.580 | – | – |" in text
 
 
@@ -75,6 +78,33 @@ def test_the_maximum_point_of_a_table_may_be_one_of_its_rows():
 def test_recorded_milliseconds_are_neither_modelled_nor_measured_here(cost):
     assert "than the maximum point (milliseconds, as recorded), and" in recorded_choice(cost=cost)
     assert f"than the maximum point ({COSTS[cost]}), and" in choice(cost=cost, latency_calibration=CALIBRATION)
+
+
+def test_a_column_of_a_table_that_is_the_cost_is_named_and_shown():
+    base = recorded_search()
+    text = choice_section(
+        base.changed(
+            cost="joules", maximum_point=base.maximum_point.changed(cost=12.0), selected=base.selected.changed(cost=1.5)
+        ),
+        [recorded(row, cost=1.5) for row in candidates()],
+    )
+    assert "a lower cost than the maximum point (`joules`, as recorded), and a low error" in text
+    assert "does 20.0x fewer operations, costs 8.0x less (`joules`), and has an error of" in text
+    assert "| Operations | `joules` | Latency, ms | Error |" in text
+    assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | 1.5 | 0.75 | 0.612 ±" in text
+    assert "Parameters, latencies, costs and errors are as recorded; operations" in text
+
+
+def test_a_table_without_latency_is_told_without_a_word_on_it():
+    base = recorded_search()
+    text = choice_section(
+        base.changed(maximum_point=base.maximum_point.changed(latency_ms=None)),
+        [recorded(row, latency_ms=None) for row in candidates()],
+    )
+    assert "| **(1, 2, 64, 128)** | 100 k | 2.00 M | – | 0.612 ±" in text
+    assert "| maximum point: made up, no network | 1.00 M | 40.0 M | – | 0.580 | – | – |" in text
+    assert "Parameters and errors are as recorded; operations are counted" in text
+    assert "atenc" not in text.replace("Latency, ms", "")
 
 
 @pytest.mark.parametrize(

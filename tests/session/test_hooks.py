@@ -82,7 +82,7 @@ def test_a_recorded_table_that_is_missing_is_asked_for_by_path_and_columns(tmp_p
     assert str(caught.value) == (
         "This run needs data that is not there yet:\n"
         f"  - recorded_candidates: no file at {tmp_path / 'mine.csv'}. Put a CSV with the columns layers, heads, "
-        "hidden, intermediate, parameters, latency_ms, error there, or change `filepath` of `recorded_candidates` in "
+        "hidden, intermediate, parameters, error there, or change `filepath` of `recorded_candidates` in "
         "conf/local/catalog.yml\n"
         "Run the earliest of these stages first, or `kedro run` for all stages in order."
     )
@@ -92,7 +92,7 @@ def test_the_columns_asked_for_are_those_that_the_table_needs(tmp_path):
     (tmp_path / "empty.csv").write_text("nothing\n1\n")
     with pytest.raises(DatasetError) as caught:
         RecordedCandidatesDataset(filepath=str(tmp_path / "empty.csv")).load()
-    assert f"Needed are {', '.join(hooks.RECORDED_COLUMNS)}, each once" in str(caught.value)
+    assert f"Needed are {', '.join(hooks.REQUIRED_COLUMNS)}, each once" in str(caught.value)
 
 
 def test_inputs_that_exist_pass(tmp_path):

@@ -44,14 +44,15 @@ SHAPE_NAMES = {
     "hidden": "hidden_size",
     "intermediate": "intermediate_size",
 }
-# Columns that the search makes itself; those of the file with such a name are kept under `table_<name>`.
+# Columns that the search makes or looks for itself; those of the file with such a name are kept as `table_<name>`.
 MADE_COLUMNS = {
     *SHAPE_NAMES.values(),
-    *("row", "candidate", "operations", "cost", "modelled_ms", "latency_source"),
+    *("row", "operations", "cost", "latency_source", "is_network"),
+    *(f"{part}_parameters" for part in ("embedding", "layer", "head", "pooler")),
+    *(f"{part}_operations" for part in ("embedding", "head", "pooler")),
     *(f"{name}{suffix}" for name in BESIDE_ERROR for suffix in ("", "_standard_error")),
-    *("share", "seconds", "num_tokens", "predicted", "predicted_standard_deviation", "w", "w_standard_error"),
-    *("w_predicted", "trained_share", "meets_caps", "is_trained", "is_pareto", "is_selected", "is_on_plateau"),
-    *("has_failed", "failure"),
+    *("predicted", "predicted_standard_deviation", "w", "w_standard_error", "w_predicted", "trained_share"),
+    *("meets_caps", "is_trained", "is_pareto", "is_selected", "is_on_plateau", "has_failed", "failure"),
 }
 # The line a row of the file begins on, and its fields.
 Record = tuple[int, list[str]]
@@ -77,24 +78,28 @@ _WHOLE = _Rule("a whole number from 1 to 1000000", lambda n: (n >= 1) & (n <= 1e
 _ABOVE_ZERO = _Rule("a finite number above 0", lambda n: (n > 0) & (n < math.inf))
 _FROM_ZERO = _Rule("empty, or a finite number from 0 up", lambda n: (n >= 0) & (n < math.inf), may_be_empty=True)
 
-_MEASURES = dict.fromkeys(("parameters", "latency_ms", "error"), _ABOVE_ZERO)
-_REQUIRED = {**dict.fromkeys(SHAPE_NAMES, _WHOLE), **_MEASURES}
-_RULES = {**_REQUIRED, "error_standard_error": _FROM_ZERO}
+_RULES = {
+    **dict.fromkeys(SHAPE_NAMES, _WHOLE),
+    **dict.fromkeys(("parameters", "error", "latency_ms"), _ABOVE_ZERO),
+    "error_standard_error": _FROM_ZERO,
+}
+OPTIONAL_COLUMNS = ("latency_ms", "error_standard_error")
+REQUIRED_COLUMNS = tuple(name for name in _RULES if name not in OPTIONAL_COLUMNS)
 
 
 class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
     """Candidates and their errors from a UTF-8 CSV file; loads a table, never writes.
 
-    The file has a header with at least ``layers, heads, hidden, intermediate, parameters, latency_ms, error``,
-    in any order. The table has num_hidden_layers, num_attention_heads, hidden_size, intermediate_size (int64),
-    parameters, latency_ms in milliseconds, error (float64); then the file's other columns with the texts of
-    their cells, ``error_standard_error`` alone as numbers (NaN where empty); then ``row``, the number of the
+    The file has a header with at least ``layers, heads, hidden, intermediate, parameters, error``, in any order. The
+    table has num_hidden_layers, num_attention_heads, hidden_size, intermediate_size (int64), parameters, error
+    (float64), and latency_ms in milliseconds (float64) where the file has it; then the file's other columns with the
+    texts of their cells, ``error_standard_error`` alone as numbers (NaN where empty); then ``row``, the number of the
     line a row begins on, the header being line 1. Rows are in the order of the file.
 
-    Another column whose name the search uses itself (``w``, ``loss``, ...) is kept under ``table_<name>``, one
-    without a name under ``table_<position>``. Rows may repeat a shape, and heads need not divide the hidden
-    size: somebody built and measured it. A byte-order mark, Windows line ends, spaces around names and numbers
-    and empty lines are fine.
+    Another column keeps its name, but one that the search uses itself (``w``, ``loss``, ...) is kept under
+    ``table_<name>``, and one without a name under ``table_<position>``. Rows may repeat a shape, and heads need not
+    divide the hidden size: somebody built and measured it. A byte-order mark, Windows line ends, spaces around names
+    and numbers and empty lines are fine.
 
     Args:
         filepath: The CSV file, on a local disk or with a protocol that fsspec knows.
@@ -139,7 +144,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
         columns = _checked_columns(self._path, header, records[1:])
         table = pd.DataFrame({kept_as[name]: cells for name, cells in columns.items()})
         table["row"] = [line for line, _ in records[1:]]
-        first = [*SHAPE_NAMES.values(), *_MEASURES]
+        first = [name for name in (*SHAPE_NAMES.values(), "parameters", "latency_ms", "error") if name in table]
         table = table[[*first, *(name for name in table.columns if name not in first)]]
         return table if self._where is None else table[self._mask(table)].reset_index(drop=True)
 
@@ -152,7 +157,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
 
     def _mask(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """(N,) True for the rows that `where` keeps."""
-        view = pd.DataFrame({name: _as_queried(table[name]) for name in table.columns})
+        view = pd.DataFrame({name: as_numbers(table[name]) for name in table.columns})
         try:
             # Without variables of the code that happens to run (`@name`), and the same with or without numexpr.
             aliases = {name: table[long] for name, long in SHAPE_NAMES.items()}
@@ -245,7 +250,7 @@ def _kept_names(path: Path, header: Sequence[str]) -> dict[str, str]:
         name: SHAPE_NAMES.get(name) or (f"table_{name or position}" if name in MADE_COLUMNS | {""} else name)
         for position, name in enumerate(header, 1)
     }
-    faults = [f"no column `{name}`" for name in _REQUIRED if name not in header]
+    faults = [f"no column `{name}`" for name in REQUIRED_COLUMNS if name not in header]
     faults += [f"column `{name}` appears {header.count(name)} times" for name in kept_as if header.count(name) > 1]
     faults += [
         f"column `{name}` would be kept as `{kept}`, a name that another column has"
@@ -255,8 +260,9 @@ def _kept_names(path: Path, header: Sequence[str]) -> dict[str, str]:
     if faults:
         found = ", ".join(f"`{name}`" for name in header) or "none"
         raise ConfigurationError(
-            f"{path}, line 1: {'; '.join(faults)}. Columns found: {found}. Needed are {', '.join(_REQUIRED)}, each "
-            "once; more columns may follow, each with a name of its own. Mend the header, or change `filepath` or "
+            f"{path}, line 1: {'; '.join(faults)}. Columns found: {found}. Needed are {', '.join(REQUIRED_COLUMNS)}, "
+            f"each once; {' and '.join(OPTIONAL_COLUMNS)} are read where they are there, and more columns may follow, "
+            "each with a name of its own. Mend the header, or change `filepath` or "
             f"`load_args` (such as {{delimiter: ';'}}) {ENTRY}."
         )
     return kept_as
@@ -309,8 +315,8 @@ def _number(text: str) -> float:
     return float(text) if _NUMBER.fullmatch(text.strip()) else math.nan
 
 
-def _as_queried(cells: pd.Series) -> pd.Series:
-    """A column as `where` sees it: texts without spaces around them, or as numbers where they all are."""
+def as_numbers(cells: pd.Series) -> pd.Series:
+    """A column as numbers where all of its cells that hold something are (NaN where empty), else its texts stripped."""
     if is_numeric_dtype(cells):
         return cells
     texts = cells.str.strip()

@@ -54,6 +54,8 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
         strategy=(RECORDED_STRATEGIES if is_recorded else STRATEGIES)[search.strategy],
         more=search.num_tried - search.num_trained - search.num_failed,
         cost=_recorded_cost(search) if is_recorded else COSTS[search.cost],
+        own_cost=search.own_cost,
+        has_latency=any(not is_missing(row.latency_ms) for row in shown),
         measure="as recorded" if is_recorded else f"the {MEASURES[search.error_measure].label}",
         answer=ANSWERS[search.answer],
         caps=", ".join(f"{name} {value:,g}" for name, value in search.caps if value is not None),
@@ -77,6 +79,8 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
 
 
 def _recorded_cost(search: SearchReport) -> str:
+    if search.own_cost:
+        return f"`{search.own_cost}`, as recorded"
     return "operations" if search.cost == "operations" else "milliseconds, as recorded"
 
 

@@ -13,7 +13,7 @@ from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.model import Calibration
 from bort_kedro.search.guarantee import Guarantee
 from bort_kedro.search.measures import BESIDE_ERROR, Measure
-from bort_kedro.search.settings import CapsSettings
+from bort_kedro.search.settings import COSTS, CapsSettings
 
 Number = int | float
 
@@ -172,7 +172,7 @@ class SearchReport(FrozenModel):
 
     strategy: str
     budget: int
-    cost: Literal["operations", "modelled_latency", "measured_latency"]
+    cost: str
     answer: str
     caps: CapsSettings
     error_measure: str
@@ -212,6 +212,11 @@ class SearchReport(FrozenModel):
     def is_share(self) -> bool:
         """Whether errors are shares of hidden tokens; recorded ones may be anything, and a distance is in nats."""
         return not self.is_recorded and self.error_measure != "distance"
+
+    @property
+    def own_cost(self) -> str | None:
+        """The column of a recorded table that was the cost; None for operations and latencies, always shown anyway."""
+        return None if self.cost in {*COSTS, *COSTS.values()} else self.cost
 
     @property
     def is_recorded(self) -> bool:

@@ -91,6 +91,10 @@ MaximumPoint = Annotated[
 ]
 
 
+# What a trained search may take as the cost, and the column of the candidate table that has it.
+COSTS = {"operations": "operations", "modelled_latency": "latency_ms", "measured_latency": "latency_ms"}
+
+
 class EngineSettings(FrozenModel):
     """Where trainings run."""
 
@@ -123,8 +127,9 @@ class SearchSettings(EngineSettings):
     )
     trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
     seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")
-    cost: Literal["operations", "modelled_latency", "measured_latency"] = Field(
-        description="What W takes as the cost i; measured_latency times every candidate."
+    cost: str = Field(
+        description="What W takes as the cost i: operations, modelled_latency, or measured_latency, which times every "
+        "candidate; of a recorded table also any column of numbers."
     )
     error_measure: str = Field(
         description="What W takes as the error: the share of hidden tokens guessed wrong (error), the masked-LM loss "
@@ -170,12 +175,22 @@ class SearchSettings(EngineSettings):
         for name, known in (("strategy", STRATEGIES), ("answer", ANSWERS), ("error_measure", MEASURES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is `{getattr(self, name)}`, allowed are {', '.join(known)}")
+        if self.error_source == "training" and self.cost not in COSTS:
+            raise ValueError(
+                f"cost is `{self.cost}`, allowed are {', '.join(COSTS)}; with error_source table also the name of a "
+                "column of numbers"
+            )
         return self
 
     @property
     def error_column(self) -> str:
         """Of the candidate table, the one that W takes."""
         return MEASURES[self.error_measure].column
+
+    @property
+    def cost_column(self) -> str:
+        """Of the candidate table, the one that is the cost."""
+        return COSTS.get(self.cost, self.cost)
 
     @property
     def encoder(self) -> str | None:
@@ -190,7 +205,8 @@ class SearchSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _maximum_point_is_largest(self) -> Self:
-        if self.space is not None and self.encoder is None:
+        # The rows of a table are its space.
+        if self.error_source == "training" and self.space is not None and self.encoder is None:
             require_contained(self.space, self.stated_maximum())
         return self
 

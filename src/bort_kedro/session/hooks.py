@@ -23,7 +23,7 @@ from bort_kedro.configuration import (
     configuration_hash,
     session_parameters,
 )
-from bort_kedro.datasets.candidate_csv import SHAPE_NAMES
+from bort_kedro.datasets.candidate_csv import REQUIRED_COLUMNS
 from bort_kedro.datasets.stage_results import StageResults
 from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
@@ -62,7 +62,6 @@ SHARED_STAGE = "pretrain_distill"
 KEPT_BETWEEN_RUNS = ("training_states", "pretrain_distill.teacher_cache")
 # The catalog's folder of task files.
 TASK_FILES = "task_files"
-RECORDED_COLUMNS = (*SHAPE_NAMES, "parameters", "latency_ms", "error")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -210,7 +209,7 @@ def _say_who_gives(dataset: str, catalog: CatalogProtocol, parameters: Parameter
     if dataset == "recorded_candidates" and entry is not None:
         return (
             f"{dataset}: no file at {entry._describe()['filepath']}. Put a CSV with the columns "
-            f"{', '.join(RECORDED_COLUMNS)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
+            f"{', '.join(REQUIRED_COLUMNS)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
         )
     if parameters.search.error_source == "table":
         return (

@@ -112,13 +112,16 @@ def _print_candidates(console: Console, table: pd.DataFrame, report: SearchRepor
     shown = Table(title=_title(num_shown=len(best), trained=trained, table=table, report=report), title_justify="left")
     shown.add_column("shape (D, A, H, I)")
     columns = {name: text for name, text in CANDIDATE_COLUMNS.items() if name in table}
+    if report.own_cost:
+        best = best.assign(**{report.own_cost: best["cost"]})
+        columns = {report.own_cost: "{:.4g}", **columns}
     for name in columns:
         shown.add_column(name, justify="right")
     for row in best.to_dict("records"):
         mark = " *" if row["is_pareto"] else ""
         cells = ["-" if row[name] != row[name] else text.format(row[name]) for name, text in columns.items()]
         shown.add_row(f"{shape_text(row)}{mark}", *cells, style="bold" if row["is_selected"] else None)
-    _print_fitting(console, shown, CANDIDATE_COLUMNS_BY_RANK)
+    _print_fitting(console, shown, [*([report.own_cost] if report.own_cost else []), *CANDIDATE_COLUMNS_BY_RANK])
     for line in _search_lines(report):
         console.print(line, highlight=False)
 

@@ -135,14 +135,13 @@ def order_candidates(
 ) -> tuple[pd.DataFrame, JsonObject]:
     """The candidates under the caps in the order (p, i), and T beside them."""
     table = candidate_costs.merge(modelled_latency, on=list(SHAPE_COLUMNS), how="left")
-    column = "operations" if search.cost == "operations" else "latency_ms"
-    table["cost"] = table[column].astype(float)
+    table["cost"] = table[search.cost_column].astype(float)
     is_allowed = require_within_caps(table, search.caps.model_dump(exclude={"max_error"}), what="candidates")
     # T on the same scale as the candidates: modelled where they all are.
     source = "latency_modelled_ms" if search.cost == "modelled_latency" else "latency_ms"
     latency = latency_check.loc[latency_check["is_maximum_point"], source].iloc[0]
     maximum = maximum_point_costs | {"latency_ms": float(latency)}
-    return order(table[is_allowed]), maximum | {"cost": float(maximum[column])}
+    return order(table[is_allowed]), maximum | {"cost": float(maximum[search.cost_column])}
 
 
 def train_maximum_point(

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from bort_kedro.datasets.candidate_csv import OPTIONAL_COLUMNS, as_numbers
 from bort_kedro.encoders.costs import recorded_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order, problem_of
@@ -25,6 +28,8 @@ MEASURE = "error"
 NUM_PARTS = 5
 PART_SHARE, LARGEST_PART = 0.6, 300
 BUDGET_SHARES = (0.04, 0.1, 0.2, 0.3)
+# Numbers of a row that are no cost of its shape.
+NO_COSTS = (*SHAPE_COLUMNS, "error", "error_standard_error", "row")
 
 
 def order_recorded(
@@ -32,30 +37,61 @@ def order_recorded(
 ) -> tuple[pd.DataFrame, JsonObject, dict[str, int]]:
     """The table's rows under the caps in the order (p, i), and T: its own row, or a point above them all.
 
-    Such a point has the error of the largest row, by parameters, then cost.
+    Such a point has the shape and the error of the largest row, by parameters, then cost.
+
+    Raises:
+        ConfigurationError: If the cost is no column of numbers above 0, a cap is on a latency that the table lacks, or
+            no row meets the caps.
     """
+    if "latency_ms" not in recorded_candidates and search.caps.max_latency_ms is not None:
+        raise ConfigurationError(
+            f"params:search.caps.max_latency_ms is {search.caps.max_latency_ms:,.10g}, and the recorded table has no "
+            "column `latency_ms` that could be held against it. Set it to null, or give the table one."
+        )
+    unknown = {name: np.nan for name in OPTIONAL_COLUMNS if name not in recorded_candidates}
     table = recorded_candidates.assign(
         operations=recorded_operations(recorded_candidates, sequence_length=search.latency.sequence_length),
         latency_source="recorded",
     )
-    if "error_standard_error" not in table:
-        table["error_standard_error"] = np.nan
-    table["cost"] = table["operations" if search.cost == "operations" else "latency_ms"].astype(float)
+    table["cost"] = _costs(table, search)
+    table = table.assign(**unknown)
     is_maximum = _is_maximum(table, search)
     candidates = table[~is_maximum]
     if is_maximum.any():
         maximum = table[is_maximum].iloc[0].to_dict()
     else:
         largest = candidates[["parameters", "operations", "latency_ms", "cost"]].max()
-        maximum = search.stated_maximum().to_row() | dict(search.recorded_maximum_multiple * largest)
         # A search trains T before all others: what is looked up for it is the largest row, and not the best.
-        maximum |= dict(order(candidates).iloc[-1][["error", "error_standard_error"]])
+        maximum = order(candidates).iloc[-1].to_dict() | dict(search.recorded_maximum_multiple * largest)
     caps = search.caps.model_dump(exclude={"max_error"})
     is_allowed = require_within_caps(candidates, caps, what="rows of the recorded table", error_source="table")
     names = [*SHAPE_COLUMNS, "parameters", "operations", "latency_ms", "cost", "error", "error_standard_error"]
     counts = {"num_rows": len(table), "num_over_caps": int((~is_allowed).sum())}
     point = {name: _plain(maximum[name]) for name in names} | {"is_network": bool(is_maximum.any())}
     return order(candidates[is_allowed]), point, counts
+
+
+def _costs(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
+    """(N,) above 0, from the column that the search names."""
+    column = search.cost_column
+    numbers = {name: as_numbers(table[name]) for name in table if name not in NO_COSTS}
+    allowed = [name for name, values in numbers.items() if is_numeric_dtype(values)]
+    remedy = f"Allowed are the columns of numbers: {', '.join(allowed)}. Change params:search.cost, or the table."
+    if column not in allowed:
+        found = f"and column `{column}` holds {'no cost' if column in NO_COSTS else 'texts'}"
+        if column not in table:
+            found = f"and the recorded table has no column `{column}`"
+        raise ConfigurationError(f"params:search.cost is `{search.cost}`, {found}. {remedy}")
+    cost = numbers[column].astype(float)
+    unusable = table[~((cost > 0) & np.isfinite(cost))]
+    if len(unusable):
+        line, cell = unusable.iloc[0][["row", column]]
+        raise ConfigurationError(
+            f"params:search.cost is `{search.cost}`: line {line} of the recorded table has {cell!r} in column "
+            f"`{column}`, allowed as a cost are finite numbers above 0. Mend the table, or keep such rows out with "
+            "`where` in the catalog entry `recorded_candidates`, or change params:search.cost."
+        )
+    return cost
 
 
 def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
