@@ -19,6 +19,8 @@ from bort_kedro.text.tokens import Tokens
 # Drawn of each corpus; the embedded one is smaller.
 CHARACTERS = 5_000_000
 TASKS = ("order", "library")
+# Of T, trained further before a student has its layers or learns of it; the default run spends the time on the student.
+FURTHER = {"optimization": {"num_steps": 700, "learning_rate": 1e-3, "seed": 1}}
 # Of the rates of conf/base, so that a student is fine-tuned once for each task.
 TASK_RATES = [2e-3]
 
@@ -33,7 +35,7 @@ def base_parameters(**distillation: Any) -> Parameters:
     return check_parameters(
         raw_parameters(
             search={"training": one, "maximum_point_threads": 1},
-            pretrain_distill={"teacher": one, "student": one, "distillation": distillation},
+            pretrain_distill={"teacher": {**one, **FURTHER}, "student": one, "distillation": distillation},
             finetune={"method": "plain", "training": {**one, "learning_rates": TASK_RATES}},
         )
     )
