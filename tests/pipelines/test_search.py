@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from transformers import BertConfig, BertModel
 
 from bort_kedro.datasets.candidate_csv import MADE_COLUMNS, OPTIONAL_COLUMNS, RecordedCandidatesDataset
 from bort_kedro.datasets.training_states import TrainingStates
@@ -22,6 +23,7 @@ from bort_kedro.pipelines.search.nodes import (
     measure_latency,
     model_latency,
     order_candidates,
+    score_maximum_point,
     train_maximum_point,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
@@ -165,7 +167,22 @@ def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(to
     assert text.startswith(f"the maximum point {MAXIMUM}: ")
     assert "is not finite at step" in text
     assert text.endswith(f". {WITHOUT_MAXIMUM_POINT}")
-    assert "Lower params:search.maximum_point_learning_rate, or choose" in text
+
+
+def test_an_opened_maximum_point_whose_own_shape_comes_apart_ends_the_search_with_what_to_change(
+    tokens, tiny_tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ShortTraining, "run", lambda *arguments: {"failure": "loss is not finite at step 3"})
+    distillation = parameters().distillation
+    relations = distillation.relations.changed(weight=1.0)
+    search = parameters(error_measure="distance", distillation=distillation.changed(relations=relations).to_json())
+    encoder, states = (
+        Pretrained(BertModel(BertConfig(**MAXIMUM.to_row())), tiny_tokenizer),
+        TrainingStates(tmp_path, keep=2),
+    )
+    with pytest.raises(FailedTrainingError) as caught:
+        score_maximum_point(encoder, tokens, tiny_tokenizer, states, MAXIMUM_COSTS, search, 16)
+    assert str(caught.value) == (f"the maximum point {MAXIMUM}: loss is not finite at step 3. {WITHOUT_MAXIMUM_POINT}")
 
 
 def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_it(

@@ -292,6 +292,12 @@ def test_relation_heads_that_do_not_fit_both_are_refused_where_they_are_changed(
     )
 
 
+def test_relation_heads_that_only_a_score_takes_are_refused_before_the_training(under, student):
+    under(mixture(hidden_states=1.0, num_heads=5)).require_fitting(student.config.hidden_size)
+    with pytest.raises(ConfigurationError, match=r"^relations.num_heads is 5, which does not divide"):
+        under(mixture(masked_lm=0.0, hidden_states=1.0, num_heads=5)).require_fitting(student.config.hidden_size)
+
+
 def test_a_layer_that_the_teacher_lacks_is_refused(under, student):
     kinds = mixture(hidden_states=1.0)
     kinds = kinds.changed(hidden_states=kinds.hidden_states.changed(teacher_layer=4))

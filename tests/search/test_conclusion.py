@@ -82,7 +82,8 @@ def trials(candidates, errors, shares=1.0):
     )
 
 
-def conclusion(errors, *, space=None, maximum_point=None, baselines=None, **settings):
+def conclusion(errors, *, space=None, maximum_point=None, encoder=None, baselines=None, **settings):
+    settings |= {"maximum_point": encoder} if encoder else {}
     return conclude(
         toy_space() if space is None else space,
         errors,
@@ -284,6 +285,36 @@ def test_candidates_better_than_the_maximum_point_are_noted():
         "2 row(s) have a lower error than the maximum point (best 0.250 against 0.300): the largest row of the table "
         "is not its best, as the definition of T asks."
     ]
+
+
+TAUGHT = SETTINGS.distillation.changed(relations=SETTINGS.distillation.relations.changed(weight=1.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        (
+            {},
+            "choose another maximum point, or measure candidates against this one (params:search.error_measure "
+            "divergence).",
+        ),
+        (
+            {"error_measure": "distance", "distillation": TAUGHT},
+            "train all of them longer, T's own shape too (params:search.training.optimization.num_steps).",
+        ),
+    ],
+)
+def test_what_is_said_of_a_maximum_point_that_is_not_the_best_is_of_use_where_it_was_opened(settings, remedy):
+    (note,) = conclusion(trials([0, 1], [0.9, 0.25]), baselines={}, encoder="somewhere/encoder", **settings)[2].notes
+    measure = settings.get("error_measure", "error")
+    assert note.startswith(f"1 candidate(s) had a lower {measure} than the maximum point")
+    assert note.endswith(f"as its definition asks; {remedy}")
+
+
+def test_an_opened_maximum_point_on_the_plateau_is_not_to_be_trained():
+    maximum = MAXIMUM_POINT | {"error": 0.949}
+    _, _, report = conclusion(trials([0], [0.5]), maximum_point=maximum, encoder="somewhere/encoder")
+    assert report.notes[0].endswith("does without it: choose another params:search.maximum_point.")
 
 
 def test_a_maximum_point_on_the_plateau_is_noted():

@@ -324,7 +324,7 @@ def test_a_fault_of_the_program_is_no_failure_of_a_candidate(training, monkeypat
 
 
 def test_a_model_whose_score_is_not_a_number_has_failed(training, monkeypatch):
-    broken = SimpleNamespace(loss=math.nan)
+    broken = SimpleNamespace(errors=lambda: {"loss": math.nan})
     monkeypatch.setattr(candidates, "score", lambda *arguments, **keywords: broken)
     source = source_of(training)
     list(source([Trial(0)]))

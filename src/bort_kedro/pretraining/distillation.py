@@ -101,14 +101,16 @@ class Distillation:
             )
         if settings.reads_layers:
             require_readable(config)
+        # Where nothing is predicted a student is scored by its relations, whatever it learns.
+        compared = {*settings.kinds, *(() if settings.predicts else ("relations",))}
         for name in LAYER_KINDS:
-            if name in settings.kinds and self.layer(name) >= config.num_hidden_layers:
+            if name in compared and self.layer(name) >= config.num_hidden_layers:
                 raise ConfigurationError(
                     f"`{name}.teacher_layer` is {self.layer(name)}; the teacher has the layers 0 to "
                     f"{config.num_hidden_layers - 1}. Change it under params:distillation, or set it to null for the "
                     "last."
                 )
-        if settings.relations.weight:
+        if "relations" in compared:
             try:
                 require_common_heads(settings.relations.num_heads, hidden_size, config.hidden_size)
             except ValueError as fault:

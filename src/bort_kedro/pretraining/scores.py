@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from accelerate import PartialState
 
 from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.pretraining.baselines import CountBaselines
@@ -69,7 +70,7 @@ def score_encoders(
         precision: Of the student's training, for all.
     """
     student, teacher = encoders["student"], encoders["teacher"]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = PartialState().device
     for encoder in encoders.values():
         encoder.model.to(device)
     mapping = vocabulary_map(student.tokenizer, teacher.tokenizer).to(device)
@@ -162,7 +163,7 @@ def score_distances(
     reference = Distillation(teacher, vocabulary_map(student.tokenizer, teacher.tokenizer), distillation)
     blocks, found = evaluation_blocks(tokens, "test"), {}
     for name in ("student", "undistilled"):
-        model = encoders[name].model
+        model = encoders[name].model.to(PartialState().device)
         with cpu_threads(num_threads), autocast(model.device, precision):
             found[name] = teacher_distance(
                 model, reference, blocks, batch_tokens=EVALUATION_BATCH_TOKENS, description=f"scoring the {name}"

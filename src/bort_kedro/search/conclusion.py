@@ -207,9 +207,10 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
     if len(on_plateau):
         found.append(f"Still on the unigram plateau, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
     if maximum.is_on_plateau:
+        remedy = "raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate"
         found.append(
             "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without "
-            "it: raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate."
+            f"it: {remedy if settings.encoder is None else 'choose another params:search.maximum_point'}."
         )
     found += [
         f"The training of {shape_text(row)} failed, hence it is not ranked: {row['failure']}."
@@ -221,8 +222,9 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
         known, where = ("rows looked up", "table") if is_recorded else ("trained candidates", "space")
         found.append(
             f"In {bound.num_violations} of {bound.num_comparable} pairs of {known} where one contains the other, the "
-            f"larger one has the higher {measure}, beyond their noise: the order of errors that the guarantee rests on "
-            f"does not hold for all of this {where}{'.' if is_recorded else ' after so short a training.'}"
+            f"larger one has the higher {settings.error_measure}, beyond their noise: the order of errors that the "
+            f"guarantee rests on does not hold for all of this {where}"
+            f"{'.' if is_recorded else ' after so short a training.'}"
         )
     cap, selected = settings.caps.max_latency_ms, table.loc[choice.selected]
     if cap is not None and selected["latency_source"] == "modelled":
@@ -252,9 +254,20 @@ def _maximum_is_not_best(better: pd.Series, maximum: MaximumPoint, settings: Sea
     when = "once trained further" if settings.start == "teacher" else "after their own steps"
     return [
         f"{len(better)} candidate(s) had a lower {settings.error_measure} than the maximum point {when} {known}: T is "
-        "not the best network of the family yet, as its definition asks; train it longer "
-        "(params:search.maximum_point_steps) or choose another maximum point."
+        f"not the best network of the family yet, as its definition asks; {_better_maximum(settings)}."
     ]
+
+
+def _better_maximum(settings: SearchSettings) -> str:
+    """What helps where candidates are better than T."""
+    if settings.error_measure == "distance":  # T's own is what the training of a candidate leaves of its shape
+        return "train all of them longer, T's own shape too (params:search.training.optimization.num_steps)"
+    if settings.encoder is not None:
+        return (
+            "choose another maximum point, or measure candidates against this one (params:search.error_measure "
+            "divergence)"
+        )
+    return "train it longer (params:search.maximum_point_steps) or choose another maximum point"
 
 
 def _names(rows: Sequence[TableRow]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from accelerate import PartialState
 
 from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.encoders.last_layer import BERT_LIKE
@@ -70,7 +71,7 @@ def error_of(
     compared = training.comparison
     if compared is None or compared.measure != "distance":
         errors = errors_of(
-            maximum_point.teacher.model,
+            maximum_point.teacher.model.to(PartialState().device),
             training.tokens,
             settings,
             shape,

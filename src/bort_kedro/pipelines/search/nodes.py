@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,8 @@ from bort_kedro.training.saved_state import States
 
 WITHOUT_MAXIMUM_POINT = (
     "W measures every candidate against it, so there is no search without it. Lower "
-    "params:search.maximum_point_learning_rate, or choose a smaller params:search.maximum_point; where memory ran out, "
+    "params:search.maximum_point_learning_rate (where an encoder is opened, learning_rate under "
+    "params:search.training.optimization), or choose a smaller params:search.maximum_point; where memory ran out, "
     "raise gradient_accumulation_steps under params:search.training.optimization. Then run the same command again."
 )
 
@@ -159,21 +162,17 @@ def train_maximum_point(
     """
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
     from bort_kedro.search.maximum_point import error_of
-    from bort_kedro.search.short_training import building_told
 
     settings = definite(search.maximum_point_training())
     shape = BertShape.from_row(maximum_point_size)
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
-    try:
-        with building_told(shape):
-            model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
-            result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
-            trained = Pretrained(model, tokenizer)
-            teacher = _as_teacher(trained, tokenizer, search)
-            training = _short_training(teacher, tokens, training_states, search, max_positions)
-            errors = error_of(teacher, training, settings, shape)
-    except FailedTrainingError as fault:
-        raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
+    with _failure_told(shape):
+        model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
+        result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
+        trained = Pretrained(model, tokenizer)
+        teacher = _as_teacher(trained, tokenizer, search)
+        training = _short_training(teacher, tokens, training_states, search, max_positions)
+        errors = error_of(teacher, training, settings, shape)
     spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
     row = maximum_point_size | errors | {name: errors[name] + value for name, value in spent.items()}
     return trained, row, pd.DataFrame(result.history)
@@ -188,14 +187,31 @@ def score_maximum_point(
     search: SearchSettings,
     max_positions: int,
 ) -> JsonObject:
-    """What an opened T reaches on the validation split; it is not trained."""
+    """What an opened T reaches on the validation split; it is not trained.
+
+    Raises:
+        FailedTrainingError: As for `train_maximum_point`, of its own shape where that is trained for its error.
+    """
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.maximum_point import error_of
 
     shape, settings = BertShape.from_row(maximum_point_size), definite(search.maximum_point_training())
-    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
-    training = _short_training(teacher, tokens, training_states, search, max_positions)
-    return maximum_point_size | error_of(teacher, training, settings, shape)
+    with _failure_told(shape):
+        teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+        training = _short_training(teacher, tokens, training_states, search, max_positions)
+        return maximum_point_size | error_of(teacher, training, settings, shape)
+
+
+@contextmanager
+def _failure_told(shape: BertShape) -> Iterator[None]:
+    """Say of a failure within the block what the search can do about it."""
+    from bort_kedro.search.short_training import building_told
+
+    try:
+        with building_told(shape):
+            yield
+    except FailedTrainingError as fault:
+        raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
 
 
 def measure_errors(
