@@ -28,6 +28,7 @@ from bort_kedro.errors import ConfigurationError
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.finetuning.trials import trial_optimization
 from bort_kedro.latency.settings import LatencySettings
+from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pretraining.pretrain import definite
 from bort_kedro.search.space import enumerate_shapes
 from project_parameters import parameters as parameters_of
@@ -403,13 +404,11 @@ def test_a_rival_that_stands_twice_is_refused(raw):
     assert "rivals is ['plain', 'distilled', 'plain']; each may stand once" in fault(raw)
 
 
-def test_a_student_that_begins_as_a_candidate_of_a_recorded_table_is_refused(raw):
-    raw["search"]["error_source"] = "table"
-    raw["pretrain_distill"]["student_start"]["source"] = "candidate"
-    assert (
-        "pretrain_distill.student_start.source is candidate with search.error_source table, which trains no candidate "
-        "that a student could begin as. Set source to teacher, checkpoint or random, or error_source to training"
-    ) in fault(raw)
+def test_a_table_is_searched_alone_under_the_parameters_as_they_are():
+    parameters = parameters_of("base", search={"error_source": "table"})
+    # Who runs more is told of the encoders that such a search does not make.
+    assert "selected_encoder" not in build_pipelines(parameters)["search"].all_outputs()
+    assert "selected_encoder" in build_pipelines(parameters)["__default__"].inputs()
 
 
 def test_a_warmup_of_all_steps_is_refused(raw):

@@ -177,7 +177,7 @@ def test_an_opened_maximum_point_whose_own_shape_comes_apart_ends_the_search_wit
     relations = distillation.relations.changed(weight=1.0)
     search = parameters(error_measure="distance", distillation=distillation.changed(relations=relations).to_json())
     encoder, states = (
-        Pretrained(BertModel(BertConfig(**MAXIMUM.to_row())), tiny_tokenizer),
+        Pretrained(BertModel(BertConfig(**MAXIMUM.to_row(), vocab_size=300)), tiny_tokenizer),
         TrainingStates(tmp_path, keep=2),
     )
     with pytest.raises(FailedTrainingError) as caught:

@@ -46,16 +46,6 @@ class Parameters(FrozenModel):
         default={}, exclude=True, description="Likewise of finetune.training and finetune.teacher.training."
     )
 
-    @model_validator(mode="after")
-    def _a_candidate_was_trained(self) -> Self:
-        if self.pretrain_distill.student_start.source == "candidate" and self.search.error_source == "table":
-            raise ValueError(
-                "pretrain_distill.student_start.source is candidate with search.error_source table, which trains no "
-                "candidate that a student could begin as. Set source to teacher, checkpoint or random, or "
-                "error_source to training"
-            )
-        return self
-
     @property
     def trains_teacher(self) -> bool:
         """Whether the maximum point is trained further before it teaches; one that was opened never is."""
