@@ -4,7 +4,7 @@ import pytest
 
 from bort_kedro.reporting.comparison import RunRecord, compare_runs, flattened
 from bort_kedro.reporting.stage_costs import StageCost
-from model_card_data import ORIGIN
+from model_card_data import DISTANCES, ORIGIN
 from search_results import recorded_search, trained_search
 from task_records import floor, rival, task
 
@@ -114,6 +114,17 @@ def test_shapes_stand_side_by_side_with_their_noise():
     assert "| error | 61.2 ± 0.4 % | 0.612 |\n| loss, nats | 3.100 ± 0.020 | – |\n" in text
 
 
+def test_a_student_that_predicts_no_tokens_stands_with_its_distance():
+    runs = {
+        "one": RunRecord(MANIFEST, pretraining=ORIGIN.pretraining),
+        "two": RunRecord(MANIFEST, pretraining=DISTANCES),
+        "three": RunRecord(MANIFEST, search=recorded_search()),
+    }
+    text = compare_runs(runs)
+    assert "| masked accuracy, student | 26.7 ± 0.4 % | – | – |\n" in text
+    assert "| distance from the teacher, nats, student | – | 0.0123 | – |\n" in text
+
+
 def test_pretraining_speed_and_cost_stand_side_by_side():
     metrics = ORIGIN.pretraining
     cost = [
@@ -129,6 +140,7 @@ def test_pretraining_speed_and_cost_stand_side_by_side():
     )
     assert "| masked accuracy, student | 26.7 ± 0.4 % | – |\n" in text
     assert "| masked accuracy, teacher | 33.2 ± 0.4 % | – |\n" in text
+    assert "distance" not in text
     assert "| chosen shape, ms | 2.50 (2.40 to 2.60) | 2.00 |\n" in text
     assert "| BERT-base takes, against the chosen shape | 75.0x | 75.0x |\n" in text
     assert "| BERT-large takes, against the chosen shape | – | – |\n" in text

@@ -49,6 +49,12 @@ def test_cards_are_those_that_a_person_has_read(golden, name):
     golden.check(f"{name}_card.md", CARDS[name]())
 
 
+def test_a_pretraining_without_a_teacher_in_its_loop_is_not_said_to_be_under_one():
+    alone = replace(ORIGIN, pretraining=ORIGIN.pretraining.changed(twin_lacks="start"))
+    assert [name for name, _ in alone.trainings()][-1] == "pretraining"
+    assert [name for name, _ in ORIGIN.trainings()][-1] == "pretraining under the teacher"
+
+
 def test_the_metadata_of_a_fine_tuned_model_reads_back():
     assert {name: value for name, value in card(settings=STATED).data.to_dict().items() if name != "model-index"} == {
         "language": ["en", "de"],

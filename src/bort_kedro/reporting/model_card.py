@@ -91,11 +91,12 @@ class Origin:
     def trainings(self) -> list[tuple[str, float]]:
         """What was run for the encoder, with seconds."""
         teacher = self.pretraining.teacher.seconds
+        is_taught = self.pretraining.twin_lacks == "distillation"
         return [
             ("search for the shape", self.search.seconds),
             # One that was opened rather than trained took none.
             *([("teacher of the pretraining", teacher)] if teacher else []),
-            ("pretraining under the teacher", self.pretraining.student.seconds),
+            ("pretraining under the teacher" if is_taught else "pretraining", self.pretraining.student.seconds),
         ]
 
 

@@ -70,7 +70,9 @@ class CapsSettings(FrozenModel):
 
     max_parameters: float | None = Field(gt=0, description="Weights, embeddings and masked-LM head included.")
     max_latency_ms: float | None = Field(gt=0, description="Of one pass as under search.latency, no head.")
-    max_error: float | None = Field(gt=0, description="Share of hidden tokens guessed wrong; a recorded table's error.")
+    max_error: float | None = Field(
+        gt=0, description="Share of hidden tokens guessed wrong, or the distance; a recorded table's error."
+    )
 
 
 class SearchLatencySettings(LatencySettings):
@@ -133,7 +135,8 @@ class SearchSettings(EngineSettings):
     )
     error_measure: str = Field(
         description="What W takes as the error: the share of hidden tokens guessed wrong (error), the masked-LM loss "
-        "(loss), or the cross-entropy against what T predicts (divergence)."
+        "(loss), the cross-entropy against what T predicts (divergence), or how far its relations of tokens are from "
+        "T's (distance)."
     )
     answer: str = Field(description="What is wanted of the trained candidates.")
     caps: CapsSettings
