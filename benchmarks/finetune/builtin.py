@@ -20,6 +20,7 @@ from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.params import FinetuneParams
+from bort_kedro.pipeline_registry import task_teacher
 from bort_kedro.pipelines.evaluate.score_nodes import floors_of
 from bort_kedro.pipelines.finetune.nodes import rival_tuner_of, student_tuner_of, teacher_tuner_of
 from bort_kedro.pipelines.tasks.nodes import builder_of
@@ -28,7 +29,7 @@ SEEDS = (0, 1, 2, 3, 4)
 BUILTIN = ("order", "library", "adjacent")
 AGORA = "agora"
 # The teacher is trained once a task, so it may try one rate more than conf/base does.
-TEACHER_RATES = (2e-4, 4e-4)
+TEACHER_RATES = (1e-3, 2e-3)
 # Two trainings of tiny models side by side are faster than one with two threads.
 NUM_PROCESSES = 2
 
@@ -88,7 +89,7 @@ def encoders() -> tuple[Pretrained, Pretrained]:
     disable_progress_bar()
     teacher, student = (
         PretrainedDataset(str(latest(f"06_models/{name}/*/{name}"))).load()
-        for name in ("teacher_encoder", "student_encoder")
+        for name in (task_teacher(check_parameters(raw_parameters())), "student_encoder")
     )
     return teacher, student
 

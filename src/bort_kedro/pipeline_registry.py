@@ -26,7 +26,6 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     added = added_pipelines()
     is_agora, error_source = finetuning.method == "agora", parameters.search.error_source
     trains_teacher = parameters.trains_teacher
-    teachers = {"teacher": teacher_of(trains_teacher=trains_teacher), "student": "student_encoder"}
     stages = {
         "corpus": corpus.create_pipeline(),
         "tasks": tasks.create_pipeline(finetuning.tasks),
@@ -40,7 +39,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             finetuning.tasks,
             method=finetuning.method,
             has_rivals=bool(finetuning.rivals),
-            teacher=teachers.get(finetuning.teacher.encoder, finetune.OWN_TEACHER),
+            teacher=task_teacher(parameters),
         ),
         "evaluate": evaluate.create_pipeline(
             finetuning.tasks,
@@ -56,3 +55,9 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
         "search": stages["search"] if error_source == "table" else stages["corpus"] + stages["search"],
         "finetune": stages["tasks"] + stages["finetune"],
     }
+
+
+def task_teacher(parameters: Parameters) -> str:
+    """The dataset of the encoder that is fine-tuned to teach each task."""
+    teachers = {"teacher": teacher_of(trains_teacher=parameters.trains_teacher), "student": "student_encoder"}
+    return teachers.get(parameters.finetune.teacher.encoder, finetune.OWN_TEACHER)

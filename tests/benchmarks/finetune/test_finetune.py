@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,6 +87,20 @@ def test_a_weak_teacher_is_told_of():
         "order: accuracy of TF-IDF with a linear model",
         "built-in tasks where Agora leads plain by two standard errors",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "teacher"),
+    [
+        ({}, "student_encoder"),
+        ({"finetune": {"teacher": {"encoder": "teacher"}}}, "maximum_point_encoder"),
+    ],
+)
+def test_the_encoders_are_those_that_a_run_makes_for_its_tasks(monkeypatch, changes, teacher):
+    monkeypatch.setattr(builtin, "raw_parameters", lambda: raw_parameters(**changes))
+    monkeypatch.setattr(builtin, "latest", lambda pattern: pattern)
+    monkeypatch.setattr(builtin, "PretrainedDataset", lambda path: SimpleNamespace(load=lambda: path))
+    assert builtin.encoders() == tuple(f"06_models/{name}/*/{name}" for name in (teacher, "student_encoder"))
 
 
 @pytest.mark.session
