@@ -328,6 +328,14 @@ def test_a_maximum_point_on_the_plateau_is_noted():
     )
 
 
+def test_a_candidate_is_not_better_than_the_maximum_point_within_its_noise():
+    # One of two trainings of T's own shape, 0.29 and 0.31, of which T has the mean and half the difference.
+    noisy = MAXIMUM_POINT | {"error_standard_error": 0.01}
+    _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.29]), maximum_point=noisy)
+    assert (report.num_better_than_maximum, report.notes) == (0, ())
+    assert conclusion(trials([0, 1, 3], [0.9, 0.5, 0.279]), maximum_point=noisy)[2].num_better_than_maximum == 1
+
+
 def test_a_candidate_on_the_plateau_is_not_better_than_the_maximum_point():
     # By the loss, which the plateau is not told by: its 0.5 nats are no more than luck.
     errors = trials([0, 1, 3], [0.96, 0.5, 0.41]).assign(loss=[0.5, 3.0, 2.5])

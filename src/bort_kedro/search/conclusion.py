@@ -28,7 +28,7 @@ from bort_kedro.search.selection import Choice, choose, sensitivity
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import SearchProblem
 from bort_kedro.search.w_coefficient import MaximumPoint
-from bort_kedro.statistics import is_on_plateau
+from bort_kedro.statistics import STANDARD_ERRORS_TO_WIN, is_on_plateau
 
 
 def conclude(
@@ -236,9 +236,13 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
 
 
 def _better_than_maximum(table: pd.DataFrame, maximum: MaximumPoint, measure: str) -> pd.Series:
-    """Errors below T's, of those that learned; none where T itself did not, and so is no measure of others."""
+    """Errors below T's beyond its noise, of those that learned; none where T itself did not, and so measures nobody.
+
+    The noise matters where T's own shape is a candidate and one of its two trainings is T's error (`distance`).
+    """
     errors: pd.Series = table.loc[~table["is_on_plateau"], measure]
-    return errors[(errors < maximum.error) & (not maximum.is_on_plateau)]
+    least = maximum.error - STANDARD_ERRORS_TO_WIN * maximum.standard_error
+    return errors[(errors < least) & (not maximum.is_on_plateau)]
 
 
 def _maximum_is_not_best(better: pd.Series, maximum: MaximumPoint, settings: SearchSettings) -> list[str]:

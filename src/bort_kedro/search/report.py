@@ -160,7 +160,7 @@ class SearchReport(FrozenModel):
         num_trained: To the end; `num_tried` counts those of a part of the training, too, and those that failed.
         num_known: Of those tried, that earlier searches had trained alike.
         trainings_spent: Full ones, every seed and hyperparameter set included; look-ups where nothing was trained.
-        num_better_than_maximum: Those that learned with a lower error than T, which is 0 where T itself did not.
+        num_better_than_maximum: Those that learned with an error below T's noise, which is 0 where T itself did not.
         runner_up: None where one candidate alone was ranked.
         is_distinguishable: Whether the two best differ by more than their noise.
         seconds: Of all trainings, T's included.
