@@ -24,7 +24,7 @@ class EncoderScore(FrozenModel):
     """Of an encoder on the test split: of hidden tokens, or its distance from the teacher where none is predicted.
 
     Args:
-        seconds: Of training; 0 of an encoder that was opened.
+        seconds: Of this training; 0 of a teacher that was opened, or is T as the search left it.
         accuracy: Masked; None of an encoder that predicts no tokens, as all up to the perplexity.
         accuracy_standard_error: Blocks are the independent unit.
         loss: In nats.

@@ -94,7 +94,7 @@ class Origin:
         is_taught = self.pretraining.twin_lacks == "distillation"
         return [
             ("search for the shape", self.search.seconds),
-            # One that was opened rather than trained took none.
+            # One that was opened took none, and T as the search left it none beside the search.
             *([("teacher of the pretraining", teacher)] if teacher else []),
             ("pretraining under the teacher" if is_taught else "pretraining", self.pretraining.student.seconds),
         ]

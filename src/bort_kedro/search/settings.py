@@ -147,7 +147,7 @@ class SearchSettings(EngineSettings):
     )
     num_seeds: int = Field(gt=0, description="Trainings of each candidate and set; their spread is part of the noise.")
     start: Literal["random", "teacher"] = Field(
-        description="Where a candidate's weights begin: as drawn, or from layers of the trained T."
+        description="Where a candidate's weights begin: as drawn, or from layers of T."
     )
     narrowing: Literal["truncation", "svd"] = Field(description="How T's widths become a candidate's.")
     maximum_point_steps: int | None = Field(gt=0, description="T's own steps; null is as many as a candidate's.")

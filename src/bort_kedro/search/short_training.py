@@ -51,7 +51,7 @@ SCORES, FAILURES = "search/scores", "search/failures"
 
 @dataclass(frozen=True)
 class Inheritance:
-    """Layers of the trained T in the place of drawn weights.
+    """Layers of T in the place of drawn weights.
 
     Args:
         maximum_point: T.

@@ -226,7 +226,7 @@ def score_pretraining(
 ) -> JsonObject:
     """Masked accuracy on the test split, beside counting baselines, on the same hidden tokens.
 
-    A teacher that was opened rather than trained took no seconds.
+    A teacher that was opened, or is T as the search left it, took no seconds here.
     """
     from bort_kedro.pretraining.scores import score_distances, score_encoders
 
