@@ -40,6 +40,14 @@ def parameters():
 
 
 @pytest.fixture(scope="module")
+def further(parameters):
+    """With T trained further before it teaches, the tasks as well."""
+    teacher = parameters.finetune.teacher.changed(encoder="teacher")
+    trained = changed(parameters, "pretrain_distill", teacher=parameters.pretrain_distill.student)
+    return changed(trained, "finetune", teacher=teacher)
+
+
+@pytest.fixture(scope="module")
 def pipelines(parameters):
     return build_pipelines(parameters)
 
@@ -118,8 +126,8 @@ def test_all_stages_together_ask_only_for_what_a_user_brings(parameters, encoder
 
 @pytest.mark.parametrize("encoder", ["teacher", "student"])
 @pytest.mark.parametrize("trains", [True, False])
-def test_who_teaches_the_tasks_is_an_encoder_that_the_pretraining_makes(parameters, encoder, trains):
-    every = changed(parameters, "finetune", teacher=parameters.finetune.teacher.changed(encoder=encoder))
+def test_who_teaches_the_tasks_is_an_encoder_that_the_pretraining_makes(further, encoder, trains):
+    every = changed(further, "finetune", teacher=further.finetune.teacher.changed(encoder=encoder))
     every = every if trains else changed(every, "pretrain_distill", teacher=None)
     pipelines = build_pipelines(every)
     larger = "teacher_encoder" if trains else "maximum_point_encoder"
@@ -136,7 +144,7 @@ def test_search_brings_its_corpus_along_and_finetune_the_examples_of_its_tasks(p
     }
     assert names_of(pipelines["tasks"]) <= names_of(pipelines["finetune"])
     asked = {name for name in pipelines["finetune"].inputs() if not name.startswith("params:")}
-    assert asked == {"corpus_documents", "student_encoder", "teacher_encoder", "training_states"}
+    assert asked == {"corpus_documents", "student_encoder", "training_states"}
 
 
 def test_a_search_of_a_recorded_table_needs_the_table_and_nothing_else(recorded_search):
@@ -195,11 +203,10 @@ def test_every_dataset_has_a_catalog_entry_and_a_layer_inside_its_stage(nodes):
         assert (layer_of(name) is None) is (name in beside or name in PASSED), name
 
 
-def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters):
+def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters, further):
     used: dict[str, set[str]] = {}
-    start = parameters.pretrain_distill.student_start.changed(source="candidate")
-    for change in ({}, {"training_data": "stream"}, {"student_start": start}):
-        for node in build_pipelines(changed(parameters, "pretrain_distill", **change))["__default__"].nodes:
+    for given in (parameters, further, changed(parameters, "pretrain_distill", training_data="stream")):
+        for node in build_pipelines(given)["__default__"].nodes:
             for name in datasets_of(node):
                 used.setdefault(name, set()).add(node.namespace.partition(".")[0])
     for name, stages in used.items():
@@ -227,10 +234,10 @@ ALWAYS_OF_THEIR_STAGE = {
 }
 
 
-def test_every_name_that_left_its_stage_out_once_is_known(parameters):
+def test_every_name_that_left_its_stage_out_once_is_known(parameters, further):
     names = set()
     for values in ({}, {"teacher": parameters.finetune.teacher.model_copy(update={"encoder": "a/hub-id"})}):
-        default = build_pipelines(changed(parameters, "finetune", tasks=("cola",), **values))["__default__"]
+        default = build_pipelines(changed(further, "finetune", tasks=("cola",), **values))["__default__"]
         names |= {name for node in default.nodes for name in datasets_of(node) if not passes(name)}
         names -= opened_in_memory(default.nodes)
     table = build_pipelines(changed(parameters, "search", error_source="table"))["search"]
@@ -287,7 +294,7 @@ def test_the_graph_opens_with_a_box_for_each_stage_and_what_passes_between_them(
     assert drawn_first(pipelines["__default__"]) == {
         *("raw_corpus", "training_states", "pretrain_distill.teacher_cache"),
         *("corpus_documents", "tokenizer", "tokens", "selected_shape"),
-        *("maximum_point_encoder", "selected_encoder", "teacher_encoder", "student_encoder"),
+        *("maximum_point_encoder", "selected_encoder", "student_encoder"),
         *RESULTS.values(),
         *(f"{task}.{name}" for task in tasks for name in ("examples", "finetuned_model")),
         *(f"evaluate.{task}.{name}" for task in tasks for name in ("export", "model_card")),

@@ -197,10 +197,10 @@ def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_i
     monkeypatch.setattr(ShortTraining, "trained", trained)
     sets = ({}, {"learning_rate": 1e-3})
     search = parameters(hyperparameter_sets=sets, start="random")
-    # Read back from a CSV: numbers of those not trained are empty, which makes floats of the others.
-    table = frame(SHAPES, is_selected=[False, True, False], hyperparameter_set=[np.nan, 1.0, 0.0])
+    # Of the chosen one, a rung before its end, under another set.
+    errors = frame([SHAPES[1], *SHAPES], share=[0.5, 1.0, 1.0, 1.0], hyperparameter_set=[0, 0, 1, 0])
     maximum, states = Pretrained(None, tiny_tokenizer), TrainingStates(tmp_path, keep=2)
-    found = hand_on_candidate(table, maximum, tokens, tiny_tokenizer, states, search, 16)
+    found = hand_on_candidate(errors, SHAPES[1].to_row(), maximum, tokens, tiny_tokenizer, states, search, 16)
     assert (found.model, found.tokenizer) == ("model", tiny_tokenizer)
     assert asked == [("random", (SHAPES[1], {"learning_rate": 1e-3}, search.training.optimization.seed))]
 

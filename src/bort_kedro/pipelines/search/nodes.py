@@ -299,7 +299,8 @@ def _short_training(
 
 
 def hand_on_candidate(
-    candidate_table: pd.DataFrame,
+    candidate_errors: pd.DataFrame,
+    selected_shape: dict[str, int],
     maximum_point_encoder: Pretrained,
     tokens: Tokens,
     tokenizer: Any,
@@ -308,12 +309,14 @@ def hand_on_candidate(
     max_positions: int,
 ) -> Pretrained:
     """The chosen candidate as its short training left it, of its best hyperparameter set and the first seed."""
-    chosen = candidate_table[candidate_table["is_selected"]].iloc[0]
-    changes = search.hyperparameter_sets[int(chosen["hyperparameter_set"])].changes()
+    finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index(list(SHAPE_COLUMNS))
+    shape = BertShape.from_row(selected_shape)
+    number = finished["hyperparameter_set"].loc[tuple(shape.to_row().values())]
+    changes = search.hyperparameter_sets[int(number)].changes()
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
     seed = search.training.optimization.seed
-    return Pretrained(training.trained(BertShape.from_row(chosen.to_dict()), changes, seed), tokenizer)
+    return Pretrained(training.trained(shape, changes, seed), tokenizer)
 
 
 def score_counting_baselines(tokens: Tokens, search: SearchSettings) -> dict[str, float]:

@@ -133,7 +133,8 @@ def _training(opens_maximum_point: bool) -> Pipeline:
             Node(
                 nodes.hand_on_candidate,
                 [
-                    "candidate_table",
+                    "candidate_errors",
+                    "selected_shape",
                     "maximum_point_encoder",
                     "tokens",
                     "tokenizer",
