@@ -143,6 +143,17 @@ def test_without_an_environment_it_is_read_as_ever_and_not_told(tmp_path):
     assert loader.said() == ""
 
 
+def test_a_parameter_may_take_the_place_of_one_of_another_form(tmp_path):
+    files = STATED | {
+        "base/parameters.yml": "{a: [1], b: [1], f: '${globals:folder}'}",
+        "local/parameters.yml": "b: [3]",
+    }
+    loader = loader_of(tmp_path, "paper", files, a={"c": 4})
+    assert loader["parameters"] == {"a": {"c": 4}, "b": [3], "f": "mine"}
+    files |= {"local/parameters.yml": "c: 1"}
+    assert loader_of(tmp_path, "paper", files)["parameters"] == {"a": [1], "b": {"c": 2, "d": 2}, "f": "mine", "c": 1}
+
+
 def test_an_environment_is_as_it_is_where_nothing_is_stated_locally(tmp_path):
     loader = loader_of(tmp_path, "paper", {name: text for name, text in STATED.items() if "local" not in name})
     assert loader["parameters"] == {"a": 1, "b": {"c": 2, "d": 2, "e": 1}, "f": "base"}
@@ -475,15 +486,105 @@ def test_space_without_any_buildable_shape_is_refused(raw):
     assert "no number of heads in [3] divides a hidden_size in [16, 32]" in fault(raw)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_size": [32, 32]}, "`search.space.hidden_size` (value [32, 32]): 32 stands there twice, allowed are"),
+        (
+            {"hidden_size": [32, 0]},
+            "`search.space.hidden_size.1` (value 0): Input should be greater than or equal to 1.",
+        ),
+        (
+            {"num_attention_heads": {"head_size": 12}},
+            "`search.space`: hidden_size 16 cannot be split into heads of size 12, allowed are its multiples.",
+        ),
+        (
+            {"intermediate_size": {"times_hidden_size": [2, 0.3]}},
+            "`search.space`: intermediate_size is 0.3 times hidden_size 16, which is 4.8; allowed is what gives whole",
+        ),
+        (
+            {"intermediate_size": {"multiples": [2]}},
+            "`search.space.intermediate_size.multiples` is unknown (value [2]). Allowed here: times_hidden_size.",
+        ),
+        (
+            {"intermediate_multiples": [2]},
+            "`search.space.intermediate_multiples` is unknown (value [2]). Did you mean `intermediate_size`? Allowed "
+            "here: num_hidden_layers, num_attention_heads, hidden_size, intermediate_size, without.",
+        ),
+        (
+            {"without": [{"num_hidden_layers": 1}, {"num_hidden_layers": 2, "hidden_size": 64}]},
+            "`search.space`: without.1 is {num_hidden_layers: 2, hidden_size: 64}, and no combination of the space has "
+            "these sizes; allowed are sizes of the space.",
+        ),
+        ({"without": [{}]}, "`search.space`: without.0 gives no size; allowed are one or more of num_hidden_layers, "),
+        (
+            {"without": [{"layers": 1}]},
+            "`search.space.without.0.layers` is unknown (value 1). Allowed here: num_hidden_layers, num_attention_",
+        ),
+        (
+            {"without": [{"num_attention_heads": 2}]},
+            "`search.space`: without leaves out every candidate that can be built; allowed is what leaves one or more.",
+        ),
+    ],
+)
+def test_a_space_that_says_something_else_than_it_means_is_refused(raw, changes, words):
+    raw["search"]["space"].update(changes)
+    assert words in fault(raw)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ([], "`search.space` (value []): Tuple should have at least 1 item"),
+        (
+            [[2, 4, 96]],
+            "`search.space.0` (value [2, 4, 96]): a shape has four sizes: [num_hidden_layers, num_attention_",
+        ),
+        (
+            [[1, 2, 16, 32], [1, 3, 16, 32]],
+            "`search.space.1`: hidden_size 16 leaves a remainder of 1 when split over 3 ",
+        ),
+        ([[1, 2, 16, 32], [1, 2, 0, 32]], "`search.space.1.hidden_size` (value 0): Input should be greater than or"),
+        ([[1, 2, 16, 32]] * 2, "(1, 2, 16, 32) stands there twice, allowed are different ones."),
+        ([[1, 2, 16, 32], [3, 2, 16, 32]], "maximum_point.num_hidden_layers is 2, below the space's largest 3; the"),
+    ],
+)
+def test_a_list_of_shapes_names_the_one_that_cannot_be_used(raw, shapes, words):
+    raw["search"]["space"] = shapes
+    assert words in fault(raw)
+
+
+def test_a_space_of_another_form_takes_the_place_of_that_of_the_environment(tmp_path):
+    space = laid_over(tmp_path, "search: {space: [[2, 4, 96, 128], [1, 2, 32, 64]]}").search.space
+    assert [str(shape) for shape in space] == ["(2, 4, 96, 128)", "(1, 2, 32, 64)"]
+    rules = "search: {space: {num_attention_heads: {head_size: 32}, hidden_size: [64, 96]}}"
+    space = laid_over(tmp_path, rules).search.space
+    assert (space.num_attention_heads.head_size, space.hidden_size) == (32, (64, 96))
+    # Of conf/base, as ever.
+    assert (space.num_hidden_layers, space.intermediate_size) == ((2, 3), (128, 256))
+    given = laid_over(tmp_path, rules, search={"space": {"intermediate_size": {"times_hidden_size": [2]}}}).search.space
+    assert len(enumerate_shapes(given).shapes) == 4
+
+
+def test_parameters_with_any_space_are_read_again_as_they_were_kept(raw):
+    for space in ([[1, 2, 16, 32]], raw["search"]["space"] | {"num_attention_heads": {"head_size": 16}}):
+        raw["search"]["space"] = space
+        search = check_parameters(raw).search
+        assert type(search).from_json(search.to_json()) == search
+
+
 def test_maximum_point_below_the_space_is_refused(raw):
     raw["search"]["maximum_point"]["num_hidden_layers"] = 1
     assert "maximum_point.num_hidden_layers is 1, below the space's largest 2" in fault(raw)
 
 
 def test_maximum_point_with_fewer_heads_than_a_candidate_is_refused(raw):
+    # Three heads divide no hidden size, so two are the most that a candidate has.
     raw["search"]["maximum_point"]["num_attention_heads"] = 2
+    check_parameters(raw)
+    raw["search"]["maximum_point"]["num_attention_heads"] = 1
     assert (
-        "maximum_point.num_attention_heads is 2, below the space's largest 3; the maximum point must be at least as "
+        "maximum_point.num_attention_heads is 1, below the space's largest 2; the maximum point must be at least as "
         "large as every candidate"
     ) in fault(raw)
 

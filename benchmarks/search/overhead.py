@@ -16,8 +16,7 @@ from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.growth import check_growth
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded
-from bort_kedro.search.settings import SpaceSettings
-from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.space import SpaceSettings, enumerate_shapes
 from bort_kedro.search.strategies import build_strategy
 
 LISTS: dict[int, dict[str, Sequence[int]]] = {

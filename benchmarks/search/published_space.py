@@ -28,8 +28,7 @@ from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, KNOWN_SHAPES, SHAPE_COLUMNS, BertShape
 from bort_kedro.reporting.markdown import bullets, large, number
 from bort_kedro.reporting.paper_claims import BORT_KEYS, MAX_POSITIONS, SEQUENCE_LENGTH, VOCABULARY_SIZE
-from bort_kedro.search.settings import SpaceSettings
-from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.space import SpaceSettings, enumerate_shapes
 from bort_kedro.search.w_coefficient import size_factor
 
 PAPER = PROJECT / "conf" / "paper" / "parameters_search.yml"

@@ -10,12 +10,14 @@ from copy import deepcopy
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogProtocol
 from kedro.utils import find_kedro_project
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 
 from bort_kedro.datasets.listing import LocalFiles
@@ -23,7 +25,6 @@ from bort_kedro.errors import LONGEST_SAID, ConfigurationError, shortened
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.added import added_pipelines
-from bort_kedro.search.settings import ENCODER, SHAPE
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -83,7 +84,23 @@ LOCAL = "local"
 
 
 class _AnyFolderLoader(OmegaConfigLoader):
-    """Kedro's loader, for folders of any name."""
+    """Kedro's loader, for folders of any name.
+
+    A parameter may take the place of one of another form, such as a list that of a map, which OmegaConf does not merge.
+    """
+
+    def _merge_and_resolve(self, key: str, config_per_file: dict[Path, DictConfig]) -> JsonObject:
+        layers = [*config_per_file.values(), self.runtime_params] if key == "parameters" and config_per_file else []
+        if layers:
+            plain = (OmegaConf.to_container(OmegaConf.merge(layer)) for layer in layers)
+            config_per_file = {Path(): DictConfig(reduce(_over, plain))}
+        merged: JsonObject = super()._merge_and_resolve(key, config_per_file)
+        return merged
+
+    @staticmethod
+    def _soft_merge(config: JsonObject, env_config: JsonObject, env_path: str | None = None) -> JsonObject:
+        merged: JsonObject = _over(config, env_config)
+        return merged
 
     @staticmethod
     def _initialise_filesystem_and_protocol(conf_source: str) -> tuple[AbstractFileSystem, str]:
@@ -220,7 +237,8 @@ def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters
 
 
 def _explain(fault: Any, raw: JsonObject) -> str:
-    whole = ".".join(str(part) for part in fault["loc"] if part not in (SHAPE, ENCODER))
+    # Which of its forms a parameter has is part of the place, and of no name.
+    whole = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("<"))
     path = _written_at(whole, fault["input"], raw)
     if whole in MOVED:
         shown = shortened(repr(fault["input"]), LONGEST_SAID)

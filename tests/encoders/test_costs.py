@@ -20,8 +20,7 @@ from bort_kedro.encoders.costs import (
 )
 from bort_kedro.encoders.encoder import bert_config
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BORT_EXCHANGED, BertShape
-from bort_kedro.search.settings import SpaceSettings
-from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.space import SpaceSettings, enumerate_shapes
 
 SHAPES = [
     BertShape(1, 1, 8, 4),

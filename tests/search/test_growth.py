@@ -12,8 +12,7 @@ from bort_kedro.encoders.costs import (
 )
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.search.growth import check_growth
-from bort_kedro.search.settings import SpaceSettings
-from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.space import SpaceSettings, enumerate_shapes
 
 PUBLISHED = enumerate_shapes(
     SpaceSettings(

@@ -1,10 +1,23 @@
 """Which shapes are searched where T says so."""
 
-import pytest
+from itertools import product
 
-from bort_kedro.encoders.shapes import MINILM_L6, BertShape
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from bort_kedro.encoders.shapes import MINILM_L6, SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.search.space import enumerate_shapes, parts_of, shape_of_maximum, space_within
+from bort_kedro.search.space import (
+    Space,
+    SpaceSettings,
+    enumerate_shapes,
+    parts_of,
+    require_contained,
+    shape_of_maximum,
+    space_within,
+)
 from project_parameters import parameters
 
 OPENED = MINILM_L6.to_row() | {"hidden_act": "gelu"}
@@ -44,3 +57,109 @@ def test_an_encoder_smaller_than_the_space_is_refused_with_both_places_to_change
         "160; the maximum point must be at least as large as every candidate. Change params:search.space (null takes "
         "parts of the encoder's own sizes), or params:search.maximum_point."
     )
+
+
+def space_of(**sizes):
+    """A space of two depths, head counts, hidden and intermediate sizes, with some values replaced."""
+    return {
+        "num_hidden_layers": [1, 2],
+        "num_attention_heads": [2, 3],
+        "hidden_size": [32, 48],
+        "intermediate_size": [64, 96],
+    } | sizes
+
+
+def enumerated(space):
+    """Shapes as tuples, and what cannot be built."""
+    found = enumerate_shapes(TypeAdapter(Space).validate_python(space))
+    return [tuple(shape.to_row().values()) for shape in found.shapes], list(found.invalid)
+
+
+def test_lists_are_combined_in_their_order_depth_slowest():
+    shapes, invalid = enumerated(space_of())
+    assert shapes == [
+        *((1, 2, 32, 64), (1, 2, 32, 96), (1, 2, 48, 64), (1, 2, 48, 96), (1, 3, 48, 64), (1, 3, 48, 96)),
+        *((2, 2, 32, 64), (2, 2, 32, 96), (2, 2, 48, 64), (2, 2, 48, 96), (2, 3, 48, 64), (2, 3, 48, 96)),
+    ]
+    assert invalid == [(1, 3, 32, 64), (1, 3, 32, 96), (2, 3, 32, 64), (2, 3, 32, 96)]
+
+
+def test_heads_of_one_size_and_multiples_of_the_hidden_size_follow_it():
+    rules = space_of(num_attention_heads={"head_size": 16}, intermediate_size={"times_hidden_size": [1.5, 4]})
+    assert enumerated(rules) == (
+        [
+            *((1, 2, 32, 48), (1, 2, 32, 128), (1, 3, 48, 72), (1, 3, 48, 192)),
+            *((2, 2, 32, 48), (2, 2, 32, 128), (2, 3, 48, 72), (2, 3, 48, 192)),
+        ],
+        [],
+    )
+
+
+def test_what_matches_all_sizes_given_is_left_out_built_or_not():
+    shapes, invalid = enumerated(
+        space_of(
+            without=[{"num_hidden_layers": 1, "hidden_size": 48}, {"num_attention_heads": 3, "intermediate_size": 64}]
+        )
+    )
+    assert shapes == [
+        *((1, 2, 32, 64), (1, 2, 32, 96)),
+        *((2, 2, 32, 64), (2, 2, 32, 96), (2, 2, 48, 64), (2, 2, 48, 96), (2, 3, 48, 96)),
+    ]
+    assert invalid == [(1, 3, 32, 96), (2, 3, 32, 96)]
+
+
+def test_a_list_of_shapes_is_the_space_in_its_order():
+    assert enumerated([[2, 4, 96, 128], [1, 2, 32, 64]]) == ([(2, 4, 96, 128), (1, 2, 32, 64)], [])
+    # As a record has them.
+    assert enumerated([dict(zip(SHAPE_COLUMNS, (1, 2, 32, 64), strict=True))]) == ([(1, 2, 32, 64)], [])
+
+
+sizes = st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True)
+
+
+@given(
+    depths=sizes,
+    heads=sizes,
+    head_size=st.integers(1, 5),
+    multiples=sizes,
+    without=st.lists(
+        st.fixed_dictionaries({}, optional={name: st.integers(1, 60) for name in SHAPE_COLUMNS}), max_size=3
+    ),
+)
+def test_rules_give_what_filtering_all_numbers_gives(depths, heads, head_size, multiples, without):
+    hidden = [count * head_size for count in heads]
+    candidates = [
+        sizes
+        for sizes in product(depths, range(1, 13), hidden, range(1, 721))
+        if sizes[1] * head_size == sizes[2] and sizes[3] / sizes[2] in multiples
+    ]
+
+    def is_left_out(sizes, rule):
+        return all(sizes[SHAPE_COLUMNS.index(name)] == value for name, value in rule.items())
+
+    left = [rule for rule in without if rule and any(is_left_out(sizes, rule) for sizes in candidates)]
+    kept = [sizes for sizes in candidates if not any(is_left_out(sizes, rule) for rule in left)]
+    space = {
+        "num_hidden_layers": depths,
+        "num_attention_heads": {"head_size": head_size},
+        "hidden_size": hidden,
+        "intermediate_size": {"times_hidden_size": multiples},
+        "without": left,
+    }
+    if not kept:
+        with pytest.raises(ValueError, match="without leaves out every candidate that can be built"):
+            enumerated(space)
+        return
+    assert sorted(enumerated(space)[0]) == sorted(kept)
+    assert enumerated([list(sizes) for sizes in kept])[0] == kept
+
+
+def test_the_maximum_point_need_only_contain_what_is_a_candidate():
+    without = SpaceSettings.model_validate(space_of(without=[{"hidden_size": 48}]))
+    require_contained(without, BertShape(2, 2, 32, 96))
+    with pytest.raises(ValueError, match=r"maximum_point.num_attention_heads is 2, below the space's largest 3"):
+        require_contained(SpaceSettings.model_validate(space_of()), BertShape(2, 2, 48, 96))
+    listed = TypeAdapter(Space).validate_python([[1, 2, 32, 64], [2, 1, 16, 96]])
+    require_contained(listed, BertShape(2, 2, 32, 96))
+    with pytest.raises(ValueError, match=r"maximum_point.intermediate_size is 64, below the space's largest 96"):
+        require_contained(listed, BertShape(2, 2, 32, 64))

@@ -27,6 +27,9 @@ class ShapeSettings(FrozenModel):
             )
         return self
 
+    def __str__(self) -> str:
+        return str(self.to_shape())
+
     def to_shape(self) -> BertShape:
         """As the value that is computed with."""
         return BertShape(**self.model_dump())

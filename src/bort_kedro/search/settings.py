@@ -7,48 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from bort_kedro.encoders.settings import ShapeSettings
-from bort_kedro.encoders.shapes import BertShape, head_remainder
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
 from bort_kedro.search.measures import MEASURES
+from bort_kedro.search.space import Space, require_contained
 from bort_kedro.search.strategies import STRATEGIES, Spending
-
-
-class SpaceSettings(FrozenModel):
-    """Lists whose every combination is a candidate."""
-
-    num_hidden_layers: tuple[int, ...] = Field(min_length=1)
-    num_attention_heads: tuple[int, ...] = Field(min_length=1)
-    hidden_size: tuple[int, ...] = Field(min_length=1)
-    intermediate_size: tuple[int, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _something_can_be_built(self) -> Self:
-        for name, values in self.model_dump().items():
-            if min(values) < 1 or len(set(values)) < len(values):
-                raise ValueError(f"{name} is {list(values)}, allowed are different integers from 1 up")
-        if all(head_remainder(h, a) for h in self.hidden_size for a in self.num_attention_heads):
-            raise ValueError(
-                f"no number of heads in {list(self.num_attention_heads)} divides a hidden_size in "
-                f"{list(self.hidden_size)}, so no candidate can be built"
-            )
-        return self
-
-
-def require_contained(space: SpaceSettings, maximum: BertShape) -> None:
-    """Refuse a space that T does not contain. A candidate of its own size is allowed: it has no W, and is never chosen.
-
-    Raises:
-        ValueError: Names the first size that is too large.
-    """
-    for name, largest in maximum.to_row().items():
-        if largest < max(getattr(space, name)):
-            raise ValueError(
-                f"maximum_point.{name} is {largest}, below the space's largest {max(getattr(space, name))}; "
-                "the maximum point must be at least as large as every candidate"
-            )
 
 
 class HyperparameterSet(FrozenModel):
@@ -110,7 +76,9 @@ class EngineSettings(FrozenModel):
 class SearchSettings(EngineSettings):
     """Optimal subarchitecture extraction."""
 
-    space: SpaceSettings | None = Field(description="The candidates; null takes parts of T: `space.parts_of`.")
+    space: Space | None = Field(
+        description="The candidates: sizes to combine, or a list of shapes; null takes parts of T: `space.parts_of`."
+    )
     maximum_point: MaximumPoint = Field(
         description="T, which contains every candidate: a shape to train, or the hub id or folder of a BERT or RoBERTa "
         "encoder, whose tokenizer all then take."

@@ -22,8 +22,7 @@ from benchmarks.search.published_space_law import (
 )
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BORT_ALTERNATIVE, BORT_EXCHANGED, BertShape
 from bort_kedro.errors import ShapeError
-from bort_kedro.search.settings import SpaceSettings
-from bort_kedro.search.space import enumerate_shapes
+from bort_kedro.search.space import SpaceSettings, enumerate_shapes
 from bort_kedro.search.w_coefficient import MaximumPoint
 
 PAPER = Path(__file__).parents[3] / "conf" / "paper" / "parameters_search.yml"
