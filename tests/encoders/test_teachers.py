@@ -1,6 +1,7 @@
 import huggingface_hub.constants
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -178,6 +179,16 @@ def test_an_encoder_without_a_head_is_the_same_each_time_it_comes_back_from_its_
     # By which a training knows again whom it learned from.
     assert [each.fingerprint for each in again] == [whole.fingerprint] * 2
     assert [each.model.pooler is not None for each in again] == [has_pooler] * 2
+
+
+def test_an_encoder_that_lacks_a_part_of_its_head_is_spoiled_and_not_without_one(tmp_path, tiny_tokenizer):
+    name = saved(tmp_path, TEACHERS["bert"](), tiny_tokenizer)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["cls.predictions.transform.dense.bias"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TeacherError) as caught:
+        open_teacher(name, sequence_length=16, place=NAMED, needs_head=False)
+    assert "lacks 1 weights of a masked-LM encoder: cls.predictions.transform.dense.bias." in str(caught.value)
 
 
 def test_an_encoder_of_another_family_is_refused_by_name_where_layers_are_taken_over(tmp_path, tiny_tokenizer):

@@ -25,7 +25,7 @@ from toy_pretraining import mixture
         ("teacher", 0.0, "start"),
         ("candidate", 0.5, "distillation"),
         ("candidate", 0.0, "start"),
-        ("random", 0.0, "distillation"),
+        ("random", 0.0, "nothing"),
     ],
 )
 def test_the_student_and_its_twin_differ_in_one_thing(

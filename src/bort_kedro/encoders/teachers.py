@@ -112,8 +112,10 @@ def _require_family(
 
 
 def _lacks_its_head_alone(model: PreTrainedModel, loaded: Mapping[str, Collection[str]]) -> bool:
-    missing = loaded["missing_keys"]
-    return bool(missing) and not any(name.startswith(f"{model.base_model_prefix}.") for name in missing)
+    """All of it and nothing else: one that lacks a part of its head is spoiled."""
+    missing = set(loaded["missing_keys"])
+    head = {name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
+    return head <= missing and not any(name.startswith(f"{model.base_model_prefix}.") for name in missing)
 
 
 def _require_all_weights(loaded: Mapping[str, Collection[str]], name_or_path: str, place: TeacherPlace) -> None:

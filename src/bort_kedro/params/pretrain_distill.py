@@ -35,8 +35,9 @@ class PretrainDistillParams(FrozenModel):
     @property
     def twin_lacks(self) -> TwinLacks:
         """In what alone the student's twin differs from it: the teacher in its loop, else what it began with."""
-        begins_at_random = self.student_start.source == "random"
-        return "distillation" if self.distillation.kinds or begins_at_random else "start"
+        if self.distillation.kinds:
+            return "distillation"
+        return "nothing" if self.student_start.source == "random" else "start"
 
     @model_validator(mode="after")
     def _a_cache_is_of_a_teacher_that_runs(self) -> Self:

@@ -7,10 +7,18 @@ from typing import Literal
 from bort_kedro.frozen import FrozenModel
 
 # In what alone the student's twin differs from it: no teacher in the loop, or weights as drawn to begin with.
-TwinLacks = Literal["distillation", "start"]
+# Where the student has neither, nothing.
+TwinLacks = Literal["distillation", "start", "nothing"]
 TWINS: dict[TwinLacks, str] = {
     "distillation": "the same shape trained without a teacher",
     "start": "the same shape trained from random weights",
+    "nothing": "the same shape trained alike",
+}
+# How the student was pretrained.
+WAYS: dict[TwinLacks, str] = {
+    "distillation": "under a larger teacher",
+    "start": "further from given weights",
+    "nothing": "from random weights",
 }
 
 
@@ -119,3 +127,8 @@ class PretrainingMetrics(FrozenModel):
     def twin(self) -> str:
         """What the student is held against, in words."""
         return TWINS[self.twin_lacks]
+
+    @property
+    def way(self) -> str:
+        """How the student was pretrained, in words."""
+        return WAYS[self.twin_lacks]

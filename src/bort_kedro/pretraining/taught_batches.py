@@ -53,4 +53,6 @@ class TaughtBatches:
         return batch | {dropped_mark(kind): torch.tensor(True) for kind in dropped}
 
     def __getattr__(self, name: str) -> Any:
+        if name == "batches":  # not there yet, as while it is read from a pickle
+            raise AttributeError(name)
         return getattr(self.batches, name)
