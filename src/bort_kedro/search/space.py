@@ -218,11 +218,11 @@ PARTS = {
 
 
 def parts_of(maximum: BertShape) -> SpaceSettings:
-    """The space of T's own parts: up to 72 shapes, T among them."""
+    """The space of T's own parts: up to 71 shapes, and T itself where it has no other."""
     sizes = maximum.to_row()
-    return SpaceSettings.model_validate(
-        {name: tuple(sorted({max(1, int(sizes[name] * share)) for share in of})) for name, of in PARTS.items()}
-    )
+    parts = {name: tuple(sorted({max(1, int(sizes[name] * share)) for share in of})) for name, of in PARTS.items()}
+    has_others = any(len(of) > 1 for of in parts.values())
+    return SpaceSettings.model_validate({**parts, "without": [sizes] if has_others else []})
 
 
 def space_within(search: SearchSettings, maximum: BertShape) -> Space:
