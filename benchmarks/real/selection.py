@@ -10,7 +10,7 @@ import pandas as pd
 
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.pipelines.search import nodes
+from bort_kedro.pipelines.search import nodes, training_nodes
 from bort_kedro.search.answers import smallest_error
 from bort_kedro.search.candidates import join_errors, order
 
@@ -69,10 +69,10 @@ def select(material: Material, cap: float, states: Path) -> Selected:
         )
     space, kept = order(allowed.nlargest(NUM_CANDIDATES, "operations")), TrainingStates(states, keep=1)
     sized = maximum | {"cost": float(maximum["operations"])}
-    scored: JsonObject = nodes.score_maximum_point(
+    scored: JsonObject = training_nodes.score_maximum_point(
         encoder, tokens, encoder.tokenizer, kept, sized, search, max_positions
     )
-    errors, _, _ = nodes.measure_errors(
+    errors, _, _ = training_nodes.measure_errors(
         space, scored, encoder, {}, tokens, encoder.tokenizer, kept, search, max_positions
     )
     return _answer(space, errors, num_allowed=len(allowed))

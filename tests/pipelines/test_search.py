@@ -16,15 +16,11 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError, FailedTrainingError
 from bort_kedro.latency.model import Calibration
 from bort_kedro.pipelines.search.nodes import (
-    WITHOUT_MAXIMUM_POINT,
     enumerate_candidates,
     estimate_costs,
-    hand_on_candidate,
     measure_latency,
     model_latency,
     order_candidates,
-    score_maximum_point,
-    train_maximum_point,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
 from bort_kedro.pipelines.search.recorded_nodes import (
@@ -32,6 +28,12 @@ from bort_kedro.pipelines.search.recorded_nodes import (
     order_recorded,
     replay_errors,
     select_recorded,
+)
+from bort_kedro.pipelines.search.training_nodes import (
+    WITHOUT_MAXIMUM_POINT,
+    hand_on_candidate,
+    score_maximum_point,
+    train_maximum_point,
 )
 from bort_kedro.reporting.report_choice import choice_section
 from bort_kedro.search.report import Candidate, SearchReport

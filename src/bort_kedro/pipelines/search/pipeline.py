@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.namespaces import in_stage
-from bort_kedro.pipelines.search import nodes, plot_nodes, recorded_nodes
+from bort_kedro.pipelines.search import nodes, plot_nodes, recorded_nodes, training_nodes
 
 SEARCH = "params:search"
 POSITIONS = "params:corpus.max_positions"
@@ -24,7 +24,7 @@ def _maximum_point(is_opened: bool) -> list[Node]:
     if not is_opened:
         return [
             Node(
-                nodes.train_maximum_point,
+                training_nodes.train_maximum_point,
                 ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS],
                 ["maximum_point_encoder", "maximum_point", "maximum_point_history"],
                 name="train_maximum_point_node",
@@ -32,13 +32,13 @@ def _maximum_point(is_opened: bool) -> list[Node]:
         ]
     return [
         Node(
-            nodes.open_maximum_point,
+            training_nodes.open_maximum_point,
             [SEARCH, POSITIONS],
             "maximum_point_encoder",
             name="open_maximum_point_node",
         ),
         Node(
-            nodes.score_maximum_point,
+            training_nodes.score_maximum_point,
             [
                 "maximum_point_encoder",
                 "tokens",
@@ -90,7 +90,7 @@ def _training(opens_maximum_point: bool) -> Pipeline:
                 name="order_candidates_node",
             ),
             Node(
-                nodes.measure_errors,
+                training_nodes.measure_errors,
                 [
                     "search_space",
                     "maximum_point",
@@ -131,7 +131,7 @@ def _training(opens_maximum_point: bool) -> Pipeline:
                 name="select_shape_node",
             ),
             Node(
-                nodes.hand_on_candidate,
+                training_nodes.hand_on_candidate,
                 [
                     "candidate_errors",
                     "selected_shape",

@@ -1,0 +1,207 @@
+"""Nodes that open or train T, train candidates, and hand on the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
+from bort_kedro.errors import FailedTrainingError
+from bort_kedro.frozen import JsonObject
+from bort_kedro.pipelines.search.nodes import shapes_of
+from bort_kedro.search.candidates import problem_of
+from bort_kedro.search.loop import run_search
+from bort_kedro.search.settings import EngineSettings, SearchSettings
+from bort_kedro.search.strategies import build_strategy
+from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.saved_state import States
+
+WITHOUT_MAXIMUM_POINT = (
+    "W measures every candidate against it, so there is no search without it. Lower "
+    "params:search.maximum_point_learning_rate (where an encoder is opened, learning_rate under "
+    "params:search.training.optimization), or choose a smaller params:search.maximum_point; where memory ran out, "
+    "raise gradient_accumulation_steps under params:search.training.optimization. Then run the same command again."
+)
+
+
+def open_maximum_point(search: SearchSettings, max_positions: int) -> Pretrained:
+    """Open the encoder of the hub or of a folder that is T; the copy that is kept makes later stages need neither."""
+    from bort_kedro.search.maximum_point import open_encoder
+
+    return open_encoder(search, max_positions=max_positions)
+
+
+def train_maximum_point(
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: States,
+    maximum_point_size: JsonObject,
+    search: SearchSettings,
+    max_positions: int,
+) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
+    """Train T; its error anchors W, candidates may begin with its layers, and the teacher is what it becomes.
+
+    Raises:
+        FailedTrainingError: If its training comes apart or outgrows the memory; the search cannot do without it.
+    """
+    from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
+    from bort_kedro.search.maximum_point import error_of
+
+    settings = definite(search.maximum_point_training())
+    shape = BertShape.from_row(maximum_point_size)
+    name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
+    with _failure_told(shape):
+        model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
+        result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
+        trained = Pretrained(model, tokenizer)
+        teacher = _as_teacher(trained, tokenizer, search)
+        training = _short_training(teacher, tokens, training_states, search, max_positions)
+        errors = error_of(teacher, training, settings, shape)
+    spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
+    row = maximum_point_size | errors | {name: errors[name] + value for name, value in spent.items()}
+    return trained, row, pd.DataFrame(result.history)
+
+
+def score_maximum_point(
+    maximum_point_encoder: Pretrained,
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: States,
+    maximum_point_size: JsonObject,
+    search: SearchSettings,
+    max_positions: int,
+) -> JsonObject:
+    """What an opened T reaches on the validation split; it is not trained.
+
+    Raises:
+        FailedTrainingError: As for `train_maximum_point`, of its own shape where that is trained for its error.
+    """
+    from bort_kedro.pretraining.pretrain import definite
+    from bort_kedro.search.maximum_point import error_of
+
+    shape, settings = BertShape.from_row(maximum_point_size), definite(search.maximum_point_training())
+    with _failure_told(shape):
+        teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+        training = _short_training(teacher, tokens, training_states, search, max_positions)
+        return maximum_point_size | error_of(teacher, training, settings, shape)
+
+
+@contextmanager
+def _failure_told(shape: BertShape) -> Iterator[None]:
+    """Say of a failure within the block what the search can do about it."""
+    from bort_kedro.search.short_training import building_told
+
+    try:
+        with building_told(shape):
+            yield
+    except FailedTrainingError as fault:
+        raise FailedTrainingError(f"the maximum point {shape}", fault.reason, WITHOUT_MAXIMUM_POINT) from fault
+
+
+def measure_errors(
+    search_space: pd.DataFrame,
+    maximum_point: JsonObject,
+    maximum_point_encoder: Pretrained,
+    baseline_errors: dict[str, float],
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: States,
+    search: SearchSettings,
+    max_positions: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way.
+
+    What earlier searches trained alike is known from the start.
+    """
+    from bort_kedro.search.engines import Engine
+    from bort_kedro.search.trained_errors import TrainedErrors
+
+    problem = problem_of(
+        search_space,
+        maximum_point,
+        measure=search.error_column,
+        unigram_error=baseline_errors.get("unigram"),
+        **search.spending(),
+    )
+    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+    training = _short_training(teacher, tokens, training_states, search, max_positions)
+    if training.distillation is not None:
+        for width in set(search_space["hidden_size"]):
+            training.distillation.require_fitting(int(width))
+    # The workers stay for all rounds.
+    with Engine(search) as engine:
+        source = TrainedErrors(
+            shapes_of(search_space),
+            training,
+            measure=search.error_measure,
+            hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
+            num_seeds=search.num_seeds,
+            engine=engine,
+            unigram_error=baseline_errors.get("unigram"),
+        )
+        # Where trainings run decides nothing.
+        known = source.known_from_before(
+            search.model_dump(mode="json", exclude={"training", "distillation", *EngineSettings.model_fields})
+        )
+        run_search(build_strategy(search.strategy, problem), source, known=known)
+    restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
+    return (
+        pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)),
+        # Where all trainings fail there is no history, but still a table.
+        pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
+        pd.DataFrame(restarts, columns=["jobs", "reason"]),
+    )
+
+
+def _as_teacher(maximum_point_encoder: Pretrained, tokenizer: Any, search: SearchSettings) -> Any:
+    """T in the vocabulary of the candidates, with what it may teach them."""
+    from bort_kedro.pretraining.distillation import Distillation
+    from bort_kedro.text.trimming import vocabulary_map
+
+    return Distillation(
+        maximum_point_encoder, vocabulary_map(tokenizer, maximum_point_encoder.tokenizer), search.distillation
+    )
+
+
+def _short_training(
+    maximum_point: Any, tokens: Tokens, training_states: States, search: SearchSettings, max_positions: int
+) -> Any:
+    """What the short trainings of all candidates share."""
+    from bort_kedro.pretraining.pretrain import definite
+    from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
+
+    encoder, kept_ids = maximum_point.teacher, maximum_point.vocabulary_map.kept
+    return ShortTraining(
+        tokens,
+        definite(search.training),
+        max_positions,
+        training_states,
+        Inheritance(encoder, kept_ids, search.narrowing) if search.start == "teacher" else None,
+        comparison(search.error_measure, maximum_point),
+        maximum_point if search.distillation.kinds else None,
+    )
+
+
+def hand_on_candidate(
+    candidate_errors: pd.DataFrame,
+    selected_shape: dict[str, int],
+    maximum_point_encoder: Pretrained,
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: States,
+    search: SearchSettings,
+    max_positions: int,
+) -> Pretrained:
+    """The chosen candidate as its short training left it, of its best hyperparameter set and the first seed."""
+    finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index(list(SHAPE_COLUMNS))
+    shape = BertShape.from_row(selected_shape)
+    number = finished["hyperparameter_set"].loc[tuple(shape.to_row().values())]
+    changes = search.hyperparameter_sets[int(number)].changes()
+    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
+    training = _short_training(teacher, tokens, training_states, search, max_positions)
+    seed = search.training.optimization.seed
+    return Pretrained(training.trained(shape, changes, seed), tokenizer)
