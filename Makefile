@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
 	@$(INSTALL) --editable '.[dev]'
 	@touch $(STAMP)
 
-run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about twelve minutes)
+run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about eight minutes)
 	@$(BIN)/kedro run
 
 test: install    ## Run all tests, on every core (six minutes on two)
