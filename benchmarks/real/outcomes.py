@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.finetune.builtin import base_finetuning
 from benchmarks.own_process import on_the_cpu
+from benchmarks.real.material import quietly
 from benchmarks.real.setting import MAX_TOKENS, TASK_TOKENS, Setting
 from benchmarks.real.tasks import task_data
 from bort_kedro import __version__
@@ -98,9 +98,9 @@ def outcomes_of(
         return {(job.arm, job.task, job.seed): each.result() for each in done for job in coming[each]}
 
 
+@quietly()
 def outcome_of(job: Job, folder: Path, setting: Setting, states: Path) -> Outcome:
     """Found among the outcomes, or trained; a training that was killed goes on from its last state."""
-    logging.getLogger("bort_kedro").setLevel(logging.ERROR)
     data = task_data(job.task, folder, setting)
     encoded = data.encoded(job.encoder, max_tokens=MAX_TOKENS)
     settings = finetuning_settings(encoded, job.seed, setting)

@@ -68,9 +68,9 @@ class Students:
     seconds: dict[str, float]
 
 
+@quietly()
 def make_students(encoder: str, patterns: Sequence[str], setting: Setting, states: Path) -> Students:
     """Search, extract and distil, as far as that is not done yet."""
-    quietly()
     material = material_of(encoder, patterns, setting)
     encoders, shape = {ENCODER: material.encoder}, shape_of(material.encoder.model.config)
     selected = {cap: select(material, share, states) for cap, share in setting.caps.items()}
@@ -109,11 +109,11 @@ def _about(encoder: Pretrained) -> str:
     return f"a `{encoder.model.config.model_type}` of {count} parameters with the fingerprint `{encoder.fingerprint}`"
 
 
+@quietly()
 def distil(shape: BertShape, material: Material, states: Path) -> tuple[Pretrained, Distilled]:
     """Teach an extracted student; a training that was killed goes on from its last state."""
     from bort_kedro.pretraining.pretrain import definite, pretrain
 
-    quietly()
     student, taught = extracted(shape, material.encoder), distillation_of_layers(material)
     before = _distance(student, taught, material)
     result = pretrain(

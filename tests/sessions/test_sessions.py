@@ -11,8 +11,9 @@ import sys
 import pandas as pd
 import pytest
 
-from bort_kedro.pipeline_registry import register_pipelines
+from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
+from project_parameters import parameters
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
 
@@ -37,7 +38,7 @@ def deterministic_results(project):
 
 
 def test_smoke_run_writes_every_output_of_the_catalog(smoke):
-    nodes = register_pipelines()["__default__"].nodes
+    nodes = build_pipelines(parameters("smoke"))["__default__"].nodes
     written = smoke.read("08_reporting/run_manifest.json")["datasets_written"]
     opened = {name for node in nodes if node.name.startswith("evaluate.open_") for name in node.outputs}
     assert set(written) == {name for node in nodes for name in node.outputs} - opened - set(RESULTS.values())
