@@ -214,7 +214,8 @@ def test_failed_run_is_tracked_as_failed_and_shows_no_traceback(fresh):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_is_tracked_as_killed(fresh, number):
-    process = fresh.start("--pipelines", "corpus")
+    # The stages after the file that is waited for take seconds, so that the run is under way at the signal.
+    process = fresh.start("--pipelines", "search")
     status = fresh.interrupt(process, number, "02_intermediate/corpus_documents.parquet/*/*.parquet")
     assert status != 0
     assert fresh.tracked_runs()[0].info.status == "KILLED"

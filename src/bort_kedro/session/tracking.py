@@ -215,7 +215,8 @@ class TrackingHook(MlflowHook):
         kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
         if not self._is_mlflow_enabled or kind is None:
             return
-        with self._going_on_without():
+        # An artifact is written beside the store and noted in it.
+        with self._going_on_without(), signals_wait():
             self._log_dataset(kind, dataset_name, data)
 
     def _log_dataset(self, kind: str, dataset_name: str, data: Any) -> None:
@@ -224,8 +225,7 @@ class TrackingHook(MlflowHook):
         if kind == "metrics":
             self._log_metrics([(f"{name}.{key}", value, 0) for key, value in _numbers(data)])
             if name.endswith(SCORES) and name != dataset_name:
-                with signals_wait():
-                    self._models.tell_score(name.removesuffix(SCORES), TaskMetrics.from_json(data))
+                self._models.tell_score(name.removesuffix(SCORES), TaskMetrics.from_json(data))
         elif kind == "model":
             self._log_model(name.removesuffix(".finetuned_model"), data)
         elif kind == "history":
@@ -238,14 +238,13 @@ class TrackingHook(MlflowHook):
     def _log_model(self, task: str, model: Pretrained) -> None:
         finetune = session_parameters(self._catalog).finetune
         served = ServedTask(task_of(task, finetune), self._pairs[task], finetune.training.max_tokens)
-        with signals_wait():
-            self._models.log(model, served)
+        self._models.log(model, served)
 
     @hook_impl
     def after_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         # Written when the run is over, so no node's saving announces it.
         if self._is_mlflow_enabled:
-            with self._going_on_without():
+            with self._going_on_without(), signals_wait():
                 _log_artifact("run_manifest", catalog.load("run_manifest"))
         if not self._is_lost:
             with self._going_on_without():
