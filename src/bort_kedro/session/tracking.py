@@ -145,9 +145,13 @@ class TrackingHook(MlflowHook):
 
     @contextmanager
     def _going_on_without(self) -> Iterator[None]:
-        """From the first fault of the store on nothing is tracked: what the run makes is worth more."""
+        """From the first fault of the store on nothing is tracked: what the run makes is worth more.
+
+        A signal waits for the block, which may hold the store locked.
+        """
         try:
-            yield
+            with signals_wait():
+                yield
         except FAULTS as fault:
             LOGGER.warning(
                 "MLflow's store at %s failed: %s. The run goes on and keeps its results, but is not tracked further.",
@@ -176,11 +180,11 @@ class TrackingHook(MlflowHook):
     def trial_ended(self, trial: TrialEnded) -> None:
         """Track a fine-tuning that has ended."""
         if self._trials is not None:
-            with self._going_on_without(), signals_wait():
+            with self._going_on_without():
                 self._trials.log(trial)
 
     def _log_metrics(self, rows: list[tuple[str, float, int]]) -> None:
-        with self._going_on_without(), signals_wait():
+        with self._going_on_without():
             log_metrics(self.run_id, rows)
 
     @hook_impl
@@ -190,7 +194,7 @@ class TrackingHook(MlflowHook):
             for name, value in inputs.items()
         }
         if not self._is_lost:
-            with self._going_on_without(), signals_wait():
+            with self._going_on_without():
                 super().before_node_run(node, catalog, flat, is_async)
                 if self._waiting:
                     mlflow.log_params(self._waiting)
@@ -215,8 +219,7 @@ class TrackingHook(MlflowHook):
         kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
         if not self._is_mlflow_enabled or kind is None:
             return
-        # An artifact is written beside the store and noted in it.
-        with self._going_on_without(), signals_wait():
+        with self._going_on_without():
             self._log_dataset(kind, dataset_name, data)
 
     def _log_dataset(self, kind: str, dataset_name: str, data: Any) -> None:
@@ -244,7 +247,7 @@ class TrackingHook(MlflowHook):
     def after_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         # Written when the run is over, so no node's saving announces it.
         if self._is_mlflow_enabled:
-            with self._going_on_without(), signals_wait():
+            with self._going_on_without():
                 _log_artifact("run_manifest", catalog.load("run_manifest"))
         if not self._is_lost:
             with self._going_on_without():
@@ -266,7 +269,7 @@ class TrackingHook(MlflowHook):
     def _end(self, status: str) -> None:
         self._listen(SilentObserver())
         if self._trials is not None:
-            with self._going_on_without(), signals_wait():
+            with self._going_on_without():
                 self._trials.end(status)
         restore(self._handlers)
 
