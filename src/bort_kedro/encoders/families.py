@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bort_kedro.encoders.last_layer import can_spare_last_layer, hidden_at_predicted
+from bort_kedro.encoders.last_layer import ROBERTA_LIKE, can_spare_last_layer, hidden_at_predicted
 from bort_kedro.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Family:
 FAMILIES = {
     "bert": Family(lambda model, hidden: model.cls(hidden), packed_inputs=_bert_packed_inputs),
     **dict.fromkeys(
-        ("roberta", "xlm-roberta", "camembert"),
+        ROBERTA_LIKE,
         Family(lambda model, hidden: model.lm_head(hidden), _positions_after_padding, _roberta_packed_inputs),
     ),
     "modernbert": Family(

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.models.bert.modeling_bert import BertLayer
 
-# Families whose layers are built as BERT's are.
-BERT_LIKE = ("bert", "roberta", "xlm-roberta", "camembert")
+# Families that are RoBERTa by another name, and all whose layers are built as BERT's are.
+ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert")
+BERT_LIKE = ("bert", *ROBERTA_LIKE)
 
 
 def can_spare_last_layer(model: PreTrainedModel) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 
 from bort_kedro.encoders.families import has_masked_lm_head, longest_sequence
+from bort_kedro.encoders.last_layer import ROBERTA_LIKE
 from bort_kedro.encoders.layer_transfer import (
     NARROWINGS,
     copy_layer_norm,
@@ -42,7 +43,7 @@ TEACHER_HEADS: dict[str, Callable[[PreTrainedModel], tuple[nn.Linear, nn.LayerNo
         model.cls.predictions.bias,
     ),
     **dict.fromkeys(
-        ("roberta", "xlm-roberta", "camembert"),
+        ROBERTA_LIKE,
         lambda model: (model.lm_head.dense, model.lm_head.layer_norm, model.lm_head.bias),
     ),
 }
@@ -106,7 +107,7 @@ def from_teacher(
             does not fit.
     """
     model = teacher.model
-    require_known_family(model.config)
+    _require_known_family(model.config)
     _require_no_wider(student.config, model.config)
     depth, teacher_depth = student.config.num_hidden_layers, model.config.num_hidden_layers
     chosen = spread_layers(depth, teacher_depth) if layers is None else layers
@@ -167,12 +168,7 @@ def _num_positions(config: PreTrainedConfig) -> int:
     return cast(int, longest_sequence(config))  # every known family has absolute positions
 
 
-def require_known_family(config: PreTrainedConfig) -> None:
-    """Refuse a teacher whose layers a student cannot begin with.
-
-    Raises:
-        ConfigurationError: Names the families that can.
-    """
+def _require_known_family(config: PreTrainedConfig) -> None:
     if config.model_type not in TEACHER_HEADS:
         raise ConfigurationError(
             f"A student cannot start from the layers of a `{config.model_type}` teacher, whose layers are not BERT's. "
