@@ -302,8 +302,3 @@ def weights_passed(model: PreTrainedModel, masked_share: float) -> float:
     if can_spare_last_layer(model):
         weights -= spared_weights(shape_of(model.config)) * (1 - masked_share)
     return weights
-
-
-def whole_teacher_logits(model: PreTrainedModel, vocabulary_map: VocabularyMap, batch: Batch) -> Tensor:
-    """A teacher's logits in its own vocabulary, (N, V_teacher), for a batch in the student's; all on one device."""
-    return batch_logits(model, {**batch, "input_ids": vocabulary_map.to_teacher_ids(batch["input_ids"])})

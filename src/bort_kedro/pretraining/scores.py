@@ -11,8 +11,8 @@ from accelerate import PartialState
 
 from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.pretraining.baselines import CountBaselines
-from bort_kedro.pretraining.distillation import Distillation, whole_teacher_logits
-from bort_kedro.pretraining.masked_lm import evaluation_batches, score_baselines, student_logits
+from bort_kedro.pretraining.distillation import Distillation
+from bort_kedro.pretraining.masked_lm import batch_logits, evaluation_batches, score_baselines, student_logits
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, score
 from bort_kedro.pretraining.report import (
     BaselineScore,
@@ -32,8 +32,6 @@ from bort_kedro.training.threads import autocast, cpu_threads
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from torch import Tensor
-
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.masked_blocks import Batch
     from bort_kedro.pretraining.settings import DistillationSettings
@@ -47,9 +45,9 @@ CACHE_ERROR_BATCHES = 8
 def score_encoders(
     encoders: Mapping[str, Pretrained],
     tokens: Tokens,
+    distillation: DistillationSettings,
     *,
     seconds: Mapping[str, float],
-    temperature: float,
     top_k: int | None,
     num_steps: int,
     twin_lacks: TwinLacks,
@@ -61,8 +59,8 @@ def score_encoders(
     Args:
         encoders: ``student``, ``undistilled`` and ``teacher``.
         tokens: In the student's vocabulary; the teacher is asked through the map between the two.
+        distillation: What the teacher taught.
         seconds: What each took to train.
-        temperature: Of distillation.
         top_k: Tokens kept by the teacher cache; None where the teacher ran live.
         num_steps: Of the student's training.
         twin_lacks: See `report.PretrainingMetrics`.
@@ -74,10 +72,7 @@ def score_encoders(
     for encoder in encoders.values():
         encoder.model.to(device)
     mapping = vocabulary_map(student.tokenizer, teacher.tokenizer).to(device)
-
-    def mapped(batch: Batch) -> Tensor:
-        return teacher_logits(teacher, mapping, batch)
-
+    reference = Distillation(teacher, mapping, distillation)
     scores = {
         name: score(
             encoder.model,
@@ -86,7 +81,7 @@ def score_encoders(
             num_threads=num_threads,
             precision=precision,
             description=f"scoring the {name}",
-            logits_of=mapped if encoder is teacher else None,
+            logits_of=reference.teacher_logits if encoder is teacher else None,
         )
         for name, encoder in encoders.items()
         if has_masked_lm_head(encoder.model)
@@ -117,7 +112,7 @@ def score_encoders(
     cache = None
     if top_k is not None:
         with cpu_threads(num_threads):
-            cache = cache_error(student, teacher, mapping, tokens, temperature=temperature, top_k=top_k)
+            cache = cache_error(student, reference, tokens, top_k=top_k)
     return PretrainingMetrics(
         student=encoder_score("student"),
         undistilled=encoder_score("undistilled"),
@@ -190,27 +185,18 @@ def score_distances(
     )
 
 
-def teacher_logits(teacher: Pretrained, mapping: VocabularyMap, batch: Batch) -> Tensor:
-    """What a teacher says of a batch in the student's vocabulary, (N, V_student)."""
-    return mapping.to_student_logits(whole_teacher_logits(teacher.model, mapping, batch).float())
-
-
 @torch.inference_mode()
-def cache_error(
-    student: Pretrained, teacher: Pretrained, mapping: VocabularyMap, tokens: Tokens, *, temperature: float, top_k: int
-) -> CacheError:
+def cache_error(student: Pretrained, reference: Distillation, tokens: Tokens, *, top_k: int) -> CacheError:
     """The divergence that a student is trained on with a cache, beside that over the whole vocabulary, in nats.
 
     Both times the square of the temperature, as in the loss, over some batches of the validation split.
     """
-    device = next(student.model.parameters()).device
-    teacher.model.to(device)
-    mapping = mapping.to(device)
+    temperature = reference.settings.logits.temperature
     sums, count = np.zeros(2), 0
     for number, (_, batch) in enumerate(_validation_batches(tokens, student)):
         if number == CACHE_ERROR_BATCHES:
             break
-        said = teacher_logits(teacher, mapping, batch)
+        said = reference.teacher_logits(batch)
         pair = divergence_error(student_logits(student.model, batch), said, temperature=temperature, top_k=top_k)
         sums += len(batch["predicted"]) * np.array(pair)
         count += len(batch["predicted"])
@@ -231,7 +217,7 @@ def trimming_cost(student: Pretrained, teacher: Pretrained, mapping: VocabularyM
     for number, (_, batch) in enumerate(_validation_batches(tokens, teacher)):
         if number == CACHE_ERROR_BATCHES:
             break
-        logits = whole_teacher_logits(teacher.model, mapping, batch)
+        logits = batch_logits(teacher.model, {**batch, "input_ids": mapping.to_teacher_ids(batch["input_ids"])})
         rest.append(mapping.rest_mass(logits.float()).cpu())
     dropped = mapping.num_teacher_ids - len(mapping.kept)
     return TrimmingCost(

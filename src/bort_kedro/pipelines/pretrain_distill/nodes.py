@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import pandas as pd
@@ -238,24 +239,13 @@ def score_pretraining(
             "teacher": teacher_history,
         }.items()
     }
-    encoders = {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder}
-    if not pretrain_distill.distillation.predicts:
-        return score_distances(
-            encoders,
-            tokens,
-            pretrain_distill.distillation,
-            seconds=seconds,
-            num_steps=pretrain_distill.student.optimization.num_steps,
-            twin_lacks=pretrain_distill.twin_lacks,
-            num_threads=pretrain_distill.student.num_threads,
-            precision=pretrain_distill.student.optimization.mixed_precision,
-        ).to_json()
-    return score_encoders(
-        encoders,
+    scored_by_tokens = partial(score_encoders, top_k=pretrain_distill.teacher_cache.top_k)
+    score = scored_by_tokens if pretrain_distill.distillation.predicts else score_distances
+    return score(
+        {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder},
         tokens,
+        pretrain_distill.distillation,
         seconds=seconds,
-        temperature=pretrain_distill.distillation.logits.temperature,
-        top_k=pretrain_distill.teacher_cache.top_k,
         num_steps=pretrain_distill.student.optimization.num_steps,
         twin_lacks=pretrain_distill.twin_lacks,
         num_threads=pretrain_distill.student.num_threads,
