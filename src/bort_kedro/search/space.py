@@ -132,12 +132,13 @@ class SpaceSettings(FrozenModel):
 
     @model_validator(mode="after")
     def _what_is_left_out_was_there(self) -> Self:
+        combinations = self.combinations()
         for number, left_out in enumerate(self.without):
             if not left_out.model_dump(exclude_none=True):
                 raise ValueError(
                     f"without.{number} gives no size; allowed are one or more of {', '.join(SHAPE_COLUMNS)}"
                 )
-            if not any(left_out.matches(sizes) for sizes in self.combinations()):
+            if not any(left_out.matches(sizes) for sizes in combinations):
                 raise ValueError(
                     f"without.{number} is {left_out}, and no combination of the space has these sizes; allowed are "
                     "sizes of the space"
