@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.configured import PROJECT, raw_parameters
+from benchmarks.own_process import fresh_processes, quietly
 from bort_kedro.agora.rivals import RIVALS
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.model_folder import PretrainedDataset
@@ -94,9 +92,9 @@ def encoders() -> tuple[Pretrained, Pretrained]:
     return teacher, student
 
 
+@quietly()
 def outcome_of(task: str, seed: int, states: Path) -> Outcome:
     """Agora and all rivals of one task and seed; what is in the states, as the teacher soon is, is found there."""
-    logging.getLogger("bort_kedro").setLevel(logging.ERROR)
     finetune = base_finetuning(
         training={"seeds": [seed], "num_threads": 1},
         teacher={"training": {"num_threads": 1, "learning_rates": list(TEACHER_RATES)}},
@@ -135,7 +133,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
 def outcomes(tasks: Sequence[str], seeds: Sequence[int], states: Path) -> list[Outcome]:
     """All tasks with all seeds."""
     jobs = [(task, seed, states) for seed in seeds for task in tasks]
-    with ProcessPoolExecutor(NUM_PROCESSES, mp_context=get_context("spawn")) as pool:
+    with fresh_processes(NUM_PROCESSES, {}) as pool:
         running = [pool.submit(outcome_of, *job) for job in jobs]
         return [each.result() for each in running]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks.finetune.builtin import NUM_PROCESSES, base_finetuning, encoders
+from benchmarks.own_process import fresh_processes, quietly
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.evaluation.scores import TaskScore, score_answers
@@ -59,14 +57,14 @@ class RealOutcome:
 
 def real_outcomes(folder: Path, states: Path, tasks: Sequence[str] = REAL_TASKS) -> list[RealOutcome]:
     """Read, fine-tune and score each task."""
-    with ProcessPoolExecutor(NUM_PROCESSES, mp_context=get_context("spawn")) as pool:
+    with fresh_processes(NUM_PROCESSES, {}) as pool:
         running = [pool.submit(outcome_of, name, folder, states) for name in tasks]
         return [each.result() for each in running]
 
 
+@quietly()
 def outcome_of(name: str, folder: Path, states: Path) -> RealOutcome:
     """One task from its files to its score; what is in the states is found there."""
-    logging.getLogger("bort_kedro").setLevel(logging.ERROR)
     kept = TrainingStates(states, keep=1)
     teacher, student = encoders()
     began = time.perf_counter()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,22 +110,3 @@ def distillation_of_layers(material: Material) -> Distillation:
     return Distillation(
         material.encoder, vocabulary_map(tokenizer, tokenizer), material.parameters.pretrain_distill.distillation
     )
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without the bars and notices of transformers and of the project, of which those of two processes would mix."""
-    from transformers.utils import logging as of_transformers
-
-    own = logging.getLogger("bort_kedro")
-    level, verbosity, has_bars = own.level, of_transformers.get_verbosity(), of_transformers.is_progress_bar_enabled()
-    of_transformers.disable_progress_bar()
-    of_transformers.set_verbosity_error()
-    own.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        own.setLevel(level)
-        of_transformers.set_verbosity(verbosity)
-        if has_bars:
-            of_transformers.enable_progress_bar()

@@ -6,22 +6,19 @@ import hashlib
 import json
 import shutil
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.finetune.builtin import base_finetuning
-from benchmarks.own_process import on_the_cpu
-from benchmarks.real.material import quietly
+from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
 from benchmarks.real.setting import MAX_TOKENS, TASK_TOKENS, Setting
 from benchmarks.real.tasks import task_data
 from bort_kedro import __version__
 from bort_kedro.datasets.atomic import pending
 from bort_kedro.datasets.training_states import TrainingStates
-from bort_kedro.environment import environment_variables
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.progress import track
 
@@ -89,10 +86,7 @@ def outcomes_of(
     alike: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
         alike.setdefault((job.encoder.fingerprint, job.is_exported, job.task, job.seed), []).append(job)
-    with (
-        environment_variables(on_the_cpu(1)),
-        ProcessPoolExecutor(NUM_PROCESSES, mp_context=get_context("spawn")) as pool,
-    ):
+    with fresh_processes(NUM_PROCESSES, on_the_cpu(1)) as pool:
         coming = {pool.submit(outcome_of, same[0], folder, setting, states): same for same in alike.values()}
         done = track(as_completed(coming), "fine-tuning", total=len(coming))
         return {(job.arm, job.task, job.seed): each.result() for each in done for job in coming[each]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -84,8 +84,8 @@ FULL = Setting(
 
 def quick(num_steps: int) -> Setting:
     """So many steps of everything, on a few rows."""
-    return Setting(
-        caps=CAPS,
+    return replace(
+        SHORT,
         budget=2,
         search_steps=num_steps,
         distillation_steps=num_steps,
@@ -95,7 +95,5 @@ def quick(num_steps: int) -> Setting:
         max_test=16,
         tokens_seen=1,
         passes=(1, 1),
-        learning_rates=(1e-4,),
-        seeds=(0,),
         timed_rounds=1,
     )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.own_process import on_the_cpu
+from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
 from benchmarks.real.arms import CUT, DISTILLED, ENCODER, EXTRACTED, RANDOM, cut_shape, first_layers, random_student
-from benchmarks.real.material import Material, distillation_of_layers, extracted, material_of, quietly
+from benchmarks.real.material import Material, distillation_of_layers, extracted, material_of
 from benchmarks.real.selection import Selected, select
 from benchmarks.real.setting import Setting
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.encoder import shape_of
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.environment import environment_variables
 from bort_kedro.reporting.markdown import large
 
 if TYPE_CHECKING:
@@ -80,10 +77,7 @@ def make_students(encoder: str, patterns: Sequence[str], setting: Setting, state
             f"{cap} {EXTRACTED}": extracted(each.shape, material.encoder),
             f"{cap} {RANDOM}": random_student(each.shape, material.encoder),
         }
-    with (
-        environment_variables(on_the_cpu(1)),
-        ProcessPoolExecutor(NUM_PROCESSES, mp_context=get_context("spawn")) as pool,
-    ):
+    with fresh_processes(NUM_PROCESSES, on_the_cpu(1)) as pool:
         # Two caps may select one shape.
         shapes = {each.shape for each in selected.values()}
         coming = {shape: pool.submit(distil, shape, material, states) for shape in sorted(shapes)}

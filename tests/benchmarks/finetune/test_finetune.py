@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -40,15 +39,6 @@ def outcome(seed, *, agora, other, is_over=True):
         floors={"constant": 0.5, "tfidf": 0.625},
         rounds=[{"points": None}, {"points": {"num_made": 8, "num_copies": 2}}],
     )
-
-
-@pytest.fixture(autouse=True)
-def _warnings_come_back():
-    """The benchmark's processes tell errors alone, and here they are the process of the tests."""
-    logger = logging.getLogger("bort_kedro")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 @pytest.fixture
@@ -115,7 +105,7 @@ def test_builtin_tasks_are_made_fine_tuned_and_written(monkeypatch, tmp_path, ti
     documents, _ = split_documents(tiny_text(), check_parameters(raw_parameters("smoke")).corpus)
     documents.to_parquet(tmp_path / "documents.parquet")
     # Another process would see nothing of what is put in place here.
-    monkeypatch.setattr(builtin, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    monkeypatch.setattr(builtin, "fresh_processes", lambda count, environment: ThreadPoolExecutor(1))
     monkeypatch.setattr(builtin, "encoders", lambda: (encoder(2), encoder(1)))
     monkeypatch.setattr(builtin, "latest", lambda pattern: tmp_path / "documents.parquet")
     monkeypatch.setattr(builtin, "base_finetuning", smoke_finetuning)

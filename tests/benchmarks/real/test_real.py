@@ -198,7 +198,7 @@ def test_a_tiny_encoder_goes_through_the_whole_benchmark(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "in_own_process", in_this_process)
     monkeypatch.setattr(material, "ENGINE", {"engine": "sequential", "num_workers": 1})
     for module in (outcomes, students):
-        monkeypatch.setattr(module, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(1))
+        monkeypatch.setattr(module, "fresh_processes", lambda count, environment: ThreadPoolExecutor(1))
     encoder, tasks = tiny_encoder(tmp_path / "encoder"), tiny_cola(tmp_path / "tasks")
     arguments = [encoder, "--tasks", str(tasks), "--corpus", text_files(tmp_path), "--steps", "2"]
     arguments += ["--folder", str(tmp_path / "docs"), "--states", str(tmp_path / "states")]
