@@ -370,6 +370,40 @@ def test_an_encoder_as_the_maximum_point_brings_the_only_tokenizer(raw):
     ) in fault(raw)
 
 
+@pytest.mark.parametrize(
+    ("cost", "latency", "said"),
+    [
+        (
+            "exported_latency",
+            {},
+            "cost is exported_latency, and latency.runtime is null, which exports nothing; name the runtime there",
+        ),
+        (
+            "operations",
+            {"runtime": "onnx", "device": "cuda"},
+            "latency.device is cuda, and exports to latency.runtime onnx run on the CPU; set device to auto or cpu, or "
+            "runtime to null",
+        ),
+        (
+            "measured_latency",
+            {"runtime": "tflite"},
+            "search.latency.runtime is `tflite`, allowed are onnx, onnx_int8, openvino_int8, and null",
+        ),
+    ],
+)
+def test_a_cost_that_no_runtime_here_has_is_refused(raw, cost, latency, said):
+    raw["search"]["cost"] = cost
+    raw["search"]["latency"] |= latency
+    assert said in fault(raw)
+
+
+def test_latencies_of_another_device_are_taken_in_the_place_of_timing():
+    search = build_pipelines(parameters_of("base", search={"cost": "recorded_latency"}))["search"]
+    assert "recorded_latencies" in search.inputs()
+    assert "search.measure_latency_node" not in {node.name for node in search.nodes}
+    assert "recorded_latencies" not in build_pipelines(parameters_of("base"))["search"].inputs()
+
+
 def test_a_recorded_table_opens_no_encoder(raw):
     raw["search"] |= {"maximum_point": "somewhere/encoder", "error_source": "table"}
     assert (
@@ -602,8 +636,8 @@ def test_unknown_answer_lists_the_known_ones(raw):
 def test_an_unknown_cost_lists_the_known_ones_but_of_a_table_it_names_a_column(raw):
     raw["search"]["cost"] = "joules"
     assert (
-        "cost is `joules`, allowed are operations, modelled_latency, measured_latency; with error_source table also "
-        "the name of a column of numbers."
+        "cost is `joules`, allowed are operations, modelled_latency, measured_latency, exported_latency, "
+        "recorded_latency; with error_source table also the name of a column of numbers."
     ) in fault(raw)
     raw["search"]["error_source"] = "table"
     assert check_parameters(raw).search.cost_column == "joules"

@@ -14,13 +14,16 @@ from bort_kedro.encoders.costs import count_operations
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError, FailedTrainingError
+from bort_kedro.exports.sizes import exported_bytes
 from bort_kedro.latency.model import Calibration
+from bort_kedro.latency.shapes import Timing
 from bort_kedro.pipelines.search.nodes import (
     enumerate_candidates,
     estimate_costs,
     measure_latency,
     model_latency,
     order_candidates,
+    take_latency,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
 from bort_kedro.pipelines.search.recorded_nodes import (
@@ -61,7 +64,7 @@ def frame(shapes, **columns):
 
 @pytest.fixture
 def costs():
-    return frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+    return frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000], megabytes=[0.9, 0.3, 0.5])
 
 
 @pytest.fixture
@@ -109,6 +112,8 @@ def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
         table["parameters"] == table[["embedding_parameters", "layer_parameters", "head_parameters"]].sum(axis=1)
     ).all()
     assert growth.sentence.startswith("The AB^nC condition holds by degree: ")
+    weighed = exported_bytes(MAXIMUM, search.latency.runtime, vocabulary_size=tokens.vocabulary.size, max_positions=16)
+    assert maximum["megabytes"] == weighed / 1e6
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,66 @@ def test_representatives_of_the_ordered_space_and_the_maximum_point_are_timed(to
     assert table["is_maximum_point"].tolist() == [False] * len(depths) + [True]
     assert (table["latency_lower_quartile_ms"] <= table["latency_ms"]).all()
     assert (table["latency_ms"] <= table["latency_upper_quartile_ms"]).all()
+
+
+@pytest.mark.parametrize(("cost", "depths"), [("exported_latency", [2]), ("measured_latency", [1, 2, 4])])
+def test_in_a_runtime_no_more_shapes_are_exported_than_asked_for(tokens, tmp_path, costs, monkeypatch, cost, depths):
+    search = parameters(cost=cost, budget=3, latency={"runtime": "onnx_int8", "num_measured": 1, "num_threads": 2})
+    asked = {}
+
+    def timed(shapes, states, settings, **others):
+        asked.update(others)
+        quartiles = {"lower_quartile_ms": 1.0, "upper_quartile_ms": 1.0, "rounds": 3}
+        return [Timing(shape=shape, median_ms=1.0, **quartiles) for shape in shapes]
+
+    monkeypatch.setattr("bort_kedro.latency.shapes.time_shapes_once", timed)
+    table = measure_latency(costs, MAXIMUM_COSTS, tokens, TrainingStates(tmp_path, keep=2), search)
+    assert table["num_hidden_layers"].tolist() == [*depths, 4]
+    assert asked["device"] == "cpu"
+    assert asked["runtime"].identity["name"] == "onnx_int8"
+
+
+def brought(shapes, milliseconds):
+    return frame(shapes, latency_ms=milliseconds, row=range(2, 2 + len(shapes)))
+
+
+def test_latencies_that_were_brought_are_taken_and_the_others_modelled_from_them():
+    search = parameters(cost="recorded_latency")
+    # The second is no candidate and cannot be built, but teaches the model all the same.
+    odd = BertShape(3, 2, 16, 32)
+    odd_row = pd.DataFrame([[3, 3, 16, 32]], columns=list(SHAPE_COLUMNS))
+    table = brought([SHAPES[1], odd], exact_latency([SHAPES[1], odd], search))
+    table.loc[1, list(SHAPE_COLUMNS)] = odd_row.iloc[0]
+    table.loc[0, "latency_ms"] *= 1.1
+    latency = take_latency(table, MAXIMUM_COSTS)
+    assert latency["is_maximum_point"].tolist() == [False, False, True]
+    modelled, check, calibration = model_latency(frame(SHAPES), latency, search)
+    assert modelled["latency_source"].tolist() == ["modelled", "recorded", "modelled"]
+    assert modelled["latency_ms"][1] == table.loc[0, "latency_ms"]
+    assert calibration.num_measured == 2
+    costs = frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+    _, point = order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)
+    # T was not brought.
+    assert point["latency_ms"] == point["cost"] == check["latency_modelled_ms"].iloc[-1]
+    assert point["latency_ms"] > modelled["latency_ms"].max()
+
+
+def test_a_maximum_point_that_was_timed_elsewhere_too_is_taken_as_it_is():
+    search = parameters(cost="recorded_latency")
+    latency = take_latency(brought([MAXIMUM, SHAPES[0]], [9.0, 2.0]), MAXIMUM_COSTS)
+    assert latency["is_maximum_point"].tolist() == [True, False]
+    modelled, check, _ = model_latency(frame(SHAPES), latency, search)
+    costs = frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+    assert order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)[1]["latency_ms"] == 9.0
+
+
+def test_a_shape_that_was_timed_twice_elsewhere_is_named_by_its_line():
+    with pytest.raises(ConfigurationError) as caught:
+        take_latency(brought([SHAPES[1], MAXIMUM, SHAPES[1]], [1.0, 9.0, 2.0]), MAXIMUM_COSTS)
+    assert str(caught.value) == (
+        "Line 4 of the catalog's `recorded_latencies` has (1, 2, 16, 32) again, allowed is each shape once: that of "
+        "one device, batch size and sequence length. Mend the file, or keep rows out with `where` in the catalog entry."
+    )
 
 
 def exact_latency(shapes, search):
@@ -243,6 +308,8 @@ def test_candidates_of_equal_parameters_are_ordered_by_cost(costs, latency, time
     [
         ({"max_parameters": 200}, [1, 2]),
         ({"max_latency_ms": 1.2}, [2]),
+        ({"max_operations": 2000}, [1, 2]),
+        ({"max_megabytes": 0.3}, [1]),
         ({"max_parameters": 100, "max_latency_ms": 1.5}, [1]),
         # Nobody's error is known yet.
         ({"max_error": 1e-9}, [1, 2, 4]),
@@ -387,7 +454,7 @@ def test_any_column_of_numbers_may_be_the_cost_and_latency_need_not_be_there(jou
 def test_the_columns_that_a_replay_makes_are_those_that_a_file_cannot_keep(joules):
     search, space, maximum, counts, errors = replayed(joules, cost="operations")
     table, _, _ = select_recorded(space, errors, maximum, counts, search)
-    made = set(table) - set(joules) - {"error_standard_error", "latency_ms"}
+    made = set(table) - set(joules) - set(OPTIONAL_COLUMNS)
     typed = {name for name in Candidate.model_fields if name not in {*joules, *OPTIONAL_COLUMNS}}
     assert made | typed | {*SHAPE_COLUMNS, "row"} <= MADE_COLUMNS
     # Besides what a candidate may hold of a training: the keys that the file's rows and T are told apart by.
@@ -424,13 +491,17 @@ def test_a_row_without_a_cost_is_named_by_its_line(joules, cell):
     )
 
 
-def test_a_cap_on_latency_is_refused_of_a_table_that_has_none(joules):
+@pytest.mark.parametrize(("cap", "column"), [("max_latency_ms", "latency_ms"), ("max_megabytes", "megabytes")])
+def test_a_cap_on_what_a_table_does_not_have_is_refused(joules, cap, column):
     with pytest.raises(ConfigurationError) as caught:
-        order_recorded(joules, recorded_parameters(cost="joules", caps={"max_latency_ms": 2.5}))
+        order_recorded(joules, recorded_parameters(cost="joules", caps={cap: 2.5}))
     assert str(caught.value) == (
-        "params:search.caps.max_latency_ms is 2.5, and the recorded table has no column `latency_ms` that could be "
-        "held against it. Set it to null, or give the table one."
+        f"params:search.caps.{cap} is 2.5, and the recorded table has no column `{column}` that could be held against "
+        "it. Set it to null, or give the table one."
     )
+    table = joules.assign(**{column: [1.0, 2.0, 3.0, 4.0]})
+    space, _, _ = order_recorded(table, recorded_parameters(cost="joules", caps={cap: 2.5}))
+    assert len(space) == 2
 
 
 def test_the_space_of_the_parameters_is_no_limit_to_the_maximum_point_of_a_table(recorded):

@@ -35,7 +35,13 @@ class CapsSettings(FrozenModel):
     """Limits that the answer must meet; null is no limit."""
 
     max_parameters: float | None = Field(gt=0, description="Weights, embeddings and masked-LM head included.")
+    max_operations: float | None = Field(
+        default=None, gt=0, description="Of the layers in one pass of search.latency.sequence_length."
+    )
     max_latency_ms: float | None = Field(gt=0, description="Of one pass as under search.latency, no head.")
+    max_megabytes: float | None = Field(
+        default=None, gt=0, description="Million bytes of the file of a classifier, as search.latency.runtime takes it."
+    )
     max_error: float | None = Field(
         gt=0, description="Share of hidden tokens guessed wrong, or the distance; a recorded table's error."
     )
@@ -45,6 +51,10 @@ class SearchLatencySettings(LatencySettings):
     """How candidates are timed."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="Whose latency counts; auto is cuda where there is one.")
+    runtime: str | None = Field(
+        description="What candidates are exported to and timed in, on the CPU: one of evaluate's export formats; null "
+        "times PyTorch."
+    )
     num_measured: int = Field(
         gt=0, description="Candidates timed, evenly over the ordered space; a fitted model gives the others."
     )
@@ -60,7 +70,10 @@ MaximumPoint = Annotated[
 
 
 # What a trained search may take as the cost, and the column of the candidate table that has it.
-COSTS = {"operations": "operations", "modelled_latency": "latency_ms", "measured_latency": "latency_ms"}
+COSTS = {
+    "operations": "operations",
+    **dict.fromkeys(("modelled_latency", "measured_latency", "exported_latency", "recorded_latency"), "latency_ms"),
+}
 
 
 class EngineSettings(FrozenModel):
@@ -98,8 +111,9 @@ class SearchSettings(EngineSettings):
     trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
     seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")
     cost: str = Field(
-        description="What W takes as the cost i: operations, modelled_latency, or measured_latency, which times every "
-        "candidate; of a recorded table also any column of numbers."
+        description="What W takes as the cost i: operations, modelled_latency, measured_latency, which times every "
+        "candidate, exported_latency, which models those not timed in search.latency.runtime, or recorded_latency, "
+        "likewise with the catalog's `recorded_latencies`; of a recorded table also any column of numbers."
     )
     error_measure: str = Field(
         description="What W takes as the error: the share of hidden tokens guessed wrong (error), the masked-LM loss "
@@ -150,6 +164,20 @@ class SearchSettings(EngineSettings):
             raise ValueError(
                 f"cost is `{self.cost}`, allowed are {', '.join(COSTS)}; with error_source table also the name of a "
                 "column of numbers"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exports_have_a_runtime(self) -> Self:
+        latency = self.latency
+        if self.error_source == "training" and self.cost == "exported_latency" and latency.runtime is None:
+            raise ValueError(
+                "cost is exported_latency, and latency.runtime is null, which exports nothing; name the runtime there"
+            )
+        if latency.runtime is not None and latency.device == "cuda":
+            raise ValueError(
+                f"latency.device is cuda, and exports to latency.runtime {latency.runtime} run on the CPU; set device "
+                "to auto or cpu, or runtime to null"
             )
         return self
 
