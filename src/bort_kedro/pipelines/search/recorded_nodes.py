@@ -107,7 +107,7 @@ def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
 def replay_errors(search_space: pd.DataFrame, maximum_point: JsonObject, search: SearchSettings) -> pd.DataFrame:
     """Look up the errors of whom the strategy asks for."""
     problem = _problem(search_space, maximum_point, search)
-    recorded = _recorded(search_space)
+    recorded = recorded_errors(search_space)
     trace = run_search(build_strategy(search.strategy, problem), recorded)
     rows = [
         {
@@ -147,13 +147,14 @@ def compare_strategies(search_space: pd.DataFrame, maximum_point: JsonObject, se
     """What every strategy would have found on random parts of this table, for which number of trainings."""
     problem = _problem(search_space, maximum_point, search)
     size = min(LARGEST_PART, max(1, round(PART_SHARE * len(problem))))
-    parts = subspaces(problem, _recorded(search_space), count=NUM_PARTS, size=size)
+    parts = subspaces(problem, recorded_errors(search_space), count=NUM_PARTS, size=size)
     names = [name for name in STRATEGIES if name != "exhaustive"]
     budgets = sorted({max(2, round(share * size)) for share in BUDGET_SHARES})
     return bands(compare(names, parts, budgets=budgets, with_guarantee=False))
 
 
-def _recorded(search_space: pd.DataFrame) -> Recorded:
+def recorded_errors(search_space: pd.DataFrame) -> Recorded:
+    """What a strategy is answered with on a table."""
     noise = search_space["error_standard_error"].fillna(0.0).to_numpy(float)
     return Recorded(search_space["error"].to_numpy(float), noise, {})
 
