@@ -628,6 +628,32 @@ def test_unknown_strategy_lists_the_known_ones(raw):
     assert "strategy is `genetic`, allowed are fptas, surrogate, successive_halving, random, exhaustive." in fault(raw)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"always_train": [[1, 2, 16, 32], [2, 2, 16, 32]], "budget": 1},
+            "always_train has 2 shapes, and budget is 1, which they are part of; allowed is one that is no smaller.",
+        ),
+        (
+            {"always_train": [[1, 2, 16, 256]]},
+            "maximum_point.intermediate_size is 128, below always_train's largest 256; the maximum point must be",
+        ),
+        ({"always_train": [[1, 2, 16]]}, "`search.always_train.0` (value [1, 2, 16]): a shape has four sizes: ["),
+        ({"max_minutes": 0}, "`search.max_minutes` (value 0): Input should be greater than 0"),
+        (
+            {"min_expected_gain": 0.01, "strategy": "fptas"},
+            "min_expected_gain is 0.01 with strategy `fptas`, which expects none; allowed is null, or the strategy "
+            "surrogate.",
+        ),
+        ({"min_expected_gain": 1.0}, "`search.min_expected_gain` (value 1.0): Input should be less than 1"),
+    ],
+)
+def test_what_a_search_can_neither_begin_with_nor_end_by_is_refused(raw, changes, words):
+    raw["search"] |= changes
+    assert words in fault(raw)
+
+
 def test_unknown_answer_lists_the_known_ones(raw):
     raw["search"]["answer"] = "smallest"
     assert "answer is `smallest`, allowed are largest_w, pareto_front, smallest_error, knee." in fault(raw)

@@ -11,7 +11,7 @@ from benchmarks.search.samplers import Space, ask_all
 from benchmarks.search.samplers_page import samplers_part
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.pipelines.search.recorded_nodes import MEASURE, order_recorded, recorded_errors
-from bort_kedro.search.candidates import problem_of
+from bort_kedro.search.candidates import problem_of, spending_of
 from bort_kedro.search.replay import subspaces
 from bort_kedro.search.settings import SearchSettings
 
@@ -29,7 +29,9 @@ def parts_of_table(file: str, search: SearchSettings) -> tuple[list[Space], int]
     """Random parts of a table, and its number of rows."""
     table = RecordedCandidatesDataset(filepath=file).load()
     space, maximum, _ = order_recorded(table, search)
-    problem = problem_of(space, maximum, measure=MEASURE, is_network=maximum["is_network"], **search.spending())
+    problem = problem_of(
+        space, maximum, measure=MEASURE, is_network=maximum["is_network"], **spending_of(search, space)
+    )
     size = max(2, round(PART_SHARE * len(problem)))
     return subspaces(problem, recorded_errors(space), count=NUM_PARTS, size=size), len(table)
 

@@ -95,6 +95,14 @@ def test_candidates_are_every_combination_that_can_be_built():
     assert list(shapes) == list(invalid) == list(SHAPE_COLUMNS)
 
 
+def test_a_shape_that_is_trained_in_any_case_joins_the_candidates_that_lack_it():
+    shapes, invalid, _ = enumerate_candidates(
+        parameters(space=[[1, 2, 16, 32], [2, 2, 16, 32]], always_train=[[2, 2, 16, 32], [3, 2, 16, 64]])
+    )
+    assert shapes.to_numpy().tolist() == [[1, 2, 16, 32], [2, 2, 16, 32], [3, 2, 16, 64]]
+    assert invalid.empty
+
+
 @pytest.fixture
 def tokens(tiny_blocks, tiny_vocabulary):
     return Tokens(tiny_vocabulary, {"train": tiny_blocks, "validation": tiny_blocks}, "tiny")
@@ -544,6 +552,26 @@ def test_the_errors_of_those_asked_for_are_looked_up(recorded, strategy, budget,
         errors[list(SHAPE_COLUMNS)].to_numpy().tolist()
         == space.loc[candidates, list(SHAPE_COLUMNS)].to_numpy().tolist()
     )
+
+
+@pytest.mark.parametrize("strategy", ["fptas", "surrogate", "random", "successive_halving"])
+def test_a_row_that_is_looked_up_in_any_case_is_the_first_of_the_budget(recorded, strategy):
+    _, _, _, _, errors = replayed(recorded, strategy=strategy, budget=2, always_train=[[1, 2, 32, 64]])
+    assert errors["candidate"].iloc[0] == 0
+    assert errors["share"].iloc[0] == 1.0
+    assert errors.loc[errors["share"] == 1.0, "candidate"].nunique() == 2
+
+
+def test_a_replay_ends_where_too_little_is_promised(recorded):
+    whole, ended = (
+        replayed(recorded, strategy="surrogate", budget=4, trials_per_round=1, min_expected_gain=least)[-1]
+        for least in (None, 0.99)
+    )
+    assert whole["candidate"].nunique() == 4
+    assert whole["ended_by"].isna().all()
+    # Half of the budget are representatives.
+    pd.testing.assert_frame_equal(ended.drop(columns="ended_by"), whole[:2].drop(columns="ended_by"))
+    assert ended["ended_by"].iloc[-1].endswith(", under params:search.min_expected_gain 0.99")
 
 
 @pytest.mark.parametrize("strategy", ["surrogate", "successive_halving"])

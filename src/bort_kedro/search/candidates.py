@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import TableRow
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
+from bort_kedro.search.loop import SearchTrace
 from bort_kedro.search.report import ErrorModelFit
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
 from bort_kedro.search.w_coefficient import MaximumPoint, require_above_zero
 from bort_kedro.statistics import is_on_plateau
@@ -19,7 +22,7 @@ from bort_kedro.statistics import is_on_plateau
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
 FEWEST_FOR_MODEL = 3
 # What a row of errors says of its trial, and not of the candidate.
-OF_A_TRIAL = ("share", "seconds", "num_tokens", "failure", "was_known")
+OF_A_TRIAL = ("share", "seconds", "num_tokens", "failure", "was_known", "ended_by")
 
 
 def order(candidates: pd.DataFrame) -> pd.DataFrame:
@@ -54,6 +57,40 @@ def problem_of(
         maximum_shape=tuple(maximum_point[name] for name in SHAPE_COLUMNS) if is_network else None,
         **spending,
     )
+
+
+def spending_of(search: SearchSettings, search_space: pd.DataFrame) -> Spending:
+    """What strategies are told of the wish, in this space.
+
+    Raises:
+        ConfigurationError: If a candidate that is to be trained in any case is none of it.
+    """
+    return {
+        "budget": search.budget,
+        "seed": search.seed,
+        "trials_per_round": search.trials_per_round,
+        "answer": search.answer,
+        "max_error": search.caps.max_error,
+        "first": _always_trained(search, search_space),
+    }
+
+
+def _always_trained(search: SearchSettings, search_space: pd.DataFrame) -> tuple[int, ...]:
+    rows = search_space[list(SHAPE_COLUMNS)].drop_duplicates().itertuples(name=None)
+    places = {tuple(sizes): int(index) for index, *sizes in rows}
+    for shape in search.always_train:
+        if tuple(vars(shape).values()) not in places:
+            raise ConfigurationError(
+                f"params:search.always_train has {shape}, which is none of the {len(search_space)} candidates: it is "
+                "over a cap under params:search.caps, or no row of the recorded table. Allowed are the others. Change "
+                "params:search.always_train, or the caps."
+            )
+    return tuple(places[tuple(vars(shape).values())] for shape in search.always_train)
+
+
+def with_end(errors: pd.DataFrame, trace: SearchTrace) -> pd.DataFrame:
+    """The rows of a search, the last of which says which limit ended it."""
+    return errors.assign(ended_by=pd.Series({len(errors) - 1: trace.ended_by}, dtype=object))
 
 
 def maximum_of(maximum_point: TableRow, measure: str, unigram_error: float | None = None) -> MaximumPoint:

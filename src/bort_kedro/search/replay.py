@@ -181,6 +181,7 @@ def subspaces(
 
 def part_of(problem: SearchProblem, recorded: Recorded, kept: NDArray[np.integer]) -> tuple[SearchProblem, Recorded]:
     """Some candidates of a space, by their indices, as a space of their own."""
-    part = replace(problem, shapes=problem.shapes[kept], parameters=problem.parameters[kept], cost=problem.cost[kept])
+    sizes = {"parameters": problem.parameters[kept], "cost": problem.cost[kept]}
+    part = replace(problem, shapes=problem.shapes[kept], **sizes, first=())
     partial = {share: errors[kept] for share, errors in recorded.partial_errors.items()}
     return part, Recorded(recorded.errors[kept], recorded.standard_errors[kept], partial)

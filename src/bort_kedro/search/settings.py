@@ -12,9 +12,10 @@ from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
+from bort_kedro.search.loop import Limits
 from bort_kedro.search.measures import MEASURES
-from bort_kedro.search.space import Space, require_contained
-from bort_kedro.search.strategies import STRATEGIES, Spending
+from bort_kedro.search.space import Shapes, Space, require_contained
+from bort_kedro.search.strategies import STRATEGIES
 
 
 class HyperparameterSet(FrozenModel):
@@ -108,6 +109,21 @@ class SearchSettings(EngineSettings):
         description="Full short trainings to spend, each with every seed and set, those of earlier searches included; "
         "exhaustive ignores it.",
     )
+    always_train: Shapes = Field(
+        description="Candidates that are trained before all others, in the budget; those the space lacks join it."
+    )
+    max_minutes: float | None = Field(
+        gt=0,
+        description="The search ends after the round in which its candidates' trainings have taken longer, going by "
+        "the seconds recorded with each over num_workers; null is no limit. T's are not counted.",
+    )
+    min_expected_gain: float | None = Field(
+        gt=0,
+        lt=1,
+        description="The surrogate ends where the next training promises less: the rise of the largest W, the "
+        "growth of the front's hypervolume or the fall of the smallest error, as a share of what was found, or the "
+        "depth of the knee, as one of the front's range; null is no limit.",
+    )
     trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
     seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")
     cost: str = Field(
@@ -137,15 +153,9 @@ class SearchSettings(EngineSettings):
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
     latency: SearchLatencySettings
 
-    def spending(self) -> Spending:
-        """What strategies are told of the wish."""
-        return {
-            "budget": self.budget,
-            "seed": self.seed,
-            "trials_per_round": self.trials_per_round,
-            "answer": self.answer,
-            "max_error": self.caps.max_error,
-        }
+    def limits(self) -> Limits:
+        """What may end the search before its budget."""
+        return Limits(self.max_minutes, self.num_workers, self.min_expected_gain)
 
     def maximum_point_training(self) -> PretrainingSettings:
         """The short training, as T has it."""
@@ -207,6 +217,23 @@ class SearchSettings(EngineSettings):
         # The rows of a table are its space.
         if self.error_source == "training" and self.space is not None and self.encoder is None:
             require_contained(self.space, self.stated_maximum())
+        if self.error_source == "training" and self.encoder is None:
+            require_contained(self.always_train, self.stated_maximum(), "always_train's")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_can_be_kept(self) -> Self:
+        if len(self.always_train) > self.budget:
+            raise ValueError(
+                f"always_train has {len(self.always_train)} shapes, and budget is {self.budget}, which they are part "
+                "of; allowed is one that is no smaller"
+            )
+        expecting = [name for name, strategy in STRATEGIES.items() if strategy.expects_gain]
+        if self.min_expected_gain is not None and self.strategy not in expecting:
+            raise ValueError(
+                f"min_expected_gain is {self.min_expected_gain:g} with strategy `{self.strategy}`, which expects none; "
+                f"allowed is null, or the strategy {', '.join(expecting)}"
+            )
         return self
 
     @model_validator(mode="after")

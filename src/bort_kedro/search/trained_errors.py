@@ -58,11 +58,11 @@ class TrainedErrors:
             on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
             error, noise = row[self.column], row[f"{self.column}_standard_error"]
             if math.isnan(error):
-                yield trial, Outcome(math.inf, trial.share)
+                yield trial, Outcome(math.inf, trial.share, seconds=row["seconds"])
             else:
                 require_above_zero(error, f"candidate {self.shapes[trial.index]}")
                 capped = None if self.column == "error" else row["error"]
-                yield trial, Outcome(error, trial.share, noise, bool(on_plateau), capped)
+                yield trial, Outcome(error, trial.share, noise, bool(on_plateau), capped, row["seconds"])
 
     @property
     def column(self) -> str:

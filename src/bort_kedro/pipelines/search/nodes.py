@@ -33,7 +33,7 @@ def enumerate_candidates(
     """The candidates that can be built, the combinations that cannot, and the shape of T."""
     opened = None if maximum_point_encoder is None else maximum_point_encoder.model.config.to_dict()
     maximum = shape_of_maximum(search, opened)
-    space = enumerate_shapes(space_within(search, maximum))
+    space = enumerate_shapes(space_within(search, maximum), added=search.always_train)
     columns = list(SHAPE_COLUMNS)
     return (
         pd.DataFrame([shape.to_row() for shape in space.shapes], columns=columns),

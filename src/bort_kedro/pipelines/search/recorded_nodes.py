@@ -14,7 +14,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.search.answers import CAPPED, require_within_caps
-from bort_kedro.search.candidates import order, problem_of
+from bort_kedro.search.candidates import order, problem_of, spending_of, with_end
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded, bands, compare, subspaces
@@ -108,7 +108,7 @@ def replay_errors(search_space: pd.DataFrame, maximum_point: JsonObject, search:
     """Look up the errors of whom the strategy asks for."""
     problem = _problem(search_space, maximum_point, search)
     recorded = recorded_errors(search_space)
-    trace = run_search(build_strategy(search.strategy, problem), recorded)
+    trace = run_search(build_strategy(search.strategy, problem), recorded, limits=search.limits())
     rows = [
         {
             "candidate": index,
@@ -122,7 +122,7 @@ def replay_errors(search_space: pd.DataFrame, maximum_point: JsonObject, search:
         }
         for index, outcome in trace.outcomes.items()
     ]
-    return pd.DataFrame(rows)
+    return with_end(pd.DataFrame(rows), trace)
 
 
 def select_recorded(
@@ -172,5 +172,5 @@ def _problem(search_space: pd.DataFrame, maximum_point: JsonObject, search: Sear
         maximum_point,
         measure=MEASURE,
         is_network=maximum_point["is_network"],
-        **search.spending(),
+        **spending_of(search, search_space),
     )

@@ -13,7 +13,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pipelines.search.nodes import shapes_of
-from bort_kedro.search.candidates import problem_of
+from bort_kedro.search.candidates import problem_of, spending_of, with_end
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.strategies import build_strategy
@@ -125,13 +125,14 @@ def measure_errors(
         maximum_point,
         measure=search.error_column,
         unigram_error=baseline_errors.get("unigram"),
-        **search.spending(),
+        **spending_of(search, search_space),
     )
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
     if training.distillation is not None:
         for width in set(search_space["hidden_size"]):
             training.distillation.require_fitting(int(width))
+    limits = search.limits()
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
@@ -143,14 +144,13 @@ def measure_errors(
             engine=engine,
             unigram_error=baseline_errors.get("unigram"),
         )
-        # Where trainings run decides nothing.
-        known = source.known_from_before(
-            search.model_dump(mode="json", exclude={"training", "distillation", *EngineSettings.model_fields})
-        )
-        run_search(build_strategy(search.strategy, problem), source, known=known)
+        # Where trainings run decides nothing, nor do limits: until they end a search, it goes as without them.
+        no_asking = {"training", "distillation", *EngineSettings.model_fields, *vars(limits)}
+        known = source.known_from_before(search.model_dump(mode="json", exclude=no_asking))
+        trace = run_search(build_strategy(search.strategy, problem), source, known=known, limits=limits)
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
     return (
-        pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)),
+        with_end(pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)), trace),
         # Where all trainings fail there is no history, but still a table.
         pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),
