@@ -12,9 +12,7 @@ from bort_kedro.search.strategies.base import Outcome, Strategy, Trial
 class RandomSample(Strategy):
     """As many candidates as the budget allows, drawn without replacement from the seed."""
 
-    def choose(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
-        first = self.problem.first
+    def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
         order = np.random.default_rng(self.problem.seed).permutation(len(self.problem))
-        others = [int(index) for index in order if index not in first]
-        drawn = sorted([*first, *others][: self.problem.budget])
+        drawn = sorted(int(index) for index in order[: self.problem.budget])
         return [Trial(index) for index in drawn if index not in outcomes]
