@@ -14,6 +14,8 @@ INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --index-st
 CORPUS ?=
 NAME ?= other
 TASKS ?=
+# Of bench-search: a table of candidates with their errors, as recorded_candidates in the catalog takes it.
+TABLE ?=
 # Of bench-real, which takes the two above too: a folder with a BERT encoder; and FULL=1 for its full form.
 ENCODER ?=
 FULL ?=
@@ -76,8 +78,8 @@ bench: install   ## Refresh the pages of docs/benchmarks that need no other file
 bench-inference: install ## Time encoders and runtimes side by side on this machine (8 minutes)
 	@$(BIN)/python -m benchmarks.inference
 
-bench-search: install ## Train a small space whole and hold every strategy against it (12 minutes)
-	@$(BIN)/python -m benchmarks.search
+bench-search: install ## Train a small space whole and hold every strategy and sampler against it (15 minutes); or TABLE=file
+	@$(BIN)/python -m benchmarks.search $(if $(TABLE),--table "$(TABLE)")
 
 bench-search-start: install ## Ask which short training ranks shapes as long ones do (15 minutes)
 	@$(BIN)/python -m benchmarks.search.start

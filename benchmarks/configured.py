@@ -6,7 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from bort_kedro.encoders.shapes import BertShape
+
 PROJECT = Path(__file__).parent.parent
+# That `make run` chooses.
+DEFAULT_CHOICE = BertShape(2, 4, 96, 128)
 
 
 def raw_parameters(environment: str = "base", **changes: Any) -> dict[str, Any]:

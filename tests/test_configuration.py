@@ -370,6 +370,40 @@ def test_an_encoder_as_the_maximum_point_brings_the_only_tokenizer(raw):
     ) in fault(raw)
 
 
+@pytest.mark.parametrize(
+    ("cost", "latency", "said"),
+    [
+        (
+            "exported_latency",
+            {},
+            "cost is exported_latency, and latency.runtime is null, which exports nothing; name the runtime there",
+        ),
+        (
+            "operations",
+            {"runtime": "onnx", "device": "cuda"},
+            "latency.device is cuda, and exports to latency.runtime onnx run on the CPU; set device to auto or cpu, or "
+            "runtime to null",
+        ),
+        (
+            "measured_latency",
+            {"runtime": "tflite"},
+            "search.latency.runtime is `tflite`, allowed are onnx, onnx_int8, openvino_int8, and null",
+        ),
+    ],
+)
+def test_a_cost_that_no_runtime_here_has_is_refused(raw, cost, latency, said):
+    raw["search"]["cost"] = cost
+    raw["search"]["latency"] |= latency
+    assert said in fault(raw)
+
+
+def test_latencies_of_another_device_are_taken_in_the_place_of_timing():
+    search = build_pipelines(parameters_of("base", search={"cost": "recorded_latency"}))["search"]
+    assert "recorded_latencies" in search.inputs()
+    assert "search.measure_latency_node" not in {node.name for node in search.nodes}
+    assert "recorded_latencies" not in build_pipelines(parameters_of("base"))["search"].inputs()
+
+
 def test_a_recorded_table_opens_no_encoder(raw):
     raw["search"] |= {"maximum_point": "somewhere/encoder", "error_source": "table"}
     assert (
@@ -594,6 +628,32 @@ def test_unknown_strategy_lists_the_known_ones(raw):
     assert "strategy is `genetic`, allowed are fptas, surrogate, successive_halving, random, exhaustive." in fault(raw)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"always_train": [[1, 2, 16, 32], [2, 2, 16, 32]], "budget": 1},
+            "always_train has 2 shapes, and budget is 1, which they are part of; allowed is one that is no smaller.",
+        ),
+        (
+            {"always_train": [[1, 2, 16, 256]]},
+            "maximum_point.intermediate_size is 128, below always_train's largest 256; the maximum point must be",
+        ),
+        ({"always_train": [[1, 2, 16]]}, "`search.always_train.0` (value [1, 2, 16]): a shape has four sizes: ["),
+        ({"max_minutes": 0}, "`search.max_minutes` (value 0): Input should be greater than 0"),
+        (
+            {"min_expected_gain": 0.01, "strategy": "fptas"},
+            "min_expected_gain is 0.01 with strategy `fptas`, which expects none; allowed is null, or the strategy "
+            "surrogate.",
+        ),
+        ({"min_expected_gain": 1.0}, "`search.min_expected_gain` (value 1.0): Input should be less than 1"),
+    ],
+)
+def test_what_a_search_can_neither_begin_with_nor_end_by_is_refused(raw, changes, words):
+    raw["search"] |= changes
+    assert words in fault(raw)
+
+
 def test_unknown_answer_lists_the_known_ones(raw):
     raw["search"]["answer"] = "smallest"
     assert "answer is `smallest`, allowed are largest_w, pareto_front, smallest_error, knee." in fault(raw)
@@ -602,8 +662,8 @@ def test_unknown_answer_lists_the_known_ones(raw):
 def test_an_unknown_cost_lists_the_known_ones_but_of_a_table_it_names_a_column(raw):
     raw["search"]["cost"] = "joules"
     assert (
-        "cost is `joules`, allowed are operations, modelled_latency, measured_latency; with error_source table also "
-        "the name of a column of numbers."
+        "cost is `joules`, allowed are operations, modelled_latency, measured_latency, exported_latency, "
+        "recorded_latency; with error_source table also the name of a column of numbers."
     ) in fault(raw)
     raw["search"]["error_source"] = "table"
     assert check_parameters(raw).search.cost_column == "joules"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmarks.command import command_line
-from benchmarks.configured import PROJECT
+from benchmarks.configured import DEFAULT_CHOICE, PROJECT
 from benchmarks.distillation.arms import ARMS, DEFAULT
 from benchmarks.distillation.corpora import CHARACTERS, TASKS, base_parameters, draw_corpus
 from benchmarks.distillation.findings import find_out
 from benchmarks.distillation.page import parts_of
-from benchmarks.distillation.trainings import SEEDS, SHAPE
+from benchmarks.distillation.trainings import SEEDS
 from benchmarks.page import FOLDER, write_page
 from benchmarks.texts import EMBEDDED, embedded_text
 from bort_kedro.datasets.text_sources import TextFilesDataset
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = find_out(
         corpora,
         parameters,
-        SHAPE,
+        DEFAULT_CHOICE,
         arms,
         SEEDS,
         given.states / "distillation",
@@ -68,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_page(
         "distillation",
         "Does a teacher help?",
-        parts_of(found, arms, SHAPE, num_steps=given.steps),
+        parts_of(found, arms, DEFAULT_CHOICE, num_steps=given.steps),
         {
             "parameters": "conf/base",
             "seeds": list(SEEDS),
-            "student_shape": str(SHAPE),
+            "student_shape": str(DEFAULT_CHOICE),
             "steps_under_the_published_loss": given.steps,
             "tokens": {each.name: each.before.corpus.tokens.summary() for each in found},
         },

@@ -38,8 +38,6 @@ from bort_kedro.search.short_training import Inheritance, ShortTraining
 from bort_kedro.text.trimming import vocabulary_map
 from bort_kedro.training.loop import TrainingResult
 
-# That `make run` chooses.
-SHAPE = BertShape(2, 4, 96, 128)
 SEEDS = (0, 1, 2)
 # Step times are medians over rounds in which all that is timed takes turns.
 PROBE_ROUNDS = 5

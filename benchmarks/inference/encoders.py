@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.inference.setting import MAX_POSITIONS, Setting
+from benchmarks.inference.setting import MAX_POSITIONS, Setting, title_of
 from benchmarks.own_process import in_own_process, on_the_cpu
-from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
+from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.latency.conditions import CHOSEN, Condition, Latency, speed_table_rows
 
 # The first is what targets are held against.
@@ -29,9 +29,8 @@ ON_CUDA = tuple(
 
 
 def shapes_to_time(setting: Setting) -> dict[str, BertShape]:
-    """All shapes, Bort in the place of the chosen one."""
-    others = {key: shape for key, shape in setting.shapes.items() if key != "bort"}
-    return {CHOSEN: setting.shapes["bort"], **others}
+    """All shapes; as the chosen one, that of `make run`."""
+    return {CHOSEN: setting.chosen, **setting.shapes}
 
 
 def time_encoders(setting: Setting, conditions: Sequence[Condition]) -> dict[Condition, list[Latency]]:
@@ -83,4 +82,4 @@ def measure_encoders(setting: Setting, conditions: Sequence[Condition]) -> list[
         vocabulary_size=setting.vocabulary_size,
         max_positions=MAX_POSITIONS,
     )
-    return [row | {"name": KNOWN_SHAPES["bort"].title} if row["is_chosen"] else row for row in rows]
+    return [row | {"name": title_of(CHOSEN)} if row["is_chosen"] else row for row in rows]

@@ -6,31 +6,33 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
-from benchmarks.inference.setting import MAX_POSITIONS, Setting
+from benchmarks.inference.setting import MAX_POSITIONS, PRODUCTS, Setting
 from benchmarks.own_process import in_own_process, on_the_cpu
 from bort_kedro.environment import environment_variables
-from bort_kedro.latency.conditions import Latency
+from bort_kedro.latency.conditions import CHOSEN, Latency
 from bort_kedro.progress import track
 
+if TYPE_CHECKING:
+    from bort_kedro.encoders.shapes import BertShape
+
 PYTORCH = "pytorch"
-# By shape and runtime; int8 of the references is what Bort in int8 is like.
+INT8 = ("onnx_int8", "openvino_int8")
+RUNTIMES = (PYTORCH, "onnx", *INT8)
+# Those that lose to overhead what they save in operations, the largest first, as far as the machine's limit goes.
+ENCODERS = ("bort", "minilm_l6", "tinybert_4", CHOSEN)
+# By encoder and runtime; int8 of the references is what Bort in int8 is like.
 SYSTEMS = (
-    ("bort", PYTORCH),
-    ("bert_base", PYTORCH),
-    ("bert_large", PYTORCH),
-    ("bort", "onnx"),
-    ("bort", "onnx_int8"),
-    ("bort", "openvino_int8"),
-    ("bert_base", "onnx_int8"),
-    ("bert_base", "openvino_int8"),
-    ("bert_large", "onnx_int8"),
-    ("bert_large", "openvino_int8"),
+    *((reference, runtime) for reference in ("bert_large", "bert_base") for runtime in (PYTORCH, *INT8)),
+    *((key, runtime) for key in (*ENCODERS, PRODUCTS) for runtime in RUNTIMES),
 )
+# Pairs of products, up and down, each with weights of its own: more than fit into a cache, as an encoder's do.
+NUM_PRODUCT_PAIRS = 4
 NUM_CALIBRATION_INPUTS = 4
 # What a conversion takes at most: that of BERT-large, about five times its weights.
 CONVERSION_BYTES = 8_000_000_000
@@ -140,13 +142,42 @@ def _encoder(key: str, setting: Setting) -> Any:
     from bort_kedro.encoders.encoder import bert_config, build_masked_lm
     from bort_kedro.encoders.initialization import PUBLISHED
 
+    if key == PRODUCTS:
+        return matrix_products(setting.shape_of(key), vocabulary_size=setting.vocabulary_size)
     config = bert_config(
-        setting.shapes[key],
+        setting.shape_of(key),
         vocabulary_size=setting.vocabulary_size,
         max_positions=MAX_POSITIONS,
         initialization=PUBLISHED,
     )
     return build_masked_lm(config, seed=0, initialization=PUBLISHED).bert.eval()
+
+
+def matrix_products(shape: BertShape, *, vocabulary_size: int) -> Any:
+    """The products of a shape's feed-forward layers and nothing between them, as `convert` takes a model.
+
+    What int8 makes of these is what the machine and the runtime can give: an encoder adds to them.
+    """
+    import torch
+    from torch import nn
+
+    class Products(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = SimpleNamespace(type_vocab_size=1)
+            hidden, intermediate = shape.hidden_size, shape.intermediate_size
+            self.rows = nn.Embedding(vocabulary_size, hidden)
+            sizes = [(hidden, intermediate), (intermediate, hidden)] * NUM_PRODUCT_PAIRS
+            self.products = nn.Sequential(*(nn.Linear(*each, bias=False) for each in sizes))
+            for each in self.products:
+                # As large going out as coming in.
+                nn.init.normal_(each.weight, std=each.in_features**-0.5)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self.products(self.rows(input_ids) * attention_mask[..., None]),)
+
+    torch.manual_seed(0)
+    return Products().eval()
 
 
 def _inputs(setting: Setting, seed: int) -> dict[str, np.ndarray]:

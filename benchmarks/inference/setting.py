@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from benchmarks.configured import DEFAULT_CHOICE
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
+from bort_kedro.latency.conditions import CHOSEN
 
 MAX_POSITIONS = 512
+# A system that is matrix products and nothing else.
+PRODUCTS = "products"
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Setting:
         timed_rounds: Likewise.
         turn_ms: Likewise.
         shapes: By their keys in `KNOWN_SHAPES`.
+        chosen: Beside these, that of `make run`.
     """
 
     vocabulary_size: int = 50_265
@@ -33,3 +38,14 @@ class Setting:
     shapes: Mapping[str, BertShape] = field(
         default_factory=lambda: {key: known.shape for key, known in KNOWN_SHAPES.items()}
     )
+    chosen: BertShape = DEFAULT_CHOICE
+
+    def shape_of(self, key: str) -> BertShape:
+        """Of an encoder; the products are those of BERT-large's layers."""
+        return self.chosen if key == CHOSEN else self.shapes["bert_large" if key == PRODUCTS else key]
+
+
+def title_of(key: str) -> str:
+    """For readers."""
+    own = {CHOSEN: f"choice of `make run` {DEFAULT_CHOICE}", PRODUCTS: "matrix products of BERT-large"}
+    return own[key] if key in own else KNOWN_SHAPES[key].title

@@ -229,6 +229,7 @@ def write(
     errors: pd.DataFrame,
     findings: pd.DataFrame,
     parameters: Parameters,
+    samplers: Part,
     overhead: Part,
     *,
     trained: float | None,
@@ -240,6 +241,7 @@ def write(
         errors: Of every candidate, see `train_all`.
         findings: Of every strategy, see `play_all`.
         parameters: Of the space and its trainings.
+        samplers: From `samplers_part`.
         overhead: From `overhead_part`.
         trained: Seconds that corpus and trainings took; None if they did not run in one go.
         folder: For all files.
@@ -252,6 +254,7 @@ def write(
             guarantee_part(findings),
             half_part(findings),
             cost_part(findings),
+            samplers,
             noise_part(errors, parameters, parameters.search.error_measure),
             overhead,
         ],

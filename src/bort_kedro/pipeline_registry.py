@@ -29,7 +29,11 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     stages = {
         "corpus": corpus.create_pipeline(),
         "tasks": tasks.create_pipeline(finetuning.tasks),
-        "search": search.create_pipeline(error_source, opens_maximum_point=parameters.search.encoder is not None),
+        "search": search.create_pipeline(
+            error_source,
+            opens_maximum_point=parameters.search.encoder is not None,
+            takes_latency=parameters.search.cost == "recorded_latency",
+        ),
         "pretrain_distill": pretrain_distill.create_pipeline(
             trains_teacher=trains_teacher,
             training_data=pretraining.training_data,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kedro.io.core import DatasetError
 
-from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset, as_numbers
+from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset, RecordedLatenciesDataset, as_numbers
 from bort_kedro.errors import ConfigurationError
 
 RECORDED = Path(__file__).parent / "recorded_candidates.csv"
@@ -29,7 +29,7 @@ LOADED = [
 ]
 HEADER = ",".join(COLUMNS)
 GOOD = "2,4,128,256,1000,1.5,0.6"
-ENTRY = "in the catalog entry of type RecordedCandidatesDataset"
+ENTRY = "in its entry of the catalog"
 WHOLE = "a whole number from 1 to 1000000"
 ABOVE_ZERO = "a finite number above 0"
 FROM_ZERO = "empty, or a finite number from 0 up"
@@ -242,9 +242,28 @@ def test_header_that_cannot_be_used_names_columns_missing_found_and_needed(tmp_p
     found = ", ".join(f"`{name.strip()}`" for name in header.split(",")) if header else "none"
     assert _fault(_dataset(tmp_path, f"{header}\n")) == (
         f"{tmp_path / 'candidates.csv'}, line 1: {faults}. Columns found: {found}. Needed are {', '.join(REQUIRED)}, "
-        "each once; latency_ms and error_standard_error are read where they are there, and more columns may follow, "
-        "each with a name of its own. Mend the header, or change `filepath` or "
+        "each once; latency_ms, megabytes, error_standard_error are read where they are there, and more columns may "
+        "follow, each with a name of its own. Mend the header, or change `filepath` or "
         f"`load_args` (such as {{delimiter: ';'}}) {ENTRY}."
+    )
+
+
+def test_latencies_need_no_errors(tmp_path):
+    path = tmp_path / "latencies.csv"
+    path.write_text("layers,heads,hidden,intermediate,latency_ms\n2,4,128,256,1.5\n")
+    (row,) = RecordedLatenciesDataset(filepath=str(path)).load().to_dict("records")
+    assert row == {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "latency_ms": 1.5,
+        "row": 2,
+    }
+    path.write_text("layers,heads,hidden,intermediate,error\n2,4,128,256,0.5\n")
+    assert _fault(RecordedLatenciesDataset(filepath=str(path))).startswith(
+        f"{path}, line 1: no column `latency_ms`. Columns found: `layers`, `heads`, `hidden`, `intermediate`, `error`. "
+        "Needed are layers, heads, hidden, intermediate, latency_ms, each once; parameters, error, "
     )
 
 
@@ -258,7 +277,7 @@ def test_missing_file_is_named():
     dataset = RecordedCandidatesDataset(filepath="nowhere.csv")
     assert not dataset.exists()
     assert _fault(dataset) == (
-        f"nowhere.csv: no such file (seen from {Path.cwd()}). Expected a CSV file of recorded candidates. Change "
+        f"nowhere.csv: no such file (seen from {Path.cwd()}). Expected a CSV file of recorded shapes. Change "
         f"`filepath` {ENTRY}."
     )
 

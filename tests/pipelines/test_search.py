@@ -14,13 +14,16 @@ from bort_kedro.encoders.costs import count_operations
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError, FailedTrainingError
+from bort_kedro.exports.sizes import exported_bytes
 from bort_kedro.latency.model import Calibration
+from bort_kedro.latency.shapes import Timing
 from bort_kedro.pipelines.search.nodes import (
     enumerate_candidates,
     estimate_costs,
     measure_latency,
     model_latency,
     order_candidates,
+    take_latency,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
 from bort_kedro.pipelines.search.recorded_nodes import (
@@ -32,7 +35,6 @@ from bort_kedro.pipelines.search.recorded_nodes import (
 from bort_kedro.pipelines.search.training_nodes import (
     WITHOUT_MAXIMUM_POINT,
     hand_on_candidate,
-    measure_errors,
     score_maximum_point,
     train_maximum_point,
 )
@@ -42,7 +44,6 @@ from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.short_training import ShortTraining
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
-from memory_states import NotingObserver
 from project_parameters import raw_parameters
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,7 @@ def frame(shapes, **columns):
 
 @pytest.fixture
 def costs():
-    return frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+    return frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000], megabytes=[0.9, 0.3, 0.5])
 
 
 @pytest.fixture
@@ -94,6 +95,14 @@ def test_candidates_are_every_combination_that_can_be_built():
     assert list(shapes) == list(invalid) == list(SHAPE_COLUMNS)
 
 
+def test_a_shape_that_is_trained_in_any_case_joins_the_candidates_that_lack_it():
+    shapes, invalid, _ = enumerate_candidates(
+        parameters(space=[[1, 2, 16, 32], [2, 2, 16, 32]], always_train=[[2, 2, 16, 32], [3, 2, 16, 64]])
+    )
+    assert shapes.to_numpy().tolist() == [[1, 2, 16, 32], [2, 2, 16, 32], [3, 2, 16, 64]]
+    assert invalid.empty
+
+
 @pytest.fixture
 def tokens(tiny_blocks, tiny_vocabulary):
     return Tokens(tiny_vocabulary, {"train": tiny_blocks, "validation": tiny_blocks}, "tiny")
@@ -111,6 +120,8 @@ def test_costs_of_candidates_and_of_the_maximum_point_are_counted_alike(tokens):
         table["parameters"] == table[["embedding_parameters", "layer_parameters", "head_parameters"]].sum(axis=1)
     ).all()
     assert growth.sentence.startswith("The AB^nC condition holds by degree: ")
+    weighed = exported_bytes(MAXIMUM, search.latency.runtime, vocabulary_size=tokens.vocabulary.size, max_positions=16)
+    assert maximum["megabytes"] == weighed / 1e6
 
 
 @pytest.mark.parametrize(
@@ -128,6 +139,66 @@ def test_representatives_of_the_ordered_space_and_the_maximum_point_are_timed(to
     assert table["is_maximum_point"].tolist() == [False] * len(depths) + [True]
     assert (table["latency_lower_quartile_ms"] <= table["latency_ms"]).all()
     assert (table["latency_ms"] <= table["latency_upper_quartile_ms"]).all()
+
+
+@pytest.mark.parametrize(("cost", "depths"), [("exported_latency", [2]), ("measured_latency", [1, 2, 4])])
+def test_in_a_runtime_no_more_shapes_are_exported_than_asked_for(tokens, tmp_path, costs, monkeypatch, cost, depths):
+    search = parameters(cost=cost, budget=3, latency={"runtime": "onnx_int8", "num_measured": 1, "num_threads": 2})
+    asked = {}
+
+    def timed(shapes, states, settings, **others):
+        asked.update(others)
+        quartiles = {"lower_quartile_ms": 1.0, "upper_quartile_ms": 1.0, "rounds": 3}
+        return [Timing(shape=shape, median_ms=1.0, **quartiles) for shape in shapes]
+
+    monkeypatch.setattr("bort_kedro.latency.shapes.time_shapes_once", timed)
+    table = measure_latency(costs, MAXIMUM_COSTS, tokens, TrainingStates(tmp_path, keep=2), search)
+    assert table["num_hidden_layers"].tolist() == [*depths, 4]
+    assert asked["device"] == "cpu"
+    assert asked["runtime"].identity["name"] == "onnx_int8"
+
+
+def brought(shapes, milliseconds):
+    return frame(shapes, latency_ms=milliseconds, row=range(2, 2 + len(shapes)))
+
+
+def test_latencies_that_were_brought_are_taken_and_the_others_modelled_from_them():
+    search = parameters(cost="recorded_latency")
+    # The second is no candidate and cannot be built, but teaches the model all the same.
+    odd = BertShape(3, 2, 16, 32)
+    odd_row = pd.DataFrame([[3, 3, 16, 32]], columns=list(SHAPE_COLUMNS))
+    table = brought([SHAPES[1], odd], exact_latency([SHAPES[1], odd], search))
+    table.loc[1, list(SHAPE_COLUMNS)] = odd_row.iloc[0]
+    table.loc[0, "latency_ms"] *= 1.1
+    latency = take_latency(table, MAXIMUM_COSTS)
+    assert latency["is_maximum_point"].tolist() == [False, False, True]
+    modelled, check, calibration = model_latency(frame(SHAPES), latency, search)
+    assert modelled["latency_source"].tolist() == ["modelled", "recorded", "modelled"]
+    assert modelled["latency_ms"][1] == table.loc[0, "latency_ms"]
+    assert calibration.num_measured == 2
+    costs = frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+    _, point = order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)
+    # T was not brought.
+    assert point["latency_ms"] == point["cost"] == check["latency_modelled_ms"].iloc[-1]
+    assert point["latency_ms"] > modelled["latency_ms"].max()
+
+
+def test_a_maximum_point_that_was_timed_elsewhere_too_is_taken_as_it_is():
+    search = parameters(cost="recorded_latency")
+    latency = take_latency(brought([MAXIMUM, SHAPES[0]], [9.0, 2.0]), MAXIMUM_COSTS)
+    assert latency["is_maximum_point"].tolist() == [True, False]
+    modelled, check, _ = model_latency(frame(SHAPES), latency, search)
+    costs = frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
+    assert order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)[1]["latency_ms"] == 9.0
+
+
+def test_a_shape_that_was_timed_twice_elsewhere_is_named_by_its_line():
+    with pytest.raises(ConfigurationError) as caught:
+        take_latency(brought([SHAPES[1], MAXIMUM, SHAPES[1]], [1.0, 9.0, 2.0]), MAXIMUM_COSTS)
+    assert str(caught.value) == (
+        "Line 4 of the catalog's `recorded_latencies` has (1, 2, 16, 32) again, allowed is each shape once: that of "
+        "one device, batch size and sequence length. Mend the file, or keep rows out with `where` in the catalog entry."
+    )
 
 
 def exact_latency(shapes, search):
@@ -189,44 +260,6 @@ def test_an_opened_maximum_point_whose_own_shape_comes_apart_ends_the_search_wit
     assert str(caught.value) == (f"the maximum point {MAXIMUM}: loss is not finite at step 3. {WITHOUT_MAXIMUM_POINT}")
 
 
-def test_candidates_are_told_with_what_they_cost_their_errors_and_their_w(
-    tokens, tiny_tokenizer, tmp_path, monkeypatch
-):
-    records = {
-        4: {"failure": "its loss climbs", "seconds": 1.0},
-        1: {"error": 0.5, "error_standard_error": 0.1, "loss": 2.0, "loss_standard_error": 0.5, "seconds": 2.0},
-        2: {"error": 0.9, "error_standard_error": 0.1, "loss": 4.0, "loss_standard_error": 0.5, "seconds": 3.0},
-    }
-    history = [{"step": 60, "loss": 2.0}]
-
-    def run(self, shape, *arguments):
-        return records[shape.num_hidden_layers] | {"num_tokens": 100, "history": history}
-
-    monkeypatch.setattr(ShortTraining, "run", run)
-    space = frame(
-        [SHAPES[1], SHAPES[2], SHAPES[0]],
-        parameters=[100, 200, 400],
-        cost=[10.0, 20.0, 40.0],
-        latency_ms=[1.0, 2.0, 4.0],
-    )
-    point = MAXIMUM.to_row() | {"parameters": 1000, "cost": 100.0, "error": 0.4, "error_standard_error": 0.01}
-    states = TrainingStates(tmp_path, keep=2, observer=NotingObserver())
-    search = parameters(budget=3, strategy="exhaustive", start="random", error_measure="error")
-    maximum = Pretrained(None, tiny_tokenizer)
-    measure_errors(space, point, maximum, {"unigram": 0.95}, tokens, tiny_tokenizer, states, search, 16)
-    told = {training.name: (results, rows, failure) for training, results, rows, failure in states.observer.ended}
-    costs = {"parameters": 100.0, "cost": 10.0, "latency_ms": 1.0}
-    errors = {"error": 0.5, "error_standard_error": 0.1, "loss": 2.0, "loss_standard_error": 0.5}
-    # (1000 - 100) / 1000 * (100 - 10) / 100 * 0.4 / 0.5, and a fifth of that.
-    w = {"w": pytest.approx(0.648), "w_standard_error": pytest.approx(0.1296)}
-    spent = {"trained_share": 1.0, "seconds": 2.0, "num_tokens": 100.0}
-    assert told["(1, 2, 16, 32)"] == (costs | errors | w | spent, history, None)
-    # No better than guessing beyond its noise.
-    assert "w" not in told["(2, 2, 16, 32)"][0]
-    failed = {"parameters": 400.0, "cost": 40.0, "latency_ms": 4.0, "trained_share": 1.0, "seconds": 1.0}
-    assert told["(4, 2, 16, 32)"] == (failed | {"num_tokens": 100.0}, [], "its loss climbs")
-
-
 def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_it(
     tokens, tiny_tokenizer, tmp_path, monkeypatch
 ):
@@ -283,6 +316,8 @@ def test_candidates_of_equal_parameters_are_ordered_by_cost(costs, latency, time
     [
         ({"max_parameters": 200}, [1, 2]),
         ({"max_latency_ms": 1.2}, [2]),
+        ({"max_operations": 2000}, [1, 2]),
+        ({"max_megabytes": 0.3}, [1]),
         ({"max_parameters": 100, "max_latency_ms": 1.5}, [1]),
         # Nobody's error is known yet.
         ({"max_error": 1e-9}, [1, 2, 4]),
@@ -427,7 +462,7 @@ def test_any_column_of_numbers_may_be_the_cost_and_latency_need_not_be_there(jou
 def test_the_columns_that_a_replay_makes_are_those_that_a_file_cannot_keep(joules):
     search, space, maximum, counts, errors = replayed(joules, cost="operations")
     table, _, _ = select_recorded(space, errors, maximum, counts, search)
-    made = set(table) - set(joules) - {"error_standard_error", "latency_ms"}
+    made = set(table) - set(joules) - set(OPTIONAL_COLUMNS)
     typed = {name for name in Candidate.model_fields if name not in {*joules, *OPTIONAL_COLUMNS}}
     assert made | typed | {*SHAPE_COLUMNS, "row"} <= MADE_COLUMNS
     # Besides what a candidate may hold of a training: the keys that the file's rows and T are told apart by.
@@ -464,13 +499,17 @@ def test_a_row_without_a_cost_is_named_by_its_line(joules, cell):
     )
 
 
-def test_a_cap_on_latency_is_refused_of_a_table_that_has_none(joules):
+@pytest.mark.parametrize(("cap", "column"), [("max_latency_ms", "latency_ms"), ("max_megabytes", "megabytes")])
+def test_a_cap_on_what_a_table_does_not_have_is_refused(joules, cap, column):
     with pytest.raises(ConfigurationError) as caught:
-        order_recorded(joules, recorded_parameters(cost="joules", caps={"max_latency_ms": 2.5}))
+        order_recorded(joules, recorded_parameters(cost="joules", caps={cap: 2.5}))
     assert str(caught.value) == (
-        "params:search.caps.max_latency_ms is 2.5, and the recorded table has no column `latency_ms` that could be "
-        "held against it. Set it to null, or give the table one."
+        f"params:search.caps.{cap} is 2.5, and the recorded table has no column `{column}` that could be held against "
+        "it. Set it to null, or give the table one."
     )
+    table = joules.assign(**{column: [1.0, 2.0, 3.0, 4.0]})
+    space, _, _ = order_recorded(table, recorded_parameters(cost="joules", caps={cap: 2.5}))
+    assert len(space) == 2
 
 
 def test_the_space_of_the_parameters_is_no_limit_to_the_maximum_point_of_a_table(recorded):
@@ -513,6 +552,26 @@ def test_the_errors_of_those_asked_for_are_looked_up(recorded, strategy, budget,
         errors[list(SHAPE_COLUMNS)].to_numpy().tolist()
         == space.loc[candidates, list(SHAPE_COLUMNS)].to_numpy().tolist()
     )
+
+
+@pytest.mark.parametrize("strategy", ["fptas", "surrogate", "random", "successive_halving"])
+def test_a_row_that_is_looked_up_in_any_case_is_the_first_of_the_budget(recorded, strategy):
+    _, _, _, _, errors = replayed(recorded, strategy=strategy, budget=2, always_train=[[1, 2, 32, 64]])
+    assert errors["candidate"].iloc[0] == 0
+    assert errors["share"].iloc[0] == 1.0
+    assert errors.loc[errors["share"] == 1.0, "candidate"].nunique() == 2
+
+
+def test_a_replay_ends_where_too_little_is_promised(recorded):
+    whole, ended = (
+        replayed(recorded, strategy="surrogate", budget=4, trials_per_round=1, min_expected_gain=least)[-1]
+        for least in (None, 0.99)
+    )
+    assert whole["candidate"].nunique() == 4
+    assert whole["ended_by"].isna().all()
+    # Half of the budget are representatives.
+    pd.testing.assert_frame_equal(ended.drop(columns="ended_by"), whole[:2].drop(columns="ended_by"))
+    assert ended["ended_by"].iloc[-1].endswith(", under params:search.min_expected_gain 0.99")
 
 
 @pytest.mark.parametrize("strategy", ["surrogate", "successive_halving"])

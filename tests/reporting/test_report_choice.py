@@ -288,6 +288,22 @@ def test_latency_that_was_measured_everywhere_is_said_to_be_so(cost):
     )
 
 
+def test_latency_of_another_runtime_or_device_and_the_file_are_said_to_be_so():
+    exported = choice(cost="exported_latency", runtime="onnx_int8", latency_calibration=CALIBRATION)
+    assert "than the maximum point (milliseconds of the export, modelled from operations where it was not" in exported
+    assert "tokens, measured in the search, of classifiers exported as `onnx_int8`." in exported
+    selected = trained_search().selected.changed(megabytes=1.234)
+    assert "A classifier of the chosen shape takes 1.23 MB in PyTorch." in choice(selected=selected)
+    assert "1.23 MB exported as `onnx`." in choice(selected=selected, runtime="onnx")
+    assert " MB" not in exported
+    rows = candidates(latency_source="modelled")
+    brought = choice_section(trained_search(cost="recorded_latency", latency_calibration=CALIBRATION), rows)
+    assert "tokens, as recorded elsewhere. Latencies with ~ are modelled from operations, not recorded." in brought
+    assert told_of_latency("modelled", cost="recorded_latency") == (
+        f"- Latency was recorded for 5 shapes, and modelled from operations for the rest. {QUALITY}"
+    )
+
+
 def test_modelled_latencies_are_marked_in_the_table():
     rows = candidates()
     rows[0] = rows[0].changed(latency_source="modelled")

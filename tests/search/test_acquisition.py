@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from bort_kedro.search.answers import ANSWERS
-from bort_kedro.search.loop import run_search
+from bort_kedro.search.loop import Limits, run_search
 from bort_kedro.search.replay import Recorded
 from bort_kedro.search.strategies import Outcome, SearchProblem, acquisition, build_strategy
 from bort_kedro.search.strategies.acquisition import (
     ACQUISITIONS,
+    FOUND,
     Belief,
     error_gain,
     expected_shortfall,
@@ -21,7 +22,6 @@ from bort_kedro.search.strategies.acquisition import (
     w_gain,
 )
 from bort_kedro.search.w_coefficient import MaximumPoint
-from project_parameters import parameters
 
 SURE = 1e-9
 
@@ -38,7 +38,65 @@ def belief(known, errors, mean, *, deviation=SURE, meets_cap=None, log_cost=None
 
 
 def test_every_answer_has_its_gains():
-    assert ACQUISITIONS.keys() == ANSWERS.keys()
+    assert ACQUISITIONS.keys() == ANSWERS.keys() == FOUND.keys()
+
+
+def test_what_was_found_has_the_unit_of_its_gain():
+    # Logarithms of the costs 0, 1 and 2 twice, the worst 0.9; the box ends at 2.2, 2.2 and 0.94.
+    believed = belief([0, 1], [0.9, 0.5], [0.9, 0.5, 0.5])
+    found = {name: of(believed) for name, of in FOUND.items()}
+    assert found == {
+        # (1 - e / 10 000) ** 2 * 0.1 / 0.5, and (1 - 1 / 10 000) ** 2 * 0.1 / 0.9 is less.
+        "largest_w": pytest.approx((1 - np.e / 1e4) ** 2 * 0.2),
+        # 1.2 ** 2 * 0.44 of the second, and of the first what that does not have: (2.2 ** 2 - 1.2 ** 2) * 0.04.
+        "pareto_front": pytest.approx(1.2**2 * 0.44 + (2.2**2 - 1.2**2) * 0.04),
+        "smallest_error": 0.5,
+        "knee": 1.0,
+    }
+    # Of one that no answer is among, there is nothing.
+    nothing = belief([0, 1], [0.9, 0.5], [0.9, 0.5, 0.5], meets_cap=[False, False])
+    assert {of(nothing) for of in FOUND.values()} == {0.0}
+    assert FOUND["knee"](belief([0], [0.9], [0.9, 0.5, 0.5])) == 0.0
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_the_gain_that_is_expected_is_the_largest_of_the_untrained_as_a_share_of_what_was_found(answer):
+    problem, recorded = made_up(0, budget=12, answer=answer)
+    strategy = build_strategy("surrogate", problem)
+    assert strategy.expected_gain({}) is None
+    outcomes = dict.fromkeys([])
+    gains = []
+    while trials := strategy.ask(outcomes):
+        gains.append(strategy.expected_gain(outcomes))
+        outcomes |= {trial.index: outcome for trial, outcome in recorded(trials)}
+    # Six representatives, and three rounds of two.
+    assert gains[0] is None
+    assert len(gains) == 4
+    assert all(gain > 0 for gain in gains[1:])
+    pair = strategy._belief(outcomes)
+    untrained = [index for index in range(len(problem)) if index not in outcomes]
+    assert strategy.expected_gain(outcomes) == pytest.approx(
+        ACQUISITIONS[answer][0](pair[0])[untrained].max() / FOUND[answer](pair[0])
+    )
+
+
+def test_nothing_found_promises_more_than_any_limit():
+    problem, _ = made_up(0, budget=4)
+    strategy = build_strategy("surrogate", replace(problem, max_error=0.5, first=(0, 1, 2, 3)))
+    assert strategy.expected_gain({index: Outcome(0.9, capped_error=0.9) for index in range(4)}) == np.inf
+
+
+@pytest.mark.parametrize("limit", [0.002, 0.02])
+def test_a_lower_limit_goes_on_where_a_higher_one_ended_as_if_it_had_never_been(limit):
+    problem, recorded = made_up(0, budget=24)
+    whole, short = (
+        run_search(build_strategy("surrogate", problem), recorded, limits=Limits(min_expected_gain=least))
+        for least in (None, limit)
+    )
+    assert len(short.rounds) < len(whole.rounds)
+    assert short.rounds == whole.rounds[: len(short.rounds)]
+    again = run_search(build_strategy("surrogate", problem), recorded, known=[t for r in short.rounds for t in r])
+    assert again.outcomes == whole.outcomes
 
 
 def test_the_reference_lies_a_tenth_of_the_range_beyond_the_worst():
@@ -179,16 +237,4 @@ def test_the_answer_decides_whose_turn_it_is(monkeypatch):
         "pareto_front": ["front_gain"] * 2,
         "smallest_error": ["error_gain"] * 2,
         "knee": ["knee_gain", "front_gain"],
-    }
-
-
-def test_a_strategy_is_told_of_the_answer_and_the_cap_on_the_error():
-    search = parameters().search
-    asked = search.changed(answer="smallest_error", caps=search.caps.changed(max_error=0.4), budget=7, seed=3)
-    assert asked.spending() == {
-        "budget": 7,
-        "seed": 3,
-        "trials_per_round": search.trials_per_round,
-        "answer": "smallest_error",
-        "max_error": 0.4,
     }

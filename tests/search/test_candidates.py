@@ -5,10 +5,21 @@ import pandas as pd
 import pytest
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
-from bort_kedro.errors import TrainingError
-from bort_kedro.search.candidates import join_errors, maximum_of, order, outcomes_of, predict_errors, problem_of
+from bort_kedro.errors import ConfigurationError, TrainingError
+from bort_kedro.search.candidates import (
+    join_errors,
+    maximum_of,
+    order,
+    outcomes_of,
+    predict_errors,
+    problem_of,
+    spending_of,
+    with_end,
+)
+from bort_kedro.search.loop import SearchTrace
 from bort_kedro.search.strategies import Outcome
 from bort_kedro.search.w_coefficient import MaximumPoint
+from project_parameters import parameters
 
 MAXIMUM_POINT = {
     "num_hidden_layers": 8,
@@ -70,6 +81,47 @@ def test_the_problem_is_the_table_as_arrays_and_the_maximum_point_in_the_measure
     assert problem.maximum == maximum_of(MAXIMUM_POINT, "loss") == MaximumPoint(1000, 2000.0, 2.0)
     assert problem.maximum_shape == (8, 4, 64, 256)
     assert (problem.budget, problem.seed, problem.trials_per_round, len(problem)) == (3, 5, 2, 4)
+
+
+def test_a_strategy_is_told_of_the_wish_and_where_those_are_that_are_trained_in_any_case():
+    search = parameters().search
+    asked = search.changed(
+        answer="smallest_error",
+        caps=search.caps.changed(max_error=0.4),
+        budget=7,
+        seed=3,
+        # The last of the four, and the second.
+        always_train=[list(FOUR[3]), list(FOUR[1])],
+    )
+    assert spending_of(asked, space_of(FOUR)) == {
+        "budget": 7,
+        "seed": 3,
+        "trials_per_round": search.trials_per_round,
+        "answer": "smallest_error",
+        "max_error": 0.4,
+        "first": (3, 1),
+    }
+    # Of a recorded table, which may repeat a shape, it is the first.
+    assert spending_of(asked, space_of([FOUR[1], FOUR[3], FOUR[3]]))["first"] == (1, 0)
+
+
+def test_whoever_is_trained_in_any_case_must_be_a_candidate():
+    search = parameters().search.changed(always_train=[[1, 1, 16, 16]])
+    with pytest.raises(ConfigurationError) as caught:
+        spending_of(search, space_of(FOUR))
+    assert str(caught.value) == (
+        "params:search.always_train has (1, 1, 16, 16), which is none of the 4 candidates: it is over a cap under "
+        "params:search.caps, or no row of the recorded table. Allowed are the others. Change "
+        "params:search.always_train, or the caps."
+    )
+
+
+@pytest.mark.parametrize("reason", [None, "its trainings had taken 3 minutes"])
+def test_the_last_row_says_which_limit_ended_the_search(reason):
+    rows = with_end(pd.DataFrame({"candidate": [4, 2]}), SearchTrace(ended_by=reason))
+    assert rows["candidate"].tolist() == [4, 2]
+    assert rows["ended_by"].dropna().tolist() == ([reason] if reason else [])
+    assert rows.index[rows["ended_by"].notna()].tolist() == ([1] if reason else [])
 
 
 @pytest.mark.parametrize("measure", ["error", "loss"])

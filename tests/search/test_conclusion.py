@@ -130,6 +130,18 @@ def test_what_earlier_searches_had_trained_is_counted_and_says_nothing_of_a_cand
     assert conclusion(errors)[2].num_known == 0
 
 
+def test_a_search_that_a_limit_ended_says_so_first():
+    errors = trials([0, 1, 3], [0.9, 0.5, 0.41]).assign(ended_by=[None, None, "its trainings had taken 3 minutes"])
+    table, _, report = conclusion(errors)
+    assert report.notes[0] == (
+        "The search ended before its budget was spent: its trainings had taken 3 minutes. A looser limit goes on from "
+        "here."
+    )
+    assert "ended_by" not in table
+    assert report.notes[1:] == conclusion(errors.drop(columns="ended_by"))[2].notes
+    assert conclusion(errors.assign(ended_by=None))[2].notes == report.notes[1:]
+
+
 def test_trainings_are_counted_with_every_seed_and_hyperparameter_set():
     errors = trials([0, 5, 1], [0.93, 0.35, 0.5], [1.0, 1 / 3, 1.0])
     repeats = {"num_seeds": 3, "hyperparameter_sets": ({}, {"dropout": 0.1})}

@@ -1,6 +1,6 @@
 import pytest
 
-from bort_kedro.search.loop import SearchTrace, run_search
+from bort_kedro.search.loop import Limits, SearchTrace, run_search
 from bort_kedro.search.strategies import Outcome, Trial
 
 
@@ -74,3 +74,64 @@ def test_what_is_known_is_told_before_the_strategy_is_asked():
 def test_an_answer_that_is_missing_is_not_passed_over():
     with pytest.raises(KeyError):
         run_search(Scripted([Trial(0), Trial(1)]), lambda trials: answer(trials[:1]))
+
+
+class Promising(Scripted):
+    """Promises what was written down, by the number of candidates known."""
+
+    def __init__(self, gains, *rounds):
+        super().__init__(*rounds)
+        self.gains = gains
+
+    def expected_gain(self, outcomes):
+        return self.gains[len(outcomes)]
+
+
+def in_seconds(seconds):
+    """A source whose full trainings take as long; a share of one takes its share."""
+    return lambda trials: [
+        (trial, Outcome(0.5 + trial.index, trial.share, seconds=seconds * trial.share)) for trial in trials
+    ]
+
+
+@pytest.mark.parametrize(
+    ("max_minutes", "num_workers", "num_rounds", "minutes"),
+    [
+        # Two trainings of a minute in the first round, one in each other.
+        (None, 1, 4, None),
+        (1.5, 1, 1, "2"),
+        # Reached is not passed.
+        (2, 1, 2, "3"),
+        (1.5, 2, 3, "2"),
+        (9, 1, 4, None),
+    ],
+)
+def test_a_search_ends_after_the_round_in_which_its_minutes_are_passed(max_minutes, num_workers, num_rounds, minutes):
+    rounds = [Trial(0), Trial(1)], [Trial(2)], [Trial(3)], [Trial(4)]
+    trace = run_search(Scripted(*rounds), in_seconds(60.0), limits=Limits(max_minutes, num_workers))
+    assert trace.rounds == list(rounds[:num_rounds])
+    assert trace.ended_by == (
+        minutes and f"its trainings had taken {minutes} minutes, over params:search.max_minutes {max_minutes:g}"
+    )
+
+
+def test_a_training_that_goes_on_takes_the_time_since_it_was_left():
+    trace = run_search(Scripted([Trial(0, 1 / 3)], [Trial(0)]), in_seconds(60.0))
+    assert trace.seconds == pytest.approx(60.0)
+
+
+def test_what_was_known_before_has_taken_no_time():
+    trace = run_search(
+        Scripted([Trial(2)], [Trial(3)]), in_seconds(60.0), known=[Trial(0), Trial(1)], limits=Limits(0.5)
+    )
+    assert trace.rounds == [[Trial(0), Trial(1)], [Trial(2)]]
+    assert trace.seconds == 60.0
+
+
+def test_a_search_ends_where_the_next_training_promises_too_little():
+    rounds = [Trial(0), Trial(1)], [Trial(2)], [Trial(3)]
+    gains = {0: None, 2: 0.03, 3: 0.004}
+    trace = run_search(Promising(gains, *rounds), answer, limits=Limits(min_expected_gain=0.01))
+    assert trace.rounds == list(rounds[:2])
+    assert trace.ended_by == ("the next training promised a gain of 0.004, under params:search.min_expected_gain 0.01")
+    assert run_search(Promising(gains, *rounds), answer, limits=Limits(min_expected_gain=0.004)).ended_by is None

@@ -75,7 +75,7 @@ def test_shares_are_of_what_there_was_to_find():
 
 def test_axes_of_any_spread_are_scaled_from_zero_to_one():
     problem, recorded = space(4)
-    scaled = replay._scaled(replace(problem, cost=np.full(4, 7.0)), recorded.errors)
+    scaled = replay.objectives(replace(problem, cost=np.full(4, 7.0)), recorded.errors)
     np.testing.assert_allclose(scaled.min(axis=0), [0, 0, 0])
     np.testing.assert_allclose(scaled.max(axis=0), [1, 0, 1])
 

@@ -56,8 +56,12 @@ def test_an_encoder_smaller_than_the_space_is_refused_with_both_places_to_change
     assert str(caught.value) == (
         "The encoder `a/b` cannot be the maximum point: maximum_point.hidden_size is 128, below the space's largest "
         "160; the maximum point must be at least as large as every candidate. Change params:search.space (null takes "
-        "parts of the encoder's own sizes), or params:search.maximum_point."
+        "parts of the encoder's own sizes), params:search.always_train, or params:search.maximum_point."
     )
+    added = search.changed(space=None, always_train=[[2, 4, 256, 512]])
+    assert space_within(added, BertShape(6, 4, 256, 512)) == parts_of(BertShape(6, 4, 256, 512))
+    with pytest.raises(ConfigurationError, match=r"hidden_size is 128, below search.always_train's largest 256; the"):
+        space_within(added, BertShape(6, 4, 128, 512))
 
 
 def space_of(**sizes):

@@ -121,6 +121,15 @@ class TestEveryStrategy:
         again = build_strategy(name, problem).ask(outcomes)
         assert [trial.index for trial in again] == [trial.index for trial in asked if trial.index not in outcomes]
 
+    @pytest.mark.parametrize("first", [(143, 7), (9, 3, 100, 57, 20, 77)])
+    def test_whom_the_budget_goes_to_first_is_trained_first_and_is_part_of_it(self, name, first):
+        problem = problem_of(GRID, 12 if len(first) == 2 else 6, seed=3, trials_per_round=2, first=first)
+        rounds, outcomes = all_rounds(build_strategy(name, problem), recorded_of(problem))
+        assert rounds[0] == [Trial(index) for index in first]
+        spent = sum(outcome.share for outcome in outcomes.values())
+        assert spent == pytest.approx(len(GRID) if name == "exhaustive" else problem.budget, abs=2 / 9)
+        assert {*first} <= {index for index, outcome in outcomes.items() if outcome.share == 1.0}
+
 
 # Whom halving carries on depends on who has started.
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in {"exhaustive", "successive_halving"}])
@@ -173,6 +182,21 @@ def test_representatives_spend_the_budget_and_keep_those_of_a_smaller_one():
     assert smaller == list(range(300))
 
 
+@pytest.mark.parametrize(
+    ("first", "budget", "expected"),
+    [
+        ((4,), 2, [4, 7]),
+        ((0,), 3, [0, 4, 7]),
+        ((0, 7), 4, [0, 1, 4, 7]),
+        ((9, 0), 3, [0, 4, 9]),
+        ((3, 4, 5), 2, [3, 4, 5]),
+        (tuple(range(10)), 12, list(range(10))),
+    ],
+)
+def test_representatives_are_what_is_left_of_the_budget_beside_those_that_come_first(first, budget, expected):
+    assert representatives(10, budget=budget, first=first) == expected
+
+
 def test_exhaustive_trains_everything_whatever_the_budget():
     strategy = build_strategy("exhaustive", problem_of(GRID[:4], budget=2))
     assert strategy.ask({}) == [Trial(index) for index in range(4)]
@@ -215,6 +239,23 @@ def test_random_draws_every_candidate_about_equally_often():
 )
 def test_rungs_hold_as_many_as_the_budget_pays_for(num_candidates, budget, expected):
     assert rung_sizes(num_candidates, budget=budget) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "budget", "expected"),
+    [
+        # One training of two is left, and then two of three: three on two rungs cost 1, the end of one 2/3.
+        ((0,), 2, [1, 1, 1]),
+        ((0,), 3, [3, 3, 1]),
+        ((0, 3), 2, [0, 0, 0]),
+        ((0, 1, 2, 3), 9, [0, 0, 0]),
+    ],
+)
+def test_halving_shares_what_those_trained_in_any_case_leave_of_the_budget(first, budget, expected):
+    problem = problem_of(GRID[:4], budget, first=first)
+    rounds, _ = all_rounds(build_strategy("successive_halving", problem), recorded_of(problem))
+    assert [trial.index for trial in rounds[0]] == [*first]
+    assert [len(trials) for trials in rounds[1:]] == [count for count in expected if count]
 
 
 def test_rungs_shrink_and_never_cost_more_than_the_budget():

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import fsspec
 import numpy as np
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
-ENTRY = "in the catalog entry of type RecordedCandidatesDataset"
+ENTRY = "in its entry of the catalog"
 MAX_FAULTS_SHOWN = 10
 
 # How the file names the four values of a shape, and how this project does.
@@ -80,11 +80,10 @@ _FROM_ZERO = _Rule("empty, or a finite number from 0 up", lambda n: (n >= 0) & (
 
 _RULES = {
     **dict.fromkeys(SHAPE_NAMES, _WHOLE),
-    **dict.fromkeys(("parameters", "error", "latency_ms"), _ABOVE_ZERO),
+    **dict.fromkeys(("parameters", "error", "latency_ms", "megabytes"), _ABOVE_ZERO),
     "error_standard_error": _FROM_ZERO,
 }
-OPTIONAL_COLUMNS = ("latency_ms", "error_standard_error")
-REQUIRED_COLUMNS = tuple(name for name in _RULES if name not in OPTIONAL_COLUMNS)
+OPTIONAL_COLUMNS = ("latency_ms", "megabytes", "error_standard_error")
 
 
 class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
@@ -92,9 +91,9 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
 
     The file has a header with at least ``layers, heads, hidden, intermediate, parameters, error``, in any order. The
     table has num_hidden_layers, num_attention_heads, hidden_size, intermediate_size (int64), parameters, error
-    (float64), and latency_ms in milliseconds (float64) where the file has it; then the file's other columns with the
-    texts of their cells, ``error_standard_error`` alone as numbers (NaN where empty); then ``row``, the number of the
-    line a row begins on, the header being line 1. Rows are in the order of the file.
+    (float64), and latency_ms in milliseconds and megabytes (float64) where the file has them; then its other columns
+    with the texts of their cells, ``error_standard_error`` alone as numbers (NaN where empty); then ``row``, the number
+    of the line a row begins on, the header being line 1. Rows are in the order of the file.
 
     Another column keeps its name, but one that the search uses itself (``w``, ``loss``, ...) is kept under
     ``table_<name>``, and one without a name under ``table_<position>``. Rows may repeat a shape, and heads need not
@@ -117,6 +116,8 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
             MAX_FAULTS_SHOWN faults by line, column, value and what is allowed.
     """
 
+    required: ClassVar[tuple[str, ...]] = (*SHAPE_NAMES, "parameters", "error")
+
     def __init__(
         self,
         *,
@@ -138,7 +139,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
     def load(self) -> pd.DataFrame:
         records = _records(self._path, _decoded(self._fs, self._path), self._load_args)
         header = [name.strip() for name in records[0][1]] if records else []
-        kept_as = _kept_names(self._path, header)
+        kept_as = _kept_names(self._path, header, self.required)
         if len(records) == 1:
             raise ConfigurationError(f"{self._path}: no row under the header. Name a file with rows {ENTRY}.")
         columns = _checked_columns(self._path, header, records[1:])
@@ -181,7 +182,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
         """Refuse a catalog entry that could not be used, before any run starts."""
         if self._where is not None and not isinstance(self._where, str):
             raise ConfigurationError(
-                f"RecordedCandidatesDataset: `where` is {self._where!r}, allowed is a pandas query in quotes, such "
+                f"{type(self).__name__}: `where` is {self._where!r}, allowed is a pandas query in quotes, such "
                 f'as "hidden <= 512". Change it {ENTRY}.'
             )
         unknown = [name for name in self._load_args if name not in LOAD_ARGUMENTS]
@@ -192,7 +193,7 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
             reason = str(fault)
         if reason:
             raise ConfigurationError(
-                f"RecordedCandidatesDataset: `load_args` is {self._load_args}: {reason}. Allowed are "
+                f"{type(self).__name__}: `load_args` is {self._load_args}: {reason}. Allowed are "
                 f"{', '.join(LOAD_ARGUMENTS)}, as csv.reader takes them. Change it {ENTRY}."
             )
 
@@ -204,12 +205,21 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
         return {"filepath": seen(self._path), "where": self._where, "load_args": self._load_args}
 
 
+class RecordedLatenciesDataset(RecordedCandidatesDataset):
+    """Milliseconds of shapes on a device that is not here; as its parent, but for what the file must have.
+
+    At least ``layers, heads, hidden, intermediate, latency_ms``, all of one device, batch size and sequence length.
+    """
+
+    required = (*SHAPE_NAMES, "latency_ms")
+
+
 def _decoded(files: AbstractFileSystem, path: Path) -> str:
     """Text of a UTF-8 file without its byte-order mark; line ends as they are."""
     if not files.isfile(path.as_posix()):
         raise ConfigurationError(
-            f"{path}: no such file (seen from {Path.cwd()}). Expected a CSV file of recorded candidates. Change "
-            f"`filepath` {ENTRY}."
+            f"{path}: no such file (seen from {Path.cwd()}). Expected a CSV file of recorded shapes. Change `filepath` "
+            f"{ENTRY}."
         )
     try:
         content: bytes = files.cat_file(path.as_posix())
@@ -244,13 +254,13 @@ def _records(path: Path, text: str, load_args: JsonObject) -> list[Record]:
     return records
 
 
-def _kept_names(path: Path, header: Sequence[str]) -> dict[str, str]:
+def _kept_names(path: Path, header: Sequence[str], required: Sequence[str]) -> dict[str, str]:
     """The name in the table of every column of the file."""
     kept_as = {
         name: SHAPE_NAMES.get(name) or (f"table_{name or position}" if name in MADE_COLUMNS | {""} else name)
         for position, name in enumerate(header, 1)
     }
-    faults = [f"no column `{name}`" for name in REQUIRED_COLUMNS if name not in header]
+    faults = [f"no column `{name}`" for name in required if name not in header]
     faults += [f"column `{name}` appears {header.count(name)} times" for name in kept_as if header.count(name) > 1]
     faults += [
         f"column `{name}` would be kept as `{kept}`, a name that another column has"
@@ -260,9 +270,9 @@ def _kept_names(path: Path, header: Sequence[str]) -> dict[str, str]:
     if faults:
         found = ", ".join(f"`{name}`" for name in header) or "none"
         raise ConfigurationError(
-            f"{path}, line 1: {'; '.join(faults)}. Columns found: {found}. Needed are {', '.join(REQUIRED_COLUMNS)}, "
-            f"each once; {' and '.join(OPTIONAL_COLUMNS)} are read where they are there, and more columns may follow, "
-            "each with a name of its own. Mend the header, or change `filepath` or "
+            f"{path}, line 1: {'; '.join(faults)}. Columns found: {found}. Needed are {', '.join(required)}, "
+            f"each once; {', '.join(name for name in _RULES if name not in required)} are read where they are there, "
+            "and more columns may follow, each with a name of its own. Mend the header, or change `filepath` or "
             f"`load_args` (such as {{delimiter: ';'}}) {ENTRY}."
         )
     return kept_as

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,16 +21,31 @@ from bort_kedro.training.memory import memory_shortage_told
 from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from transformers import BertModel
 
     from bort_kedro.encoders.shapes import BertShape
+    from bort_kedro.frozen import JsonObject
 
 # Weights alive at one time. All of KNOWN_SHAPES fit together at 50 265 tokens (2.2 GB), and a whole run stays
 # under 4 GB.
 MAX_GROUP_BYTES = 2_800_000_000
+
+
+@dataclass(frozen=True)
+class OtherRuntime:
+    """What is timed in the place of headless encoders under PyTorch.
+
+    Args:
+        identity: Of what the times depend on.
+        build: From shapes, V, rows of the position embeddings and the device to what is called with ``input_ids``
+            (B, L), by identifier of the shape.
+    """
+
+    identity: JsonObject
+    build: Callable[[Sequence[BertShape], int, int, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +61,7 @@ def time_shapes(
     *,
     vocabulary_size: int,
     device: str = "cpu",
+    runtime: OtherRuntime | None = None,
     clock: Callable[[], float] = time.perf_counter,
     max_group_bytes: int = MAX_GROUP_BYTES,
 ) -> list[Timing]:
@@ -56,6 +72,7 @@ def time_shapes(
         settings: The condition, and how often.
         vocabulary_size: V, rows of the word embeddings.
         device: Where to measure.
+        runtime: In the place of PyTorch.
         clock: See `measure_latency`.
         max_group_bytes: See `time_conditions`.
     """
@@ -66,6 +83,7 @@ def time_shapes(
         vocabulary_size=vocabulary_size,
         warmup_rounds=settings.warmup_rounds,
         timed_rounds=settings.timed_rounds,
+        runtime=runtime,
         clock=clock,
         max_group_bytes=max_group_bytes,
     )[condition]
@@ -79,6 +97,7 @@ def time_conditions(
     warmup_rounds: int,
     timed_rounds: int,
     turn_ms: float = 0.0,
+    runtime: OtherRuntime | None = None,
     clock: Callable[[], float] = time.perf_counter,
     max_group_bytes: int = MAX_GROUP_BYTES,
 ) -> dict[Condition, list[Timing]]:
@@ -94,6 +113,7 @@ def time_conditions(
         warmup_rounds: See `measure_latency`, as for the arguments not listed here.
         timed_rounds: As above.
         turn_ms: As above.
+        runtime: In the place of PyTorch; it has no masked-LM head.
         clock: As above.
         max_group_bytes: Weights alive at one time; a single shape above it is timed alone.
 
@@ -105,11 +125,12 @@ def time_conditions(
     """
     found: dict[tuple[Condition, BertShape], Timing] = {}
     max_positions = max(condition.sequence_length for condition in conditions)
-    groups = _groups(shapes, vocabulary_size, max_positions, max_group_bytes)
+    groups = _groups(shapes, vocabulary_size, max_positions, max_group_bytes, shares_table=runtime is None)
+    build: Callable[..., Mapping[str, Any]] = _encoders if runtime is None else runtime.build
     devices = dict.fromkeys(condition.device for condition in conditions)
     for device, (number, group) in product(devices, enumerate(groups, 1)):
         with _shortage_told(group, device):
-            encoders = _encoders(group, vocabulary_size, max_positions, device)
+            encoders = build(group, vocabulary_size, max_positions, device)
             for condition in (each for each in conditions if each.device == device):
                 latencies = measure_latency(
                     {
@@ -170,7 +191,13 @@ def _condition_text(condition: Condition) -> str:
 
 
 def time_shapes_once(
-    shapes: Sequence[BertShape], states: States, settings: LatencySettings, *, vocabulary_size: int, device: str
+    shapes: Sequence[BertShape],
+    states: States,
+    settings: LatencySettings,
+    *,
+    vocabulary_size: int,
+    device: str,
+    runtime: OtherRuntime | None = None,
 ) -> list[Timing]:
     """As `time_shapes`, but shapes timed before on this machine under the same settings are not timed again.
 
@@ -180,9 +207,10 @@ def time_shapes_once(
     Args:
         shapes: To be timed.
         states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`.
-        settings: Of `time_shapes`, as are the two below.
+        settings: Of `time_shapes`, as are the three below.
         vocabulary_size: As above.
         device: As above.
+        runtime: As above.
     """
     conditions = settings.model_dump(include=set(LatencySettings.model_fields))
     identity = {
@@ -190,11 +218,12 @@ def time_shapes_once(
         "settings": conditions | {"vocabulary_size": vocabulary_size, "device": device},
         "device": describe_device(),
         "versions": {"torch": torch.__version__},
+        **({"runtime": runtime.identity} if runtime else {}),
     }
     kept = states.of("search/latency", identity)
     if (found := kept.latest()) is not None:
         return [Timing(shape=shape, **row) for shape, row in zip(shapes, found.record["timings"], strict=True)]
-    timings = time_shapes(shapes, settings, vocabulary_size=vocabulary_size, device=device)
+    timings = time_shapes(shapes, settings, vocabulary_size=vocabulary_size, device=device, runtime=runtime)
     rows = [{name: value for name, value in vars(timing).items() if name != "shape"} for timing in timings]
     kept.put(SavedState(1, {}, {"timings": rows}))
     return timings
@@ -218,15 +247,18 @@ def resolve_device(name: str) -> str:
 
 
 def _groups(
-    shapes: Sequence[BertShape], vocabulary_size: int, max_positions: int, max_bytes: int
+    shapes: Sequence[BertShape], vocabulary_size: int, max_positions: int, max_bytes: int, *, shares_table: bool
 ) -> list[list[BertShape]]:
-    """Cut the distinct shapes, in their order, into runs whose weights fit together beside one table of words."""
-    table = vocabulary_size * max(shape.hidden_size for shape in shapes)
+    """Cut the distinct shapes, in their order, into runs whose weights fit together, beside one table of words or each
+    with its own."""
+    table = vocabulary_size * max(shape.hidden_size for shape in shapes) if shares_table else 0
     groups: list[list[BertShape]] = []
     used = 0
     for shape in dict.fromkeys(shapes):
         count = count_parameters(shape, vocabulary_size=vocabulary_size, max_positions=max_positions)
-        own = count.embeddings + count.encoder + count.masked_lm_head - vocabulary_size * shape.hidden_size
+        own = count.embeddings + count.encoder + count.masked_lm_head
+        if shares_table:
+            own -= vocabulary_size * shape.hidden_size
         if not groups or BYTES_PER_WEIGHT * (used + own) > max_bytes:
             groups.append([])
             used = table

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
+from bort_kedro.exports.formats import FORMATS
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.params.evaluate import EvaluateParams
 from bort_kedro.params.finetune import FinetuneParams
@@ -59,6 +60,13 @@ class Parameters(FrozenModel):
                 f"encoder {self.search.encoder}, whose tokenizer all encoders take. Set corpus.tokenizer.pretrained to "
                 "null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_are_exported_as_tasks_are(self) -> Self:
+        runtime = self.search.latency.runtime
+        if runtime is not None and runtime not in FORMATS:
+            raise ValueError(f"search.latency.runtime is `{runtime}`, allowed are {', '.join(FORMATS)}, and null")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,8 @@ COSTS = {
     "operations": "operations",
     "modelled_latency": "milliseconds, modelled from operations",
     "measured_latency": "milliseconds, measured",
+    "exported_latency": "milliseconds of the export, modelled from operations where it was not timed",
+    "recorded_latency": "milliseconds, as recorded, modelled from operations where they were not",
 }
 ANSWERS = {
     "largest_w": "the largest W",
@@ -68,7 +70,7 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
         # As the cost, latency is modelled for T as for the candidates.
         is_maximum_modelled=search.cost == "modelled_latency" and not is_recorded,
         is_any_modelled=any(row.latency_source == "modelled" for row in shown),
-        is_all_measured=not any(row.latency_source == "modelled" for row in candidates),
+        is_all_measured=all(row.latency_source == "measured" for row in candidates),
         parts=_parts(search) if search.sizes else {},
         guarantee=guarantee_sentence(search),
         num_trained=len(trained),

@@ -15,7 +15,13 @@ NEAREST_NAMED = 3
 # Depths below the line of a front's ends that are no more than rounding, on axes from 0 to 1.
 LEAST_BEND = 1e-9
 # Column of the candidate table that each cap limits.
-CAPPED = {"max_parameters": "parameters", "max_latency_ms": "latency_ms", "max_error": "error"}
+CAPPED = {
+    "max_parameters": "parameters",
+    "max_operations": "operations",
+    "max_latency_ms": "latency_ms",
+    "max_megabytes": "megabytes",
+    "max_error": "error",
+}
 
 
 def largest_w(table: pd.DataFrame, measure: str) -> int:
@@ -67,7 +73,7 @@ def excess(table: pd.DataFrame, caps: dict[str, float | None]) -> pd.Series:
     A value that is not known (NaN) is not held against a row.
 
     Args:
-        table: Columns ``parameters``, ``latency_ms``, ``error``; one that is missing is not checked.
+        table: Columns as `CAPPED` names them; one that is missing is not checked.
         caps: By the names in `CAPPED`; None is no cap.
     """
     ratios = [

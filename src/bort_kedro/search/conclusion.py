@@ -49,7 +49,8 @@ def conclude(
 
     Args:
         search_space: The candidates in order.
-        candidate_errors: One row a trial; ``was_known`` where earlier searches had trained some.
+        candidate_errors: One row a trial; ``was_known`` where earlier searches had trained some, ``ended_by`` where a
+            limit ended the search.
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
         baseline_errors: Errors of the unigram and bigram baselines; empty where they are unknown.
@@ -120,7 +121,7 @@ def conclude(
             )
             for multiple, best in sensitivity(table, maximum=maximum).items()
         ),
-        notes=tuple(notes(choice, maximum, bound, settings)),
+        notes=(*_early_end(candidate_errors), *notes(choice, maximum, bound, settings)),
         growth_check=growth_check,
         latency_calibration=latency_calibration,
         sizes=sizes,
@@ -136,6 +137,7 @@ def _asked(settings: SearchSettings) -> JsonObject:
     return settings.model_dump(include=names) | {
         "caps": settings.caps,
         "num_seeds": None if is_recorded else settings.num_seeds,
+        "runtime": None if is_recorded else settings.latency.runtime,
         "recorded_maximum_multiple": settings.recorded_maximum_multiple if is_recorded else None,
     }
 
@@ -150,6 +152,14 @@ def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> JsonObject:
         "num_on_plateau": int((table["is_on_plateau"] & table["is_trained"]).sum()),
         "num_failed": int(table["has_failed"].sum()),
     }
+
+
+def _early_end(candidate_errors: pd.DataFrame) -> list[str]:
+    reasons = candidate_errors.get("ended_by", pd.Series(dtype=object)).dropna()
+    return [
+        f"The search ended before its budget was spent: {reason}. A looser limit goes on from here."
+        for reason in reasons
+    ]
 
 
 def _chosen(table: pd.DataFrame, choice: Choice) -> JsonObject:

@@ -1,4 +1,4 @@
-"""The search itself: a strategy asks, a callable measures, until nothing more is asked."""
+"""The search itself: a strategy asks, a callable measures, until nothing more is asked or a limit is reached."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ class SearchTrace:
         rounds: The trials of each round.
         outcomes: The latest outcome of each candidate tried.
         cost: Full trainings spent: a candidate that went on from a checkpoint counts once.
+        seconds: Of all trainings but those known before.
+        ended_by: The limit that ended the search, in words; None where the strategy asked for no more.
     """
 
     rounds: list[list[Trial]] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     cost: float = 0.0
+    seconds: float = 0.0
+    ended_by: str | None = None
 
     @property
     def finished(self) -> list[int]:
@@ -31,23 +35,62 @@ class SearchTrace:
         found = self.outcomes.items()
         return sorted(index for index, outcome in found if outcome.share >= 1.0 and not outcome.has_failed)
 
+    def add(self, trials: list[Trial], found: dict[Trial, Outcome]) -> None:
+        """Keep what a round found."""
+        self.rounds.append(trials)
+        for trial in trials:
+            before, now = self.outcomes.get(trial.index), found[trial]
+            self.cost += trial.share - (before.share if before else 0.0)
+            self.seconds += now.seconds - (before.seconds if before else 0.0)
+            self.outcomes[trial.index] = now
 
-def run_search(strategy: Strategy, measure: Measure, *, known: Sequence[Trial] = ()) -> SearchTrace:
-    """Ask and measure until the strategy is content.
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a search before its strategy does; a higher limit goes on where the lower one ended it.
+
+    Args:
+        max_minutes: Of its trainings, by their recorded seconds, which a repeated search finds again; None is no limit.
+        num_workers: Trainings at a time.
+        min_expected_gain: Of the next training, see `Strategy.expected_gain`; None is no limit.
+    """
+
+    max_minutes: float | None = None
+    num_workers: int = 1
+    min_expected_gain: float | None = None
+
+    def reached(self, strategy: Strategy, trace: SearchTrace) -> str | None:
+        """Which is reached before a further round, in words."""
+        minutes = trace.seconds / 60 / self.num_workers
+        if self.max_minutes is not None and minutes > self.max_minutes:
+            return f"its trainings had taken {minutes:.3g} minutes, over params:search.max_minutes {self.max_minutes:g}"
+        gain = None if self.min_expected_gain is None else strategy.expected_gain(trace.outcomes)
+        if gain is None or gain >= (self.min_expected_gain or 0.0):
+            return None
+        return (
+            f"the next training promised a gain of {gain:.2g}, under params:search.min_expected_gain "
+            f"{self.min_expected_gain:g}"
+        )
+
+
+def run_search(
+    strategy: Strategy, measure: Measure, *, known: Sequence[Trial] = (), limits: Limits | None = None
+) -> SearchTrace:
+    """Ask and measure until the strategy is content or a limit is reached.
 
     Args:
         strategy: Says whom to try.
         measure: The source of errors.
         known: Trials whose outcomes the strategy is told before it is asked, as of earlier searches: a first round.
+        limits: Looked at before every round that the strategy asks for.
     """
     trace = SearchTrace()
-    trials = list(known) or strategy.ask(trace.outcomes)
-    while trials:
-        trace.rounds.append(trials)
-        found = dict(measure(trials))
-        for trial in trials:
-            before = trace.outcomes.get(trial.index)
-            trace.cost += trial.share - (before.share if before else 0.0)
-            trace.outcomes[trial.index] = found[trial]
-        trials = strategy.ask(trace.outcomes)
+    if known:
+        trace.add(list(known), dict(measure(known)))
+        trace.seconds = 0.0
+    while trials := strategy.ask(trace.outcomes):
+        if limits and (reached := limits.reached(strategy, trace)):
+            trace.ended_by = reached
+            break
+        trace.add(trials, dict(measure(trials)))
     return trace

@@ -67,28 +67,41 @@ def play(name: str, problem: SearchProblem, recorded: Recorded, *, with_guarante
 
 
 def judge(trace: SearchTrace, problem: SearchProblem, recorded: Recorded, *, with_guarantee: bool = True) -> Finding:
-    """What a search found, as shares of what there was to find.
-
-    The hypervolume is that of (log parameters, log cost, error) scaled to the ranges of the space, with the
-    reference point a tenth beyond its worst corner.
-    """
+    """What a search found, as shares of what there was to find; the hypervolume on logarithmic axes."""
     finished = trace.finished
-    w = problem.w(list(range(len(problem))), recorded.errors)
-    points = _scaled(problem, recorded.errors)
-    reference = np.full(3, 1.1)
     return Finding(
         cost=trace.cost,
-        w_share=float(w[finished].max() / w.max()),
-        hypervolume_share=hypervolume(points[finished], reference) / hypervolume(points, reference),
+        w_share=w_share(problem, recorded.errors, finished),
+        hypervolume_share=hypervolume_share(objectives(problem, recorded.errors), finished),
         epsilon=guarantee(problem, trace.outcomes).epsilon if with_guarantee else None,
     )
 
 
-def _scaled(problem: SearchProblem, errors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N, 3) objectives from 0 to 1."""
-    objectives = np.column_stack([np.log(problem.parameters), np.log(problem.cost), errors])
-    spread = np.ptp(objectives, axis=0)
-    return np.asarray((objectives - objectives.min(axis=0)) / np.where(spread > 0, spread, 1.0))
+def w_share(problem: SearchProblem, errors: NDArray[np.floating], found: Sequence[int]) -> float:
+    """Largest W of the candidates found over the largest of all."""
+    w = problem.w(list(range(len(problem))), errors)
+    return float(w[found].max() / w.max())
+
+
+def hypervolume_share(points: NDArray[np.floating], found: Sequence[int]) -> float:
+    """Hypervolume of the candidates found over that of all, the reference a tenth beyond the worst corner.
+
+    Args:
+        points: (N, 3) from `objectives`.
+        found: Some of the N.
+    """
+    reference = np.full(3, 1.1)
+    return hypervolume(points[found], reference) / hypervolume(points, reference)
+
+
+def objectives(
+    problem: SearchProblem, errors: NDArray[np.floating], *, are_sizes_logarithmic: bool = True
+) -> NDArray[np.float64]:
+    """(N, 3) parameters, cost and error, each scaled to the space's range from 0 to 1."""
+    sizes = np.column_stack([problem.parameters, problem.cost])
+    points = np.column_stack([np.log(sizes) if are_sizes_logarithmic else sizes, errors])
+    spread = np.ptp(points, axis=0)
+    return np.asarray((points - points.min(axis=0)) / np.where(spread > 0, spread, 1.0))
 
 
 def compare(
@@ -161,13 +174,14 @@ def subspaces(
     parts = []
     for number in range(count):
         kept = np.sort(generator.choice(len(problem), size=size, replace=False))
-        part = replace(
-            problem,
-            shapes=problem.shapes[kept],
-            parameters=problem.parameters[kept],
-            cost=problem.cost[kept],
-            seed=number,
-        )
-        partial = {share: errors[kept] for share, errors in recorded.partial_errors.items()}
-        parts.append((part, Recorded(recorded.errors[kept], recorded.standard_errors[kept], partial)))
+        part, errors = part_of(problem, recorded, kept)
+        parts.append((replace(part, seed=number), errors))
     return parts
+
+
+def part_of(problem: SearchProblem, recorded: Recorded, kept: NDArray[np.integer]) -> tuple[SearchProblem, Recorded]:
+    """Some candidates of a space, by their indices, as a space of their own."""
+    sizes = {"parameters": problem.parameters[kept], "cost": problem.cost[kept]}
+    part = replace(problem, shapes=problem.shapes[kept], **sizes, first=())
+    partial = {share: errors[kept] for share, errors in recorded.partial_errors.items()}
+    return part, Recorded(recorded.errors[kept], recorded.standard_errors[kept], partial)

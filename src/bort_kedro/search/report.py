@@ -55,6 +55,7 @@ class SizedShape(ShapeValues):
     operations: Number
     cost: Number | None = None
     latency_ms: float | None = None
+    megabytes: float | None = None
     embedding_parameters: int | None = None
     layer_parameters: int | None = None
     head_parameters: int | None = None
@@ -168,6 +169,7 @@ class SearchReport(FrozenModel):
         notes: What a reader must know before believing the choice.
         growth_check: This and the next three are None, or none, where errors were looked up.
         recorded_maximum_multiple: T's size over the table's largest, where errors were looked up.
+        runtime: What was timed and weighed in the place of PyTorch; None where that was.
     """
 
     strategy: str
@@ -207,6 +209,7 @@ class SearchReport(FrozenModel):
     sizes: Sizes | None = None
     worker_restarts: tuple[WorkerRestart, ...] = ()
     recorded_maximum_multiple: float | None = None
+    runtime: str | None = None
 
     @property
     def is_share(self) -> bool:

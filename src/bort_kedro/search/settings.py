@@ -12,9 +12,10 @@ from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
+from bort_kedro.search.loop import Limits
 from bort_kedro.search.measures import MEASURES
-from bort_kedro.search.space import Space, require_contained
-from bort_kedro.search.strategies import STRATEGIES, Spending
+from bort_kedro.search.space import Shapes, Space, require_contained
+from bort_kedro.search.strategies import STRATEGIES
 
 
 class HyperparameterSet(FrozenModel):
@@ -35,7 +36,13 @@ class CapsSettings(FrozenModel):
     """Limits that the answer must meet; null is no limit."""
 
     max_parameters: float | None = Field(gt=0, description="Weights, embeddings and masked-LM head included.")
+    max_operations: float | None = Field(
+        default=None, gt=0, description="Of the layers in one pass of search.latency.sequence_length."
+    )
     max_latency_ms: float | None = Field(gt=0, description="Of one pass as under search.latency, no head.")
+    max_megabytes: float | None = Field(
+        default=None, gt=0, description="Million bytes of the file of a classifier, as search.latency.runtime takes it."
+    )
     max_error: float | None = Field(
         gt=0, description="Share of hidden tokens guessed wrong, or the distance; a recorded table's error."
     )
@@ -45,6 +52,10 @@ class SearchLatencySettings(LatencySettings):
     """How candidates are timed."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="Whose latency counts; auto is cuda where there is one.")
+    runtime: str | None = Field(
+        description="What candidates are exported to and timed in, on the CPU: one of evaluate's export formats; null "
+        "times PyTorch."
+    )
     num_measured: int = Field(
         gt=0, description="Candidates timed, evenly over the ordered space; a fitted model gives the others."
     )
@@ -60,7 +71,10 @@ MaximumPoint = Annotated[
 
 
 # What a trained search may take as the cost, and the column of the candidate table that has it.
-COSTS = {"operations": "operations", "modelled_latency": "latency_ms", "measured_latency": "latency_ms"}
+COSTS = {
+    "operations": "operations",
+    **dict.fromkeys(("modelled_latency", "measured_latency", "exported_latency", "recorded_latency"), "latency_ms"),
+}
 
 
 class EngineSettings(FrozenModel):
@@ -95,11 +109,27 @@ class SearchSettings(EngineSettings):
         description="Full short trainings to spend, each with every seed and set, those of earlier searches included; "
         "exhaustive ignores it.",
     )
+    always_train: Shapes = Field(
+        description="Candidates that are trained before all others, in the budget; those the space lacks join it."
+    )
+    max_minutes: float | None = Field(
+        gt=0,
+        description="The search ends after the round in which its candidates' trainings have taken longer, going by "
+        "the seconds recorded with each over num_workers; null is no limit. T's are not counted.",
+    )
+    min_expected_gain: float | None = Field(
+        gt=0,
+        lt=1,
+        description="The surrogate ends where the next training promises less: the rise of the largest W, the "
+        "growth of the front's hypervolume or the fall of the smallest error, as a share of what was found, or the "
+        "depth of the knee, as one of the front's range; null is no limit.",
+    )
     trials_per_round: int = Field(gt=0, description="Candidates the surrogate picks before it is refitted.")
     seed: int = Field(ge=0, lt=2**32, description="Of strategies that draw at random.")
     cost: str = Field(
-        description="What W takes as the cost i: operations, modelled_latency, or measured_latency, which times every "
-        "candidate; of a recorded table also any column of numbers."
+        description="What W takes as the cost i: operations, modelled_latency, measured_latency, which times every "
+        "candidate, exported_latency, which models those not timed in search.latency.runtime, or recorded_latency, "
+        "likewise with the catalog's `recorded_latencies`; of a recorded table also any column of numbers."
     )
     error_measure: str = Field(
         description="What W takes as the error: the share of hidden tokens guessed wrong (error), the masked-LM loss "
@@ -123,15 +153,9 @@ class SearchSettings(EngineSettings):
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
     latency: SearchLatencySettings
 
-    def spending(self) -> Spending:
-        """What strategies are told of the wish."""
-        return {
-            "budget": self.budget,
-            "seed": self.seed,
-            "trials_per_round": self.trials_per_round,
-            "answer": self.answer,
-            "max_error": self.caps.max_error,
-        }
+    def limits(self) -> Limits:
+        """What may end the search before its budget."""
+        return Limits(self.max_minutes, self.num_workers, self.min_expected_gain)
 
     def maximum_point_training(self) -> PretrainingSettings:
         """The short training, as T has it."""
@@ -150,6 +174,20 @@ class SearchSettings(EngineSettings):
             raise ValueError(
                 f"cost is `{self.cost}`, allowed are {', '.join(COSTS)}; with error_source table also the name of a "
                 "column of numbers"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exports_have_a_runtime(self) -> Self:
+        latency = self.latency
+        if self.error_source == "training" and self.cost == "exported_latency" and latency.runtime is None:
+            raise ValueError(
+                "cost is exported_latency, and latency.runtime is null, which exports nothing; name the runtime there"
+            )
+        if latency.runtime is not None and latency.device == "cuda":
+            raise ValueError(
+                f"latency.device is cuda, and exports to latency.runtime {latency.runtime} run on the CPU; set device "
+                "to auto or cpu, or runtime to null"
             )
         return self
 
@@ -179,6 +217,23 @@ class SearchSettings(EngineSettings):
         # The rows of a table are its space.
         if self.error_source == "training" and self.space is not None and self.encoder is None:
             require_contained(self.space, self.stated_maximum())
+        if self.error_source == "training" and self.encoder is None:
+            require_contained(self.always_train, self.stated_maximum(), "always_train's")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_can_be_kept(self) -> Self:
+        if len(self.always_train) > self.budget:
+            raise ValueError(
+                f"always_train has {len(self.always_train)} shapes, and budget is {self.budget}, which they are part "
+                "of; allowed is one that is no smaller"
+            )
+        expecting = [name for name, strategy in STRATEGIES.items() if strategy.expects_gain]
+        if self.min_expected_gain is not None and self.strategy not in expecting:
+            raise ValueError(
+                f"min_expected_gain is {self.min_expected_gain:g} with strategy `{self.strategy}`, which expects none; "
+                f"allowed is null, or the strategy {', '.join(expecting)}"
+            )
         return self
 
     @model_validator(mode="after")

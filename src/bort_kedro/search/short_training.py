@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -31,11 +30,9 @@ from bort_kedro.pretraining.pretrain import (
 )
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.pretraining.teacher_distance import teacher_distance
-from bort_kedro.search.candidates import candidate_training
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
 from bort_kedro.training.memory import memory_shortage_told
-from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.saved_state import SavedState, States, StateStore
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.threads import autocast, cpu_threads
@@ -117,8 +114,6 @@ class ShortTraining:
         inheritance: What a candidate takes from T before it is trained; None leaves the weights as drawn.
         comparison: What is measured against T once it is trained; None runs no T.
         distillation: What it learns of T while it is trained; None trains it on the true tokens alone.
-        is_told: Whether the observer of the states hears of candidates while they train: where that is in its own
-            process, and of the first seed, whose curve is a candidate's.
     """
 
     tokens: Tokens
@@ -128,7 +123,6 @@ class ShortTraining:
     inheritance: Inheritance | None = None
     comparison: Comparison | None = None
     distillation: Distillation | None = None
-    is_told: bool = False
 
     @property
     def start(self) -> str:
@@ -213,7 +207,8 @@ class ShortTraining:
         model, result = self._train(shape, settings, num_steps)
         return {
             **errors_of(model, self.tokens, settings, shape, compared=self.comparison),
-            **result.spent(),
+            "seconds": round(result.seconds, 1),
+            "num_tokens": result.num_tokens,
             "history": result.history,
         }
 
@@ -225,9 +220,6 @@ class ShortTraining:
         if self.inheritance is not None:
             self.inheritance.give(model)
 
-        is_told = self.is_told and settings.optimization.seed == self.settings.optimization.seed
-        observer = self.states.observer if is_told else SilentObserver()
-
         def train(name: str) -> tuple[BertForMaskedLM, TrainingResult]:
             return model, pretrain(
                 model,
@@ -238,7 +230,6 @@ class ShortTraining:
                 start=self.start,
                 distillation=self.distillation,
                 stop_at=num_steps,
-                on_row=partial(observer.row_logged, candidate_training(shape.to_row())),
             )
 
         try:

@@ -158,16 +158,14 @@ class SpaceSettings(FrozenModel):
         raise ValueError("without leaves out every candidate that can be built; allowed is what leaves one or more")
 
 
+# Shapes, each as the list of its four sizes.
+Listed = Annotated[ShapeSettings, BeforeValidator(_four_sizes)]
+Shapes = Annotated[tuple[Listed, ...], AfterValidator(_all_different)]
 # The candidates as combinations of sizes, or each as the list of its four. A list takes the place of the combinations
 # of another environment, into which a key beside theirs would be merged.
 Space = Annotated[
     Annotated[SpaceSettings, Tag(RULE)]
-    | Annotated[
-        tuple[Annotated[ShapeSettings, BeforeValidator(_four_sizes)], ...],
-        Field(min_length=1),
-        AfterValidator(_all_different),
-        Tag(LIST),
-    ],
+    | Annotated[tuple[Listed, ...], Field(min_length=1), AfterValidator(_all_different), Tag(LIST)],
     Discriminator(_form),
 ]
 
@@ -177,7 +175,7 @@ class SearchSpace:
     """The shapes that can be built, and the tuples (D, A, H, I) that cannot.
 
     Args:
-        shapes: In the order of the lists, depth slowest.
+        shapes: In the order of the lists, depth slowest; those added come last.
         invalid: Tuples whose hidden size the heads do not divide.
     """
 
@@ -185,16 +183,19 @@ class SearchSpace:
     invalid: tuple[Four, ...]
 
 
-def enumerate_shapes(space: Space) -> SearchSpace:
-    """Every shape of a list, or every combination (Xi in the paper) that is not left out."""
+def enumerate_shapes(space: Space, *, added: Shapes = ()) -> SearchSpace:
+    """Every shape of a list, or every combination (Xi in the paper) that is not left out, and those added to them."""
+    more = tuple(shape.to_shape() for shape in added)
     if not isinstance(space, SpaceSettings):
-        return SearchSpace(tuple(shape.to_shape() for shape in space), ())
+        return SearchSpace(tuple(dict.fromkeys((*(shape.to_shape() for shape in space), *more))), ())
     kept = [sizes for sizes in space.combinations() if not any(left_out.matches(sizes) for left_out in space.without)]
     built = tuple(BertShape(*sizes) for sizes in kept if not head_remainder(sizes[2], sizes[1]))
-    return SearchSpace(built, tuple(sizes for sizes in kept if head_remainder(sizes[2], sizes[1])))
+    return SearchSpace(
+        tuple(dict.fromkeys((*built, *more))), tuple(sizes for sizes in kept if head_remainder(sizes[2], sizes[1]))
+    )
 
 
-def require_contained(space: Space, maximum: BertShape) -> None:
+def require_contained(space: Space, maximum: BertShape, whose: str = "the space's") -> None:
     """Refuse a space that T does not contain. A candidate of its own size is allowed: it has no W, and is never chosen.
 
     Raises:
@@ -202,9 +203,9 @@ def require_contained(space: Space, maximum: BertShape) -> None:
     """
     shapes = enumerate_shapes(space).shapes
     for name, largest in maximum.to_row().items():
-        if largest < (needed := max(getattr(shape, name) for shape in shapes)):
+        if largest < (needed := max((getattr(shape, name) for shape in shapes), default=0)):
             raise ValueError(
-                f"maximum_point.{name} is {largest}, below the space's largest {needed}; the maximum point must be at "
+                f"maximum_point.{name} is {largest}, below {whose} largest {needed}; the maximum point must be at "
                 "least as large as every candidate"
             )
 
@@ -232,16 +233,16 @@ def space_within(search: SearchSettings, maximum: BertShape) -> Space:
     Raises:
         ConfigurationError: If T does not contain it, which is known of an opened T only now.
     """
-    if search.space is None:
-        return parts_of(maximum)
+    space = parts_of(maximum) if search.space is None else search.space
     try:
-        require_contained(search.space, maximum)
+        require_contained(space, maximum)
+        require_contained(search.always_train, maximum, "search.always_train's")
     except ValueError as fault:
         raise ConfigurationError(
             f"The encoder `{search.maximum_point}` cannot be the maximum point: {fault}. Change params:search.space "
-            "(null takes parts of the encoder's own sizes), or params:search.maximum_point."
+            "(null takes parts of the encoder's own sizes), params:search.always_train, or params:search.maximum_point."
         ) from fault
-    return search.space
+    return space
 
 
 def shape_of_maximum(search: SearchSettings, opened: JsonObject | None) -> BertShape:

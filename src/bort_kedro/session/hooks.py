@@ -23,7 +23,7 @@ from bort_kedro.configuration import (
     configuration_hash,
     session_parameters,
 )
-from bort_kedro.datasets.candidate_csv import REQUIRED_COLUMNS
+from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.stage_results import StageResults
 from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
@@ -206,10 +206,10 @@ def _require_precision(parameters: Parameters) -> None:
 def _say_who_gives(dataset: str, catalog: CatalogProtocol, parameters: Parameters) -> str:
     """Advice for data that no stage makes."""
     entry = catalog.get(dataset)
-    if dataset == "recorded_candidates" and entry is not None:
+    if isinstance(entry, RecordedCandidatesDataset):
         return (
             f"{dataset}: no file at {entry._describe()['filepath']}. Put a CSV with the columns "
-            f"{', '.join(REQUIRED_COLUMNS)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
+            f"{', '.join(entry.required)} there, or change `filepath` of `{dataset}` in conf/local/catalog.yml"
         )
     if parameters.search.error_source == "table":
         return (

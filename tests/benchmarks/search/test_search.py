@@ -35,6 +35,9 @@ def test_a_small_space_is_trained_replayed_and_written(monkeypatch, tmp_path, ca
         monkeypatch.setattr(module, "SEARCH_SECONDS", {300: 2.0})
     for module in (replays, page):
         monkeypatch.setattr(module, "PARTS", 2)
+    monkeypatch.setattr(benchmark, "DRAWS", {"surrogate": 1, "TPE": 1, "GP": 1})
+    monkeypatch.setattr(benchmark, "SAMPLED_BUDGETS", (4,))
+    monkeypatch.setattr(benchmark, "JUDGED_BUDGET", 4)
     benchmark.main(["--folder", str(tmp_path / "docs"), "--states", str(tmp_path / "states")])
     text, figures = written(tmp_path / "docs", "search")
     headings = [line for line in text.splitlines() if line.startswith("#")]
@@ -43,6 +46,7 @@ def test_a_small_space_is_trained_replayed_and_written(monkeypatch, tmp_path, ca
         "## Guarantee",
         "## Half the trainings",
         "## Cost",
+        "## Against optuna's samplers",
         "## Winners and noise",
         "## Overhead",
     ]
@@ -54,6 +58,10 @@ def test_a_small_space_is_trained_replayed_and_written(monkeypatch, tmp_path, ca
     )
     assert {"search over 300 candidates without trainings", "this benchmark"} <= figures.keys()
     assert (tmp_path / "docs" / "search.svg").read_text().startswith("<?xml")
+    assert {
+        "surrogate ahead of TPE after 4 trainings: hypervolume",
+        "surrogate ahead of GP after 4 trainings: W",
+    } <= set(figures)
     errors = pd.read_csv(tmp_path / "docs" / "search_errors.csv")
     # Two seeds of 24 candidates and T, after each of three rungs.
     assert len(errors) == 2 * 25 * 3

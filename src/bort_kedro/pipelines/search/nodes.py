@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bort_kedro.encoders.costs import candidate_counts
+from bort_kedro.encoders.costs import ShapeArrays, candidate_counts
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape, shape_text
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.exports.sizes import exported_bytes
 from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.model import Calibration, LatencyModel, calibrate
 from bort_kedro.search.answers import require_within_caps
@@ -22,6 +24,8 @@ from bort_kedro.search.strategies.partition import representatives
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.saved_state import States
 
+MEGABYTE = 1e6
+
 
 def enumerate_candidates(
     search: SearchSettings, maximum_point_encoder: Pretrained | None = None
@@ -29,7 +33,7 @@ def enumerate_candidates(
     """The candidates that can be built, the combinations that cannot, and the shape of T."""
     opened = None if maximum_point_encoder is None else maximum_point_encoder.model.config.to_dict()
     maximum = shape_of_maximum(search, opened)
-    space = enumerate_shapes(space_within(search, maximum))
+    space = enumerate_shapes(space_within(search, maximum), added=search.always_train)
     columns = list(SHAPE_COLUMNS)
     return (
         pd.DataFrame([shape.to_row() for shape in space.shapes], columns=columns),
@@ -45,18 +49,18 @@ def estimate_costs(
     search: SearchSettings,
     max_positions: int,
 ) -> tuple[pd.DataFrame, JsonObject, GrowthReport]:
-    """Parameters and operations of each candidate, part by part, and of T; whether the AB^nC condition holds."""
-    sizes = {
-        "vocabulary_size": tokens.vocabulary.size,
-        "max_positions": max_positions,
-        "sequence_length": search.latency.sequence_length,
-    }
+    """Parameters and operations of each candidate, part by part, its megabytes, and T's; whether AB^nC holds."""
+    tables = {"vocabulary_size": tokens.vocabulary.size, "max_positions": max_positions}
+    sizes = tables | {"sequence_length": search.latency.sequence_length}
     shapes = shapes_of(candidate_shapes)
     growth = check_growth(shapes, **sizes)
-    costs = candidate_shapes.assign(**candidate_counts(shapes, **sizes))
     maximum = BertShape.from_row(maximum_point_shape)
-    counts = {name: int(values[0]) for name, values in candidate_counts([maximum], **sizes).items()}
-    return costs, maximum.to_row() | counts, GrowthReport(holds=growth.holds, sentence=growth.sentence())
+    every = [*shapes, maximum]
+    num_bytes = exported_bytes(ShapeArrays.of(every), search.latency.runtime, **tables)
+    counts = pd.DataFrame(candidate_counts(every, **sizes)).assign(megabytes=num_bytes / MEGABYTE)
+    costs = candidate_shapes.assign(**counts.iloc[:-1])
+    maximum_costs = {name: values[len(shapes)].item() for name, values in counts.items()}
+    return costs, maximum.to_row() | maximum_costs, GrowthReport(holds=growth.holds, sentence=growth.sentence())
 
 
 def measure_latency(
@@ -66,16 +70,28 @@ def measure_latency(
     training_states: States,
     search: SearchSettings,
 ) -> pd.DataFrame:
-    """Time T and representatives of the ordered candidates, those of the budget among them, or every candidate."""
+    """Time T and representatives of the ordered candidates, or every candidate.
+
+    Those of the budget are among them, but where each has to be exported.
+    """
     from bort_kedro.latency.shapes import resolve_device, time_shapes_once
 
+    settings, runtime = search.latency, None
+    if settings.runtime is not None:
+        from bort_kedro.exports.timed_classifiers import timed_runtime
+
+        runtime = timed_runtime(settings.runtime, num_threads=settings.num_threads)
     ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
-    count = len(ordered) if search.cost == "measured_latency" else max(search.latency.num_measured, search.budget)
-    kept = representatives(len(ordered), budget=count)
+    count = settings.num_measured if runtime else max(settings.num_measured, search.budget)
+    kept = representatives(len(ordered), budget=len(ordered) if search.cost == "measured_latency" else count)
     shapes = [*shapes_of(ordered.loc[kept]), BertShape.from_row(maximum_point_costs)]
-    device = resolve_device(search.latency.device)
     timings = time_shapes_once(
-        shapes, training_states, search.latency, vocabulary_size=tokens.vocabulary.size, device=device
+        shapes,
+        training_states,
+        settings,
+        vocabulary_size=tokens.vocabulary.size,
+        device="cpu" if runtime else resolve_device(settings.device),
+        runtime=runtime,
     )
     return pd.DataFrame(
         {
@@ -89,22 +105,52 @@ def measure_latency(
     )
 
 
+def take_latency(recorded_latencies: pd.DataFrame, maximum_point_costs: JsonObject) -> pd.DataFrame:
+    """What was timed elsewhere, in the place of `measure_latency`; T may be without.
+
+    Raises:
+        ConfigurationError: If a shape stands there twice.
+    """
+    columns = list(SHAPE_COLUMNS)
+    twice = recorded_latencies[recorded_latencies.duplicated(columns)]
+    if len(twice):
+        raise ConfigurationError(
+            f"Line {twice['row'].iloc[0]} of the catalog's `recorded_latencies` has {shape_text(twice.iloc[0])} again, "
+            "allowed is each shape once: that of one device, batch size and sequence length. Mend the file, or keep "
+            "rows out with `where` in the catalog entry."
+        )
+    table, maximum = recorded_latencies[[*columns, "latency_ms"]], [maximum_point_costs[name] for name in columns]
+    is_maximum = (table[columns] == maximum).all(axis=1)
+    if not is_maximum.any():
+        table.loc[len(table)] = [*maximum, np.nan]
+    return table.assign(
+        is_maximum_point=is_maximum.reindex(table.index, fill_value=True),
+        latency_lower_quartile_ms=table["latency_ms"],
+        latency_upper_quartile_ms=table["latency_ms"],
+    )
+
+
 def model_latency(
     candidate_shapes: pd.DataFrame, candidate_latency: pd.DataFrame, search: SearchSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame, Calibration]:
     """Fit milliseconds to operations; the latency of every candidate, and how well the model does."""
-    length = search.latency.sequence_length
-    measured, milliseconds = shapes_of(candidate_latency), candidate_latency["latency_ms"].to_numpy(float)
+    length, columns = search.latency.sequence_length, list(SHAPE_COLUMNS)
+    known = candidate_latency.dropna(subset="latency_ms")
+    # Rows of a table that somebody brought need not be shapes that can be built.
+    measured, milliseconds = known[columns].to_numpy(np.int64), known["latency_ms"].to_numpy(float)
     model = LatencyModel.fit(measured, milliseconds, sequence_length=length)
     left_out, calibration = calibrate(measured, milliseconds, sequence_length=length)
-    columns = list(SHAPE_COLUMNS)
-    timed = candidate_latency.loc[~candidate_latency["is_maximum_point"], [*columns, "latency_ms"]]
+    timed = known[[*columns, "latency_ms"]].drop_duplicates(columns)
     modelled = candidate_shapes.assign(modelled_ms=model.predict(shapes_of(candidate_shapes)))
     table = modelled.merge(timed, on=columns, how="left")
     is_measured = table["latency_ms"].notna() & (search.cost != "modelled_latency")
-    table["latency_source"] = np.where(is_measured, "measured", "modelled")
+    source = "recorded" if search.cost == "recorded_latency" else "measured"
+    table["latency_source"] = np.where(is_measured, source, "modelled")
     table["latency_ms"] = table["latency_ms"].where(is_measured, table["modelled_ms"])
-    check = candidate_latency.assign(latency_leave_one_out_ms=left_out, latency_modelled_ms=model.predict(measured))
+    check = candidate_latency.assign(
+        latency_leave_one_out_ms=pd.Series(left_out, known.index),
+        latency_modelled_ms=model.predict(candidate_latency[columns].to_numpy(np.int64)),
+    )
     return table.drop(columns="modelled_ms"), check, calibration
 
 
@@ -119,10 +165,11 @@ def order_candidates(
     table = candidate_costs.merge(modelled_latency, on=list(SHAPE_COLUMNS), how="left")
     table["cost"] = table[search.cost_column].astype(float)
     is_allowed = require_within_caps(table, search.caps.model_dump(exclude={"max_error"}), what="candidates")
+    of_maximum = latency_check[latency_check["is_maximum_point"]].iloc[0]
     # T on the same scale as the candidates: modelled where they all are.
-    source = "latency_modelled_ms" if search.cost == "modelled_latency" else "latency_ms"
-    latency = latency_check.loc[latency_check["is_maximum_point"], source].iloc[0]
-    maximum = maximum_point_costs | {"latency_ms": float(latency)}
+    is_modelled = search.cost == "modelled_latency" or pd.isna(of_maximum["latency_ms"])
+    latency = float(of_maximum["latency_modelled_ms" if is_modelled else "latency_ms"])
+    maximum = maximum_point_costs | {"latency_ms": latency}
     return order(table[is_allowed]), maximum | {"cost": float(maximum[search.cost_column])}
 
 

@@ -9,14 +9,33 @@ SEARCH = "params:search"
 POSITIONS = "params:corpus.max_positions"
 
 
-def create_pipeline(error_source: str = "training", *, opens_maximum_point: bool = False) -> Pipeline:
+def create_pipeline(
+    error_source: str = "training", *, opens_maximum_point: bool = False, takes_latency: bool = False
+) -> Pipeline:
     """From a space of shapes to the selected one.
 
     Args:
         error_source: ``training``, or ``table`` to replay recorded errors.
         opens_maximum_point: Whether T is an encoder of the hub or of a folder rather than a shape to train.
+        takes_latency: Whether somebody brings what was timed.
     """
-    return _table() if error_source == "table" else _training(opens_maximum_point)
+    return _table() if error_source == "table" else _training(opens_maximum_point, takes_latency)
+
+
+def _latency(is_taken: bool) -> Node:
+    if is_taken:
+        return Node(
+            nodes.take_latency,
+            ["recorded_latencies", "maximum_point_costs"],
+            "candidate_latency",
+            name="take_latency_node",
+        )
+    return Node(
+        nodes.measure_latency,
+        ["candidate_costs", "maximum_point_costs", "tokens", "training_states", SEARCH],
+        "candidate_latency",
+        name="measure_latency_node",
+    )
 
 
 def _maximum_point(is_opened: bool) -> list[Node]:
@@ -54,7 +73,7 @@ def _maximum_point(is_opened: bool) -> list[Node]:
     ]
 
 
-def _training(opens_maximum_point: bool) -> Pipeline:
+def _training(opens_maximum_point: bool, takes_latency: bool) -> Pipeline:
     return in_stage(
         "search",
         [
@@ -71,12 +90,7 @@ def _training(opens_maximum_point: bool) -> Pipeline:
                 ["candidate_costs", "maximum_point_costs", "growth_check"],
                 name="estimate_costs_node",
             ),
-            Node(
-                nodes.measure_latency,
-                ["candidate_costs", "maximum_point_costs", "tokens", "training_states", SEARCH],
-                "candidate_latency",
-                name="measure_latency_node",
-            ),
+            _latency(takes_latency),
             Node(
                 nodes.model_latency,
                 ["candidate_shapes", "candidate_latency", SEARCH],

@@ -13,8 +13,8 @@ from bort_kedro.encoders.costs import recorded_operations
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
-from bort_kedro.search.answers import require_within_caps
-from bort_kedro.search.candidates import order, problem_of
+from bort_kedro.search.answers import CAPPED, require_within_caps
+from bort_kedro.search.candidates import order, problem_of, spending_of, with_end
 from bort_kedro.search.conclusion import conclude
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.replay import Recorded, bands, compare, subspaces
@@ -43,11 +43,13 @@ def order_recorded(
         ConfigurationError: If the cost is no column of numbers above 0, a cap is on a latency that the table lacks, or
             no row meets the caps.
     """
-    if "latency_ms" not in recorded_candidates and search.caps.max_latency_ms is not None:
-        raise ConfigurationError(
-            f"params:search.caps.max_latency_ms is {search.caps.max_latency_ms:,.10g}, and the recorded table has no "
-            "column `latency_ms` that could be held against it. Set it to null, or give the table one."
-        )
+    for name in ("max_latency_ms", "max_megabytes"):
+        cap = getattr(search.caps, name)
+        if CAPPED[name] not in recorded_candidates and cap is not None:
+            raise ConfigurationError(
+                f"params:search.caps.{name} is {cap:,.10g}, and the recorded table has no column `{CAPPED[name]}` that "
+                "could be held against it. Set it to null, or give the table one."
+            )
     unknown = {name: np.nan for name in OPTIONAL_COLUMNS if name not in recorded_candidates}
     table = recorded_candidates.assign(
         operations=recorded_operations(recorded_candidates, sequence_length=search.latency.sequence_length),
@@ -60,12 +62,12 @@ def order_recorded(
     if is_maximum.any():
         maximum = table[is_maximum].iloc[0].to_dict()
     else:
-        largest = candidates[["parameters", "operations", "latency_ms", "cost"]].max()
+        largest = candidates[["parameters", "operations", "latency_ms", "megabytes", "cost"]].max()
         # A search trains T before all others: what is looked up for it is the largest row, and not the best.
         maximum = order(candidates).iloc[-1].to_dict() | dict(search.recorded_maximum_multiple * largest)
     caps = search.caps.model_dump(exclude={"max_error"})
     is_allowed = require_within_caps(candidates, caps, what="rows of the recorded table", error_source="table")
-    names = [*SHAPE_COLUMNS, "parameters", "operations", "latency_ms", "cost", "error", "error_standard_error"]
+    names = [*SHAPE_COLUMNS, "parameters", "operations", "cost", "error", *OPTIONAL_COLUMNS]
     counts = {"num_rows": len(table), "num_over_caps": int((~is_allowed).sum())}
     point = {name: _plain(maximum[name]) for name in names} | {"is_network": bool(is_maximum.any())}
     return order(candidates[is_allowed]), point, counts
@@ -105,8 +107,8 @@ def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
 def replay_errors(search_space: pd.DataFrame, maximum_point: JsonObject, search: SearchSettings) -> pd.DataFrame:
     """Look up the errors of whom the strategy asks for."""
     problem = _problem(search_space, maximum_point, search)
-    recorded = _recorded(search_space)
-    trace = run_search(build_strategy(search.strategy, problem), recorded)
+    recorded = recorded_errors(search_space)
+    trace = run_search(build_strategy(search.strategy, problem), recorded, limits=search.limits())
     rows = [
         {
             "candidate": index,
@@ -120,7 +122,7 @@ def replay_errors(search_space: pd.DataFrame, maximum_point: JsonObject, search:
         }
         for index, outcome in trace.outcomes.items()
     ]
-    return pd.DataFrame(rows)
+    return with_end(pd.DataFrame(rows), trace)
 
 
 def select_recorded(
@@ -145,13 +147,14 @@ def compare_strategies(search_space: pd.DataFrame, maximum_point: JsonObject, se
     """What every strategy would have found on random parts of this table, for which number of trainings."""
     problem = _problem(search_space, maximum_point, search)
     size = min(LARGEST_PART, max(1, round(PART_SHARE * len(problem))))
-    parts = subspaces(problem, _recorded(search_space), count=NUM_PARTS, size=size)
+    parts = subspaces(problem, recorded_errors(search_space), count=NUM_PARTS, size=size)
     names = [name for name in STRATEGIES if name != "exhaustive"]
     budgets = sorted({max(2, round(share * size)) for share in BUDGET_SHARES})
     return bands(compare(names, parts, budgets=budgets, with_guarantee=False))
 
 
-def _recorded(search_space: pd.DataFrame) -> Recorded:
+def recorded_errors(search_space: pd.DataFrame) -> Recorded:
+    """What a strategy is answered with on a table."""
     noise = search_space["error_standard_error"].fillna(0.0).to_numpy(float)
     return Recorded(search_space["error"].to_numpy(float), noise, {})
 
@@ -169,5 +172,5 @@ def _problem(search_space: pd.DataFrame, maximum_point: JsonObject, search: Sear
         maximum_point,
         measure=MEASURE,
         is_network=maximum_point["is_network"],
-        **search.spending(),
+        **spending_of(search, search_space),
     )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,12 +13,11 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pipelines.search.nodes import shapes_of
-from bort_kedro.search.candidates import candidate_training, problem_of, results_of, with_w
+from bort_kedro.search.candidates import problem_of, spending_of, with_end
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.text.tokens import Tokens
-from bort_kedro.training.observer import Training
 from bort_kedro.training.saved_state import States
 
 WITHOUT_MAXIMUM_POINT = (
@@ -60,16 +56,13 @@ def train_maximum_point(
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
     with _failure_told(shape):
         model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
-        on_row = partial(training_states.observer.row_logged, _told_as(shape))
-        result = pretrain(
-            model, tokens, settings, states=training_states, name=name, description=description, on_row=on_row
-        )
+        result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
         trained = Pretrained(model, tokenizer)
         teacher = _as_teacher(trained, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
         errors = error_of(teacher, training, settings, shape)
-    row = maximum_point_size | errors | {name: errors[name] + value for name, value in result.spent().items()}
-    training_states.observer.training_ended(_told_as(shape), results_of(row), result.history, None)
+    spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
+    row = maximum_point_size | errors | {name: errors[name] + value for name, value in spent.items()}
     return trained, row, pd.DataFrame(result.history)
 
 
@@ -94,13 +87,7 @@ def score_maximum_point(
     with _failure_told(shape):
         teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
-        row = maximum_point_size | error_of(teacher, training, settings, shape)
-    training_states.observer.training_ended(_told_as(shape), results_of(row), [], None)
-    return row
-
-
-def _told_as(shape: BertShape) -> Training:
-    return Training("maximum point", "maximum point", shape.to_row())
+        return maximum_point_size | error_of(teacher, training, settings, shape)
 
 
 @contextmanager
@@ -133,30 +120,19 @@ def measure_errors(
     from bort_kedro.search.engines import Engine
     from bort_kedro.search.trained_errors import TrainedErrors
 
-    unigram_error = baseline_errors.get("unigram")
     problem = problem_of(
         search_space,
         maximum_point,
         measure=search.error_column,
-        unigram_error=unigram_error,
-        **search.spending(),
+        unigram_error=baseline_errors.get("unigram"),
+        **spending_of(search, search_space),
     )
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
-    # Of several hyperparameter sets it turns out at the end whose curve is the candidate's.
-    training = replace(training, is_told=len(search.hyperparameter_sets) == 1)
     if training.distillation is not None:
         for width in set(search_space["hidden_size"]):
             training.distillation.require_fitting(int(width))
-
-    def tell(row: JsonObject, history: list[JsonObject]) -> None:
-        known = search_space.loc[[row["candidate"]]].assign(**row, trained_share=row["share"])
-        if row["share"] >= 1.0:
-            known = with_w(known, measure=search.error_column, maximum=problem.maximum, unigram_error=unigram_error)
-        (found,) = known.to_dict("records")
-        failure = row["failure"] if math.isnan(row["error"]) else None
-        training_states.observer.training_ended(candidate_training(row), results_of(found), history, failure)
-
+    limits = search.limits()
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
@@ -166,17 +142,15 @@ def measure_errors(
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
             engine=engine,
-            unigram_error=unigram_error,
-            on_answer=tell,
+            unigram_error=baseline_errors.get("unigram"),
         )
-        # Where trainings run decides nothing.
-        known = source.known_from_before(
-            search.model_dump(mode="json", exclude={"training", "distillation", *EngineSettings.model_fields})
-        )
-        run_search(build_strategy(search.strategy, problem), source, known=known)
+        # Where trainings run decides nothing, nor do limits: until they end a search, it goes as without them.
+        no_asking = {"training", "distillation", *EngineSettings.model_fields, *vars(limits)}
+        known = source.known_from_before(search.model_dump(mode="json", exclude=no_asking))
+        trace = run_search(build_strategy(search.strategy, problem), source, known=known, limits=limits)
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
     return (
-        pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)),
+        with_end(pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)), trace),
         # Where all trainings fail there is no history, but still a table.
         pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.search.answers import depths_below_line
-from bort_kedro.search.hypervolume import expected_gain
+from bort_kedro.search.hypervolume import expected_gain, hypervolume
 from bort_kedro.search.strategies.base import SearchProblem
 from bort_kedro.search.w_coefficient import pareto_front
 
@@ -39,6 +39,15 @@ class Belief:
     deviation: NDArray[np.floating]
     worst: float
 
+    def with_pick(self, index: int, *, meets_cap: bool) -> Belief:
+        """The same, where a candidate turned out as predicted."""
+        return replace(
+            self,
+            known=np.append(self.known, index),
+            errors=np.append(self.errors, self.mean[index]),
+            meets_cap=np.append(self.meets_cap, meets_cap),
+        )
+
     @property
     def costs(self) -> NDArray[np.float64]:
         """(N, 2) logarithms of parameters and cost."""
@@ -55,19 +64,27 @@ class Belief:
         """Those known that can be the answer, and their errors."""
         return self.known[self.meets_cap], self.errors[self.meets_cap]
 
+    def front(self) -> NDArray[np.float64]:
+        """(K, 3) log parameters, log cost and error of those."""
+        known, errors = self.answers()
+        return np.column_stack([self.costs[known], errors])
+
 
 def w_gain(belief: Belief) -> NDArray[np.float64]:
     """(N,) expected gain of the largest W."""
     problem = belief.problem
-    best = float(problem.w(*belief.answers()).max(initial=0.0))
-    return expected_w_gain(problem.w(np.arange(len(problem)), belief.mean), belief.deviation, best)
+    return expected_w_gain(problem.w(np.arange(len(problem)), belief.mean), belief.deviation, largest_w(belief))
+
+
+def largest_w(belief: Belief) -> float:
+    """Of those that can be the answer, 0 where there is none."""
+    return float(belief.problem.w(*belief.answers()).max(initial=0.0))
 
 
 def front_gain(belief: Belief) -> NDArray[np.float64]:
     """(N,) expected gain of the hypervolume of log parameters, log cost and error."""
-    known, errors = belief.answers()
-    points = np.column_stack([belief.costs[known], errors])
-    return expected_gain(belief.costs, belief.mean, belief.mean * belief.deviation, points, belief.reference)
+    spread = belief.mean * belief.deviation
+    return expected_gain(belief.costs, belief.mean, spread, belief.front(), belief.reference)
 
 
 def error_gain(belief: Belief) -> NDArray[np.float64]:
@@ -82,12 +99,10 @@ def knee_gain(belief: Belief) -> NDArray[np.float64]:
     The ends are taken to stay: beyond them no candidate counts for more than at them. A front without two of them has
     no line yet, and its width is what is wanted.
     """
-    known, errors = belief.answers()
     cost = np.log(belief.problem.cost)
-    front = pareto_front(np.column_stack([belief.costs[known], errors]))
-    ends, heights = cost[known][front], errors[front]
-    if not (len(ends) and np.ptp(ends) and np.ptp(heights)):
+    if (line := _line(belief)) is None:
         return front_gain(belief)
+    ends, heights = line
     deepest = max(0.0, float(depths_below_line(ends, heights).max()))
     along = np.clip((cost - ends.min()) / np.ptp(ends), 0.0, 1.0)
     # As low as an error must be to lie deeper, at each place along the line; below the lowest end no more is gained.
@@ -97,12 +112,28 @@ def knee_gain(belief: Belief) -> NDArray[np.float64]:
     return np.asarray((below - beyond) / np.ptp(heights), dtype=np.float64)
 
 
+def _line(belief: Belief) -> NDArray[np.float64] | None:
+    """(2, F) log cost and error of the front; None where it has no two ends that differ in both."""
+    points = belief.front()
+    front = points[pareto_front(points), 1:]
+    return front.T if len(front) and np.ptp(front, axis=0).all() else None
+
+
 # Picks take turns between them. Where the answer is a point of the front, its ends count as well.
 ACQUISITIONS: dict[str, tuple[Callable[[Belief], NDArray[np.float64]], ...]] = {
     "largest_w": (w_gain, front_gain),
     "pareto_front": (front_gain,),
     "smallest_error": (error_gain,),
     "knee": (knee_gain, front_gain),
+}
+
+
+# What was found of each answer, in the unit of its first gain; 0 where there is nothing yet.
+FOUND: dict[str, Callable[[Belief], float]] = {
+    "largest_w": largest_w,
+    "pareto_front": lambda belief: hypervolume(belief.front(), belief.reference),
+    "smallest_error": lambda belief: float(min(belief.answers()[1], default=0.0)),
+    "knee": lambda belief: float(_line(belief) is not None),
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Required, TypedDict
+from dataclasses import dataclass, field
+from typing import ClassVar, Required, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class Outcome:
         capped_error: What `SearchProblem.max_error` limits; None where it is ``error``.
         is_on_plateau: Whether it learned no more than the most frequent token: its error then says nothing of the
             shape, and it is never chosen.
+        seconds: That its trainings took, from the start; no part of what was found.
     """
 
     error: float
@@ -45,6 +46,7 @@ class Outcome:
     standard_error: float = 0.0
     is_on_plateau: bool = False
     capped_error: float | None = None
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def capped(self) -> float:
@@ -78,6 +80,7 @@ class SearchProblem:
         answer: What is asked for, a key of `answers.ANSWERS`.
         max_error: The cap that an answer's error must meet; None is no cap. Those on what is known before training
             keep candidates out of the space.
+        first: Candidates that the budget goes to before all others, or has gone to; no more than it.
     """
 
     shapes: NDArray[np.integer]
@@ -90,6 +93,7 @@ class SearchProblem:
     trials_per_round: int = 1
     answer: str = "largest_w"
     max_error: float | None = None
+    first: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -107,17 +111,32 @@ class Spending(TypedDict, total=False):
     trials_per_round: int
     answer: str
     max_error: float | None
+    first: tuple[int, ...]
 
 
 class Strategy(ABC):
     """A search over candidates 0 to N - 1; it keeps no state between calls but the problem."""
 
+    # Whether `expected_gain` knows any.
+    expects_gain: ClassVar[bool] = False
+
     def __init__(self, problem: SearchProblem) -> None:
         self.problem = problem
 
-    @abstractmethod
     def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
         """Trials wanted next, given the latest outcome of each candidate tried; empty when the search is over.
 
         Outcomes may be known of candidates that this strategy did not ask for: an earlier search trained them.
         """
+        return [Trial(index) for index in self.problem.first if index not in outcomes] or self.choose(outcomes)
+
+    @abstractmethod
+    def choose(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+        """As `ask`, once the problem's ``first`` are known."""
+
+    def expected_gain(self, outcomes: Mapping[int, Outcome]) -> float | None:
+        """How much more of what is asked for the next training promises, as a share of what was found; None: unknown.
+
+        The depth of a knee is itself a share, of the front's range. Infinite where nothing was found yet.
+        """
+        return None

@@ -53,10 +53,14 @@ class SuccessiveHalving(Strategy):
 
     def __init__(self, problem: SearchProblem) -> None:
         super().__init__(problem)
-        self._sizes = rung_sizes(len(problem), budget=problem.budget)
+        # The first are trained to the end, and so are on every rung; the others share what is left of the budget.
+        first = len(problem.first)
+        has_others = first < min(len(problem), problem.budget)
+        others = rung_sizes(len(problem) - first, budget=problem.budget - first) if has_others else [0, 0, 0]
+        self._sizes = [first + size for size in others]
 
-    def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
-        members = representatives(len(self.problem), budget=self._sizes[0])
+    def choose(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+        members = representatives(len(self.problem), budget=self._sizes[0], first=self.problem.first)
         for rung, share in enumerate(RUNG_SHARES):
             wanted = [Trial(index, share) for index in members if _share(outcomes, index) < share]
             if wanted:

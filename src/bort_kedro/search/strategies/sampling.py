@@ -12,7 +12,9 @@ from bort_kedro.search.strategies.base import Outcome, Strategy, Trial
 class RandomSample(Strategy):
     """As many candidates as the budget allows, drawn without replacement from the seed."""
 
-    def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+    def choose(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+        first = self.problem.first
         order = np.random.default_rng(self.problem.seed).permutation(len(self.problem))
-        drawn = sorted(int(index) for index in order[: self.problem.budget])
+        others = [int(index) for index in order if index not in first]
+        drawn = sorted([*first, *others][: self.problem.budget])
         return [Trial(index) for index in drawn if index not in outcomes]

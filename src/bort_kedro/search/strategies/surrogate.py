@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.search.error_model import ErrorModel
-from bort_kedro.search.strategies.acquisition import ACQUISITIONS, Belief, probability_below
+from bort_kedro.search.strategies.acquisition import ACQUISITIONS, FOUND, Belief, probability_below
 from bort_kedro.search.strategies.base import Outcome, Strategy, Trial
 from bort_kedro.search.strategies.partition import representatives
 
@@ -32,45 +33,60 @@ class Surrogate(Strategy):
         docs/decisions/0007-strategies.md, which has the figures.
     """
 
-    def ask(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+    expects_gain = True
+
+    def choose(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
         problem = self.problem
         left = max(0, min(problem.budget, len(problem)) - len(outcomes))
-        first = representatives(len(problem), budget=max(1, round(REPRESENTATIVE_SHARE * problem.budget)))
-        wanted = [Trial(index) for index in first if index not in outcomes]
-        if wanted:
+        if wanted := self._representatives(outcomes):
             return wanted[:left]
         count = min(problem.trials_per_round, left)
         return [Trial(index) for index in sorted(self._picks(outcomes, count))] if count else []
 
+    def expected_gain(self, outcomes: Mapping[int, Outcome]) -> float | None:
+        if self._representatives(outcomes):
+            return None
+        belief, is_likely = self._belief(outcomes)
+        gain = ACQUISITIONS[self.problem.answer][0](belief) * is_likely
+        gain[list(outcomes)] = 0.0
+        found = FOUND[self.problem.answer](belief)
+        return float(gain.max()) / found if found else math.inf
+
+    def _representatives(self, outcomes: Mapping[int, Outcome]) -> list[Trial]:
+        """Those that are not known yet."""
+        budget = max(1, round(REPRESENTATIVE_SHARE * self.problem.budget))
+        chosen = representatives(len(self.problem), budget=budget, first=self.problem.first)
+        return [Trial(index) for index in chosen if index not in outcomes]
+
     def _picks(self, outcomes: Mapping[int, Outcome], count: int) -> list[int]:
         tried = sorted(outcomes)
-        finite = [index for index in tried if not outcomes[index].has_failed]
-        known = [index for index in finite if outcomes[index].has_learned] or finite
-        errors = [outcomes[index].error for index in known]
-        mean, deviation = self._model(known, errors).predict(self.problem.shapes)
-        cap = self.problem.max_error
-        meets_cap = [cap is None or outcomes[index].capped <= cap for index in known]
-        is_likely = self._probability_of_the_cap(known, outcomes, mean, deviation)
+        belief, is_likely = self._belief(outcomes)
         gains = ACQUISITIONS[self.problem.answer]
-        worst = max(errors, default=self.problem.maximum.error)
         for number in range(len(tried), len(tried) + count):
-            now = Belief(
-                self.problem,
-                np.array(known, dtype=int),
-                np.array(errors),
-                np.array(meets_cap, dtype=bool),
-                mean,
-                deviation / mean,
-                worst,
-            )
-            gain = gains[number % len(gains)](now) * is_likely
+            gain = gains[number % len(gains)](belief) * is_likely
             gain[tried] = -np.inf
             pick = int(np.argmax(gain))
-            for trained in (tried, known):
-                trained.append(pick)
-            errors.append(float(mean[pick]))
-            meets_cap.append(bool(is_likely[pick] >= 0.5))
+            tried.append(pick)
+            belief = belief.with_pick(pick, meets_cap=bool(is_likely[pick] >= 0.5))
         return tried[len(outcomes) :]
+
+    def _belief(self, outcomes: Mapping[int, Outcome]) -> tuple[Belief, NDArray[np.float64]]:
+        """What is believed of all candidates, and (N,) how likely each is to meet the cap on the error."""
+        finite = [index for index in sorted(outcomes) if not outcomes[index].has_failed]
+        known = [index for index in finite if outcomes[index].has_learned] or finite
+        errors = np.array([outcomes[index].error for index in known])
+        mean, deviation = self._model(known, errors).predict(self.problem.shapes)
+        cap = self.problem.max_error
+        belief = Belief(
+            self.problem,
+            np.array(known, dtype=int),
+            errors,
+            np.array([cap is None or outcomes[index].capped <= cap for index in known], dtype=bool),
+            mean,
+            deviation / mean,
+            max(errors, default=self.problem.maximum.error),
+        )
+        return belief, self._probability_of_the_cap(known, outcomes, mean, deviation)
 
     def _probability_of_the_cap(
         self,
@@ -87,8 +103,8 @@ class Surrogate(Strategy):
             mean, deviation = ErrorModel.fit(self.problem.shapes[known], capped).predict(self.problem.shapes)
         return probability_below(self.problem.max_error, mean, deviation / mean)
 
-    def _model(self, known: list[int], errors: list[float]) -> ErrorModel:
+    def _model(self, known: list[int], errors: NDArray[np.floating]) -> ErrorModel:
         shapes, maximum, maximum_shape = self.problem.shapes[known], self.problem.maximum, self.problem.maximum_shape
         if maximum_shape is None or (known and maximum.is_on_plateau):
-            return ErrorModel.fit(shapes, np.array(errors))
+            return ErrorModel.fit(shapes, errors)
         return ErrorModel.fit(np.vstack([shapes, maximum_shape]), np.array([*errors, maximum.error]))
