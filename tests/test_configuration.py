@@ -397,6 +397,41 @@ def test_a_cost_that_no_runtime_here_has_is_refused(raw, cost, latency, said):
     assert said in fault(raw)
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (None, "error_measure is task, and task is null; name it there, as finetune.tasks does"),
+        (
+            "rte",
+            "search.task is `rte`, allowed are mnli, ax, order; a task of another name stands in finetune.tasks first",
+        ),
+        (
+            "ax",
+            "search.task is `ax`, a diagnostic that has no train and no dev split to learn and score on; name another "
+            "of finetune.tasks",
+        ),
+    ],
+)
+def test_a_searched_task_that_cannot_be_learned_is_refused(raw, task, said):
+    raw["finetune"]["tasks"] = ["mnli", "ax", "order"]
+    raw["search"] |= {"error_measure": "task", "task": task}
+    assert said in fault(raw)
+    raw["search"]["task"] = "order"
+    assert check_parameters(raw).search.searched_task == "order"
+
+
+def test_a_search_for_the_error_of_a_task_brings_its_examples():
+    search = {"error_measure": "task", "task": "order"}
+    pipeline = build_pipelines(parameters_of("base", search=search))["search"]
+    readers = {node.name for node in pipeline.nodes if "order.examples" in node.inputs}
+    assert readers == {"search.train_maximum_point_node", "search.measure_errors_node"}
+    assert not {name for name in pipeline.inputs() if name.endswith(".examples")}
+    plain = build_pipelines(parameters_of("base"))["search"]
+    assert not {name for name in plain.datasets() if name.endswith(".examples")}
+    of_table = build_pipelines(parameters_of("base", search=search | {"task": "mine", "error_source": "table"}))
+    assert not {name for name in of_table["search"].datasets() if name.endswith(".examples")}
+
+
 def test_latencies_of_another_device_are_taken_in_the_place_of_timing():
     search = build_pipelines(parameters_of("base", search={"cost": "recorded_latency"}))["search"]
     assert "recorded_latencies" in search.inputs()
@@ -671,7 +706,7 @@ def test_an_unknown_cost_lists_the_known_ones_but_of_a_table_it_names_a_column(r
 
 def test_unknown_measure_of_the_error_lists_the_known_ones(raw):
     raw["search"]["error_measure"] = "accuracy"
-    assert "error_measure is `accuracy`, allowed are error, loss, divergence, distance." in fault(raw)
+    assert "error_measure is `accuracy`, allowed are error, loss, divergence, distance, task." in fault(raw)
 
 
 def test_unknown_source_of_errors_and_unknown_engine_list_the_known_ones(raw):

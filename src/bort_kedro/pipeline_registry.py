@@ -19,8 +19,8 @@ def register_pipelines() -> dict[str, Pipeline]:
 def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     """The project's pipelines by name.
 
-    ``search`` brings its corpus along, so that it runs on a fresh clone, and ``finetune`` the examples of its tasks. A
-    search over a recorded table needs no corpus, and has none along.
+    ``search`` brings its corpus along, so that it runs on a fresh clone, and ``finetune`` the examples of its tasks, as
+    a search for the error of a task does. A search over a recorded table needs no corpus, and has none along.
     """
     finetuning, pretraining = parameters.finetune, parameters.pretrain_distill
     added = added_pipelines()
@@ -33,6 +33,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             error_source,
             opens_maximum_point=parameters.search.encoder is not None,
             takes_latency=parameters.search.cost == "recorded_latency",
+            task=parameters.search.searched_task,
         ),
         "pretrain_distill": pretrain_distill.create_pipeline(
             trains_teacher=trains_teacher,
@@ -52,11 +53,13 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             trains_teacher=trains_teacher,
         ),
     }
+    brought = [] if error_source == "table" else [stages["corpus"]]
+    brought += [] if parameters.search.searched_task is None else [stages["tasks"]]
     return {
         "__default__": sum((stages | added).values(), start=Pipeline([])),
         **stages,
         **added,
-        "search": stages["search"] if error_source == "table" else stages["corpus"] + stages["search"],
+        "search": sum(brought, start=stages["search"]),
         "finetune": stages["tasks"] + stages["finetune"],
     }
 

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from bort_kedro.evaluation.intervals import Interval, bootstrap_interval, score_interval, statistic_of_units
+from bort_kedro.evaluation.intervals import (
+    Interval,
+    bootstrap_interval,
+    score_interval,
+    score_standard_error,
+    statistic_of_units,
+)
 from bort_kedro.evaluation.scores import units_in
 from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.tasks.metrics import score_rows, scored_rows
@@ -65,6 +71,14 @@ def test_constant_data_has_an_interval_without_width(task):
     found = interval(task, [label] * 20, [label] * 20)
     expected = {"rte": 1.0, "cola": 0.0, "mrpc": 1.0, "cb": 1.0, "stsb": 0.0}[task]
     assert (found.low, found.high) == (expected, expected)
+
+
+def test_the_standard_error_of_accuracy_is_that_of_a_share():
+    labels, answers = ["entailment"] * 200, ["entailment"] * 150 + ["not_entailment"] * 50
+    found = score_standard_error(TASKS["rte"], rows(labels), answers)
+    # Of so many resamples, known to a twentieth of itself.
+    assert found == pytest.approx((0.75 * 0.25 / 200) ** 0.5, rel=0.2)
+    assert np.isnan(score_standard_error(TASKS["rte"], rows(labels[:1]), answers[:1]))
 
 
 def test_a_single_unit_has_no_interval():

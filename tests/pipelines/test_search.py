@@ -17,12 +17,14 @@ from bort_kedro.errors import ConfigurationError, FailedTrainingError
 from bort_kedro.exports.sizes import exported_bytes
 from bort_kedro.latency.model import Calibration
 from bort_kedro.latency.shapes import Timing
+from bort_kedro.params import FinetuneParams
 from bort_kedro.pipelines.search.nodes import (
     enumerate_candidates,
     estimate_costs,
     measure_latency,
     model_latency,
     order_candidates,
+    score_counting_baselines,
     take_latency,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
@@ -35,6 +37,7 @@ from bort_kedro.pipelines.search.recorded_nodes import (
 from bort_kedro.pipelines.search.training_nodes import (
     WITHOUT_MAXIMUM_POINT,
     hand_on_candidate,
+    measure_errors,
     score_maximum_point,
     train_maximum_point,
 )
@@ -45,6 +48,7 @@ from bort_kedro.search.short_training import ShortTraining
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
 from project_parameters import raw_parameters
+from toy_tasks import FILES, examples_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 MAXIMUM = BertShape(4, 4, 64, 128)
@@ -242,6 +246,33 @@ def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(to
     assert text.startswith(f"the maximum point {MAXIMUM}: ")
     assert "is not finite at step" in text
     assert text.endswith(f". {WITHOUT_MAXIMUM_POINT}")
+
+
+@pytest.mark.slow
+def test_the_error_of_the_maximum_point_and_of_candidates_may_be_that_of_a_task(tokens, tiny_tokenizer, tmp_path):
+    search = parameters(error_measure="task", task="toy", maximum_point_steps=3, num_seeds=2)
+    search = search.changed(
+        training=search.training.changed(optimization=search.training.optimization.changed(num_steps=3))
+    )
+    own = {"toy": {"files": FILES, "columns": {"text": "text", "label": "label"}}}
+    finetune = FinetuneParams(**raw_parameters("smoke")["finetune"] | {"tasks": ["toy"], "own_tasks": own})
+    examples, states = examples_of(), TrainingStates(tmp_path, keep=2)
+    size = MAXIMUM_COSTS | {"cost": 60_000.0, "latency_ms": 3.0}
+    encoder, maximum, _ = train_maximum_point(tokens, tiny_tokenizer, states, size, search, 32, examples, finetune)
+    # Of 24 examples of dev, two seeds.
+    assert (24 * 2 * maximum["error"]) == pytest.approx(round(24 * 2 * maximum["error"]))
+    assert "loss" not in maximum
+    space = frame(SHAPES[1:2], parameters=[100], cost=[1000.0])
+    errors, _, _ = measure_errors(
+        space, maximum, encoder, {}, tokens, tiny_tokenizer, states, search, 32, examples, finetune
+    )
+    (row,) = errors.to_dict("records")
+    assert 0 < row["error"] < 1
+    assert row["error_standard_error"] > 0
+    assert list(tmp_path.glob("finetune/toy-*"))
+    # Two seeds of each, and of the trained T its own.
+    assert len(list(tmp_path.glob("search/scores/*"))) == 2
+    assert score_counting_baselines(tokens, search) == {}
 
 
 def test_an_opened_maximum_point_whose_own_shape_comes_apart_ends_the_search_with_what_to_change(
@@ -493,9 +524,24 @@ def test_a_row_without_a_cost_is_named_by_its_line(joules, cell):
     with pytest.raises(ConfigurationError) as caught:
         order_recorded(joules, recorded_parameters(cost="joules"))
     assert str(caught.value) == (
-        f"params:search.cost is `joules`: line 4 of the recorded table has {cell!r} in column `joules`, allowed as a "
-        "cost are finite numbers above 0. Mend the table, or keep such rows out with `where` in the catalog entry "
+        f"params:search.cost is `joules`: line 4 of the recorded table has {cell!r} in column `joules`, allowed are "
+        "finite numbers above 0. Mend the table, or keep such rows out with `where` in the catalog entry "
         "`recorded_candidates`, or change params:search.cost."
+    )
+
+
+def test_the_error_of_a_table_may_be_the_column_of_a_task(joules):
+    table = joules.assign(library=["0.4", "0.3", "0.2", "0.1"], error_standard_error=0.01)
+    search = recorded_parameters(cost="joules", error_measure="task", task="library")
+    space, maximum, _ = order_recorded(table, search)
+    assert space["error"].tolist() == [0.3, 0.2, 0.1, 0.4]
+    assert space["error_standard_error"].isna().all()
+    assert maximum["error"] == 0.4
+    with pytest.raises(ConfigurationError) as caught:
+        order_recorded(joules, search)
+    assert str(caught.value) == (
+        "params:search.task is `library`, and the recorded table has no column `library`. Allowed are the columns of "
+        "numbers: parameters, joules, operations. Change params:search.task, or the table."
     )
 
 

@@ -288,6 +288,13 @@ def test_latency_that_was_measured_everywhere_is_said_to_be_so(cost):
     )
 
 
+def test_an_error_on_a_task_is_told_as_such_and_is_no_share_of_tokens():
+    text = choice(error_measure="task", task="library", baseline_errors={})
+    assert "and a low error, here the error on the task, 1 - its score on dev after a short fine-tuning." in text
+    assert "errs by 0.612 ± 0.004 on the task `library` after a short fine-tuning instead of 0.580 ± 0.004" in text
+    assert "hidden tokens" not in text.partition("How sure")[0]
+
+
 def test_latency_of_another_runtime_or_device_and_the_file_are_said_to_be_so():
     exported = choice(cost="exported_latency", runtime="onnx_int8", latency_calibration=CALIBRATION)
     assert "than the maximum point (milliseconds of the export, modelled from operations where it was not" in exported

@@ -352,8 +352,8 @@ def test_an_error_of_exactly_zero_is_told_with_what_helps_against_it():
     with pytest.raises(TrainingError) as caught:
         list(source([Trial(0)]))
     assert str(caught.value) == (
-        "The error of candidate (1, 2, 8, 8) is exactly 0, allowed is above 0, since W divides by it: the validation "
-        "split is too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, for "
+        "The error of candidate (1, 2, 8, 8) is exactly 0, allowed is above 0, since W divides by it: what it is "
+        "scored on is too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, for "
         "which the trainings are kept, or raise params:corpus.splits.validation."
     )
     ((_, outcome),) = source_of(Dictated({(None, 3): (0.0, 0.0, 1.0)}), measure="loss")([Trial(0)])
@@ -466,6 +466,52 @@ def test_the_error_of_a_maximum_point_with_a_head_is_that_of_its_scoring(inherit
     found = error_of(teaching(maximum_point), inherited, SETTINGS, SHAPES[2])
     expected = score(maximum_point.model, tokens, split="validation", num_threads=1).errors()
     assert found == expected | {"seconds": 0.0, "num_tokens": 0}
+
+
+@dataclass(frozen=True)
+class WidthError:
+    """Stands for the fine-tuning on a task: wide encoders err less, and each seed by so much more."""
+
+    scale: float = 1.0
+
+    @property
+    def identity(self):
+        return {"task": "toy", "scale": self.scale}
+
+    def __call__(self, model, seed, tokenizer=None):
+        error = self.scale * (1 / model.config.hidden_size + 0.01 * seed)
+        return {"error": error, "error_standard_error": 0.02, "seconds": 100.0, "num_tokens": 7}
+
+
+def test_the_error_on_a_task_is_that_of_the_trained_encoder_and_is_kept_apart(training, steps):
+    on_task = replace(training, task=WidthError())
+    plain = training.run(SHAPES[0], {}, 4, 9)
+    steps.clear()
+    record = on_task.run(SHAPES[0], {}, 4, 9)
+    # The short training is the same, and not repeated.
+    assert steps == []
+    assert (record["error"], record["error_standard_error"]) == (1 / 8 + 0.04, 0.02)
+    assert "loss" not in record
+    assert record["num_tokens"] == plain["num_tokens"] + 7
+    assert record["seconds"] >= 100
+    assert on_task.kept(SHAPES[0], {}, 4, 9) == record
+    assert replace(training, task=WidthError(2.0)).kept(SHAPES[0], {}, 4, 9) is None
+
+
+def test_a_search_for_the_error_on_a_task_takes_seeds_and_noise_into_account(training):
+    source = source_of(replace(training, task=WidthError()), measure="task", num_seeds=2)
+    (_, outcome), *_ = source([Trial(1)])
+    # Seeds 3 and 4.
+    assert outcome.error == pytest.approx(1 / 16 + 0.035)
+    assert outcome.standard_error == pytest.approx(math.hypot(0.02, 0.01 / 2))
+    assert "loss" not in source.rows[0]
+
+
+def test_a_maximum_point_errs_on_a_task_as_its_own_fine_tunings_say(inherited, maximum_point):
+    found = error_of(teaching(maximum_point), replace(inherited, task=WidthError()), SETTINGS, SHAPES[2], num_seeds=2)
+    assert found["error"] == pytest.approx(1 / 16 + 0.035)
+    assert found["error_standard_error"] == pytest.approx(math.hypot(0.02, 0.01 / 2))
+    assert (found["seconds"], found["num_tokens"]) == (200.0, 14)
 
 
 @pytest.mark.parametrize("start", ["training", "inherited"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ Statistic = Callable[["NDArray[np.int64]"], float]
 # Metrics that are a mean over units where they are no function of a confusion matrix, so that a resample needs no new
 # look at the rows.
 MEANS_OVER_UNITS = ("accuracy", "exact_match", "f1_tokens", "parity")
+# Of a standard error, which needs fewer than the ends of an interval.
+FEW_RESAMPLES = BootstrapSettings(level=0.68, num_resamples=200, seed=0)
 # Drawn units held in memory at once: 8 MB.
 UNITS_AT_ONCE = 1_000_000
 
@@ -44,9 +47,18 @@ def score_interval(
     Returns:
         None with a single unit, which says nothing of others.
     """
+    return bootstrap_interval(*_first_metric(task, table, answers), settings)
+
+
+def score_standard_error(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> float:
+    """Of a task's first metric on one labelled split, for other examples of the same kind; NaN with a single unit."""
+    statistic, num_units = _first_metric(task, table, answers)
+    return math.nan if num_units < 2 else float(_resampled(statistic, num_units, FEW_RESAMPLES).standard_error)
+
+
+def _first_metric(task: Task, table: pd.DataFrame, answers: Sequence[str]) -> tuple[Statistic, int]:
     scored, units = scored_rows(task, table, answers), units_in(table)
-    statistic = statistic_of_units(task, task.metrics[0], scored, units)
-    return bootstrap_interval(statistic, len(units), settings)
+    return statistic_of_units(task, task.metrics[0], scored, units), len(units)
 
 
 def statistic_of_units(task: Task, metric: str, scored: Scored, units: Sequence[NDArray[np.int64]]) -> Statistic:
@@ -86,11 +98,16 @@ def bootstrap_interval(statistic: Statistic, num_units: int, settings: Bootstrap
     References:
         Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
     """
-    from scipy.stats import bootstrap
-
     if num_units < 2:
         return None
-    found = bootstrap(
+    found = _resampled(statistic, num_units, settings).confidence_interval
+    return Interval(float(found.low), float(found.high), settings.level, settings.num_resamples)
+
+
+def _resampled(statistic: Statistic, num_units: int, settings: BootstrapSettings) -> Any:
+    from scipy.stats import bootstrap
+
+    return bootstrap(
         (np.arange(num_units),),
         statistic,
         n_resamples=settings.num_resamples,
@@ -99,8 +116,7 @@ def bootstrap_interval(statistic: Statistic, num_units: int, settings: Bootstrap
         confidence_level=settings.level,
         method="percentile",
         rng=np.random.default_rng(settings.seed),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high), settings.level, settings.num_resamples)
+    )
 
 
 def _of_confusion(metric: str, scored: Scored, units: Sequence[NDArray[np.int64]]) -> Statistic:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from bort_kedro.exports.formats import FORMATS
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.params.evaluate import EvaluateParams
-from bort_kedro.params.finetune import FinetuneParams
+from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.params.pretrain_distill import PretrainDistillParams
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.text.settings import CorpusSettings
@@ -59,6 +59,21 @@ class Parameters(FrozenModel):
                 f"corpus.tokenizer.pretrained is {self.corpus.tokenizer.pretrained} and search.maximum_point the "
                 f"encoder {self.search.encoder}, whose tokenizer all encoders take. Set corpus.tokenizer.pretrained to "
                 "null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_searched_task_can_be_learned(self) -> Self:
+        name, tasks = self.search.searched_task, self.finetune.tasks
+        if name is not None and name not in tasks:
+            raise ValueError(
+                f"search.task is `{name}`, allowed are {', '.join(tasks)}; a task of another name stands in "
+                "finetune.tasks first"
+            )
+        if name is not None and task_of(name, self.finetune).is_diagnostic:
+            raise ValueError(
+                f"search.task is `{name}`, a diagnostic that has no train and no dev split to learn and score on; name "
+                "another of finetune.tasks"
             )
         return self
 

@@ -11,7 +11,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.reporting.markdown import large, percent, with_noise
 from bort_kedro.reporting.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
-from bort_kedro.search.measures import BESIDE_ERROR, MEASURES
+from bort_kedro.search.measures import BESIDE_ERROR, MEASURES, guesses_tokens
 from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _error_bars(rows: pd.DataFrame, column: str, *, scale: float = 1.0, color: s
 def _hover(row: TableRow, measure: str) -> str:
     lines = [f"<b>{shape_text(row) if row.get('is_network', True) else 'no network'}</b>", _costs(row)]
     if not is_missing(row.get("error")):
-        write = with_noise if measure in ("recorded", "distance") else percent
+        write = percent if measure in MEASURES and guesses_tokens(measure) else with_noise
         lines.append(f"error {write(row['error'], row.get('error_standard_error'))}")
     others = {name: f"{name} {{:.3f}}" for name in BESIDE_ERROR}
     for column, label in {**others, "w": "W {:.3f}", "latency_ms": "{:.2f} ms a pass"}.items():

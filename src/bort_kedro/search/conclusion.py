@@ -137,6 +137,7 @@ def _asked(settings: SearchSettings) -> JsonObject:
     return settings.model_dump(include=names) | {
         "caps": settings.caps,
         "num_seeds": None if is_recorded else settings.num_seeds,
+        "task": settings.task if settings.error_measure == "task" else None,
         "runtime": None if is_recorded else settings.latency.runtime,
         "recorded_maximum_multiple": settings.recorded_maximum_multiple if is_recorded else None,
     }

@@ -12,9 +12,13 @@ from bort_kedro.encoders.last_layer import BERT_LIKE
 from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 from bort_kedro.errors import FailedTrainingError, TeacherError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.search.measures import guesses_tokens
 from bort_kedro.search.short_training import errors_of
+from bort_kedro.search.trained_errors import combine_seeds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.encoders.shapes import BertShape
     from bort_kedro.pretraining.distillation import Distillation
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from bort_kedro.search.settings import SearchSettings
     from bort_kedro.search.short_training import ShortTraining
 
+ERROR_AND_NOISE = ("error", "error_standard_error")
 PLACE = TeacherPlace("params:search.maximum_point", "params:corpus.max_positions")
 
 
@@ -38,7 +43,7 @@ def open_encoder(search: SearchSettings, *, max_positions: int) -> Pretrained:
     encoder = open_teacher(
         str(search.encoder), sequence_length=max_positions, place=PLACE, families=BERT_LIKE, needs_head=False
     )
-    if search.error_measure != "distance" and not has_masked_lm_head(encoder.model):
+    if guesses_tokens(search.error_measure) and not has_masked_lm_head(encoder.model):
         raise TeacherError(
             f"The encoder `{search.encoder}` has no masked-LM head, so it has no {search.error_measure} to measure "
             "candidates against. Set params:search.error_measure to distance, and in params:distillation the weight of "
@@ -49,26 +54,37 @@ def open_encoder(search: SearchSettings, *, max_positions: int) -> Pretrained:
 
 
 def error_of(
-    maximum_point: Distillation, training: ShortTraining, settings: PretrainingSettings, shape: BertShape
+    maximum_point: Distillation,
+    training: ShortTraining,
+    settings: PretrainingSettings,
+    shape: BertShape,
+    *,
+    num_seeds: int = 1,
 ) -> JsonObject:
     """What T reaches on the validation split, in the candidates' vocabulary; its noise is that of the scoring.
 
-    T is no distance from itself. So that of its own shape is taken, as the short training of a candidate leaves it with
-    two seeds: their mean, and half their difference as the standard error (docs/decisions/0020-maximum-point.md).
+    Where the error is a task's, T is fine-tuned as a candidate is, with as many seeds. T is no distance from itself, so
+    that of its own shape is taken, as the short training of a candidate leaves it with two seeds: their mean, and half
+    their difference as the standard error (docs/decisions/0020-maximum-point.md).
 
     Args:
         maximum_point: T.
         training: Of a candidate.
         settings: Of T's scoring.
         shape: Of T.
+        num_seeds: Fine-tunings on a task.
 
     Returns:
         Its errors, and the ``seconds`` and ``num_tokens`` that measuring them took in training.
 
     Raises:
-        FailedTrainingError: If a training of its own shape fails.
+        FailedTrainingError: If a training of its own shape, or a fine-tuning, fails.
     """
-    compared = training.comparison
+    compared, first = training.comparison, training.settings.optimization.seed
+    if training.task is not None:
+        teacher = maximum_point.teacher
+        found = [training.task(teacher.model, first + seed, teacher.tokenizer) for seed in range(num_seeds)]
+        return _mean(found, *combine_seeds(*([row[name] for row in found] for name in ERROR_AND_NOISE)))
     if compared is None or compared.measure != "distance":
         errors = errors_of(
             maximum_point.teacher.model.to(PartialState().device),
@@ -80,14 +96,15 @@ def error_of(
             logits_of=maximum_point.teacher_logits,
         )
         return errors | {"seconds": 0.0, "num_tokens": 0}
-    first, num_steps = training.settings.optimization.seed, training.settings.optimization.num_steps
+    num_steps = training.settings.optimization.num_steps
     records = [training.run(shape, {}, seed, num_steps) for seed in (first, first + 1)]
     for record in records:
         if "failure" in record:
             raise FailedTrainingError(shape.identifier, str(record["failure"]), "")
     distances = [record["error"] for record in records]
-    return {
-        "error": float(np.mean(distances)),
-        "error_standard_error": float(np.ptp(distances) / 2),
-        **{name: sum(record[name] for record in records) for name in ("seconds", "num_tokens")},
-    }
+    return _mean(records, float(np.mean(distances)), float(np.ptp(distances) / 2))
+
+
+def _mean(records: Sequence[JsonObject], error: float, standard_error: float) -> JsonObject:
+    spent = {name: sum(record[name] for record in records) for name in ("seconds", "num_tokens")}
+    return dict(zip(ERROR_AND_NOISE, (error, standard_error), strict=True)) | spent

@@ -30,17 +30,23 @@ class Measure(NamedTuple):
 
 
 # By name. Where tokens are predicted the first two are measured of every training, and the third where it is asked for;
-# where none are, the distance is all there is, and stands in the place of the error.
+# of the others nothing hidden is guessed, and what they are stands in the place of the error.
 MEASURES = {
     "error": Measure("share of hidden tokens guessed wrong", "%", "error"),
     "loss": Measure("masked-LM loss on held-out text", "nats", "loss"),
     "divergence": Measure("cross-entropy against T on held-out text", "nats", "divergence"),
     "distance": Measure("distance from T on held-out text", "nats", "error"),
+    "task": Measure("error on the task, 1 - its score on dev after a short fine-tuning", "", "error"),
 }
 # Columns that a candidate table may have beside that of the error.
 BESIDE_ERROR = {name: measure for name, measure in MEASURES.items() if measure.column != "error"}
 
 
+def guesses_tokens(measure: str) -> bool:
+    """Whether it is told by hidden tokens, as an error that is a share of them is."""
+    return measure not in ("distance", "task")
+
+
 def measured_with(measure: str) -> tuple[str, ...]:
     """Columns of all that is measured of a training where W takes this."""
-    return ("error",) if measure == "distance" else tuple(dict.fromkeys(("error", "loss", measure)))
+    return tuple(dict.fromkeys(("error", "loss", measure))) if guesses_tokens(measure) else ("error",)

@@ -12,7 +12,7 @@ from bort_kedro.encoders.shapes import BertShape, shape_text
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.latency.model import Calibration
 from bort_kedro.search.guarantee import Guarantee
-from bort_kedro.search.measures import BESIDE_ERROR, Measure
+from bort_kedro.search.measures import BESIDE_ERROR, Measure, guesses_tokens
 from bort_kedro.search.settings import COSTS, CapsSettings
 
 Number = int | float
@@ -169,6 +169,7 @@ class SearchReport(FrozenModel):
         notes: What a reader must know before believing the choice.
         growth_check: This and the next three are None, or none, where errors were looked up.
         recorded_maximum_multiple: T's size over the table's largest, where errors were looked up.
+        task: Whose error W takes; None where it takes none's.
         runtime: What was timed and weighed in the place of PyTorch; None where that was.
     """
 
@@ -209,12 +210,13 @@ class SearchReport(FrozenModel):
     sizes: Sizes | None = None
     worker_restarts: tuple[WorkerRestart, ...] = ()
     recorded_maximum_multiple: float | None = None
+    task: str | None = None
     runtime: str | None = None
 
     @property
     def is_share(self) -> bool:
-        """Whether errors are shares of hidden tokens; recorded ones may be anything, and a distance is in nats."""
-        return not self.is_recorded and self.error_measure != "distance"
+        """Whether errors are shares of hidden tokens; recorded ones may be anything, and other measures are none."""
+        return not self.is_recorded and guesses_tokens(self.error_measure)
 
     @property
     def own_cost(self) -> str | None:

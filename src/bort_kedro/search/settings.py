@@ -13,7 +13,7 @@ from bort_kedro.latency.settings import LatencySettings
 from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.answers import ANSWERS
 from bort_kedro.search.loop import Limits
-from bort_kedro.search.measures import MEASURES
+from bort_kedro.search.measures import MEASURES, guesses_tokens
 from bort_kedro.search.space import Shapes, Space, require_contained
 from bort_kedro.search.strategies import STRATEGIES
 
@@ -44,7 +44,7 @@ class CapsSettings(FrozenModel):
         default=None, gt=0, description="Million bytes of the file of a classifier, as search.latency.runtime takes it."
     )
     max_error: float | None = Field(
-        gt=0, description="Share of hidden tokens guessed wrong, or the distance; a recorded table's error."
+        gt=0, description="Share of hidden tokens guessed wrong, the distance or the task's error; a recorded one."
     )
 
 
@@ -75,6 +75,14 @@ COSTS = {
     "operations": "operations",
     **dict.fromkeys(("modelled_latency", "measured_latency", "exported_latency", "recorded_latency"), "latency_ms"),
 }
+
+
+class SearchFinetuningSettings(FrozenModel):
+    """The fine-tuning after a short training whose error is that of a task; all else is as under finetune.training."""
+
+    num_epochs: float = Field(gt=0, description="Passes over the training examples.")
+    learning_rate: float = Field(gt=0, description="Its peak.")
+    batch_tokens: int = Field(ge=8, description="Padded tokens of a batch.")
 
 
 class EngineSettings(FrozenModel):
@@ -133,9 +141,13 @@ class SearchSettings(EngineSettings):
     )
     error_measure: str = Field(
         description="What W takes as the error: the share of hidden tokens guessed wrong (error), the masked-LM loss "
-        "(loss), the cross-entropy against what T predicts (divergence), or how far its relations of tokens are from "
-        "T's (distance)."
+        "(loss), the cross-entropy against what T predicts (divergence), how far its relations of tokens are from T's "
+        "(distance), or 1 - the score on dev of `task` after a short fine-tuning (task)."
     )
+    task: str | None = Field(
+        description="One of finetune.tasks, for error_measure task; of a recorded table the column of its errors."
+    )
+    finetuning: SearchFinetuningSettings
     answer: str = Field(description="What is wanted of the trained candidates.")
     caps: CapsSettings
     training: PretrainingSettings = Field(description="Short, of every candidate; of T but for its own values.")
@@ -178,6 +190,12 @@ class SearchSettings(EngineSettings):
         return self
 
     @model_validator(mode="after")
+    def _the_task_is_named(self) -> Self:
+        if self.error_measure == "task" and self.task is None:
+            raise ValueError("error_measure is task, and task is null; name it there, as finetune.tasks does")
+        return self
+
+    @model_validator(mode="after")
     def _exports_have_a_runtime(self) -> Self:
         latency = self.latency
         if self.error_source == "training" and self.cost == "exported_latency" and latency.runtime is None:
@@ -195,6 +213,11 @@ class SearchSettings(EngineSettings):
     def error_column(self) -> str:
         """Of the candidate table, the one that W takes."""
         return MEASURES[self.error_measure].column
+
+    @property
+    def searched_task(self) -> str | None:
+        """Whose error the trainings end with; None where there is none."""
+        return self.task if self.error_measure == "task" and self.error_source == "training" else None
 
     @property
     def cost_column(self) -> str:
@@ -238,10 +261,11 @@ class SearchSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _what_is_learned_is_measured(self) -> Self:
-        if self.error_source == "training" and not self.distillation.predicts and self.error_measure != "distance":
+        is_trained = self.error_source == "training"
+        if is_trained and not self.distillation.predicts and guesses_tokens(self.error_measure):
             raise ValueError(
                 f"error_measure is {self.error_measure}, which hidden tokens tell, and search.distillation predicts "
-                "none: masked_lm_weight and logits.weight are 0. Set error_measure to distance"
+                "none: masked_lm_weight and logits.weight are 0. Set error_measure to distance or task"
             )
         if self.error_measure == "distance" and not self.distillation.relations.weight:
             raise ValueError(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -102,6 +102,23 @@ def comparison(measure: str, maximum_point: Distillation) -> Comparison | None:
     return Comparison(measure, maximum_point) if measure in ("divergence", "distance") else None
 
 
+class TaskMeasure(Protocol):
+    """How much an encoder errs on a task; it travels to a worker."""
+
+    @property
+    def identity(self) -> JsonObject:
+        """All that this depends on beside the encoder and the seed."""
+
+    def __call__(self, model: PreTrainedModel, seed: int, tokenizer: Any = None) -> JsonObject:
+        """``error``, ``error_standard_error``, and the ``seconds`` and ``num_tokens`` of training that it took.
+
+        Args:
+            model: The encoder.
+            seed: Of the fine-tuning.
+            tokenizer: Of the encoder; None is that of the candidates.
+        """
+
+
 @dataclass(frozen=True)
 class ShortTraining:
     """All that the short training of one shape needs; a value that travels to a worker.
@@ -114,6 +131,7 @@ class ShortTraining:
         inheritance: What a candidate takes from T before it is trained; None leaves the weights as drawn.
         comparison: What is measured against T once it is trained; None runs no T.
         distillation: What it learns of T while it is trained; None trains it on the true tokens alone.
+        task: Measures the error in the place of all that hidden tokens tell.
     """
 
     tokens: Tokens
@@ -123,6 +141,7 @@ class ShortTraining:
     inheritance: Inheritance | None = None
     comparison: Comparison | None = None
     distillation: Distillation | None = None
+    task: TaskMeasure | None = None
 
     @property
     def start(self) -> str:
@@ -180,15 +199,14 @@ class ShortTraining:
 
     def _stores(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> tuple[StateStore, StateStore]:
         """Where the score of a training is kept, and where its failure."""
-        identity = self.identity(shape, settings) | {
-            "stop_at": num_steps,
-            "evaluation": {
-                "seed": EVALUATION_SEED,
-                "masked_share": EVALUATION_MASKED_SHARE,
-                "precision": settings.optimization.mixed_precision,
-                **({"against": self.comparison.name} if self.comparison else {}),
-            },
+        by_tokens = {
+            "seed": EVALUATION_SEED,
+            "masked_share": EVALUATION_MASKED_SHARE,
+            "precision": settings.optimization.mixed_precision,
+            **({"against": self.comparison.name} if self.comparison else {}),
         }
+        evaluation = self.task.identity if self.task else by_tokens
+        identity = self.identity(shape, settings) | {"stop_at": num_steps, "evaluation": evaluation}
         return (
             self.states.of(f"{SCORES}/{shape.identifier}", identity),
             self.states.of(f"{FAILURES}/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
@@ -205,10 +223,14 @@ class ShortTraining:
 
     def _train_and_score(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
         model, result = self._train(shape, settings, num_steps)
+        if self.task is None:
+            errors = errors_of(model, self.tokens, settings, shape, compared=self.comparison)
+        else:
+            errors = self.task(model, settings.optimization.seed)
         return {
-            **errors_of(model, self.tokens, settings, shape, compared=self.comparison),
-            "seconds": round(result.seconds, 1),
-            "num_tokens": result.num_tokens,
+            **errors,
+            "seconds": round(result.seconds + errors.get("seconds", 0.0), 1),
+            "num_tokens": result.num_tokens + errors.get("num_tokens", 0),
             "history": result.history,
         }
 

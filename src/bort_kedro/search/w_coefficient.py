@@ -33,11 +33,11 @@ def require_above_zero(error: float, whose: str) -> float:
     """The error, which W divides by and the regression takes the logarithm of.
 
     Raises:
-        TrainingError: If it is 0: nothing on the validation split was guessed wrong.
+        TrainingError: If it is 0: nothing that it is scored on was guessed wrong.
     """
     if error == 0:
         raise TrainingError(
-            f"The error of {whose} is exactly 0, allowed is above 0, since W divides by it: the validation split is "
+            f"The error of {whose} is exactly 0, allowed is above 0, since W divides by it: what it is scored on is "
             "too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, for which "
             "the trainings are kept, or raise params:corpus.splits.validation."
         )

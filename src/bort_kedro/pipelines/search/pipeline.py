@@ -1,16 +1,23 @@
 """The search stage as a table of nodes, one for each source of errors."""
 
+from collections.abc import Sequence
+
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.namespaces import in_stage
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage
 from bort_kedro.pipelines.search import nodes, plot_nodes, recorded_nodes, training_nodes
 
 SEARCH = "params:search"
 POSITIONS = "params:corpus.max_positions"
 
 
+@across_namespaces()
 def create_pipeline(
-    error_source: str = "training", *, opens_maximum_point: bool = False, takes_latency: bool = False
+    error_source: str = "training",
+    *,
+    opens_maximum_point: bool = False,
+    takes_latency: bool = False,
+    task: str | None = None,
 ) -> Pipeline:
     """From a space of shapes to the selected one.
 
@@ -18,8 +25,12 @@ def create_pipeline(
         error_source: ``training``, or ``table`` to replay recorded errors.
         opens_maximum_point: Whether T is an encoder of the hub or of a folder rather than a shape to train.
         takes_latency: Whether somebody brings what was timed.
+        task: Whose error trainings end with, and whose examples that takes.
     """
-    return _table() if error_source == "table" else _training(opens_maximum_point, takes_latency)
+    if error_source == "table":
+        return _table()
+    learned = [] if task is None else [f"{task}.examples", FINETUNE]
+    return _training(learned, opens_maximum_point=opens_maximum_point, takes_latency=takes_latency)
 
 
 def _latency(is_taken: bool) -> Node:
@@ -38,13 +49,13 @@ def _latency(is_taken: bool) -> Node:
     )
 
 
-def _maximum_point(is_opened: bool) -> list[Node]:
+def _maximum_point(learned: Sequence[str], *, is_opened: bool) -> list[Node]:
     """T and its error."""
     if not is_opened:
         return [
             Node(
                 training_nodes.train_maximum_point,
-                ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS],
+                ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS, *learned],
                 ["maximum_point_encoder", "maximum_point", "maximum_point_history"],
                 name="train_maximum_point_node",
             )
@@ -66,6 +77,7 @@ def _maximum_point(is_opened: bool) -> list[Node]:
                 "maximum_point_size",
                 SEARCH,
                 POSITIONS,
+                *learned,
             ],
             "maximum_point",
             name="score_maximum_point_node",
@@ -73,11 +85,11 @@ def _maximum_point(is_opened: bool) -> list[Node]:
     ]
 
 
-def _training(opens_maximum_point: bool, takes_latency: bool) -> Pipeline:
+def _training(learned: Sequence[str], *, opens_maximum_point: bool, takes_latency: bool) -> Pipeline:
     return in_stage(
         "search",
         [
-            *_maximum_point(opens_maximum_point),
+            *_maximum_point(learned, is_opened=opens_maximum_point),
             Node(
                 nodes.enumerate_candidates,
                 [SEARCH, *(["maximum_point_encoder"] if opens_maximum_point else [])],
@@ -115,6 +127,7 @@ def _training(opens_maximum_point: bool, takes_latency: bool) -> Pipeline:
                     "training_states",
                     SEARCH,
                     POSITIONS,
+                    *learned,
                 ],
                 ["candidate_errors", "candidate_history", "worker_restarts"],
                 name="measure_errors_node",

@@ -55,7 +55,11 @@ def order_recorded(
         operations=recorded_operations(recorded_candidates, sequence_length=search.latency.sequence_length),
         latency_source="recorded",
     )
-    table["cost"] = _costs(table, search)
+    if search.error_measure == "task":
+        errors = _above_zero(table, str(search.task), "task", str(search.task))
+        # What noise the table has is that of its own column.
+        table = table.assign(error=errors, error_standard_error=np.nan)
+    table["cost"] = _above_zero(table, search.cost_column, "cost", search.cost)
     table = table.assign(**unknown)
     is_maximum = _is_maximum(table, search)
     candidates = table[~is_maximum]
@@ -73,27 +77,26 @@ def order_recorded(
     return order(candidates[is_allowed]), point, counts
 
 
-def _costs(table: pd.DataFrame, search: SearchSettings) -> pd.Series:
-    """(N,) above 0, from the column that the search names."""
-    column = search.cost_column
+def _above_zero(table: pd.DataFrame, column: str, key: str, value: str) -> pd.Series:
+    """(N,) above 0, from the column that a value of the search names."""
     numbers = {name: as_numbers(table[name]) for name in table if name not in NO_COSTS}
     allowed = [name for name, values in numbers.items() if is_numeric_dtype(values)]
-    remedy = f"Allowed are the columns of numbers: {', '.join(allowed)}. Change params:search.cost, or the table."
+    remedy = f"Allowed are the columns of numbers: {', '.join(allowed)}. Change params:search.{key}, or the table."
     if column not in allowed:
         found = f"and column `{column}` holds {'no cost' if column in NO_COSTS else 'texts'}"
         if column not in table:
             found = f"and the recorded table has no column `{column}`"
-        raise ConfigurationError(f"params:search.cost is `{search.cost}`, {found}. {remedy}")
-    cost = numbers[column].astype(float)
-    unusable = table[~((cost > 0) & np.isfinite(cost))]
+        raise ConfigurationError(f"params:search.{key} is `{value}`, {found}. {remedy}")
+    values = numbers[column].astype(float)
+    unusable = table[~((values > 0) & np.isfinite(values))]
     if len(unusable):
         line, cell = unusable.iloc[0][["row", column]]
         raise ConfigurationError(
-            f"params:search.cost is `{search.cost}`: line {line} of the recorded table has {cell!r} in column "
-            f"`{column}`, allowed as a cost are finite numbers above 0. Mend the table, or keep such rows out with "
-            "`where` in the catalog entry `recorded_candidates`, or change params:search.cost."
+            f"params:search.{key} is `{value}`: line {line} of the recorded table has {cell!r} in column `{column}`, "
+            "allowed are finite numbers above 0. Mend the table, or keep such rows out with `where` in the catalog "
+            f"entry `recorded_candidates`, or change params:search.{key}."
         )
-    return cost
+    return values
 
 
 def _is_maximum(table: pd.DataFrame, search: SearchSettings) -> pd.Series:

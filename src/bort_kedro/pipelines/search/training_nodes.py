@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,8 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.params import FinetuneParams
+from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.search.nodes import shapes_of
 from bort_kedro.search.candidates import problem_of, spending_of, with_end
 from bort_kedro.search.loop import run_search
@@ -42,6 +45,8 @@ def train_maximum_point(
     maximum_point_size: JsonObject,
     search: SearchSettings,
     max_positions: int,
+    examples: pd.DataFrame | None = None,
+    finetune: FinetuneParams | None = None,
 ) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
     """Train T; its error anchors W, candidates may begin with its layers, and the teacher is what it becomes.
 
@@ -60,7 +65,8 @@ def train_maximum_point(
         trained = Pretrained(model, tokenizer)
         teacher = _as_teacher(trained, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
-        errors = error_of(teacher, training, settings, shape)
+        training = _with_task(training, tokenizer, search, examples, finetune)
+        errors = error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
     spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
     row = maximum_point_size | errors | {name: errors[name] + value for name, value in spent.items()}
     return trained, row, pd.DataFrame(result.history)
@@ -74,6 +80,8 @@ def score_maximum_point(
     maximum_point_size: JsonObject,
     search: SearchSettings,
     max_positions: int,
+    examples: pd.DataFrame | None = None,
+    finetune: FinetuneParams | None = None,
 ) -> JsonObject:
     """What an opened T reaches on the validation split; it is not trained.
 
@@ -87,7 +95,8 @@ def score_maximum_point(
     with _failure_told(shape):
         teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
-        return maximum_point_size | error_of(teacher, training, settings, shape)
+        training = _with_task(training, tokenizer, search, examples, finetune)
+        return maximum_point_size | error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
 
 
 @contextmanager
@@ -112,6 +121,8 @@ def measure_errors(
     training_states: States,
     search: SearchSettings,
     max_positions: int,
+    examples: pd.DataFrame | None = None,
+    finetune: FinetuneParams | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way.
 
@@ -129,6 +140,7 @@ def measure_errors(
     )
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
+    training = _with_task(training, tokenizer, search, examples, finetune)
     if training.distillation is not None:
         for width in set(search_space["hidden_size"]):
             training.distillation.require_fitting(int(width))
@@ -184,6 +196,40 @@ def _short_training(
         comparison(search.error_measure, maximum_point),
         maximum_point if search.distillation.kinds else None,
     )
+
+
+def _with_task(
+    training: Any,
+    tokenizer: Any,
+    search: SearchSettings,
+    examples: pd.DataFrame | None,
+    finetune: FinetuneParams | None,
+) -> Any:
+    """A short training that ends with the error of the task whose examples these are."""
+    if examples is None or finetune is None or search.searched_task is None:
+        return training
+    from bort_kedro.finetuning.data import check_examples
+    from bort_kedro.finetuning.task_error import TaskError
+    from bort_kedro.finetuning.theta import build_theta
+
+    asked, own = search.finetuning, finetune.training
+    # As many threads as the trainings before it, of which several may run side by side.
+    settings = own.changed(
+        num_epochs=asked.num_epochs,
+        learning_rates=(asked.learning_rate,),
+        batch_tokens=(asked.batch_tokens,),
+        num_threads=search.training.num_threads,
+        max_sets=None,
+        patience=None,
+    )
+    task = TaskError(
+        check_examples(examples, task_of(search.searched_task, finetune)),
+        tokenizer,
+        build_theta(settings, draw_seed=finetune.split_seed)[0],
+        settings,
+        training.states,
+    )
+    return replace(training, task=task)
 
 
 def hand_on_candidate(
