@@ -353,8 +353,8 @@ def test_an_error_of_exactly_zero_is_told_with_what_helps_against_it():
         list(source([Trial(0)]))
     assert str(caught.value) == (
         "The error of candidate (1, 2, 8, 8) is exactly 0, allowed is above 0, since W divides by it: what it is "
-        "scored on is too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, for "
-        "which the trainings are kept, or raise params:corpus.splits.validation."
+        "scored on is too easy, or too small, to tell such encoders apart. Set params:search.error_measure to loss, "
+        "for which the trainings are kept, or raise params:corpus.splits.validation."
     )
     ((_, outcome),) = source_of(Dictated({(None, 3): (0.0, 0.0, 1.0)}), measure="loss")([Trial(0)])
     assert outcome.error == 10.0
