@@ -24,7 +24,7 @@ FIRST_SEED = 100
 # Trainings after which samplers are compared, and the number that leads are judged at.
 SAMPLED_BUDGETS, JUDGED_BUDGET = (6, 9, 12, 18), 12
 # Searches of each space. Ours but `random` draw nothing; a Gaussian process takes seconds a search.
-DRAWS = {"surrogate": 1, "fptas": 1, "random": 20, "TPE": 20, "GP": 5, "NSGA-II": 20}
+DRAWS = {"surrogate": 1, "fptas": 1, "random": 20, "TPE": 20, "GP": 10, "NSGA-II": 20}
 
 
 def timed_training(parameters: Parameters, states: Path) -> tuple[pd.DataFrame, float | None]:
