@@ -75,12 +75,13 @@ def teacher_distance(
             own = read(model, inputs, attended_in=last, states_of=None, predicts=False)
             said = distillation.ask(inputs, {"relations"})
             documents = inputs.get("document_ids", inputs["attention_mask"])
+            found = []
             for row in range(len(indices)):
                 mine, taught = ([side[name][row : row + 1] for name in ATTENDED] for side in (own, said))
-                divergence = relations_divergence(
-                    mine, taught, documents[row : row + 1], num_heads=distillation.settings.relations.num_heads
-                )
-                values.append(float(divergence))
+                num_heads = distillation.settings.relations.num_heads
+                found.append(relations_divergence(mine, taught, documents[row : row + 1], num_heads=num_heads))
+            # All at once: a device is waited for at each.
+            values += torch.stack(found).tolist()
         tokens.append(batch["attention_mask"].sum(dim=1).numpy())
         places.append(indices)
     counts = np.concatenate(tokens)
