@@ -37,13 +37,13 @@ class Arm:
         name: For readers.
         start: Key of `STARTS`.
         learns: Key of `LEARNT`.
-        has_teachers_time: Whether the student is trained longer by the time of the teacher that it does without.
+        has_time_of: Encoders that it does without, and for whose trainings' time the student is trained longer.
     """
 
     name: str
     start: str = TEACHER
     learns: str = TOKENS
-    has_teachers_time: bool = False
+    has_time_of: tuple[str, ...] = ()
 
     @property
     def before(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class Arm:
 
 RANDOM = Arm("random start, no teacher", start="random")
 PUBLISHED_ARM = Arm("random start, published loss", start="random", learns=LOGITS)
-DEFAULT = Arm("svd start, no teacher")
+FROM_TEACHER = Arm("svd start, no teacher")
 LIVE = Arm("svd start, published loss", learns=LOGITS)
 TAUGHT = (
     LIVE,
@@ -63,11 +63,17 @@ TAUGHT = (
 )
 LONGER_ARM = Arm("svd start of a teacher of twice the steps", start=LONGER)
 CANDIDATE_ARM = Arm("candidate start", start=CANDIDATE)
-LONGER_CANDIDATE = Arm("candidate start, and the time of the teacher", start=CANDIDATE, has_teachers_time=True)
-ARMS = (RANDOM, PUBLISHED_ARM, DEFAULT, *TAUGHT, LONGER_ARM, CANDIDATE_ARM, LONGER_CANDIDATE)
-# Who is held against whom: what a start is worth, and everything else against the default.
+# What `make run` does.
+DEFAULT = Arm("candidate start, and the time of the teacher", start=CANDIDATE, has_time_of=(TEACHER,))
+# The same time, T's too, without any of it.
+RANDOM_FOR_ALL = Arm("random start, and the time of T and the teacher", "random", has_time_of=(MAXIMUM_POINT, TEACHER))
+ARMS = (RANDOM, PUBLISHED_ARM, FROM_TEACHER, *TAUGHT, LONGER_ARM, CANDIDATE_ARM, DEFAULT, RANDOM_FOR_ALL)
+# Who is held against whom, one difference at a time: the loss and the start, each with the same steps before it; then
+# the default with what has all of its time.
 PAIRS = (
     (PUBLISHED_ARM, RANDOM),
-    (DEFAULT, RANDOM),
-    *((arm, DEFAULT) for arm in ARMS if arm not in {RANDOM, PUBLISHED_ARM, DEFAULT}),
+    (FROM_TEACHER, RANDOM),
+    *((arm, FROM_TEACHER) for arm in (*TAUGHT, LONGER_ARM, CANDIDATE_ARM)),
+    (DEFAULT, FROM_TEACHER),
+    (DEFAULT, RANDOM_FOR_ALL),
 )

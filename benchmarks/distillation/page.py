@@ -72,11 +72,12 @@ def _question(found: Findings, shape: BertShape, num_steps: int) -> str:
         f"many steps as fit into the time of {num_steps:,} under the published loss. Step times are medians over "
         f"{PROBE_ROUNDS} rounds in which all losses took turns, {PROBE_STEPS} steps each, so what is equal is steps "
         f"times the time of a step, not the clock. The teacher, {search.stated_maximum()}, is the search's T "
-        "trained further, as `make run` has it; what is trained before a student has a column of its own and is part "
-        "of no arm's time, but where an arm is said to have the time of the teacher: there the student takes as many "
-        "more steps as T's further training, which it does without, would have lasted. A candidate start continues the "
-        "short training of the search. Masked accuracy is the share of hidden tokens of the test split guessed right, "
-        "one set of masks for all; the tasks are the built-in ones, each student fine-tuned plainly "
+        f"trained for {found.before.steps[TEACHER]} more steps; what is trained before a student has a column of its "
+        "own and is part of no arm's time, but where an arm is said to have the time of an encoder: there the student "
+        "takes as many more steps as the training of that, which it does without, would have lasted. A candidate start "
+        f"continues the short training of the search; “{DEFAULT.name}” is what `make run` does. Masked "
+        "accuracy is the share of hidden tokens of the test split guessed, one set of masks for all; the tasks are "
+        "the built-in ones, each student fine-tuned plainly "
         f"(learning rate {TASK_RATES[0]:g}, else as in `conf/base`) and scored on their test split."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -204,9 +204,15 @@ class Probe:
     seconds: dict[str, float]
     ratio: dict[str, float]
 
-    def steps_of(self, arm: Arm, num_steps: int, teacher_steps: int) -> int:
-        """Steps of an arm in the time of so many of the published loss, and of its teacher's where it has that."""
-        time = num_steps + (teacher_steps * self.ratio[TEACHER] if arm.has_teachers_time else 0)
+    def steps_of(self, arm: Arm, num_steps: int, before: Mapping[str, int]) -> int:
+        """Steps of an arm in the time of so many of the published loss, and of the trainings whose time it has.
+
+        Args:
+            arm: Whose.
+            num_steps: Of the published loss.
+            before: Steps of T and the teacher, which are as large as each other, by name.
+        """
+        time = num_steps + sum(before[name] for name in arm.has_time_of) * self.ratio[TEACHER]
         return max(1, int(time / self.ratio[arm.learns]))
 
 
@@ -261,4 +267,4 @@ def _step_seconds(before: Before, shape: BertShape, name: str, num_steps: int) -
 
 def num_steps_of(before: Before, found: Probe, arms: Sequence[Arm], num_steps: int) -> dict[str, int]:
     """By name of the arm."""
-    return {arm.name: found.steps_of(arm, num_steps, before.steps[TEACHER]) for arm in arms}
+    return {arm.name: found.steps_of(arm, num_steps, before.steps) for arm in arms}

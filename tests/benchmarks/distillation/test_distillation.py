@@ -6,7 +6,7 @@ import pytest
 from benchmarks.configured import raw_parameters
 from benchmarks.distillation import __main__ as benchmark
 from benchmarks.distillation import corpora, trainings
-from benchmarks.distillation.arms import ARMS, CANDIDATE_ARM, DEFAULT, LIVE, LONGER_CANDIDATE, RANDOM
+from benchmarks.distillation.arms import ARMS, CANDIDATE_ARM, DEFAULT, FROM_TEACHER, LIVE, RANDOM, RANDOM_FOR_ALL
 from benchmarks.distillation.findings import estimate
 from benchmarks.distillation.trainings import Probe
 from bort_kedro.encoders.shapes import BertShape
@@ -27,7 +27,7 @@ def test_students_of_all_arms_are_trained_and_written(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "embedded_text", tiny_text)
     monkeypatch.setattr(corpora, "raw_parameters", tiny_parameters)
     monkeypatch.setattr(trainings, "PROBE_ROUNDS", 1)
-    for name, value in {"SHAPE": BertShape(1, 2, 16, 32), "SEEDS": (0, 1), "TASKS": ("order",)}.items():
+    for name, value in {"DEFAULT_CHOICE": BertShape(1, 2, 16, 32), "SEEDS": (0, 1), "TASKS": ("order",)}.items():
         monkeypatch.setattr(benchmark, name, value)
     words = [text_files(tmp_path), "--name", "rich", "--steps", "2", "--characters", "40000", "--workers", "1"]
     benchmark.main([*words, "--folder", str(tmp_path / "docs"), "--states", str(tmp_path / "states")])
@@ -53,9 +53,10 @@ def test_students_of_all_arms_are_trained_and_written(monkeypatch, tmp_path):
 
 def test_equal_time_is_steps_times_the_time_of_a_step():
     probe = Probe(seconds={}, ratio={"the true tokens": 0.25, "the published loss": 1.0, "teacher": 2.0})
-    steps = {arm: probe.steps_of(arm, 1000, 700) for arm in (LIVE, DEFAULT, CANDIDATE_ARM, LONGER_CANDIDATE)}
-    # 700 steps of the teacher last as long as 1400 under the published loss, or 5600 of the true tokens.
-    assert list(steps.values()) == [1000, 4000, 4000, 9600]
+    arms = (LIVE, FROM_TEACHER, CANDIDATE_ARM, DEFAULT, RANDOM_FOR_ALL)
+    steps = [probe.steps_of(arm, 1000, {"T": 600, "teacher": 700}) for arm in arms]
+    # 700 steps of the teacher last as long as 1400 under the published loss, or 5600 of the true tokens; T's 600, 4800.
+    assert steps == [1000, 4000, 4000, 9600, 14_400]
 
 
 def test_an_estimate_holds_the_spread_of_the_seeds_and_that_of_the_units():
