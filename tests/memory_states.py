@@ -42,10 +42,13 @@ class NotingObserver:
     """Keeps what it hears."""
 
     def __init__(self):
-        self.rows, self.trials = [], []
+        self.rows, self.ended, self.trials = [], [], []
 
-    def row_logged(self, name, row):
-        self.rows.append((name, row))
+    def row_logged(self, training, row):
+        self.rows.append((training, row))
+
+    def training_ended(self, training, results, history, failure):
+        self.ended.append((training, results, history, failure))
 
     def trial_ended(self, trial):
         self.trials.append(trial)

@@ -113,6 +113,7 @@ def _speed(setting: Setting, *, compiles: bool) -> Speed | None:
             name="benchmark",
             stop_at=steps,
             on_row=lambda row: ends.append(time.perf_counter()),
+            measures_speed=True,
         )
     except (TrainingError, torch.OutOfMemoryError) as fault:
         if isinstance(fault, torch.OutOfMemoryError) or isinstance(fault.__cause__, torch.OutOfMemoryError):

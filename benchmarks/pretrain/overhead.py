@@ -78,6 +78,7 @@ def step_parts(setting: Setting) -> StepParts:
             name="benchmark",
             stop_at=stop,
             on_row=note,
+            measures_speed=True,
         )
         state_bytes = max(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
     parts = {part: seconds_between([row.get(part, 0.0) for row in sums], setting) for part in (*WORK, BATCHES)}

@@ -130,6 +130,7 @@ def _pretrain(setting: Setting, distillation: Any) -> Taken:
         name="benchmark",
         distillation=distillation,
         on_row=lambda row: times.append(time.perf_counter()),
+        measures_speed=True,
     )
     return Taken(seconds_between(times, setting), peak_resident_bytes(), before)
 

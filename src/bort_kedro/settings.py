@@ -19,6 +19,7 @@ from bort_kedro.session.runners import RunnerHook  # noqa: E402
 from bort_kedro.session.summary import SummaryHook  # noqa: E402
 from bort_kedro.session.working_folder import WorkingFolderHook  # noqa: E402
 
+_TRACKING = TrackingHook()
 HOOKS = (
     RunnerHook(),
     WorkingFolderHook(),
@@ -26,7 +27,7 @@ HOOKS = (
     ConfigurationHook(),
     PreflightHook(),
     # One process of a launched run tracks and tells.
-    *((TrackingHook(), ManifestHook(), SummaryHook()) if is_first() else ()),
+    *((_TRACKING, ManifestHook(), SummaryHook(lambda: _TRACKING.candidates_page)) if is_first() else ()),
 )
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)

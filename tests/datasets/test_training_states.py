@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bort_kedro.datasets.training_states import TrainingStates, TrainingStatesDataset
-from bort_kedro.training.observer import SilentObserver
+from bort_kedro.training.observer import SilentObserver, Training
 from bort_kedro.training.saved_state import SavedState
 from memory_states import NotingObserver
 
@@ -94,9 +94,10 @@ def test_dataset_loads_a_handle_and_refuses_to_save(tmp_path):
 def test_each_catalogs_handles_carry_the_observer_of_their_session_alone(tmp_path):
     mine, yours = (TrainingStatesDataset(str(tmp_path)) for _ in range(2))
     mine.observer = NotingObserver()
-    mine.load().observer.row_logged("student_history", {"step": 1.0, "loss": 0.5})
-    yours.load().observer.row_logged("student_history", {"step": 2.0, "loss": 0.25})
-    assert mine.observer.rows == [("student_history", {"step": 1.0, "loss": 0.5})]
+    student = Training("student", "student", {})
+    mine.load().observer.row_logged(student, {"step": 1.0, "loss": 0.5})
+    yours.load().observer.row_logged(student, {"step": 2.0, "loss": 0.25})
+    assert mine.observer.rows == [(student, {"step": 1.0, "loss": 0.5})]
     assert isinstance(yours.observer, SilentObserver)
 
 

@@ -47,6 +47,7 @@ from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.short_training import ShortTraining
 from bort_kedro.search.strategies import STRATEGIES
 from bort_kedro.text.tokens import Tokens
+from memory_states import NotingObserver
 from project_parameters import raw_parameters
 from toy_tasks import FILES, examples_of
 
@@ -289,6 +290,44 @@ def test_an_opened_maximum_point_whose_own_shape_comes_apart_ends_the_search_wit
     with pytest.raises(FailedTrainingError) as caught:
         score_maximum_point(encoder, tokens, tiny_tokenizer, states, MAXIMUM_COSTS, search, 16)
     assert str(caught.value) == (f"the maximum point {MAXIMUM}: loss is not finite at step 3. {WITHOUT_MAXIMUM_POINT}")
+
+
+def test_candidates_are_told_with_what_they_cost_their_errors_and_their_w(
+    tokens, tiny_tokenizer, tmp_path, monkeypatch
+):
+    records = {
+        4: {"failure": "its loss climbs", "seconds": 1.0},
+        1: {"error": 0.5, "error_standard_error": 0.1, "loss": 2.0, "loss_standard_error": 0.5, "seconds": 2.0},
+        2: {"error": 0.9, "error_standard_error": 0.1, "loss": 4.0, "loss_standard_error": 0.5, "seconds": 3.0},
+    }
+    history = [{"step": 60, "loss": 2.0}]
+
+    def run(self, shape, *arguments):
+        return records[shape.num_hidden_layers] | {"num_tokens": 100, "history": history}
+
+    monkeypatch.setattr(ShortTraining, "run", run)
+    space = frame(
+        [SHAPES[1], SHAPES[2], SHAPES[0]],
+        parameters=[100, 200, 400],
+        cost=[10.0, 20.0, 40.0],
+        latency_ms=[1.0, 2.0, 4.0],
+    )
+    point = MAXIMUM.to_row() | {"parameters": 1000, "cost": 100.0, "error": 0.4, "error_standard_error": 0.01}
+    states = TrainingStates(tmp_path, keep=2, observer=NotingObserver())
+    search = parameters(budget=3, strategy="exhaustive", start="random", error_measure="error")
+    maximum = Pretrained(None, tiny_tokenizer)
+    measure_errors(space, point, maximum, {"unigram": 0.95}, tokens, tiny_tokenizer, states, search, 16)
+    told = {training.name: (results, rows, failure) for training, results, rows, failure in states.observer.ended}
+    costs = {"parameters": 100.0, "cost": 10.0, "latency_ms": 1.0}
+    errors = {"error": 0.5, "error_standard_error": 0.1, "loss": 2.0, "loss_standard_error": 0.5}
+    # (1000 - 100) / 1000 * (100 - 10) / 100 * 0.4 / 0.5, and a fifth of that.
+    w = {"w": pytest.approx(0.648), "w_standard_error": pytest.approx(0.1296)}
+    spent = {"trained_share": 1.0, "seconds": 2.0, "num_tokens": 100.0}
+    assert told["(1, 2, 16, 32)"] == (costs | errors | w | spent, history, None)
+    # No better than guessing beyond its noise.
+    assert "w" not in told["(2, 2, 16, 32)"][0]
+    failed = {"parameters": 400.0, "cost": 40.0, "latency_ms": 4.0, "trained_share": 1.0, "seconds": 1.0}
+    assert told["(4, 2, 16, 32)"] == (failed | {"num_tokens": 100.0}, [], "its loss climbs")
 
 
 def test_the_chosen_candidate_is_handed_on_as_its_best_set_and_first_seed_left_it(

@@ -38,7 +38,9 @@ from bort_kedro.search.trained_errors import TrainedErrors, combine_seeds
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.text.trimming import vocabulary_map
+from bort_kedro.training.observer import Training
 from bort_kedro.training.saved_state import SavedState
+from memory_states import NotingObserver
 from toy_pretraining import mixture
 from toy_training import OPTIMIZATION
 
@@ -335,7 +337,8 @@ def test_a_model_whose_score_is_not_a_number_has_failed(training, monkeypatch):
 def test_a_training_whose_worker_dies_is_kept_as_failed_if_not_all_do(training, monkeypatch, num_lost, is_kept):
     def run(jobs, engine, *, on_lost, **keywords):
         lost, done = jobs[:num_lost], jobs[num_lost:]
-        return [*(on_lost(job, "killed") for job in lost), *(job.function(*job.arguments) for job in done)]
+        yield from (on_lost(job, "killed") for job in lost)
+        yield from (job.function(*job.arguments) for job in done)
 
     trials = [Trial(1), Trial(0)]
     with monkeypatch.context() as patched:
@@ -367,6 +370,32 @@ def test_the_largest_candidates_are_trained_first_and_told_in_the_order_of_askin
     assert [trial for trial, _ in source(trials)] == trials
     assert [(shape, steps) for shape, _, _, steps in training.asked] == [(SHAPES[2], 3), (SHAPES[1], 9), (SHAPES[0], 3)]
     assert [(row["candidate"], row["share"]) for row in source.rows] == [(0, 1 / 3), (2, 1 / 3), (1, 1.0)]
+
+
+def test_each_trial_is_told_as_soon_as_its_trainings_have_ended():
+    training = Dictated({(None, 3): (0.5, 0.01, 1.0), (None, 4): (0.7, 0.01, 1.0)})
+    source, told = source_of(training, num_seeds=2), []
+    source.on_answer = lambda row, history: told.append((row, history, len(training.asked)))
+    answers = source([Trial(0), Trial(1)])
+    next(answers)
+    # The larger one trains first; nothing of the smaller one was trained when it was told.
+    assert [(row["candidate"], row["error"], asked) for row, _, asked in told] == [(1, 0.6, 2), (0, 0.6, 4)]
+    assert [history for _, history, _ in told] == [[{"step": 9, "masked_lm_error": 0.5}]] * 2
+    list(answers)
+    assert source.rows == [told[1][0], told[0][0]]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_candidate_is_told_row_by_row_while_its_first_seed_trains(training, is_told):
+    training = replace(training, is_told=is_told)
+    training.states.observer = observer = NotingObserver()
+    source = source_of(training, num_seeds=2)
+    list(source([Trial(1)]))
+    told_as = Training("(1, 2, 16, 24)", "candidate", SHAPES[1].to_row())
+    assert [name for name, _ in observer.rows] == [told_as] * 9 * is_told
+    rows = [{"shape": SHAPES[1].identifier, "share": 1.0, **row} for _, row in observer.rows]
+    assert rows == source.history * is_told
+    assert {name.parameters["hidden_size"] for name, _ in observer.rows} <= {16}
 
 
 @pytest.mark.parametrize("start", ["training", "inherited", "distilled"])

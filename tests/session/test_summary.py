@@ -104,6 +104,12 @@ def test_nothing_is_said_where_nothing_was_made(capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_the_page_of_the_candidates_is_named_where_there_is_one(capsys):
+    page = f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey={'a' * 100}"
+    SummaryHook(lambda: page).after_pipeline_run(catalog=None)
+    assert capsys.readouterr().out == f"The candidates in MLflow (`make mlflow`): {page}\n"
+
+
 def scores(**changes):
     row = task(
         "superglue_rte",

@@ -12,72 +12,26 @@ from contextlib import closing
 
 import mlflow
 import pytest
-from kedro.config import OmegaConfigLoader
-from kedro.framework.context import KedroContext
-from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.session.nested_runs import METRICS_PER_CALL, NO_LINKS, log_metrics
 from bort_kedro.session.tracking import TrackingHook
-from bort_kedro.session.trial_tracking import METRICS_PER_CALL, NO_LINKS, PARENT_TAG, log_metrics
 from bort_kedro.training.observer import SilentObserver, TrialEnded
 from project_copy import PROJECT
-
-RUN_PARAMS = dict.fromkeys(("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "load_versions"))
-FINETUNE = RUN_PARAMS | {"pipeline_names": ["finetune"]}
-STATES = TrainingStatesDataset("states")
-CATALOG = DataCatalog({"run_manifest": MemoryDataset({"device": "cpu"}), "training_states": STATES})
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory, empty_store):
-    """Address of a store without a run."""
-    return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('tracking'))}"
-
-
-def context_of(project, conf=PROJECT / "conf"):
-    loader = OmegaConfigLoader(
-        str(conf), base_env="base", default_run_env="smoke", config_patterns={"mlflow": ["mlflow*"]}
-    )
-    return KedroContext(
-        project_path=project, config_loader=loader, env="smoke", package_name="bort_kedro", hook_manager=None
-    )
-
-
-@pytest.fixture
-def hook(store, tmp_path, monkeypatch):
-    """As after a session has made its context; the store and the observer are left as they were."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.chdir(tmp_path)
-    hook = TrackingHook()
-    hook.after_context_created(context_of(tmp_path))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield hook
-    while mlflow.active_run():
-        mlflow.end_run()
-    STATES.observer = SilentObserver()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    mlflow.set_tracking_uri(None)
-
-
-def tell(name, row):
-    STATES.load().observer.row_logged(name, row)
-
-
-def tell_trial(trial):
-    STATES.load().observer.trial_ended(trial)
-
-
-def started(hook):
-    """The Kedro run's id, once the pipeline runs."""
-    hook.before_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
-    return mlflow.active_run().info.run_id
-
-
-def finished(hook):
-    hook.after_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
+from tracked_sessions import (
+    CATALOG,
+    FINETUNE,
+    STATES,
+    STUDENT,
+    children,
+    context_of,
+    finished,
+    points,
+    started,
+    tell,
+    tell_trial,
+)
 
 
 def trial(task="rte", method="agora", number=0, setting=0, **changes):
@@ -98,22 +52,6 @@ def trial(task="rte", method="agora", number=0, setting=0, **changes):
 def diverged(**where):
     ended = trial(**where, num_steps_done=0, dev_score=-1.0, seconds=0.0, has_diverged=True)
     return TrialEnded(ended.task, ended.method, ended.round, ended.setting, ended.row, [], [])
-
-
-def children(parent_id):
-    """Runs right below a run, by name."""
-    client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name("bort_kedro").experiment_id
-    runs = client.search_runs([experiment], f"tags.`{PARENT_TAG}` = '{parent_id}'")
-    named = {run.info.run_name: run for run in runs}
-    assert len(named) == len(runs)
-    return named
-
-
-def points(run, metric):
-    """``(step, value)`` of a metric, in the order of steps."""
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, metric)
-    return sorted((point.step, point.value) for point in history)
 
 
 def test_each_trial_is_a_run_under_its_task_and_each_task_a_run_under_the_kedro_run(hook):
@@ -279,10 +217,11 @@ def test_a_signal_that_comes_while_a_row_is_logged_waits_until_it_is_logged(hook
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", interrupted)
     with pytest.raises(SystemExit) as caught:
-        tell("student_history", {"step": 3, "loss": 0.5})
+        tell(STUDENT, {"step": 3, "loss": 0.5})
     assert caught.value.code == 128 + signal.SIGTERM
-    assert mlflow.get_run(kedro_run).info.status == "KILLED"
-    assert points(mlflow.get_run(kedro_run), "student_history.loss") == [(3, 0.5)]
+    student = children(kedro_run)["student"]
+    assert mlflow.get_run(kedro_run).info.status == student.info.status == "KILLED"
+    assert points(student, "training.loss") == [(3, 0.5)]
 
 
 @pytest.mark.parametrize("end", [finished, lambda hook: hook.on_pipeline_error(ValueError(), FINETUNE, None, CATALOG)])
@@ -400,11 +339,12 @@ def test_a_store_that_fails_in_the_middle_is_told_once_and_the_run_goes_on(hook,
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     started(hook)
     hook.after_catalog_created(CATALOG, {}, {}, {}, "", {})
-    tell("student_history", {"step": 1, "loss": 0.5})
+    tell(STUDENT, {"step": 1, "loss": 0.5})
     observer = STATES.load().observer
     broken()
     for step in (2, 3):
-        observer.row_logged("student_history", {"step": step, "loss": 0.25})
+        observer.row_logged(STUDENT, {"step": step, "loss": 0.25})
+    observer.training_ended(STUDENT, {"seconds": 1.0}, [], None)
     observer.trial_ended(trial())
     node = Node(lambda seed: seed, "params:seed", "made", name="make")
     hook.before_node_run(node, CATALOG, {"params:seed": 7}, is_async=False)

@@ -11,6 +11,7 @@ import sys
 import pandas as pd
 import pytest
 
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
 from project_parameters import parameters
@@ -83,20 +84,53 @@ def test_manifest_says_what_the_run_was(smoke):
     assert manifest["datasets_read"] == {}
 
 
-def test_tracked_run_has_flat_parameters_histories_and_artifacts(smoke):
+def below(project, run, **tags):
+    """Tracked runs below another by their names, those with certain tags."""
+    wanted = tags | {"mlflow.parentRunId": run.info.run_id}
+    return {each.info.run_name: each for each in project.tracked_runs() if wanted.items() <= each.data.tags.items()}
+
+
+def test_tracked_run_has_flat_parameters_and_artifacts(smoke):
     from mlflow import MlflowClient
 
     run = smoke.tracked_runs()[-1]
     assert run.info.status == "FINISHED"
+    selected = tuple(smoke.read("04_feature/selected_shape.json").values())
+    assert re.fullmatch(
+        rf"all stages: {re.escape(str(selected))}, W 0\.\d{{3}}; masked accuracy 0\.\d{{3}}; "
+        r"library [01]\.\d{3}, order [01]\.\d{3}",
+        run.info.run_name,
+    )
     assert run.data.params["search.training.optimization.num_steps"] == "60"
     client = MlflowClient(smoke.tracking_uri)
-    history = client.get_metric_history(run.info.run_id, "student_history.masked_lm_loss")
-    assert [point.step for point in history] == list(range(1, 41))
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     tables = {"candidate_table.json", "selected_shape.json", "run_manifest.json"}
     assert tables | {"pareto_plot.html", "report.md"} <= names
     metrics = smoke.read("08_reporting/metrics/library.json")
     assert run.data.metrics["library.metrics.test.score"] == pytest.approx(metrics["test"]["score"])
+
+
+def test_trainings_are_runs_below_the_tracked_run_with_their_curves(smoke):
+    from mlflow import MlflowClient
+
+    client, run = MlflowClient(smoke.tracking_uri), smoke.tracked_runs()[-1]
+    runs = below(smoke, run)
+    assert {"maximum point", "teacher", "student", "student's twin", "library", "order"} < set(runs)
+    assert {each.info.status for each in runs.values()} == {"FINISHED"}
+    for name in ("student", "student's twin"):
+        curve = client.get_metric_history(runs[name].info.run_id, "training.loss")
+        assert [point.step for point in curve] == list(range(1, 41))
+    candidates = below(smoke, run, kind="candidate")
+    table = pd.read_csv(smoke.latest("08_reporting/candidate_table.csv"))
+    assert len(candidates) == len(table) == 4
+    for row in table.to_dict("records"):
+        shape = tuple(row[name] for name in SHAPE_COLUMNS)
+        metrics = candidates[str(shape)].data.metrics
+        for name in ("parameters", "latency_ms", "cost", "error", "error_standard_error", "w", "w_standard_error"):
+            assert metrics[name] == pytest.approx(row[name])
+        assert (metrics["is_selected"], metrics["is_pareto"]) == (row["is_selected"], row["is_pareto"])
+        curve = client.get_metric_history(candidates[str(shape)].info.run_id, "training.loss")
+        assert [point.step for point in curve] == list(range(1, 61))
 
 
 def test_running_again_trains_nothing_and_gives_identical_results(project):

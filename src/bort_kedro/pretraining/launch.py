@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
     from bort_kedro.text.tokens import Tokens
     from bort_kedro.training.loop import TrainingResult
+    from bort_kedro.training.observer import Training
 
 # accelerate reads these, as its own launcher sets them.
 SHARDED = {
@@ -57,15 +58,18 @@ class PretrainingJob:
     distillation: Distillation | None
     stream: StreamedBlocks | None
     description: str
-    history_name: str | None
+    told_as: Training | None
 
     def run(self) -> TrainingResult:
-        """Train the model in place, its rows told to the observer of the states."""
+        """Train the model in place, and tell the observer of the states."""
         arguments = dict(vars(self))
-        history_name = arguments.pop("history_name")
-        if history_name is not None:
-            arguments["on_row"] = partial(self.states.observer.row_logged, history_name)
-        return pretrain(arguments.pop("model"), arguments.pop("tokens"), arguments.pop("settings"), **arguments)
+        told_as, observer = arguments.pop("told_as"), self.states.observer
+        if told_as is not None:
+            arguments |= {"on_row": partial(observer.row_logged, told_as), "measures_speed": True}
+        result = pretrain(arguments.pop("model"), arguments.pop("tokens"), arguments.pop("settings"), **arguments)
+        if told_as is not None:
+            observer.training_ended(told_as, result.spent(), result.history, None)
+        return result
 
     def is_finished(self) -> bool:
         """Whether a finished state is kept already."""

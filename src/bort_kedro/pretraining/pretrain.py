@@ -113,7 +113,8 @@ def pretrain(
     stream: StreamedBlocks | None = None,
     stop_at: int | None = None,
     description: str = "",
-    on_row: Callable[[Row], None] | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
+    measures_speed: bool = False,
 ) -> TrainingResult:
     """Train a masked-LM encoder in place, resuming where an earlier run of the same settings stopped.
 
@@ -129,7 +130,8 @@ def pretrain(
         stop_at: Steps after which to stop early, see `loop.train`. Not part of the training's identity, so a
             later call goes on from there.
         description: For the progress bar; empty for silence.
-        on_row: Told each row of the history while it runs, speed among them; None measures no speed.
+        on_row: Told each row of the history while it runs.
+        measures_speed: Whether rows have it.
 
     Raises:
         FailedTrainingError: If the training diverges, or the device has too little memory.
@@ -166,8 +168,8 @@ def pretrain(
                 states=kept,
                 stop_at=stop_at,
                 description=description,
-                meter_for=_meter_for(model, settings, distillation) if on_row else None,
-                on_row=on_row or (lambda row: None),
+                meter_for=_meter_for(model, settings, distillation) if measures_speed else None,
+                on_row=on_row,
                 compiles=settings.torch_compile,
             )
         finally:

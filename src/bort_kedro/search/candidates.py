@@ -8,21 +8,29 @@ from typing import Unpack
 import numpy as np
 import pandas as pd
 
-from bort_kedro.encoders.shapes import SHAPE_COLUMNS
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import TableRow
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
 from bort_kedro.search.loop import SearchTrace
+from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.report import ErrorModelFit
 from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
-from bort_kedro.search.w_coefficient import MaximumPoint, require_above_zero
+from bort_kedro.search.w_coefficient import MaximumPoint, require_above_zero, w_coefficient, w_standard_error
 from bort_kedro.statistics import is_on_plateau
+from bort_kedro.training.observer import CANDIDATE, Row, Training
 
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
 FEWEST_FOR_MODEL = 3
 # What a row of errors says of its trial, and not of the candidate.
 OF_A_TRIAL = ("share", "seconds", "num_tokens", "failure", "was_known", "ended_by")
+# What is told of a candidate to who compares them.
+COMPARED = (
+    *("parameters", "operations", "latency_ms", "megabytes", "cost"),
+    *(f"{measure.column}{noise}" for measure in MEASURES.values() for noise in ("", "_standard_error")),
+    *("w", "w_standard_error", "is_pareto", "is_selected", "trained_share", "seconds", "num_tokens"),
+)
 
 
 def order(candidates: pd.DataFrame) -> pd.DataFrame:
@@ -130,6 +138,40 @@ def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> p
         has_failed=latest["share"].notna() & latest["error"].isna(),
         failure=latest.get("failure"),
     )
+
+
+def with_w(
+    candidates: pd.DataFrame, *, measure: str, maximum: MaximumPoint, unigram_error: float | None
+) -> pd.DataFrame:
+    """Add ``is_on_plateau``, ``w`` and ``w_standard_error``; what is on the unigram plateau has no W.
+
+    Args:
+        candidates: Columns ``parameters``, ``cost``, ``error`` and the measure, each with a ``_standard_error``.
+        measure: Which of these columns is e in W.
+        maximum: T, its error in the same measure.
+        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+    """
+    table = candidates.copy()
+    table["is_on_plateau"] = is_on_plateau(table["error"], table["error_standard_error"], unigram_error)
+    table["w"] = w_coefficient(
+        maximum,
+        parameters=table["parameters"].to_numpy(float),
+        cost=table["cost"].to_numpy(float),
+        error=table[measure].to_numpy(float),
+    )
+    table.loc[table["is_on_plateau"], "w"] = np.nan
+    table["w_standard_error"] = w_standard_error(table["w"], table[measure], table[f"{measure}_standard_error"])
+    return table
+
+
+def candidate_training(row: TableRow) -> Training:
+    """What a candidate's training is told as, from its shape."""
+    return Training(shape_text(row), CANDIDATE, {name: int(row[name]) for name in SHAPE_COLUMNS})
+
+
+def results_of(row: TableRow) -> Row:
+    """Numbers of a candidate, or of T, that are worth to be compared; what is not known is left out."""
+    return {name: float(row[name]) for name in COMPARED if pd.notna(row.get(name))}
 
 
 def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:

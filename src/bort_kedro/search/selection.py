@@ -10,9 +10,10 @@ import pandas as pd
 from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.errors import TrainingError
 from bort_kedro.search.answers import ANSWERS, require_within_caps
+from bort_kedro.search.candidates import with_w
 from bort_kedro.search.measures import BESIDE_ERROR
-from bort_kedro.search.w_coefficient import MaximumPoint, pareto_front, w_coefficient, w_standard_error
-from bort_kedro.statistics import is_above_noise, is_on_plateau
+from bort_kedro.search.w_coefficient import MaximumPoint, pareto_front, w_coefficient
+from bort_kedro.statistics import is_above_noise
 
 # Sizes of T, against the one trained, for which the choice is worked out again.
 MAXIMUM_POINT_MULTIPLES = (1, 2, 4, 8, 16)
@@ -66,16 +67,7 @@ def choose(
         TrainingError: If no trained candidate left the unigram plateau, or all trainings failed.
         ConfigurationError: If none that did meets the caps.
     """
-    table = candidates.copy()
-    table["is_on_plateau"] = is_on_plateau(table["error"], table["error_standard_error"], unigram_error)
-    table["w"] = w_coefficient(
-        maximum,
-        parameters=table["parameters"].to_numpy(float),
-        cost=table["cost"].to_numpy(float),
-        error=table[measure].to_numpy(float),
-    )
-    table.loc[table["is_on_plateau"], "w"] = np.nan
-    table["w_standard_error"] = w_standard_error(table["w"], table[measure], table[f"{measure}_standard_error"])
+    table = with_w(candidates, measure=measure, maximum=maximum, unigram_error=unigram_error)
     is_ranked = table["w"].notna()
     if not is_ranked.any():
         raise _nothing_to_rank(table, unigram_error)

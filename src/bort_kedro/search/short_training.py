@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
@@ -30,9 +31,11 @@ from bort_kedro.pretraining.pretrain import (
 )
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.pretraining.teacher_distance import teacher_distance
+from bort_kedro.search.candidates import candidate_training
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import StateBeyondStopError, TrainingResult
 from bort_kedro.training.memory import memory_shortage_told
+from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.saved_state import SavedState, States, StateStore
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.threads import autocast, cpu_threads
@@ -132,6 +135,8 @@ class ShortTraining:
         comparison: What is measured against T once it is trained; None runs no T.
         distillation: What it learns of T while it is trained; None trains it on the true tokens alone.
         task: Measures the error in the place of all that hidden tokens tell.
+        is_told: Whether the observer of the states hears of candidates while they train: where that is in its own
+            process, and of the first seed, whose curve is a candidate's.
     """
 
     tokens: Tokens
@@ -142,6 +147,7 @@ class ShortTraining:
     comparison: Comparison | None = None
     distillation: Distillation | None = None
     task: TaskMeasure | None = None
+    is_told: bool = False
 
     @property
     def start(self) -> str:
@@ -242,6 +248,9 @@ class ShortTraining:
         if self.inheritance is not None:
             self.inheritance.give(model)
 
+        is_told = self.is_told and settings.optimization.seed == self.settings.optimization.seed
+        observer = self.states.observer if is_told else SilentObserver()
+
         def train(name: str) -> tuple[BertForMaskedLM, TrainingResult]:
             return model, pretrain(
                 model,
@@ -252,6 +261,7 @@ class ShortTraining:
                 start=self.start,
                 distillation=self.distillation,
                 stop_at=num_steps,
+                on_row=partial(observer.row_logged, candidate_training(shape.to_row())),
             )
 
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ class TrainedErrors:
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
         engine: How trainings run side by side; whoever made it ends its workers.
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+        on_answer: Told of each trial as soon as its trainings have ended, before others of its round: the row and the
+            history that it will have.
         rows: Filled as trials are answered: one for each trial, in the order of asking. ``failure`` says why trainings
             failed; a set that did with any seed does not count, and a row without another has no error.
         history: Likewise, one for each logged step of the best set and first seed.
@@ -45,15 +48,18 @@ class TrainedErrors:
     num_seeds: int
     engine: Engine
     unigram_error: float | None
+    on_answer: Callable[[JsonObject, list[JsonObject]], None] = lambda row, history: None
     rows: list[JsonObject] = field(default_factory=list)
     history: list[JsonObject] = field(default_factory=list)
     restarts: list[Restart] = field(default_factory=list)
 
     def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
-        found = self._train(trials)
+        answers = self._train(trials)
         for trial in trials:
-            row = self._best_set(trial, found)
+            row, history = answers[trial]
             self.rows.append(row)
+            shape = self.shapes[trial.index].identifier
+            self.history += [{"shape": shape, "share": trial.share, **step} for step in history]
             # Told of the error, whichever measure W takes.
             on_plateau = is_on_plateau(row["error"], row["error_standard_error"], self.unigram_error)
             error, noise = row[self.column], row[f"{self.column}_standard_error"]
@@ -103,8 +109,8 @@ class TrainedErrors:
             for seed in self.seeds
         )
 
-    def _train(self, trials: Sequence[Trial]) -> dict[tuple[int, int, int], JsonObject]:
-        """Scores by (candidate, hyperparameter set, seed)."""
+    def _train(self, trials: Sequence[Trial]) -> dict[Trial, tuple[JsonObject, list[JsonObject]]]:
+        """Row and history of each trial."""
         num_steps = self.training.settings.optimization.num_steps
         # Longest first, so that no worker is left alone with the largest candidate at the end.
         jobs = [
@@ -129,23 +135,33 @@ class TrainedErrors:
             lost[key] = (*arguments, record)
             return key, record
 
-        found = dict(
-            run_jobs(
-                jobs,
-                self.engine,
-                description="training candidates",
-                on_restart=self.restarts.append,
-                on_lost=on_lost,
-            )
+        # By (candidate, hyperparameter set, seed), which a round has once.
+        found: dict[tuple[int, int, int], JsonObject] = {}
+        answers, of_index = {}, {trial.index: trial for trial in trials}
+        results = run_jobs(
+            jobs,
+            self.engine,
+            description="training candidates",
+            on_restart=self.restarts.append,
+            on_lost=on_lost,
         )
+        with closing(results):
+            for key, record in results:
+                found[key] = record
+                trial = of_index[key[0]]
+                if sum(index == trial.index for index, _, _ in found) == len(self.hyperparameter_sets) * self.num_seeds:
+                    answers[trial] = self._best_set(trial, found)
+                    self.on_answer(*answers[trial])
         # Where every worker dies, none of the trainings need be at fault.
         if len(lost) < len(jobs):
             for arguments in lost.values():
                 self.training.keep_failure(*arguments)
-        return found
+        return answers
 
-    def _best_set(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> JsonObject:
-        """The row of a trial: means over seeds under the hyperparameter set of the lowest error."""
+    def _best_set(
+        self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]
+    ) -> tuple[JsonObject, list[JsonObject]]:
+        """The row of a trial, means over seeds under the hyperparameter set of the lowest error, and its history."""
         shape, rows = self.shapes[trial.index], []
         for number in range(len(self.hyperparameter_sets)):
             records = [found[trial.index, number, seed] for seed in self.seeds]
@@ -169,10 +185,8 @@ class TrainedErrors:
         best["seconds"] = round(sum(row["seconds"] for row in rows), 1)
         best["num_tokens"] = sum(row["num_tokens"] for row in rows)
         best["failure"] = self._failures(trial, found)
-        if not math.isnan(best[self.column]):
-            steps = found[trial.index, best["hyperparameter_set"], self.seeds[0]]["history"]
-            self.history += [{"shape": shape.identifier, "share": trial.share, **step} for step in steps]
-        return best
+        has_failed = math.isnan(best[self.column])
+        return best, [] if has_failed else found[trial.index, best["hyperparameter_set"], self.seeds[0]]["history"]
 
     def _failures(self, trial: Trial, found: dict[tuple[int, int, int], JsonObject]) -> str | None:
         """Why trainings of a trial failed, each after its set and seed where there are several."""

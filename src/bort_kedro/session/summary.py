@@ -17,7 +17,7 @@ from bort_kedro.reporting.task_rows import FloorRow, TaskRow
 from bort_kedro.search.measures import MEASURES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from kedro.framework.context import KedroContext
@@ -50,9 +50,14 @@ EXPORT = re.compile(r"evaluate\.[^.]+\.export")
 
 
 class SummaryHook:
-    """Prints the candidates, the choice, the scores and where the rest is, as far as this run made them."""
+    """Prints the candidates, the choice, the scores and where the rest is, as far as this run made them.
 
-    def __init__(self) -> None:
+    Args:
+        candidates_page: Gives the address of MLflow's page of the candidates, or None where there is none.
+    """
+
+    def __init__(self, candidates_page: Callable[[], str | None] = lambda: None) -> None:
+        self._candidates_page = candidates_page
         self._made: JsonObject = {}
 
     @hook_impl
@@ -79,6 +84,8 @@ class SummaryHook:
         places = _places(self._made, catalog)
         for number, (what, path) in enumerate(places.items()):
             console.print(f"{'' if number else chr(10)}{what}: {_relative(path)}", soft_wrap=True)
+        if page := self._candidates_page():
+            console.print(f"The candidates in MLflow (`make mlflow`): {page}", soft_wrap=True)
         if REPORT in self._made:
             if said := self._loader.said():
                 console.print(said, highlight=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.training_states import TrainingStatesDataset
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.environment import environment_variables
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.evaluation.task_metrics import TaskMetrics
@@ -25,7 +27,11 @@ from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
 from bort_kedro.reporting.markdown import IllustratedText
+from bort_kedro.search.candidates import candidate_training, results_of
+from bort_kedro.session.candidates_view import address_of, share_view
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
+from bort_kedro.session.nested_runs import NestedRuns, log_metrics
+from bort_kedro.session.run_names import NAMING, name_of_results, name_of_stages
 from bort_kedro.session.signals import on_signals, restore, signals_wait
 from bort_kedro.session.tracking_store import (
     FAULTS,
@@ -38,7 +44,6 @@ from bort_kedro.session.tracking_store import (
     seen_from,
     shown,
 )
-from bort_kedro.session.trial_tracking import TrialTracking, log_metrics
 from bort_kedro.training.observer import SilentObserver
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ if TYPE_CHECKING:
     from kedro.pipeline.node import Node
 
     from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.training.observer import TrainingObserver, TrialEnded
+    from bort_kedro.training.observer import Row, Training, TrainingObserver, TrialEnded
 
 LOGGER = logging.getLogger(__name__)
 # The key under a catalog entry's `metadata` that says how MLflow shows it.
@@ -65,11 +70,11 @@ SCORES = ".metrics"
 
 
 class TrackingHook(MlflowHook):
-    """One MLflow run per Kedro run, with runs of tasks and trials below it where it fine-tunes.
+    """One MLflow run per Kedro run, with runs of pretrainings, candidates, tasks and trials below it.
 
     A catalog entry with ``metadata: {mlflow: KIND}`` is logged when it is saved; KIND is ``metrics`` (a nested
-    dictionary of numbers), ``history`` (a table with a column ``step``), ``artifact``, or ``model`` (a task's
-    fine-tuned one, registered in MLflow; without this key it is not). Names in MLflow leave out the stage.
+    dictionary of numbers), ``artifact``, ``candidates`` (their table, each of whose tried rows is a run), or ``model``
+    (a task's fine-tuned one, registered in MLflow; without this key it is not). Names in MLflow leave out the stage.
     """
 
     def __init__(self) -> None:
@@ -77,6 +82,8 @@ class TrackingHook(MlflowHook):
         # Whether the store went away in the middle, and why it could not be opened.
         self._is_lost = False
         self._fault: ConfigurationError | None = None
+        # Address of the page of the last run's candidates.
+        self.candidates_page: str | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -92,7 +99,7 @@ class TrackingHook(MlflowHook):
         location = None if is_served(uri) else (root / "mlartifacts").as_uri()
         OmegaConf.register_new_resolver("artifact_location", lambda: location, replace=True)
         loader["mlflow"] = loader["mlflow"] | {"server": server | {"mlflow_tracking_uri": uri}}
-        self._is_lost, self._fault = False, None
+        self._is_lost, self._fault, self.candidates_page = False, None, None
         try:
             with opening(uri):
                 self._open(context)
@@ -127,21 +134,28 @@ class TrackingHook(MlflowHook):
         if self._fault is not None:
             raise self._fault
         self._handlers = on_signals(self._stop)
-        # Steps shown already, by history.
-        self._shown: dict[str, set[int]] = {}
         self._states = catalog.get(TRAINING_STATES)
         self._listen(self)
-        self._trials: TrialTracking | None = None
+        self._runs: NestedRuns | None = None
         # Names of the parameters that the run has, and those that the next transaction brings.
         self._told: set[str] = set()
         self._waiting: dict[str, Any] = {}
         self._models = ModelLogging(str(run_params.get("run_id", "")))
         # Whether the examples of a task are pairs, by its name.
         self._pairs: dict[str, bool] = {}
+        self._stages = name_of_stages(pipeline, run_params["pipeline_names"] or ["__default__"])
+        # What the run's name is made of.
+        self._made: JsonObject = {}
         with self._going_on_without():
             super().before_pipeline_run(run_params, pipeline, catalog)
             if self._is_mlflow_enabled:
-                self._trials = TrialTracking(mlflow.get_run(self.run_id).info)
+                self._runs = NestedRuns(mlflow.get_run(self.run_id).info)
+                self._name_run(self._stages)
+
+    def _name_run(self, name: str) -> None:
+        """Unless the user has named it, or had a run open before."""
+        if self.mlflow_config.tracking.run.name is None and not self._already_active_mlflow:
+            mlflow.MlflowClient().update_run(self.run_id, name=name)
 
     @contextmanager
     def _going_on_without(self) -> Iterator[None]:
@@ -158,7 +172,7 @@ class TrackingHook(MlflowHook):
                 shown(mlflow.get_tracking_uri()),
                 reason_of(fault),
             )
-            self._is_lost, self._is_mlflow_enabled, self._trials = True, False, None
+            self._is_lost, self._is_mlflow_enabled, self._runs = True, False, None
             self._listen(SilentObserver())
             with environment_variables(LEAVING):
                 while mlflow.active_run() and not self._already_active_mlflow:
@@ -170,18 +184,22 @@ class TrackingHook(MlflowHook):
         if isinstance(self._states, TrainingStatesDataset):
             self._states.observer = observer
 
-    def row_logged(self, name: str, row: dict[str, float]) -> None:
+    def row_logged(self, training: Training, row: Row) -> None:
         """Show a row of a training that still runs."""
-        if self._is_mlflow_enabled:
-            step = int(row["step"])
-            self._shown.setdefault(name, set()).add(step)
-            self._log_metrics([(f"{name}.{key}", value, step) for key, value in row.items() if key != "step"])
+        self._tell(lambda runs: runs.row_logged(training, row))
+
+    def training_ended(self, training: Training, results: Row, history: list[Row], failure: str | None) -> None:
+        """Track a pretraining that has ended."""
+        self._tell(lambda runs: runs.training_ended(training, results, history, failure))
 
     def trial_ended(self, trial: TrialEnded) -> None:
         """Track a fine-tuning that has ended."""
-        if self._trials is not None:
+        self._tell(lambda runs: runs.trial_ended(trial))
+
+    def _tell(self, tell: Callable[[NestedRuns], None]) -> None:
+        if self._runs is not None:
             with self._going_on_without():
-                self._trials.log(trial)
+                tell(self._runs)
 
     def _log_metrics(self, rows: list[tuple[str, float, int]]) -> None:
         with self._going_on_without():
@@ -199,6 +217,7 @@ class TrackingHook(MlflowHook):
                 if self._waiting:
                     mlflow.log_params(self._waiting)
                 self._waiting = {}
+        self._made |= {name: value for name, value in inputs.items() if name in NAMING}
         for name, value in inputs.items():
             # A pipeline that a user has added may call something else so.
             if name.endswith(EXAMPLES) and stage_of(node) is not None:
@@ -216,6 +235,8 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        if dataset_name in NAMING:
+            self._made[dataset_name] = data
         kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
         if not self._is_mlflow_enabled or kind is None:
             return
@@ -231,12 +252,21 @@ class TrackingHook(MlflowHook):
                 self._models.tell_score(name.removesuffix(SCORES), TaskMetrics.from_json(data))
         elif kind == "model":
             self._log_model(name.removesuffix(".finetuned_model"), data)
-        elif kind == "history":
-            shown = self._shown.get(name, set())
-            rows = [row for row in _history(name, data) if row[2] not in shown or row[0].endswith(".seconds")]
-            self._log_metrics(rows)
         else:
             _log_artifact(name, data)
+            if kind == "candidates":
+                self._log_candidates(data)
+
+    def _log_candidates(self, table: pd.DataFrame) -> None:
+        """Complete the runs of those that were trained, and make those of rows that were looked up."""
+        tried = table[table["is_trained"] | table["has_failed"]]
+        # A recorded table may have several rows of a shape.
+        number = tried.groupby(list(SHAPE_COLUMNS)).cumcount()
+        for row in tried.assign(number=number).to_dict("records"):
+            training, failure = candidate_training(row), str(row["failure"]) if row["has_failed"] else None
+            if row["number"]:
+                training = replace(training, name=f"{training.name}, row {row['number'] + 1}")
+            self.training_ended(training, results_of(row), [], failure)
 
     def _log_model(self, task: str, model: Pretrained) -> None:
         finetune = session_parameters(self._catalog).finetune
@@ -249,6 +279,7 @@ class TrackingHook(MlflowHook):
         if self._is_mlflow_enabled:
             with self._going_on_without():
                 _log_artifact("run_manifest", catalog.load("run_manifest"))
+        self._tell(self._show_candidates)
         if not self._is_lost:
             with self._going_on_without():
                 super().after_pipeline_run(run_params, pipeline, catalog)
@@ -256,6 +287,12 @@ class TrackingHook(MlflowHook):
                 while mlflow.active_run() and not self._already_active_mlflow:
                     mlflow.end_run()
         self._end("FINISHED")
+
+    def _show_candidates(self, runs: NestedRuns) -> None:
+        if runs.have_candidates:
+            place = runs.experiment_id, str(self.run_id)
+            share_view(*place)
+            self.candidates_page = address_of(mlflow.get_tracking_uri(), *place)
 
     @hook_impl
     def on_pipeline_error(
@@ -268,9 +305,8 @@ class TrackingHook(MlflowHook):
 
     def _end(self, status: str) -> None:
         self._listen(SilentObserver())
-        if self._trials is not None:
-            with self._going_on_without():
-                self._trials.end(status)
+        self._tell(lambda runs: runs.end(status))
+        self._tell(lambda runs: self._name_run(name_of_results(self._stages, self._made)))
         restore(self._handlers)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -294,17 +330,6 @@ def _numbers(values: JsonObject, path: str = "") -> list[tuple[str, float]]:
         elif isinstance(value, bool | int | float):
             found.append((here, float(value)))
     return found
-
-
-def _history(name: str, table: pd.DataFrame) -> list[tuple[str, float, int]]:
-    """``(metric, value, step)`` of a table; text columns, such as a shape, become part of the metric's name."""
-    labels = list(table.select_dtypes(exclude="number").columns)
-    numbers = [column for column in table.columns if column not in {*labels, "step"}]
-    rows = []
-    for row in table.to_dict("records"):
-        prefix = ".".join([name, *(str(row[label]) for label in labels)])
-        rows += [(f"{prefix}.{column}", float(row[column]), int(row["step"])) for column in numbers]
-    return rows
 
 
 def _log_artifact(name: str, data: Any) -> None:

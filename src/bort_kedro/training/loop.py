@@ -46,6 +46,10 @@ class TrainingResult:
     num_steps: int
     num_tokens: int = 0
 
+    def spent(self) -> Row:
+        """``seconds`` and ``num_tokens``, as they are reported."""
+        return {"seconds": round(self.seconds, 1), "num_tokens": self.num_tokens}
+
 
 class StateBeyondStopError(CheckpointError):
     """A training was asked to stop before where it already is."""

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bort_kedro.frozen import JsonObject
 
 Row = dict[str, float]
+# The kind of a training of a search.
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of an encoder, by what tells it from the others of a session.
+
+    Args:
+        name: For people.
+        kind: ``candidate``, ``maximum point``, ``teacher``, ``student`` or ``twin``.
+        parameters: What it is a training of, such as a shape; no part of what tells it from others.
+    """
+
+    name: str
+    kind: str
+    parameters: JsonObject = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,11 @@ class TrialEnded:
 class TrainingObserver(Protocol):
     """Hears of trainings; it changes nothing of them."""
 
-    def row_logged(self, name: str, row: Row) -> None:
-        """A row of a running training's history, under the name of the dataset that will hold it."""
+    def row_logged(self, training: Training, row: Row) -> None:
+        """A row of a running training's history."""
+
+    def training_ended(self, training: Training, results: Row, history: list[Row], failure: str | None) -> None:
+        """What a training reached, all rows of its history, and why it failed where it did; again of a later rung."""
 
     def trial_ended(self, trial: TrialEnded) -> None:
         """A fine-tuning that has ended."""
@@ -46,7 +66,10 @@ class TrainingObserver(Protocol):
 class SilentObserver:
     """Lets everything pass."""
 
-    def row_logged(self, name: str, row: Row) -> None:
+    def row_logged(self, training: Training, row: Row) -> None:
+        """Nothing."""
+
+    def training_ended(self, training: Training, results: Row, history: list[Row], failure: str | None) -> None:
         """Nothing."""
 
     def trial_ended(self, trial: TrialEnded) -> None:

@@ -17,6 +17,7 @@ from bort_kedro.params import PretrainDistillParams
 from bort_kedro.pretraining.settings import PretrainingSettings
 from bort_kedro.text.settings import CorpusSettings
 from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.observer import Training
 from bort_kedro.training.saved_state import States
 
 STAGE = "pretrain_distill"
@@ -26,6 +27,8 @@ def train_teacher(
     maximum_point_encoder: Pretrained, tokens: Tokens, training_states: States, pretrain_distill: PretrainDistillParams
 ) -> tuple[Pretrained, pd.DataFrame]:
     """Train the search's maximum point further."""
+    from bort_kedro.encoders.encoder import shape_of
+
     training = cast("PretrainingSettings", pretrain_distill.teacher)  # where it is null there is no such node
     require_same_tokenizer(maximum_point_encoder.tokenizer, tokens, model="maximum_point_encoder", stage="search")
     model = maximum_point_encoder.model
@@ -38,7 +41,7 @@ def train_teacher(
         name="teacher",
         start=maximum_point_encoder.fingerprint,
         description="training the teacher",
-        history_name="teacher_history",
+        told_as=Training("teacher", "teacher", shape_of(model.config).to_row()),
     )
     return Pretrained(model, maximum_point_encoder.tokenizer), history
 
@@ -53,7 +56,7 @@ def _train(
     name: str,
     start: str,
     description: str,
-    history_name: str,
+    told_as: Training,
     distillation: Any = None,
     stream: Any = None,
 ) -> pd.DataFrame:
@@ -71,10 +74,10 @@ def _train(
         distillation=distillation,
         stream=stream,
         description=description,
-        history_name=history_name,
+        told_as=told_as,
     )
     result = run_job(job, pretrain_distill.launch)
-    return pd.DataFrame(result.history).assign(seconds=round(result.seconds, 1), num_tokens=result.num_tokens)
+    return pd.DataFrame(result.history).assign(**result.spent())
 
 
 def distill_student(
@@ -112,7 +115,7 @@ def distill_student(
         name=f"{'distilled' if distillation else 'student'}-{shape.identifier}",
         start=start,
         description=f"training the student {shape}",
-        history_name="student_history",
+        told_as=Training("student", "student", shape.to_row()),
         distillation=distillation,
         stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
     )
@@ -179,7 +182,7 @@ def train_without_teacher(
         name=f"undistilled-{shape.identifier}",
         start=start,
         description=f"training the student's twin {shape}",
-        history_name="undistilled_history",
+        told_as=Training("student's twin", "twin", shape.to_row()),
         stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
     )
     return Pretrained(model, tokenizer), history

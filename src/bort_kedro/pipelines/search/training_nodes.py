@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,11 +18,12 @@ from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.search.nodes import shapes_of
-from bort_kedro.search.candidates import problem_of, spending_of, with_end
+from bort_kedro.search.candidates import candidate_training, problem_of, results_of, spending_of, with_end, with_w
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.text.tokens import Tokens
+from bort_kedro.training.observer import Training
 from bort_kedro.training.saved_state import States
 
 WITHOUT_MAXIMUM_POINT = (
@@ -61,14 +64,17 @@ def train_maximum_point(
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
     with _failure_told(shape):
         model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
-        result = pretrain(model, tokens, settings, states=training_states, name=name, description=description)
+        on_row = partial(training_states.observer.row_logged, _told_as(shape))
+        result = pretrain(
+            model, tokens, settings, states=training_states, name=name, description=description, on_row=on_row
+        )
         trained = Pretrained(model, tokenizer)
         teacher = _as_teacher(trained, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
         training = _with_task(training, tokenizer, search, examples, finetune)
         errors = error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
-    spent = {"seconds": round(result.seconds, 1), "num_tokens": result.num_tokens}
-    row = maximum_point_size | errors | {name: errors[name] + value for name, value in spent.items()}
+    row = maximum_point_size | errors | {name: errors[name] + value for name, value in result.spent().items()}
+    training_states.observer.training_ended(_told_as(shape), results_of(row), result.history, None)
     return trained, row, pd.DataFrame(result.history)
 
 
@@ -96,7 +102,13 @@ def score_maximum_point(
         teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
         training = _with_task(training, tokenizer, search, examples, finetune)
-        return maximum_point_size | error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
+        row = maximum_point_size | error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
+    training_states.observer.training_ended(_told_as(shape), results_of(row), [], None)
+    return row
+
+
+def _told_as(shape: BertShape) -> Training:
+    return Training("maximum point", "maximum point", shape.to_row())
 
 
 @contextmanager
@@ -131,20 +143,32 @@ def measure_errors(
     from bort_kedro.search.engines import Engine
     from bort_kedro.search.trained_errors import TrainedErrors
 
+    unigram_error = baseline_errors.get("unigram")
     problem = problem_of(
         search_space,
         maximum_point,
         measure=search.error_column,
-        unigram_error=baseline_errors.get("unigram"),
+        unigram_error=unigram_error,
         **spending_of(search, search_space),
     )
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
     training = _with_task(training, tokenizer, search, examples, finetune)
+    # Of several hyperparameter sets it turns out at the end whose curve is the candidate's.
+    training = replace(training, is_told=len(search.hyperparameter_sets) == 1)
     if training.distillation is not None:
         for width in set(search_space["hidden_size"]):
             training.distillation.require_fitting(int(width))
     limits = search.limits()
+
+    def tell(row: JsonObject, history: list[JsonObject]) -> None:
+        known = search_space.loc[[row["candidate"]]].assign(**row, trained_share=row["share"])
+        if row["share"] >= 1.0:
+            known = with_w(known, measure=search.error_column, maximum=problem.maximum, unigram_error=unigram_error)
+        (found,) = known.to_dict("records")
+        failure = row["failure"] if math.isnan(row["error"]) else None
+        training_states.observer.training_ended(candidate_training(row), results_of(found), history, failure)
+
     # The workers stay for all rounds.
     with Engine(search) as engine:
         source = TrainedErrors(
@@ -154,7 +178,8 @@ def measure_errors(
             hyperparameter_sets=[choice.changes() for choice in search.hyperparameter_sets],
             num_seeds=search.num_seeds,
             engine=engine,
-            unigram_error=baseline_errors.get("unigram"),
+            unigram_error=unigram_error,
+            on_answer=tell,
         )
         # Where trainings run decides nothing, nor do limits: until they end a search, it goes as without them.
         no_asking = {"training", "distillation", *EngineSettings.model_fields, *vars(limits)}

@@ -1,21 +1,22 @@
-"""MLflow runs of a fine-tuning: one for each task under the Kedro run, one for each trial under its task's."""
+"""MLflow runs below a Kedro run: one for each pretraining and each task, and for each trial under its task's."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bort_kedro.environment import environment_variables
 from bort_kedro.frozen import JsonObject
+from bort_kedro.training.observer import CANDIDATE
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
 
-    from bort_kedro.training.observer import TrialEnded
+    from bort_kedro.training.observer import Row, Training, TrialEnded
 
 # MLflow takes this many metrics in one call, and no more than that with the parameters beside them.
 METRICS_PER_CALL = 1000
@@ -23,6 +24,8 @@ METRICS_PER_CALL = 1000
 RESULTS = ("dev_score", "num_steps_done", "seconds")
 HAS_DIVERGED = "has_diverged"
 PARENT_TAG = "mlflow.parentRunId"
+# What a training below a Kedro run is one of.
+KIND_TAG = "kind"
 NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 MetricRow = tuple[str, float, int]
 
@@ -42,6 +45,25 @@ def log_metrics(run_id: str, rows: Sequence[MetricRow], params: JsonObject | Non
 
 
 @dataclass
+class _TrainingRun:
+    """What the run of a pretraining has been told.
+
+    Args:
+        run_id: Of MLflow.
+        waiting: Parameters that it has not been told yet, so that they go with the first metrics.
+        steps: That its curve has.
+        results: By name.
+        is_open: Whether it has not ended.
+    """
+
+    run_id: str
+    waiting: JsonObject
+    steps: set[int] = field(default_factory=set)
+    results: Row = field(default_factory=dict)
+    is_open: bool = True
+
+
+@dataclass
 class _TaskRun:
     """What is known of a task's run until it ends, by method."""
 
@@ -51,11 +73,11 @@ class _TaskRun:
     num_diverged: int = 0
 
 
-class TrialTracking:
+class NestedRuns:
     """The runs below one Kedro run; none of them is ever the active run.
 
-    A trial that was found finished on disk is tracked like one that was trained now: the runs below a Kedro run are
-    the trials its results come from.
+    A training that was found finished on disk is tracked like one that was trained now: the runs below a Kedro run are
+    the trainings its results come from.
 
     Args:
         kedro_run: MLflow's record of the Kedro run.
@@ -63,12 +85,53 @@ class TrialTracking:
 
     def __init__(self, kedro_run: RunInfo) -> None:
         self._kedro_run = kedro_run
+        self._trainings: dict[Training, _TrainingRun] = {}
         self._tasks: dict[str, _TaskRun] = {}
 
-    def log(self, trial: TrialEnded) -> None:
+    def row_logged(self, training: Training, row: Row) -> None:
+        """Show a row of a training that still runs."""
+        self._tell(self._run_of(training, seconds=0.0), {}, [row])
+
+    def training_ended(self, training: Training, results: Row, history: Iterable[Row], failure: str | None) -> None:
+        """Log what of results and curve is not there yet, and end the run: FAILED where there is a failure."""
+        run = self._run_of(training, seconds=results.get("seconds", 0.0))
+        self._tell(run, results, history)
+        if failure is not None:
+            from mlflow import MlflowClient
+
+            MlflowClient().set_tag(run.run_id, "failure", failure)
+        if failure is not None or run.is_open:
+            _end_run(run.run_id, "FINISHED" if failure is None else "FAILED")
+            run.is_open = False
+
+    @property
+    def experiment_id(self) -> str:
+        """Of MLflow."""
+        return str(self._kedro_run.experiment_id)
+
+    @property
+    def have_candidates(self) -> bool:
+        """Whether some are those of a search."""
+        return any(training.kind == CANDIDATE for training in self._trainings)
+
+    def _run_of(self, training: Training, *, seconds: float) -> _TrainingRun:
+        if training not in self._trainings:
+            start = self._start_of(seconds)
+            run_id = self._create(training.name, self._kedro_run.run_id, start, {KIND_TAG: training.kind})
+            self._trainings[training] = _TrainingRun(run_id, training.parameters)
+        return self._trainings[training]
+
+    def _tell(self, run: _TrainingRun, results: Row, history: Iterable[Row]) -> None:
+        new = [row for row in history if int(row["step"]) not in run.steps]
+        changed = {key: value for key, value in results.items() if run.results.get(key) != value}
+        log_metrics(run.run_id, [*((key, value, 0) for key, value in changed.items()), *_curve(new)], run.waiting)
+        run.steps |= {int(row["step"]) for row in new}
+        run.results |= changed
+        run.waiting = {}
+
+    def trial_ended(self, trial: TrialEnded) -> None:
         """Make the trial's run, log all of it and end it: FAILED if the trial diverged, else FINISHED."""
-        # As long as the training took, but no earlier than the Kedro run that found the trial on disk.
-        start = max(self._kedro_run.start_time, _milliseconds() - round(1000 * trial.row["seconds"]))
+        start = self._start_of(trial.row["seconds"])
         if trial.task not in self._tasks:
             run_id = self._create(trial.task, self._kedro_run.run_id, start, {"task": trial.task})
             self._tasks[trial.task] = _TaskRun(run_id)
@@ -83,7 +146,11 @@ class TrialTracking:
         self._count(task, trial)
 
     def end(self, status: str) -> None:
-        """End the runs of tasks with the status of the Kedro run, such as ``FINISHED``, and with counts of trials."""
+        """End the open runs with the status of the Kedro run, such as ``FINISHED``, and tasks with counts of trials."""
+        for run in self._trainings.values():
+            if run.is_open:
+                _end_run(run.run_id, status)
+        self._trainings.clear()
         for task in self._tasks.values():
             counts = {f"{method}.num_trials": count for method, count in task.num_trials.items()}
             counts |= {"num_trials": task.num_trials.total(), "num_diverged_trials": task.num_diverged}
@@ -100,11 +167,14 @@ class TrialTracking:
             task.best_score[method] = score
             log_metrics(task.run_id, [(f"{method}.dev_score", score, task.num_trials[method])])
 
+    def _start_of(self, seconds: float) -> int:
+        """As long ago as a training took, but no earlier than the Kedro run that found it on disk."""
+        return max(int(self._kedro_run.start_time), _milliseconds() - round(1000 * seconds))
+
     def _create(self, name: str, parent_id: str, start: int, tags: dict[str, str]) -> str:
         from mlflow import MlflowClient
 
-        experiment = self._kedro_run.experiment_id
-        run = MlflowClient().create_run(experiment, start, tags={PARENT_TAG: parent_id, **tags}, run_name=name)
+        run = MlflowClient().create_run(self.experiment_id, start, tags={PARENT_TAG: parent_id, **tags}, run_name=name)
         return str(run.info.run_id)
 
 
@@ -112,15 +182,18 @@ def _metrics_of(trial: TrialEnded) -> list[MetricRow]:
     """Results, curve of the training and looks at dev; MLflow shows a metric's largest value of its last step."""
     last = int(trial.row["num_steps_done"])
     looks = [("dev_score", float(look["score"]), int(look["step"])) for look in trial.looks]
-    curve = [
+    # The score at the last step is that of the kept weights, which an earlier look may have found.
+    results = [(key, float(trial.row[key]), last) for key in RESULTS]
+    return [*(result for result in results if result not in looks), *looks, *_curve(trial.history)]
+
+
+def _curve(history: Iterable[Row]) -> list[MetricRow]:
+    return [
         (f"training.{key}", float(value), int(row["step"]))
-        for row in trial.history
+        for row in history
         for key, value in row.items()
         if key != "step"
     ]
-    # The score at the last step is that of the kept weights, which an earlier look may have found.
-    results = [(key, float(trial.row[key]), last) for key in RESULTS]
-    return [*(result for result in results if result not in looks), *looks, *curve]
 
 
 def _end_run(run_id: str, status: str) -> None:
