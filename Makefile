@@ -26,7 +26,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-search-start bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short bench-real clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -83,6 +83,9 @@ bench-search: install ## Train a small space whole and hold every strategy and s
 
 bench-search-start: install ## Ask which short training ranks shapes as long ones do (15 minutes)
 	@$(BIN)/python -m benchmarks.search.start
+
+bench-search-task: install ## Ask which measure of a short training ranks shapes as a task does (an hour)
+	@$(BIN)/python -m benchmarks.search.task
 
 bench-published-space: install ## Rank the published choice in the published space
 	@$(BIN)/python -m benchmarks.search.published_space

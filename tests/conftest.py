@@ -29,6 +29,7 @@ SLOW = (
     "benchmarks/",
     "exports/",
     "finetuning/test_finetune.py",
+    "finetuning/test_task_error.py",
     "finetuning/test_trials.py",
     "latency/test_memory.py",
     "pipelines/test_evaluate.py",

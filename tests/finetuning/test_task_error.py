@@ -24,7 +24,6 @@ def error_on(tokenizer, states, examples=None, **changes):
     return TaskError(data, tokenizer, replace(HYPERPARAMETERS, **changes), SETTINGS.changed(num_epochs=4), states)
 
 
-@pytest.mark.slow
 def test_the_error_is_what_the_score_on_dev_of_one_fine_tuning_leaves(tiny_tokenizer):
     encoder = encoder_of(tiny_tokenizer)
     measure = error_on(tiny_tokenizer, DictStates())

@@ -12,11 +12,11 @@ import pandas as pd
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.evaluation.intervals import score_standard_error
-from bort_kedro.finetuning.data import TaskData
+from bort_kedro.finetuning.data import EncodedTask, TaskData
 from bort_kedro.finetuning.objectives import answers_of
 from bort_kedro.finetuning.settings import TrialSettings
 from bort_kedro.finetuning.theta import HyperparameterSet
-from bort_kedro.finetuning.trials import train_trial
+from bort_kedro.finetuning.trials import Trial, train_trial
 from bort_kedro.frozen import JsonObject
 from bort_kedro.training.saved_state import States
 from bort_kedro.training.threads import cpu_threads
@@ -72,18 +72,29 @@ class TaskError:
             FailedTrainingError: If the fine-tuning diverges.
             ConfigurationError: If the encoder takes only shorter inputs.
         """
-        encoder, chosen = Pretrained(model, tokenizer or self.tokenizer), replace(self.hyperparameters, seed=seed)
-        name, form = self.data.task.name, self.data.task.form
+        encoder = Pretrained(model, tokenizer or self.tokenizer)
         data = replace(self.data, tables={split: self.data.tables[split] for split in SPLITS})
-        with cpu_threads(self.settings.num_threads):
-            task = data.encoded(encoder, max_tokens=self.settings.max_tokens)
-            trial = train_trial(encoder, task, task.splits["train"], chosen, self.settings, states=self.states)
-        if trial.has_diverged:
-            raise FailedTrainingError(name, f"its fine-tuning on task {name} diverged", "")
-        answers = answers_of(form, data.labels, trial.dev_outputs, task.splits["dev"].starts)
+        task, trial = self.fine_tuned(encoder, data, seed)
+        answers = answers_of(data.task.form, data.labels, trial.dev_outputs, task.splits["dev"].starts)
         return {
             "error": 1.0 - trial.score,
             "error_standard_error": score_standard_error(data.task, data.tables["dev"], answers),
             "seconds": trial.seconds,
             "num_tokens": trial.num_tokens,
         }
+
+    def fine_tuned(self, encoder: Pretrained, data: TaskData, seed: int) -> tuple[EncodedTask, Trial]:
+        """The examples in the encoder's ids, and what it became on train.
+
+        Args:
+            encoder: It is not changed.
+            data: As much of the task as is to be encoded, train and dev at least.
+            seed: As above, as are the errors raised.
+        """
+        name, chosen = data.task.name, replace(self.hyperparameters, seed=seed)
+        with cpu_threads(self.settings.num_threads):
+            task = data.encoded(encoder, max_tokens=self.settings.max_tokens)
+            trial = train_trial(encoder, task, task.splits["train"], chosen, self.settings, states=self.states)
+        if trial.has_diverged:
+            raise FailedTrainingError(name, f"its fine-tuning on task {name} diverged", "")
+        return task, trial

@@ -22,6 +22,7 @@ from bort_kedro.search.candidates import candidate_training, problem_of, results
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.strategies import build_strategy
+from bort_kedro.tasks.table import Task
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.observer import Training
 from bort_kedro.training.saved_state import States
@@ -233,13 +234,26 @@ def _with_task(
     """A short training that ends with the error of the task whose examples these are."""
     if examples is None or finetune is None or search.searched_task is None:
         return training
+    data = examples, task_of(search.searched_task, finetune)
+    return replace(training, task=task_error(*data, tokenizer, search, finetune, training.states))
+
+
+def task_error(
+    examples: pd.DataFrame,
+    task: Task,
+    tokenizer: Any,
+    search: SearchSettings,
+    finetune: FinetuneParams,
+    training_states: States,
+) -> Any:
+    """What measures the error of a candidate on a task: one fine-tuning, as the search asks for it."""
     from bort_kedro.finetuning.data import check_examples
     from bort_kedro.finetuning.task_error import TaskError
     from bort_kedro.finetuning.theta import build_theta
 
-    asked, own = search.finetuning, finetune.training
+    asked = search.finetuning
     # As many threads as the trainings before it, of which several may run side by side.
-    settings = own.changed(
+    settings = finetune.training.changed(
         num_epochs=asked.num_epochs,
         learning_rates=(asked.learning_rate,),
         batch_tokens=(asked.batch_tokens,),
@@ -247,14 +261,8 @@ def _with_task(
         max_sets=None,
         patience=None,
     )
-    task = TaskError(
-        check_examples(examples, task_of(search.searched_task, finetune)),
-        tokenizer,
-        build_theta(settings, draw_seed=finetune.split_seed)[0],
-        settings,
-        training.states,
-    )
-    return replace(training, task=task)
+    theta = build_theta(settings, draw_seed=finetune.split_seed)
+    return TaskError(check_examples(examples, task), tokenizer, theta[0], settings, training_states)
 
 
 def hand_on_candidate(
