@@ -150,10 +150,10 @@ def write(rows: pd.DataFrame, parameters: Parameters, *, folder: Path) -> None:
     long_steps, epochs = steps_of(LONG_SHARE, steps), parameters.finetune.training.num_epochs
     setting = (
         f"{len(rows[list(SHAPE_COLUMNS)].drop_duplicates())} shapes, all candidates of `conf/base`, begin with layers "
-        f"of one T, {search.stated_maximum()}. The short trainings are those of a search: {steps:,} steps, then for the "
-        f"error on a task {search.finetuning.num_epochs:g} epochs of fine-tuning, scored on dev. The long ones, which "
-        f"they are held against, take {long_steps:,} steps and {epochs:g} epochs and are scored on test. Each has "
-        f"{seeds} seeds, and those of the long ones are others."
+        f"of one T, {search.stated_maximum()}. The short trainings are those of a search: {steps:,} steps, then for "
+        f"the error on a task {search.finetuning.num_epochs:g} epochs of fine-tuning, scored on dev. The long ones, "
+        f"which they are held against, take {long_steps:,} steps and {epochs:g} epochs and are scored on test. Each "
+        f"has {seeds} seeds, and those of the long ones are others."
     )
     conditions = {"parameters": "conf/base", "seeds": seeds, "steps": steps, "long_steps": long_steps}
     write_page(
