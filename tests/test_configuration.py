@@ -439,6 +439,12 @@ def test_latencies_of_another_device_are_taken_in_the_place_of_timing():
     assert "recorded_latencies" not in build_pipelines(parameters_of("base"))["search"].inputs()
 
 
+def test_results_of_earlier_searches_are_asked_for_where_they_are_wanted():
+    for how, is_asked in {"none": False, "checked": True, "stated": True}.items():
+        search = build_pipelines(parameters_of("base", search={"earlier_candidates": how}))["search"]
+        assert ("earlier_candidates" in search.inputs()) == is_asked
+
+
 def test_a_recorded_table_opens_no_encoder(raw):
     raw["search"] |= {"maximum_point": "somewhere/encoder", "error_source": "table"}
     assert (
@@ -680,6 +686,11 @@ def test_unknown_strategy_lists_the_known_ones(raw):
             {"min_expected_gain": 0.01, "strategy": "fptas"},
             "min_expected_gain is 0.01 with strategy `fptas`, which expects none; allowed is null, or the strategy "
             "surrogate.",
+        ),
+        (
+            {"error_source": "table", "earlier_candidates": "stated"},
+            "earlier_candidates is stated with error_source table, which trains nothing that they could be like; set "
+            "it to none, or error_source to training.",
         ),
         ({"min_expected_gain": 1.0}, "`search.min_expected_gain` (value 1.0): Input should be less than 1"),
     ],

@@ -223,7 +223,8 @@ def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_st
     ]
     assert set(reported) <= set(used)
     assert {f"evaluate.{name.partition('.')[2]}" for name in reported} <= set(used)
-    found = {name for name in used if passes(name)} | {"recorded_candidates", "recorded_latencies", "task_files"}
+    found = {name for name in used if passes(name)}
+    found |= {"recorded_candidates", "recorded_latencies", "earlier_candidates", "task_files"}
     assert found == PASSED | {f"{task}.{name}" for task in parameters.finetune.tasks for name in PASSED_OF_TASKS}
 
 

@@ -34,6 +34,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             opens_maximum_point=parameters.search.encoder is not None,
             takes_latency=parameters.search.cost == "recorded_latency",
             task=parameters.search.searched_task,
+            takes_errors=parameters.search.earlier_candidates != "none",
         ),
         "pretrain_distill": pretrain_distill.create_pipeline(
             trains_teacher=trains_teacher,

@@ -58,6 +58,9 @@ def test_trainings_that_failed_are_counted_apart_from_those_of_a_part():
     assert "promised most of; 4 of all these were known from earlier searches), and the maximum point T," in (
         choice_section(search.changed(num_known=4, strategy="surrogate"), candidates())
     )
+    assert "from earlier searches; 2 were given by the catalog's `earlier_candidates`, beside the budget), and" in (
+        choice_section(search.changed(num_known=4, num_given=2), candidates())
+    )
     assert "of the largest of the space, those that failed left aside, if no network has" in guarantee_sentence(search)
     all_trained = search.changed(guarantee=search.guarantee.changed(bound_shape=None))
     assert (

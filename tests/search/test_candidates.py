@@ -101,6 +101,9 @@ def test_a_strategy_is_told_of_the_wish_and_where_those_are_that_are_trained_in_
         "max_error": 0.4,
         "first": (3, 1),
     }
+    # Those that are given are known beside the budget, before all others.
+    given = spending_of(asked, space_of(FOUR), given={2: {}, 1: {}})
+    assert (given["budget"], given["first"]) == (9, (2, 1, 3))
     # Of a recorded table, which may repeat a shape, it is the first.
     assert spending_of(asked, space_of([FOUR[1], FOUR[3], FOUR[3]]))["first"] == (1, 0)
 

@@ -130,6 +130,14 @@ def test_what_earlier_searches_had_trained_is_counted_and_says_nothing_of_a_cand
     assert conclusion(errors)[2].num_known == 0
 
 
+def test_what_a_table_gave_is_counted_and_is_no_part_of_what_was_spent():
+    errors = trials([0, 1, 3], [0.9, 0.5, 0.41])
+    table, _, report = conclusion(errors.assign(was_known=[False, True, False], was_given=[True, False, False]))
+    assert (report.num_given, report.num_known, report.num_tried, report.trainings_spent) == (1, 1, 3, 2.0)
+    assert "was_given" not in table
+    assert conclusion(errors)[2].num_given == 0
+
+
 def test_a_search_that_a_limit_ended_says_so_first():
     errors = trials([0, 1, 3], [0.9, 0.5, 0.41]).assign(ended_by=[None, None, "its trainings had taken 3 minutes"])
     table, _, report = conclusion(errors)

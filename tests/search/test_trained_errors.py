@@ -153,6 +153,9 @@ class Dictated:
     settings: PretrainingSettings = SETTINGS
     asked: list = field(default_factory=list)
 
+    def score_identity(self, shape, settings, num_steps):
+        return {"shape": shape.to_row()}
+
     def run(self, shape, changes, seed, num_steps):
         self.asked.append((shape, changes, seed, num_steps))
         record = self.records[changes.get("learning_rate"), seed]

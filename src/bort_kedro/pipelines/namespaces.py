@@ -15,7 +15,12 @@ STAGES = ("corpus", "tasks", "search", "pretrain_distill", "finetune", "evaluate
 # The whole block everywhere: Kedro cannot build a block and a part of it in one run.
 FINETUNE = "params:finetune"
 # What a user brings.
-BROUGHT = frozenset({"raw_corpus", "text_stream", "recorded_candidates", "recorded_latencies", "task_files"})
+BROUGHT = frozenset(
+    {
+        *("raw_corpus", "text_stream", "task_files"),
+        *("recorded_candidates", "recorded_latencies", "earlier_candidates"),
+    }
+)
 # What a stage made that `evaluate` tells of; all of it passes on as one dataset, the results of the stage.
 REPORTED = {
     "corpus": ("corpus_manifest",),

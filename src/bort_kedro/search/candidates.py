@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Unpack
 
 import numpy as np
@@ -24,7 +25,7 @@ from bort_kedro.training.observer import CANDIDATE, Row, Training
 # The fewest trained candidates whose errors a regression on the shape can say anything of.
 FEWEST_FOR_MODEL = 3
 # What a row of errors says of its trial, and not of the candidate.
-OF_A_TRIAL = ("share", "seconds", "num_tokens", "failure", "was_known", "ended_by")
+OF_A_TRIAL = ("share", "seconds", "num_tokens", "failure", "was_known", "was_given", "ended_by")
 # What is told of a candidate to who compares them.
 COMPARED = (
     *("parameters", "operations", "latency_ms", "megabytes", "cost"),
@@ -67,19 +68,24 @@ def problem_of(
     )
 
 
-def spending_of(search: SearchSettings, search_space: pd.DataFrame) -> Spending:
+def spending_of(search: SearchSettings, search_space: pd.DataFrame, given: Collection[int] = ()) -> Spending:
     """What strategies are told of the wish, in this space.
+
+    Args:
+        search: The wish.
+        search_space: In order.
+        given: Candidates whose errors are known beside the budget.
 
     Raises:
         ConfigurationError: If a candidate that is to be trained in any case is none of it.
     """
     return {
-        "budget": search.budget,
+        "budget": search.budget + len(given),
         "seed": search.seed,
         "trials_per_round": search.trials_per_round,
         "answer": search.answer,
         "max_error": search.caps.max_error,
-        "first": _always_trained(search, search_space),
+        "first": tuple(dict.fromkeys((*given, *_always_trained(search, search_space)))),
     }
 
 

@@ -49,7 +49,8 @@ def conclude(
 
     Args:
         search_space: The candidates in order.
-        candidate_errors: One row a trial; ``was_known`` where earlier searches had trained some, ``ended_by`` where a
+        candidate_errors: One row a trial; ``was_known`` where earlier searches had trained some, ``was_given`` where a
+            table had their errors, ``ended_by`` where a
             limit ended the search.
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
@@ -149,10 +150,14 @@ def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> JsonObject:
         "num_candidates": len(table),
         "num_trained": int(table["is_trained"].sum()),
         "num_tried": int(candidate_errors["candidate"].nunique()),
-        "num_known": int(candidate_errors["was_known"].sum()) if "was_known" in candidate_errors else 0,
+        **{f"num_{how}": _how_many(candidate_errors, f"was_{how}") for how in ("known", "given")},
         "num_on_plateau": int((table["is_on_plateau"] & table["is_trained"]).sum()),
         "num_failed": int(table["has_failed"].sum()),
     }
+
+
+def _how_many(candidate_errors: pd.DataFrame, column: str) -> int:
+    return int(candidate_errors[column].sum()) if column in candidate_errors else 0
 
 
 def _early_end(candidate_errors: pd.DataFrame) -> list[str]:
@@ -194,7 +199,7 @@ def _spent(candidate_errors: pd.DataFrame, settings: SearchSettings) -> float:
     candidates = float(candidate_errors.groupby("candidate")["share"].max().sum())
     is_recorded = settings.error_source == "table"
     repeats = 1 if is_recorded else settings.num_seeds * len(settings.hyperparameter_sets)
-    return round(repeats * candidates, 3)
+    return round(repeats * (candidates - _how_many(candidate_errors, "was_given")), 3)
 
 
 def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: TableRow) -> float:

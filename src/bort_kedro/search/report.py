@@ -160,6 +160,7 @@ class SearchReport(FrozenModel):
         num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
         num_trained: To the end; `num_tried` counts those of a part of the training, too, and those that failed.
         num_known: Of those tried, that earlier searches had trained alike.
+        num_given: Of those tried, that a table of earlier results had; they are no part of what was spent.
         trainings_spent: Full ones, every seed and hyperparameter set included; look-ups where nothing was trained.
         num_better_than_maximum: Those that learned with an error below T's noise, which is 0 where T itself did not.
         runner_up: None where one candidate alone was ranked.
@@ -193,6 +194,7 @@ class SearchReport(FrozenModel):
     num_on_plateau: int
     num_failed: int = 0
     num_known: int = 0
+    num_given: int = 0
     selected: Candidate
     runner_up: Candidate | None
     is_distinguishable: bool

@@ -120,6 +120,10 @@ class SearchSettings(EngineSettings):
     always_train: Shapes = Field(
         description="Candidates that are trained before all others, in the budget; those the space lacks join it."
     )
+    earlier_candidates: Literal["none", "checked", "stated"] = Field(
+        description="Whether errors of the catalog's `earlier_candidates` are known from the start, beside the budget: "
+        "those that their `trained_as` shows to be trained as here, or all, as you state that they were."
+    )
     max_minutes: float | None = Field(
         gt=0,
         description="The search ends after the round in which its candidates' trainings have taken longer, going by "
@@ -276,6 +280,11 @@ class SearchSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _a_table_has_no_encoder(self) -> Self:
+        if self.error_source == "table" and self.earlier_candidates != "none":
+            raise ValueError(
+                f"earlier_candidates is {self.earlier_candidates} with error_source table, which trains nothing that "
+                "they could be like; set it to none, or error_source to training"
+            )
         if self.error_source == "table" and self.encoder is not None:
             raise ValueError(
                 f"maximum_point is the encoder {self.encoder} with error_source table, which opens none; state its "

@@ -205,6 +205,14 @@ class ShortTraining:
 
     def _stores(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> tuple[StateStore, StateStore]:
         """Where the score of a training is kept, and where its failure."""
+        identity = self.score_identity(shape, settings, num_steps)
+        return (
+            self.states.of(f"{SCORES}/{shape.identifier}", identity),
+            self.states.of(f"{FAILURES}/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
+        )
+
+    def score_identity(self, shape: BertShape, settings: PretrainingSettings, num_steps: int) -> JsonObject:
+        """All that the score of one training depends on."""
         by_tokens = {
             "seed": EVALUATION_SEED,
             "masked_share": EVALUATION_MASKED_SHARE,
@@ -212,11 +220,7 @@ class ShortTraining:
             **({"against": self.comparison.name} if self.comparison else {}),
         }
         evaluation = self.task.identity if self.task else by_tokens
-        identity = self.identity(shape, settings) | {"stop_at": num_steps, "evaluation": evaluation}
-        return (
-            self.states.of(f"{SCORES}/{shape.identifier}", identity),
-            self.states.of(f"{FAILURES}/{shape.identifier}", identity | {"all_settings": settings.to_json()}),
-        )
+        return self.identity(shape, settings) | {"stop_at": num_steps, "evaluation": evaluation}
 
     def trained(self, shape: BertShape, changes: dict[str, float], seed: int) -> BertForMaskedLM:
         """A shape at the end of its short training, as `run` left it: trained again only where its states were removed.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -35,6 +38,7 @@ class TrainedErrors:
         unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         on_answer: Told of each trial as soon as its trainings have ended, before others of its round: the row and the
             history that it will have.
+        given: Rows of candidates whose errors a table has, by their index; they are not trained.
         rows: Filled as trials are answered: one for each trial, in the order of asking. ``failure`` says why trainings
             failed; a set that did with any seed does not count, and a row without another has no error.
         history: Likewise, one for each logged step of the best set and first seed.
@@ -49,12 +53,14 @@ class TrainedErrors:
     engine: Engine
     unigram_error: float | None
     on_answer: Callable[[JsonObject, list[JsonObject]], None] = lambda row, history: None
+    given: Mapping[int, JsonObject] = field(default_factory=dict)
     rows: list[JsonObject] = field(default_factory=list)
     history: list[JsonObject] = field(default_factory=list)
     restarts: list[Restart] = field(default_factory=list)
 
     def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, Outcome]]:
-        answers = self._train(trials)
+        given = {trial: (self.given[trial.index], list[JsonObject]()) for trial in trials if trial.index in self.given}
+        answers = given | self._train([trial for trial in trials if trial not in given])
         for trial in trials:
             row, history = answers[trial]
             self.rows.append(row)
@@ -68,6 +74,7 @@ class TrainedErrors:
             else:
                 require_above_zero(error, f"candidate {self.shapes[trial.index]}")
                 capped = None if self.column == "error" else row["error"]
+                noise = 0.0 if math.isnan(noise) else noise
                 yield trial, Outcome(error, trial.share, noise, bool(on_plateau), capped, row["seconds"])
 
     @property
@@ -81,8 +88,18 @@ class TrainedErrors:
         first = self.training.settings.optimization.seed
         return range(first, first + self.num_seeds)
 
+    @cached_property
+    def trained_as(self) -> str:
+        """Names all that an error depends on beside the shape: equal for candidates that were trained alike."""
+        settings = self.training.settings
+        alike = self.training.score_identity(BertShape(1, 1, 1, 1), settings, settings.optimization.num_steps)
+        alike |= {"hyperparameter_sets": list(self.hyperparameter_sets), "num_seeds": self.num_seeds}
+        digest = hashlib.sha256(json.dumps(alike | {"measure": self.measure}, sort_keys=True).encode()).hexdigest()
+        # A word, which no reader of a table takes for a number.
+        return f"training-{digest[:16]}"
+
     def known_from_before(self, asked_by: JsonObject) -> list[Trial]:
-        """Full trials that earlier searches have trained or seen fail: those there were when this search first began.
+        """Those given, and full trials that earlier searches have trained or seen fail, as of when this one began.
 
         Which these were is kept, so that a search that goes on after an interruption, or is repeated, is told the same.
 
@@ -90,15 +107,17 @@ class TrainedErrors:
             asked_by: All that decides whom a search asks for, beside its training.
         """
         training = self.training
-        identity = training.identity(self.shapes[0], training.settings) | {"asked_by": asked_by}
+        given = {self.shapes[index].identifier: row[self.column] for index, row in self.given.items()}
+        identity = training.identity(self.shapes[0], training.settings) | {"asked_by": asked_by, "given": given}
         store = training.states.of("search/begun", identity)
         begun = store.latest()
         names = set(begun.record["known"]) if begun else training.states.names(SCORES) | training.states.names(FAILURES)
         # Scores may be of other settings, and may have been removed since.
-        known = [index for index, shape in enumerate(self.shapes) if shape.identifier in names and self._is_kept(index)]
+        others = {index: shape for index, shape in enumerate(self.shapes) if index not in self.given}
+        known = [index for index, shape in others.items() if shape.identifier in names and self._is_kept(index)]
         if begun is None:
             store.put(SavedState(0, {}, {"known": [self.shapes[index].identifier for index in known]}))
-        return [Trial(index) for index in known]
+        return [Trial(index) for index in (*self.given, *known)]
 
     def _is_kept(self, index: int) -> bool:
         """Whether the full trial of a candidate is answered without training."""
@@ -171,6 +190,7 @@ class TrainedErrors:
                 "share": trial.share,
                 "hyperparameter_set": number,
                 "num_seeds": self.num_seeds,
+                "trained_as": self.trained_as,
             }
             has_failed = any("failure" in record for record in records)
             for name in measured_with(self.measure):

@@ -1,6 +1,6 @@
 """The search stage as a table of nodes, one for each source of errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from kedro.pipeline import Node, Pipeline
 
@@ -18,6 +18,7 @@ def create_pipeline(
     opens_maximum_point: bool = False,
     takes_latency: bool = False,
     task: str | None = None,
+    takes_errors: bool = False,
 ) -> Pipeline:
     """From a space of shapes to the selected one.
 
@@ -26,11 +27,13 @@ def create_pipeline(
         opens_maximum_point: Whether T is an encoder of the hub or of a folder rather than a shape to train.
         takes_latency: Whether somebody brings what was timed.
         task: Whose error trainings end with, and whose examples that takes.
+        takes_errors: Whether somebody brings results of earlier searches.
     """
     if error_source == "table":
         return _table()
-    learned = [] if task is None else [f"{task}.examples", FINETUNE]
-    return _training(learned, opens_maximum_point=opens_maximum_point, takes_latency=takes_latency)
+    learned = {} if task is None else {"examples": f"{task}.examples", "finetune": FINETUNE}
+    earlier = ["earlier_candidates"] if takes_errors else []
+    return _training(learned, earlier, opens_maximum_point=opens_maximum_point, takes_latency=takes_latency)
 
 
 def _latency(is_taken: bool) -> Node:
@@ -49,7 +52,7 @@ def _latency(is_taken: bool) -> Node:
     )
 
 
-def _maximum_point(learned: Sequence[str], *, is_opened: bool) -> list[Node]:
+def _maximum_point(learned: Iterable[str], *, is_opened: bool) -> list[Node]:
     """T and its error."""
     if not is_opened:
         return [
@@ -85,11 +88,17 @@ def _maximum_point(learned: Sequence[str], *, is_opened: bool) -> list[Node]:
     ]
 
 
-def _training(learned: Sequence[str], *, opens_maximum_point: bool, takes_latency: bool) -> Pipeline:
+def _training(
+    learned: dict[str, str], earlier: list[str], *, opens_maximum_point: bool, takes_latency: bool
+) -> Pipeline:
+    made = (
+        *("search_space", "maximum_point", "maximum_point_encoder", "baseline_errors"),
+        *("tokens", "tokenizer", "training_states", *earlier),
+    )
     return in_stage(
         "search",
         [
-            *_maximum_point(learned, is_opened=opens_maximum_point),
+            *_maximum_point(learned.values(), is_opened=opens_maximum_point),
             Node(
                 nodes.enumerate_candidates,
                 [SEARCH, *(["maximum_point_encoder"] if opens_maximum_point else [])],
@@ -117,18 +126,7 @@ def _training(learned: Sequence[str], *, opens_maximum_point: bool, takes_latenc
             ),
             Node(
                 training_nodes.measure_errors,
-                [
-                    "search_space",
-                    "maximum_point",
-                    "maximum_point_encoder",
-                    "baseline_errors",
-                    "tokens",
-                    "tokenizer",
-                    "training_states",
-                    SEARCH,
-                    POSITIONS,
-                    *learned,
-                ],
+                {**dict(zip(made, made, strict=True)), "search": SEARCH, "max_positions": POSITIONS, **learned},
                 ["candidate_errors", "candidate_history", "worker_restarts"],
                 name="measure_errors_node",
             ),

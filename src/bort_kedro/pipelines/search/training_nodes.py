@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.observer import Training
 from bort_kedro.training.saved_state import States
 
+LOGGER = logging.getLogger(__name__)
 WITHOUT_MAXIMUM_POINT = (
     "W measures every candidate against it, so there is no search without it. Lower "
     "params:search.maximum_point_learning_rate (where an encoder is opened, learning_rate under "
@@ -136,22 +138,17 @@ def measure_errors(
     max_positions: int,
     examples: pd.DataFrame | None = None,
     finetune: FinetuneParams | None = None,
+    earlier_candidates: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way.
 
-    What earlier searches trained alike is known from the start.
+    What earlier searches trained alike is known from the start, and so is what a table of their results has.
     """
+    from bort_kedro.search.earlier import observations
     from bort_kedro.search.engines import Engine
     from bort_kedro.search.trained_errors import TrainedErrors
 
     unigram_error = baseline_errors.get("unigram")
-    problem = problem_of(
-        search_space,
-        maximum_point,
-        measure=search.error_column,
-        unigram_error=unigram_error,
-        **spending_of(search, search_space),
-    )
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
     training = _with_task(training, tokenizer, search, examples, finetune)
@@ -182,13 +179,27 @@ def measure_errors(
             unigram_error=unigram_error,
             on_answer=tell,
         )
+        if earlier_candidates is not None:
+            source.given = observations(earlier_candidates, search_space, search, trained_as=source.trained_as)
+            LOGGER.info(
+                "Of the %d rows of earlier_candidates, %d are candidates.", len(earlier_candidates), len(source.given)
+            )
+        problem = problem_of(
+            search_space,
+            maximum_point,
+            measure=search.error_column,
+            unigram_error=unigram_error,
+            **spending_of(search, search_space, source.given),
+        )
         # Where trainings run decides nothing, nor do limits: until they end a search, it goes as without them.
         no_asking = {"training", "distillation", *EngineSettings.model_fields, *vars(limits)}
         known = source.known_from_before(search.model_dump(mode="json", exclude=no_asking))
         trace = run_search(build_strategy(search.strategy, problem), source, known=known, limits=limits)
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
+    rows = pd.DataFrame(source.rows)
+    was_given = rows["candidate"].isin(list(source.given))
     return (
-        with_end(pd.DataFrame(source.rows).assign(was_known=lambda rows: rows.index < len(known)), trace),
+        with_end(rows.assign(was_known=(rows.index < len(known)) & ~was_given, was_given=was_given), trace),
         # Where all trainings fail there is no history, but still a table.
         pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),
