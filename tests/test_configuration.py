@@ -424,7 +424,8 @@ def test_a_search_for_the_error_of_a_task_brings_its_examples():
     search = {"error_measure": "task", "task": "order"}
     pipeline = build_pipelines(parameters_of("base", search=search))["search"]
     readers = {node.name for node in pipeline.nodes if "order.examples" in node.inputs}
-    assert readers == {"search.train_maximum_point_node", "search.measure_errors_node"}
+    names = ("train_maximum_point", "measure_errors", "score_baselines")
+    assert readers == {f"search.{name}_node" for name in names}
     assert not {name for name in pipeline.inputs() if name.endswith(".examples")}
     plain = build_pipelines(parameters_of("base"))["search"]
     assert not {name for name in plain.datasets() if name.endswith(".examples")}

@@ -38,13 +38,13 @@ STANDARD_ERRORS_TO_WIN = 2.0
 def is_on_plateau(
     error: float | NDArray[np.floating], standard_error: float | NDArray[np.floating], unigram_error: float | None
 ) -> NDArray[np.bool_]:
-    """True where a model learned no more than the most frequent token: no error that is lower beyond its noise.
+    """True where a model learned no more than the most frequent answer: no error that is lower beyond its noise.
 
     Args:
-        error: Shares of hidden tokens guessed wrong, a number or any shape; never on the plateau where NaN.
+        error: Shares guessed wrong of hidden tokens, or a task's, of any shape; never on the plateau where NaN.
         standard_error: Of ``error``, likewise.
-        unigram_error: Error of always predicting the most frequent token; None where it is unknown, and then
-            nothing is on the plateau.
+        unigram_error: Error of always predicting the most frequent token, or giving a task's best constant answer;
+            None where it is unknown, and then nothing is on the plateau.
     """
     least = np.inf if unigram_error is None else unigram_error
     return np.asarray(error) > least - STANDARD_ERRORS_TO_WIN * np.asarray(standard_error)

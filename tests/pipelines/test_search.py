@@ -24,7 +24,7 @@ from bort_kedro.pipelines.search.nodes import (
     measure_latency,
     model_latency,
     order_candidates,
-    score_counting_baselines,
+    score_baselines,
     take_latency,
 )
 from bort_kedro.pipelines.search.plot_nodes import plot_choice, plot_search_training
@@ -273,7 +273,8 @@ def test_the_error_of_the_maximum_point_and_of_candidates_may_be_that_of_a_task(
     assert list(tmp_path.glob("finetune/toy-*"))
     # Two seeds of each, and of the trained T its own.
     assert len(list(tmp_path.glob("search/scores/*"))) == 2
-    assert score_counting_baselines(tokens, search) == {}
+    # Two labels, each of half of dev.
+    assert score_baselines(tokens, search, examples, finetune) == {"constant": 0.5}
 
 
 def test_an_opened_maximum_point_whose_own_shape_comes_apart_ends_the_search_with_what_to_change(

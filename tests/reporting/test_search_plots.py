@@ -216,7 +216,7 @@ def test_w_figure_does_not_rank_plateau_and_capped_candidates(candidate_table):
     )
     figure = w_figure(table, SELECTED)
     traces = by_name(figure)
-    plateau, capped = traces["on the unigram plateau: not ranked"], traces["over a cap: not ranked"]
+    plateau, capped = traces["no better than guessing: not ranked"], traces["over a cap: not ranked"]
     # Without a W of its own, the plateau candidate stands at the predicted one.
     assert (list(plateau.x), list(plateau.y), plateau.marker.symbol) == ([1000], [0.51], "x")
     assert (list(capped.x), list(capped.y)) == ([3000], [0.9])

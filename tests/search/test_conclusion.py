@@ -15,6 +15,7 @@ from bort_kedro.reporting.search_plots import pareto_figure, w_figure
 from bort_kedro.search.candidates import maximum_of
 from bort_kedro.search.conclusion import conclude, notes
 from bort_kedro.search.guarantee import Guarantee
+from bort_kedro.search.measures import plateau_error
 from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.selection import Choice
 from bort_kedro.session.summary import _print_candidates
@@ -242,7 +243,7 @@ def test_candidates_on_the_plateau_are_counted_and_named():
     _, shape, report = conclusion(trials([0, 1, 3], [0.96, 0.95, 0.5]))
     assert shape == SHAPES[3]
     assert (report.num_on_plateau, report.runner_up) == (2, None)
-    assert report.notes == ("Still on the unigram plateau, hence not ranked: (1, 2, 8, 8), (2, 2, 8, 8).",)
+    assert report.notes == ("No better than the most frequent token, hence not ranked: (1, 2, 8, 8), (2, 2, 8, 8).",)
     with pytest.raises(TrainingError, match="None of the 2 trained candidates"):
         conclusion(trials([0, 1], [0.96, 0.95]))
 
@@ -337,14 +338,24 @@ def test_an_opened_maximum_point_on_the_plateau_is_not_to_be_trained():
     assert report.notes[0].endswith("does without it: choose another params:search.maximum_point.")
 
 
+def test_of_a_task_the_constant_answer_is_what_must_be_beaten():
+    assert plateau_error({"bigram": 0.8, "unigram": 0.95}) == 0.95
+    assert plateau_error({"constant": 0.5}) == 0.5
+    assert plateau_error({}) is None
+    errors = trials([0, 1, 3], [0.5, 0.45, 0.35])
+    _, _, report = conclusion(errors, baselines={"constant": 0.5}, error_measure="task", task="order")
+    assert report.notes == ("No better than the best constant answer, hence not ranked: (1, 2, 8, 8).",)
+    assert report.task == "order"
+
+
 def test_a_maximum_point_on_the_plateau_is_noted():
     _, _, report = conclusion(trials([0, 1, 3], [0.9, 0.5, 0.41]), maximum_point=MAXIMUM_POINT | {"error": 0.949})
     # What did not learn is no measure of those that did: nothing is said of how many are better.
     assert report.num_better_than_maximum == 0
     (note,) = report.notes
     assert note == (
-        "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without it: "
-        "raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate."
+        "The maximum point is no better than the most frequent token, so it bounds nothing, and the regression does "
+        "without it: raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate."
     )
 
 

@@ -114,9 +114,9 @@ def test_nothing_off_the_plateau_stops_the_search_and_says_what_to_change():
     with pytest.raises(TrainingError) as caught:
         choice_of(candidates([0.95, np.nan, 0.951]))
     assert str(caught.value) == (
-        "None of the 2 trained candidates predicts hidden tokens better than the most frequent token does (error "
-        "0.950), so W would rank noise. Raise num_steps or learning_rate under "
-        "params:search.training.optimization, or give more text."
+        "None of the 2 trained candidates is better than the most frequent token, or of a task the best constant "
+        "answer (error 0.950), so W would rank noise. Raise num_steps or learning_rate under "
+        "params:search.training.optimization, of a task those of params:search.finetuning, or give more text."
     )
 
 

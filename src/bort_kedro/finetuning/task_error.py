@@ -12,12 +12,14 @@ import pandas as pd
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.evaluation.intervals import score_standard_error
+from bort_kedro.evaluation.scores import constant_answers
 from bort_kedro.finetuning.data import EncodedTask, TaskData
 from bort_kedro.finetuning.objectives import answers_of
 from bort_kedro.finetuning.settings import TrialSettings
 from bort_kedro.finetuning.theta import HyperparameterSet
 from bort_kedro.finetuning.trials import Trial, train_trial
 from bort_kedro.frozen import JsonObject
+from bort_kedro.tasks.metrics import score_rows
 from bort_kedro.training.saved_state import States
 from bort_kedro.training.threads import cpu_threads
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SPLITS = ("train", "dev")
+
+
+def constant_error(data: TaskData) -> float:
+    """That on dev of the best answer that ignores the text."""
+    task, dev = data.task, data.tables["dev"]
+    return 1.0 - float(score_rows(task, task.metrics[0], dev, constant_answers(task, dev)))
 
 
 @dataclass(frozen=True)

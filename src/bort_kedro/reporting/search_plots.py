@@ -262,7 +262,7 @@ def w_figure(candidate_table: pd.DataFrame, selected: TableRow, *, error_source:
     layers = (
         (f"predicted, not {known}", ~trained, by_depth, "circle-open", 6, 0.4),
         ("over a cap: not ranked", over_cap, grey, "square-open", 9, 1),
-        ("on the unigram plateau: not ranked", on_plateau, grey, "x", 9, 1),
+        ("no better than guessing: not ranked", on_plateau, grey, "x", 9, 1),
         (known, others, by_depth, "circle", 10, 1),
         ("chosen", chosen, accent, "star", 18, 1),
     )

@@ -13,6 +13,7 @@ from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.latency.model import Calibration
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
+from bort_kedro.search.measures import BASELINES, plateau_error
 from bort_kedro.search.report import (
     Candidate,
     GrowthReport,
@@ -54,7 +55,7 @@ def conclude(
             limit ended the search.
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
-        baseline_errors: Errors of the unigram and bigram baselines; empty where they are unknown.
+        baseline_errors: Errors of `measures.BASELINES`; empty where they are unknown.
         num_invalid: This and the rest are repeated in the report.
         num_over_caps: See `SearchReport`.
         growth_check: See there.
@@ -71,7 +72,7 @@ def conclude(
     """
     measure, is_recorded = settings.error_column, settings.error_source == "table"
     is_network = bool(maximum_point.get("is_network", True))
-    unigram_error = baseline_errors.get("unigram")
+    unigram_error = plateau_error(baseline_errors)
     maximum = maximum_of(maximum_point, measure, unigram_error)
     joined = join_errors(search_space, candidate_errors)
     problem = problem_of(
@@ -220,13 +221,14 @@ def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: Sea
     table, measure, is_recorded = choice.table, settings.error_column, settings.error_source == "table"
     found = _maximum_is_not_best(_better_than_maximum(table, maximum, measure), maximum, settings)
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]
+    guess = BASELINES["constant" if settings.error_measure == "task" else "unigram"]
     if len(on_plateau):
-        found.append(f"Still on the unigram plateau, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
+        found.append(f"No better than {guess}, hence not ranked: {_names(on_plateau.to_dict('records'))}.")
     if maximum.is_on_plateau:
         remedy = "raise params:search.maximum_point_steps, or change params:search.maximum_point_learning_rate"
         found.append(
-            "The maximum point is still on the unigram plateau, so it bounds nothing, and the regression does without "
-            f"it: {remedy if settings.encoder is None else 'choose another params:search.maximum_point'}."
+            f"The maximum point is no better than {guess}, so it bounds nothing, and the regression does without it: "
+            f"{remedy if settings.encoder is None else 'choose another params:search.maximum_point'}."
         )
     found += [
         f"The training of {shape_text(row)} failed, hence it is not ranked: {row['failure']}."

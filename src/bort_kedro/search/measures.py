@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -45,6 +46,19 @@ BESIDE_ERROR = {name: measure for name, measure in MEASURES.items() if measure.c
 def guesses_tokens(measure: str) -> bool:
     """Whether it is told by hidden tokens, as an error that is a share of them is."""
     return measure not in ("distance", "task")
+
+
+# Baselines, which no text is looked at for, by name; the first of those there are bounds the plateau.
+BASELINES = {
+    "unigram": "the most frequent token",
+    "constant": "the best constant answer",
+    "bigram": "the most frequent follower",
+}
+
+
+def plateau_error(baseline_errors: Mapping[str, float]) -> float | None:
+    """That of the baseline which a candidate must beat to be ranked; None where there is none."""
+    return next((baseline_errors[name] for name in BASELINES if name in baseline_errors), None)
 
 
 def measured_with(measure: str) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ class SearchReport(FrozenModel):
     Args:
         strategy: To `start`: as in the parameters.
         is_network: Whether T is one.
-        baseline_errors: Of the unigram and bigram baselines; empty where they are unknown.
+        baseline_errors: Of `measures.BASELINES`; empty where they are unknown.
         num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
         num_trained: To the end; `num_tried` counts those of a part of the training, too, and those that failed.
         num_known: Of those tried, that earlier searches had trained alike.

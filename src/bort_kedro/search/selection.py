@@ -99,9 +99,9 @@ def _nothing_to_rank(table: pd.DataFrame, unigram_error: float | None) -> Traini
         )
     also = f"\nThe trainings of {len(failed)} more have failed:{reasons}" if len(failed) else ""
     return TrainingError(
-        f"None of the {num_trained} trained candidates predicts hidden tokens better than "
-        f"the most frequent token does (error {unigram_error:.3f}), so W would rank noise. Raise num_steps or "
-        f"learning_rate under params:search.training.optimization, or give more text.{also}"
+        f"None of the {num_trained} trained candidates is better than the most frequent token, or of a task the best "
+        f"constant answer (error {unigram_error:.3f}), so W would rank noise. Raise num_steps or learning_rate under "
+        f"params:search.training.optimization, of a task those of params:search.finetuning, or give more text.{also}"
     )
 
 

@@ -14,7 +14,7 @@ from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.task_rows import FloorRow, TaskRow
-from bort_kedro.search.measures import MEASURES
+from bort_kedro.search.measures import BASELINES, MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -151,10 +151,8 @@ def _search_lines(report: SearchReport) -> list[str]:
 
     lines = []
     if baselines := report.baseline_errors:
-        lines.append(
-            f"Error of the maximum point {report.maximum_point.error:.3f}, of the most frequent token "
-            f"{baselines['unigram']:.3f}, of the most frequent follower {baselines['bigram']:.3f}."
-        )
+        errors = [f", of {BASELINES[name]} {error:.3f}" for name, error in baselines.items()]
+        lines.append(f"Error of the maximum point {report.maximum_point.error:.3f}{''.join(errors)}.")
     chosen = report.selected
     lines.append(
         f"Selected ({report.answer}): {chosen.num_hidden_layers} layers, {chosen.num_attention_heads} heads, "

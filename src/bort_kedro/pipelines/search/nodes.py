@@ -12,6 +12,8 @@ from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports.sizes import exported_bytes
 from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.model import Calibration, LatencyModel, calibrate
+from bort_kedro.params import FinetuneParams
+from bort_kedro.params.finetune import task_of
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order
 from bort_kedro.search.conclusion import conclude
@@ -173,17 +175,28 @@ def order_candidates(
     return order(table[is_allowed]), maximum | {"cost": float(maximum[search.cost_column])}
 
 
-def score_counting_baselines(tokens: Tokens, search: SearchSettings) -> dict[str, float]:
-    """Errors of guessing the most frequent token, and the most frequent follower; none where no token is predicted."""
+def score_baselines(
+    tokens: Tokens,
+    search: SearchSettings,
+    examples: pd.DataFrame | None = None,
+    finetune: FinetuneParams | None = None,
+) -> dict[str, float]:
+    """Errors of guessing the most frequent token, and the most frequent follower, or of a task the best constant
+    answer; none where there is neither."""
+    if examples is not None and finetune is not None and search.searched_task is not None:
+        from bort_kedro.finetuning.data import check_examples
+        from bort_kedro.finetuning.task_error import constant_error
+
+        return {"constant": constant_error(check_examples(examples, task_of(search.searched_task, finetune)))}
     if "loss" not in measured_with(search.error_measure):
         return {}
     from bort_kedro.pretraining.baselines import CountBaselines
-    from bort_kedro.pretraining.masked_lm import score_baselines
+    from bort_kedro.pretraining.masked_lm import score_baselines as score_counts
     from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks
 
     baselines = CountBaselines(tokens.splits["train"], tokens.vocabulary.is_ordinary)
     blocks = evaluation_blocks(tokens, "validation")
-    correct = score_baselines(blocks, baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
+    correct = score_counts(blocks, baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
     return {name: 1.0 - float(right.mean()) for name, right in correct.items()}
 
 

@@ -131,10 +131,10 @@ def _training(
                 name="measure_errors_node",
             ),
             Node(
-                nodes.score_counting_baselines,
-                ["tokens", SEARCH],
+                nodes.score_baselines,
+                ["tokens", SEARCH, *learned],
                 "baseline_errors",
-                name="score_counting_baselines_node",
+                name="score_baselines_node",
             ),
             Node(
                 nodes.select_shape,

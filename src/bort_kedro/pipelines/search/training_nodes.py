@@ -21,6 +21,7 @@ from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.search.nodes import shapes_of
 from bort_kedro.search.candidates import candidate_training, problem_of, results_of, spending_of, with_end, with_w
 from bort_kedro.search.loop import run_search
+from bort_kedro.search.measures import plateau_error
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.strategies import build_strategy
 from bort_kedro.tasks.table import Task
@@ -148,7 +149,7 @@ def measure_errors(
     from bort_kedro.search.engines import Engine
     from bort_kedro.search.trained_errors import TrainedErrors
 
-    unigram_error = baseline_errors.get("unigram")
+    unigram_error = plateau_error(baseline_errors)
     teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
     training = _short_training(teacher, tokens, training_states, search, max_positions)
     training = _with_task(training, tokenizer, search, examples, finetune)
