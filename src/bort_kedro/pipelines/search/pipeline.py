@@ -132,7 +132,7 @@ def _training(
             ),
             Node(
                 nodes.score_baselines,
-                ["tokens", SEARCH, *learned],
+                {"tokens": "tokens", "search": SEARCH, **learned},
                 "baseline_errors",
                 name="score_baselines_node",
             ),
