@@ -15,7 +15,8 @@ from bort_kedro.training.observer import CANDIDATE
 VIEW_TAG = "mlflow.sharedViewState."
 # Where `make mlflow` shows what is kept in a database.
 LOCAL_PAGES = "http://127.0.0.1:5000"
-SECTION, MEASURES = "candidates", ("cost", "error", "w")
+# Sections of the page, with the charts side by side in each.
+SECTIONS = {"Shapes": 1, "Costs": 2}
 
 
 def share_view(experiment_id: str, run_id: str) -> None:
@@ -33,27 +34,32 @@ def address_of(tracking_uri: str, experiment_id: str, run_id: str) -> str:
 
 
 def _view(run_id: str) -> JsonObject:
-    scatters = [
-        {"type": "SCATTER", "xaxis": {"key": "cost", "type": "METRIC"}, "yaxis": {"key": name, "type": "METRIC"}}
-        for name in ("error", "w")
-    ]
-    parallel: JsonObject = {
-        "type": "PARALLEL",
-        "selectedParams": SHAPE_COLUMNS,
-        "selectedMetrics": MEASURES,
-        "showAllRuns": True,
-    }
     return {
         "searchFilter": f"tags.`{PARENT_TAG}` = '{run_id}' AND tags.{KIND_TAG} = '{CANDIDATE}'",
         # In the order of time MLflow would fold the candidates into their parent.
         "orderByKey": "metrics.`w`",
         "orderByAsc": False,
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunSections": [{"uuid": SECTION, "name": "Candidates", "display": True}],
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": True, "columns": columns} for name, columns in SECTIONS.items()
+        ],
         "compareRunCharts": [
-            {"uuid": f"{SECTION}-{number}", "metricSectionId": SECTION, **chart}
-            for number, chart in enumerate([parallel, *scatters])
+            {
+                "uuid": "parallel",
+                "metricSectionId": "Shapes",
+                "type": "PARALLEL",
+                "selectedParams": SHAPE_COLUMNS,
+                "selectedMetrics": ["cost", "error", "w"],
+                "showAllRuns": True,
+            },
+            _scatter("cost", "error"),
+            _scatter("cost", "w"),
         ],
         # Else charts that MLflow makes by itself would take the place of these.
         "isAccordionReordered": True,
     }
+
+
+def _scatter(across: str, up: str) -> JsonObject:
+    axes = {name: {"key": key, "type": "METRIC"} for name, key in (("xaxis", across), ("yaxis", up))}
+    return {"uuid": f"{across}-{up}", "metricSectionId": "Costs", "type": "SCATTER", **axes}
