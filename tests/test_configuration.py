@@ -693,12 +693,44 @@ def test_unknown_strategy_lists_the_known_ones(raw):
             "earlier_candidates is stated with error_source table, which trains nothing that they could be like; set "
             "it to none, or error_source to training.",
         ),
+        (
+            {"interval": 2},
+            "budget is 4 and interval 2, each of which says how many are trained; allowed is one of them, the other "
+            "being null.",
+        ),
+        ({"budget": None}, "budget and interval are null; allowed is one of them, from which the other follows."),
+        ({"budget": None, "interval": 0}, "`search.interval` (value 0): Input should be greater than 0"),
+        (
+            {"budget": None, "interval": 4, "epsilon": 0.05, "strategy": "fptas"},
+            "epsilon is 0.05 and interval 4, which ask for 10 steps, and training.optimization.num_steps is 60; "
+            "allowed is that number, or null in the place of one of the two.",
+        ),
+        (
+            {"budget": None, "interval": 4, "epsilon": 0.05},
+            "epsilon is 0.05 with strategy `surrogate` and interval 4; it is an input of fptas, beside an interval.",
+        ),
+        (
+            {"epsilon": 0.05, "strategy": "fptas"},
+            "epsilon is 0.05 with strategy `fptas` and interval null; it is an input of fptas, beside an interval.",
+        ),
         ({"min_expected_gain": 1.0}, "`search.min_expected_gain` (value 1.0): Input should be less than 1"),
     ],
 )
 def test_what_a_search_can_neither_begin_with_nor_end_by_is_refused(raw, changes, words):
     raw["search"] |= changes
     assert words in fault(raw)
+
+
+def test_steps_and_trainings_follow_from_epsilon_and_interval(raw):
+    raw["search"] |= {"strategy": "fptas", "budget": None, "interval": 3, "epsilon": 0.01}
+    raw["search"]["training"]["optimization"]["num_steps"] = None
+    search = check_parameters(raw).search
+    # 1 / (0.01 * 1.732) is 57.7.
+    assert search.training.optimization.num_steps == 58
+    assert [search.trainings(count) for count in (1, 3, 4, 300)] == [1, 1, 2, 100]
+    assert type(search).from_json(search.to_json()) == search
+    raw["search"]["epsilon"] = None
+    assert "`search.training.optimization.num_steps` (value None): Input should be a valid integer" in fault(raw)
 
 
 def test_unknown_answer_lists_the_known_ones(raw):

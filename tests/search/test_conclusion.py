@@ -131,6 +131,25 @@ def test_what_earlier_searches_had_trained_is_counted_and_says_nothing_of_a_cand
     assert conclusion(errors)[2].num_known == 0
 
 
+def test_the_published_scheme_is_told_of_its_own_strategy_alone():
+    errors = trials([0, 2, 5], [0.9, 0.5, 0.41])
+    optimization = SETTINGS.training.optimization.changed(num_steps=50)
+    training = SETTINGS.training.changed(optimization=optimization, batch_tokens=10)
+    wish = {"strategy": "fptas", "training": training, "hyperparameter_sets": [{}, {"dropout": 0.0}]}
+    _, _, report = conclusion(errors, **wish, budget=None, interval=2, epsilon=1 / 50 / 2**0.5)
+    assert report.budget == 3
+    published = report.published
+    assert (published.interval, published.num_steps, published.num_sets, published.batch_tokens) == (2, 50, 2, 10)
+    assert published.epsilon == pytest.approx(1 / (50 * 2**0.5))
+    # Six candidates in three intervals, T of 100 parameters: 3 trainings of 2 sets, 50 steps and 10 tokens.
+    assert published.promised == pytest.approx(6 + 100 * (1 + 3 * 2 * 50 * 10))
+    assert published.planned == pytest.approx(published.promised)
+    # Of a budget the interval is what is left for each training; one of four is 1.5 candidates.
+    assert conclusion(errors, **wish, budget=4)[2].published.interval == 1.5
+    assert conclusion(errors, **wish | {"strategy": "surrogate"}, budget=4)[2].published is None
+    assert conclusion(errors, **wish, budget=4, error_source="table")[2].published is None
+
+
 def test_what_a_table_gave_is_counted_and_is_no_part_of_what_was_spent():
     errors = trials([0, 1, 3], [0.9, 0.5, 0.41])
     table, _, report = conclusion(errors.assign(was_known=[False, True, False], was_given=[True, False, False]))

@@ -80,7 +80,7 @@ def spending_of(search: SearchSettings, search_space: pd.DataFrame, given: Colle
         ConfigurationError: If a candidate that is to be trained in any case is none of it.
     """
     return {
-        "budget": search.budget + len(given),
+        "budget": search.trainings(len(search_space)) + len(given),
         "seed": search.seed,
         "trials_per_round": search.trials_per_round,
         "answer": search.answer,

@@ -14,11 +14,13 @@ from bort_kedro.latency.model import Calibration
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
 from bort_kedro.search.measures import BASELINES, plateau_error
+from bort_kedro.search.published import epsilon_of, running_time
 from bort_kedro.search.report import (
     Candidate,
     GrowthReport,
     GuaranteeReport,
     MaximumPointRow,
+    PublishedScheme,
     SearchReport,
     SensitivityRow,
     ShapeValues,
@@ -81,7 +83,7 @@ def conclude(
         measure=measure,
         is_network=is_network,
         unigram_error=unigram_error,
-        budget=settings.budget,
+        budget=settings.trainings(len(search_space)),
     )
     has_one_seed = settings.num_seeds == 1 and not is_recorded
     choice = choose(
@@ -101,6 +103,8 @@ def conclude(
     named = {measure: settings.error_measure}
     report = SearchReport(
         **_asked(settings),
+        budget=problem.budget,
+        published=_published(settings, problem, maximum),
         **_counted(table, candidate_errors),
         **_chosen(table, choice),
         is_network=is_network,
@@ -135,7 +139,7 @@ def conclude(
 def _asked(settings: SearchSettings) -> JsonObject:
     """What of the settings a report repeats."""
     is_recorded = settings.error_source == "table"
-    names = {"strategy", "budget", "cost", "answer", "error_measure", "error_source", "start"}
+    names = {"strategy", "cost", "answer", "error_measure", "error_source", "start"}
     return settings.model_dump(include=names) | {
         "caps": settings.caps,
         "num_seeds": None if is_recorded else settings.num_seeds,
@@ -143,6 +147,32 @@ def _asked(settings: SearchSettings) -> JsonObject:
         "runtime": None if is_recorded else settings.latency.runtime,
         "recorded_maximum_multiple": settings.recorded_maximum_multiple if is_recorded else None,
     }
+
+
+def _published(settings: SearchSettings, problem: SearchProblem, maximum: MaximumPoint) -> PublishedScheme | None:
+    """What the published scheme promises of this search; None of any other."""
+    if settings.strategy != "fptas" or settings.error_source == "table":
+        return None
+    interval = settings.interval or max(1.0, len(problem) / problem.budget)
+    num_steps, batch = settings.training.optimization.num_steps, settings.training.batch_tokens
+    num_sets, num_trained = len(settings.hyperparameter_sets), min(len(problem), problem.budget)
+    epsilon = epsilon_of(num_steps, interval)
+    return PublishedScheme(
+        interval=interval,
+        epsilon=epsilon,
+        num_steps=num_steps,
+        batch_tokens=batch,
+        num_sets=num_sets,
+        promised=running_time(
+            num_candidates=len(problem),
+            num_weights=maximum.parameters,
+            num_sets=num_sets,
+            batch=batch,
+            epsilon=epsilon,
+            interval=interval,
+        ),
+        planned=len(problem) + maximum.parameters * (1 + num_trained * num_sets * num_steps * batch),
+    )
 
 
 def _counted(table: pd.DataFrame, candidate_errors: pd.DataFrame) -> JsonObject:

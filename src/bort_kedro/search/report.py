@@ -128,6 +128,28 @@ class GuaranteeReport(Guarantee):
     bound_shape: ShapeValues | None
 
 
+class PublishedScheme(FrozenModel):
+    """The published scheme's inputs, given or computed, and its running time; see `published`.
+
+    Args:
+        interval: s, candidates for each training.
+        epsilon: What the steps are enough for.
+        num_steps: n, of a short training.
+        batch_tokens: |B|.
+        num_sets: |Theta|.
+        promised: The running time by the abstract's formula, every constant 1.
+        planned: The same of the trainings that the budget pays for, all as large as T and with one seed.
+    """
+
+    interval: float
+    epsilon: float
+    num_steps: int
+    batch_tokens: int
+    num_sets: int
+    promised: float
+    planned: float
+
+
 class GrowthReport(FrozenModel):
     """Whether the AB^nC condition holds at every step of the space, and that in words."""
 
@@ -168,6 +190,7 @@ class SearchReport(FrozenModel):
         seconds: Of all trainings, T's included.
         num_tokens: They were trained on.
         notes: What a reader must know before believing the choice.
+        published: Of `fptas` alone, whose errors were trained for.
         growth_check: This and the next three are None, or none, where errors were looked up.
         recorded_maximum_multiple: T's size over the table's largest, where errors were looked up.
         task: Whose error W takes; None where it takes none's.
@@ -206,6 +229,7 @@ class SearchReport(FrozenModel):
     guarantee: GuaranteeReport
     sensitivity: tuple[SensitivityRow, ...]
     notes: tuple[str, ...]
+    published: PublishedScheme | None = None
     growth_check: GrowthReport | None = None
     latency_calibration: Calibration | None = None
     num_seeds: int | None = None

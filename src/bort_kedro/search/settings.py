@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -14,6 +14,7 @@ from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSet
 from bort_kedro.search.answers import ANSWERS
 from bort_kedro.search.loop import Limits
 from bort_kedro.search.measures import MEASURES, guesses_tokens
+from bort_kedro.search.published import num_intervals, steps_of
 from bort_kedro.search.space import Shapes, Space, require_contained
 from bort_kedro.search.strategies import STRATEGIES
 
@@ -112,10 +113,19 @@ class SearchSettings(EngineSettings):
         gt=1, description="Of a recorded table without T: T's parameters and cost over the table's largest."
     )
     strategy: str = Field(description="Which candidates are trained.")
-    budget: int = Field(
+    budget: int | None = Field(
         gt=0,
         description="Full short trainings to spend, each with every seed and set, those of earlier searches included; "
-        "exhaustive ignores it.",
+        "null is one for each interval; exhaustive ignores it.",
+    )
+    interval: int | None = Field(
+        gt=0, description="s of the published scheme: candidates for each training; null follows from the budget."
+    )
+    epsilon: float | None = Field(
+        gt=0,
+        le=1,
+        description="Of the published scheme, fptas: with the interval it gives training.optimization.num_steps, which "
+        "is null then; null follows from these two.",
     )
     always_train: Shapes = Field(
         description="Candidates that are trained before all others, in the budget; those the space lacks join it."
@@ -169,6 +179,10 @@ class SearchSettings(EngineSettings):
     maximum_point_threads: int = Field(gt=0, description="CPU threads while training T, which trains alone.")
     latency: SearchLatencySettings
 
+    def trainings(self, num_candidates: int) -> int:
+        """The budget, given or of the intervals."""
+        return self.budget or num_intervals(num_candidates, self.interval or num_candidates)
+
     def limits(self) -> Limits:
         """What may end the search before its budget."""
         return Limits(self.max_minutes, self.num_workers, self.min_expected_gain)
@@ -180,6 +194,44 @@ class SearchSettings(EngineSettings):
             num_steps=self.maximum_point_steps or self.training.optimization.num_steps,
         )
         return self.training.changed(optimization=optimization, num_threads=self.maximum_point_threads)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_follow_from_epsilon(cls, stated: Any) -> Any:
+        """Fill in the steps that epsilon and interval ask for, where none are stated."""
+        training = stated.get("training")
+        optimization = training.get("optimization") if isinstance(training, dict) else None
+        numbers = stated.get("epsilon"), stated.get("interval")
+        if not isinstance(optimization, dict) or optimization.get("num_steps") is not None:
+            return stated
+        if not all(isinstance(number, int | float) and number > 0 for number in numbers):
+            return stated
+        return stated | {"training": training | {"optimization": optimization | {"num_steps": steps_of(*numbers)}}}
+
+    @model_validator(mode="after")
+    def _the_published_inputs_agree(self) -> Self:
+        if self.budget is None and self.interval is None:
+            raise ValueError("budget and interval are null; allowed is one of them, from which the other follows")
+        if self.budget is not None and self.interval is not None:
+            raise ValueError(
+                f"budget is {self.budget} and interval {self.interval}, each of which says how many are trained; "
+                "allowed is one of them, the other being null"
+            )
+        if self.epsilon is None:
+            return self
+        if self.strategy != "fptas" or self.interval is None:
+            raise ValueError(
+                f"epsilon is {self.epsilon:g} with strategy `{self.strategy}` and interval {self.interval or 'null'}; "
+                "it is an input of fptas, beside an interval"
+            )
+        num_steps, needed = self.training.optimization.num_steps, steps_of(self.epsilon, self.interval)
+        if num_steps != needed:
+            raise ValueError(
+                f"epsilon is {self.epsilon:g} and interval {self.interval}, which ask for {needed} steps, and "
+                f"training.optimization.num_steps is {num_steps}; allowed is that number, or null in the place of one "
+                "of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -250,7 +302,7 @@ class SearchSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _limits_can_be_kept(self) -> Self:
-        if len(self.always_train) > self.budget:
+        if self.budget is not None and len(self.always_train) > self.budget:
             raise ValueError(
                 f"always_train has {len(self.always_train)} shapes, and budget is {self.budget}, which they are part "
                 "of; allowed is one that is no smaller"

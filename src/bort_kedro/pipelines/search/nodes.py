@@ -84,7 +84,7 @@ def measure_latency(
 
         runtime = timed_runtime(settings.runtime, num_threads=settings.num_threads)
     ordered = candidate_costs.sort_values(["parameters", "operations"], kind="stable", ignore_index=True)
-    count = settings.num_measured if runtime else max(settings.num_measured, search.budget)
+    count = settings.num_measured if runtime else max(settings.num_measured, search.trainings(len(ordered)))
     kept = representatives(len(ordered), budget=len(ordered) if search.cost == "measured_latency" else count)
     shapes = [*shapes_of(ordered.loc[kept]), BertShape.from_row(maximum_point_costs)]
     timings = time_shapes_once(
