@@ -73,8 +73,8 @@ def test_the_published_promise_stands_beside_the_bound():
     scheme = {"interval": 12, "epsilon": 0.0125, "num_steps": 23, "batch_tokens": 512, "num_sets": 2}
     text = choice_section(trained_search(published=scheme | {"promised": 5.6e10, "planned": 5.5e10}), candidates())
     assert (
-        "an interval of s = 12 candidates and n = 23 steps a training give ε = 1 / (n √s) = 0.013, and the promise is a "
-        "W within |1 − ε| of the best in the order of |Ξ| + |W| (1 + |Θ| |B| |Ξ| / (ε s^1.5)) = 5.6e+10 steps, "
+        "an interval of s = 12 candidates and n = 23 steps a training give ε = 1 / (n √s) = 0.013, and the promise is "
+        "a W within |1 − ε| of the best in the order of |Ξ| + |W| (1 + |Θ| |B| |Ξ| / (ε s^1.5)) = 5.6e+10 steps, "
         "|W| being T's parameters, |Θ| 2 and |B| 512 tokens; the trainings that the budget pays for come to 5.5e+10. "
     ) in text
     assert "published scheme" not in choice_section(trained_search(), candidates())
