@@ -151,6 +151,22 @@ def test_caps_that_none_meets_name_the_nearest_and_what_they_are_over():
     )
 
 
+def test_operations_and_the_size_of_the_file_are_caps_too():
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
+    table = pd.DataFrame([shape, shape | {"num_hidden_layers": 2}]).assign(operations=[100, 200], megabytes=[2.5, 3.0])
+    caps = {"max_operations": 150, "max_megabytes": 2.0}
+    assert excess(table, caps).tolist() == pytest.approx([0.25, 0.5])
+    with pytest.raises(ConfigurationError) as caught:
+        require_within_caps(table, caps, what="candidates")
+    assert str(caught.value) == (
+        "None of the 2 candidates meets the caps (max_operations 150, max_megabytes 2). Nearest:\n"
+        "  - (1, 2, 16, 32): operations 100, megabytes 2.5 (over)\n"
+        "  - (2, 2, 16, 32): operations 200 (over), megabytes 3 (over)\n"
+        "Raise the caps under params:search.caps, or give params:search.space shapes that can meet them."
+    )
+    assert require_within_caps(table, caps | {"max_megabytes": 2.5}, what="candidates").tolist() == [True, False]
+
+
 def test_one_candidate_and_one_cap_are_named_alone():
     with pytest.raises(ConfigurationError) as caught:
         require_within_caps(sized([10], [1.0], [0.5]), NO_CAPS | {"max_error": 0.4}, what="trained candidates")
