@@ -185,6 +185,7 @@ def test_latencies_that_were_brought_are_taken_and_the_others_modelled_from_them
     _, point = order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)
     # T was not brought.
     assert point["latency_ms"] == point["cost"] == check["latency_modelled_ms"].iloc[-1]
+    assert point["latency_source"] == "modelled"
     assert point["latency_ms"] > modelled["latency_ms"].max()
 
 
@@ -194,7 +195,8 @@ def test_a_maximum_point_that_was_timed_elsewhere_too_is_taken_as_it_is():
     assert latency["is_maximum_point"].tolist() == [True, False]
     modelled, check, _ = model_latency(frame(SHAPES), latency, search)
     costs = frame(SHAPES, parameters=[400, 100, 200], operations=[4000, 1000, 2000])
-    assert order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)[1]["latency_ms"] == 9.0
+    _, point = order_candidates(costs, modelled, check, MAXIMUM_COSTS, search)
+    assert (point["latency_ms"], point["latency_source"]) == (9.0, "recorded")
 
 
 def test_a_shape_that_was_timed_twice_elsewhere_is_named_by_its_line():
@@ -373,7 +375,8 @@ def test_candidates_come_in_order_with_the_cost_that_was_asked_for(costs, latenc
     assert table["parameters"].tolist() == [100, 200, 400]
     assert table["cost"].tolist() == expected
     assert table.index.tolist() == [0, 1, 2]
-    assert point == MAXIMUM_COSTS | {"latency_ms": 11.0 if cost == "modelled_latency" else 12.0, "cost": maximum}
+    source, latency_ms = ("modelled", 11.0) if cost == "modelled_latency" else ("measured", 12.0)
+    assert point == MAXIMUM_COSTS | {"latency_ms": latency_ms, "latency_source": source, "cost": maximum}
 
 
 def test_candidates_of_equal_parameters_are_ordered_by_cost(costs, latency, timed):

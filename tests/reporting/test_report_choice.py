@@ -336,7 +336,8 @@ def test_modelled_latencies_are_marked_in_the_table():
     assert "measured in the search. Latencies with ~ are modelled from operations, not measured. Counts are" in text
     assert "~" not in choice()
     # As the cost, that of T is modelled, too.
-    text = choice_section(trained_search(cost="modelled_latency"), candidates(latency_source="modelled"))
+    maximum = trained_search().maximum_point.changed(latency_source="modelled")
+    text = choice_section(trained_search(maximum_point=maximum), candidates(latency_source="modelled"))
     assert "| maximum point: (4, 4, 128, 512) | 1.00 M | 40.0 M | ~0.75 |" in text
 
 

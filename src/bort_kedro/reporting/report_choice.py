@@ -67,8 +67,7 @@ def choice_section(search: SearchReport, candidates: Sequence[Candidate]) -> str
         num_beyond=len(shown) - min(CANDIDATES_SHOWN, len(ranked)),
         num_pareto=sum(row.is_pareto for row in ranked),
         num_over_error=len(with_w) - len(ranked),
-        # As the cost, latency is modelled for T as for the candidates.
-        is_maximum_modelled=search.cost == "modelled_latency" and not is_recorded,
+        is_maximum_modelled=search.maximum_point.latency_source == "modelled",
         is_any_modelled=any(row.latency_source == "modelled" for row in shown),
         is_all_measured=all(row.latency_source == "measured" for row in candidates),
         parts=_parts(search) if search.sizes else {},

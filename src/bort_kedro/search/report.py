@@ -81,10 +81,13 @@ class SizedShape(ShapeValues):
         return cls.from_json({str(name): None if pd.isna(value) else value for name, value in row.items()})
 
 
+LatencySource = Literal["measured", "modelled", "recorded"]
+
+
 class Candidate(SizedShape):
     """A row of the candidate table; what was not measured is None."""
 
-    latency_source: Literal["measured", "modelled", "recorded"]
+    latency_source: LatencySource
     w: float | None
     w_standard_error: float | None
     is_trained: bool
@@ -104,6 +107,7 @@ class MaximumPointRow(SizedShape):
     """T; ``is_network`` is False where it was made up above a recorded table."""
 
     is_network: bool = True
+    latency_source: LatencySource | None = None
     seconds: float = 0.0
     num_tokens: int = 0
 

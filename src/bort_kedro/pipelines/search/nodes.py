@@ -146,14 +146,18 @@ def model_latency(
     modelled = candidate_shapes.assign(modelled_ms=model.predict(shapes_of(candidate_shapes)))
     table = modelled.merge(timed, on=columns, how="left")
     is_measured = table["latency_ms"].notna() & (search.cost != "modelled_latency")
-    source = "recorded" if search.cost == "recorded_latency" else "measured"
-    table["latency_source"] = np.where(is_measured, source, "modelled")
+    table["latency_source"] = np.where(is_measured, _source(search), "modelled")
     table["latency_ms"] = table["latency_ms"].where(is_measured, table["modelled_ms"])
     check = candidate_latency.assign(
         latency_leave_one_out_ms=pd.Series(left_out, known.index),
         latency_modelled_ms=model.predict(candidate_latency[columns].to_numpy(np.int64)),
     )
     return table.drop(columns="modelled_ms"), check, calibration
+
+
+def _source(search: SearchSettings) -> str:
+    """Of latencies that are not modelled."""
+    return "recorded" if search.cost == "recorded_latency" else "measured"
 
 
 def order_candidates(
@@ -171,7 +175,10 @@ def order_candidates(
     # T on the same scale as the candidates: modelled where they all are.
     is_modelled = search.cost == "modelled_latency" or pd.isna(of_maximum["latency_ms"])
     latency = float(of_maximum["latency_modelled_ms" if is_modelled else "latency_ms"])
-    maximum = maximum_point_costs | {"latency_ms": latency}
+    maximum = maximum_point_costs | {
+        "latency_ms": latency,
+        "latency_source": "modelled" if is_modelled else _source(search),
+    }
     return order(table[is_allowed]), maximum | {"cost": float(maximum[search.cost_column])}
 
 
