@@ -26,7 +26,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick mutation lint viz mlflow bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short bench-real clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -69,6 +69,10 @@ mlflow: install  ## Open the tracked runs, at port 5000
 	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port 5000 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns.db}"
+
+notebook: install ## Move caps, T and noise of the last search in a notebook
+	@$(INSTALL) --editable '.[jupyter]'
+	@$(BIN)/jupyter notebook notebooks/explore_search.ipynb
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
 bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (58 minutes)

@@ -46,6 +46,7 @@ SLOW = (
     "session/test_trial_tracking.py",
     "sessions/",
     "test_mutation.py",
+    "test_notebooks.py",
     "test_structure.py",
     "test_transformers_pipelines.py",
 )
