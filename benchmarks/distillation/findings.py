@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.distillation.arms import Arm
 from benchmarks.distillation.corpora import Corpus
+from benchmarks.distillation.floors import floors_by_measure
 from benchmarks.distillation.trainings import Before, Outcome, Probe, num_steps_of, outcome_of, prepare, probe
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.params import Parameters
@@ -64,11 +65,13 @@ class Findings:
         before: What the students share.
         probe: What steps take.
         outcomes: By name of the arm, one a seed.
+        floors: Shares of right answers, by measure and then by floor.
     """
 
     before: Before
     probe: Probe
     outcomes: dict[str, list[Outcome]]
+    floors: dict[str, dict[str, float]]
 
     @property
     def name(self) -> str:
@@ -127,6 +130,7 @@ def find_out(
             each,
             probes[each.corpus.name],
             {arm.name: [found[each.corpus.name, arm.name, seed] for seed in seeds] for arm in arms},
+            floors_by_measure(each.corpus, parameters),
         )
         for each in before
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.distillation.arms import DEFAULT, LEARNT, PAIRS, TEACHER, Arm
 from benchmarks.distillation.corpora import TASK_RATES
 from benchmarks.distillation.findings import Estimate, Findings, seeds_error
+from benchmarks.distillation.floors import CONSTANT, COUNTED
 from benchmarks.distillation.trainings import MASKED, PROBE_ROUNDS, PROBE_STEPS
 from benchmarks.page import Figure, Part, table
 from bort_kedro.encoders.shapes import BertShape
@@ -52,6 +53,11 @@ def figures_of(found: Findings, arms: Sequence[Arm]) -> list[Figure]:
                     Figure(f"{title}: {measure}, lead over the default", ahead.value, "share"),
                     Figure(f"{title}: {measure}, standard error of that lead", ahead.error, "share"),
                 ]
+    figures += [
+        Figure(f"{found.name}, {floor}: {measure}", share, "share")
+        for measure, floors in found.floors.items()
+        for floor, share in floors.items()
+    ]
     return figures + [
         Figure(f"{found.name}, {name}: a step", 1000 * seconds, "ms") for name, seconds in found.probe.seconds.items()
     ]
@@ -116,6 +122,10 @@ def _results(found: Findings, arms: Sequence[Arm]) -> str:
                 MISSING if ahead is None else hundredths(ahead.value, ahead.error, sign="+"),
             ]
         rows.append([*row, f"{np.mean(losses):.3f} ± {seeds_error(losses):.3f}"])
+    for floor in (CONSTANT, COUNTED):
+        shares = (found.floors[measure][floor] for measure in found.measures)
+        cells = (cell for share in shares for cell in (f"{100 * share:.2f}", MISSING))
+        rows.append([f"*{floor}*", MISSING, MISSING, *cells, MISSING])
     header = ["training", "before it, s", "steps"]
     for measure in found.measures:
         header += [f"{measure}, %", "lead"]

@@ -8,6 +8,7 @@ from benchmarks.distillation import __main__ as benchmark
 from benchmarks.distillation import corpora, trainings
 from benchmarks.distillation.arms import ARMS, CANDIDATE_ARM, DEFAULT, FROM_TEACHER, LIVE, RANDOM, RANDOM_FOR_ALL
 from benchmarks.distillation.findings import estimate
+from benchmarks.distillation.floors import CONSTANT, COUNTED
 from benchmarks.distillation.trainings import Probe
 from bort_kedro.encoders.shapes import BertShape
 from tiny_benchmarks import text_files, tiny_text, written
@@ -45,6 +46,10 @@ def test_students_of_all_arms_are_trained_and_written(monkeypatch, tmp_path):
     for corpus in ("embedded", "rich"):
         assert figures[f"{corpus}, {LIVE.name}: steps"]["value"] == 2
         assert figures[f"{corpus}, {RANDOM.name}: seconds before the student"]["value"] == 0
+        assert 0 < figures[f"{corpus}, {CONSTANT}: masked accuracy"]["value"] < 0.5
+        # As many rows as were shuffled as were left alone.
+        assert figures[f"{corpus}, {CONSTANT}: order"]["value"] == pytest.approx(0.5, abs=0.05)
+        assert 0 < figures[f"{corpus}, {COUNTED}: order"]["value"] < 1
         for arm in ARMS:
             assert f"| {arm.name} | " in page
             for measure in ("masked accuracy", "order"):
