@@ -48,7 +48,7 @@ def fault(raw: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("environment", ["base", "bench", "paper", "smoke"])
+@pytest.mark.parametrize("environment", ["base", "bench", "paper", "smoke", "theory"])
 def test_every_environment_gives_complete_parameters(environment):
     parameters = parameters_of(environment)
     assert parameters.corpus.sequence_length <= parameters.corpus.max_positions
@@ -323,7 +323,8 @@ def test_what_tells_saved_states_apart_has_not_changed_unseen(environment):
 
 
 def optimization_of(hyperparameters, settings):
-    return trial_optimization(hyperparameters, settings, 77).model_dump(exclude={"checkpoint_every_steps"})
+    optimization = trial_optimization(hyperparameters, settings, 77)
+    return optimization.model_dump(exclude={"checkpoint_every_steps"}, exclude_defaults=True)
 
 
 def test_examples_longer_than_positions_are_refused(raw):
@@ -719,6 +720,21 @@ def test_unknown_strategy_lists_the_known_ones(raw):
 def test_what_a_search_can_neither_begin_with_nor_end_by_is_refused(raw, changes, words):
     raw["search"] |= changes
     assert words in fault(raw)
+
+
+def test_the_environment_of_the_theory_trains_all_by_plain_descent_in_a_box():
+    search = parameters_of("theory").search
+    for training in (search.training, search.maximum_point_training()):
+        optimization = training.optimization
+        assert (optimization.optimizer, optimization.max_weight, optimization.weight_decay) == ("sgd", 1.0, 0.0)
+        # 1 / (0.004 * 1.414) is 176.8.
+        assert (optimization.num_steps, optimization.learning_rate) == (177, 1.0)
+    assert (search.strategy, search.start, search.budget, search.trainings(4)) == ("fptas", "random", None, 2)
+    # Nobody else does: what was trained before is found again.
+    others = parameters_of("base").search.training, parameters_of("paper").search.training
+    assert {(each.optimization.optimizer, each.optimization.max_weight) for each in others} == {("adamw", None)}
+    assert all("optimizer" not in each.identity()["optimization"] for each in others)
+    assert search.training.identity()["optimization"].items() >= {"optimizer": "sgd", "max_weight": 1.0}.items()
 
 
 def test_steps_and_trainings_follow_from_epsilon_and_interval(raw):

@@ -19,7 +19,7 @@ IDENTITY = {
     "settings": {"num_threads": 2, "optimization": {"num_steps": 20, "seed": 0}},
     "versions": {"bort_kedro": "0.1.0", "torch": "2.13.0"},
 }
-WHOLE = {"model.weight": torch.ones(2), "optimizer.0.step": torch.tensor(5.0)}
+WHOLE = {"model.weight": torch.ones(2), "generator.cpu": torch.get_rng_state()}
 UNDER_WAY = SavedState(5, WHOLE, {"has_ended": False})
 ENDED = SavedState(20, {"model.weight": torch.ones(2)}, {"has_ended": True})
 

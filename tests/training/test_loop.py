@@ -76,6 +76,20 @@ def test_resumed_training_matches_uninterrupted_training_bit_for_bit(new_model, 
     assert (resumed_result.num_tokens, whole_result.num_tokens) == (shown, shown)
 
 
+def test_plain_descent_within_a_box_goes_on_bit_for_bit_and_stays_there(new_model, batch_at):
+    settings = SETTINGS.changed(optimizer="sgd", learning_rate=1.0, max_weight=0.9)
+    whole, store, resumed = new_model(), DictStore(), new_model()
+    train(whole, masked_lm_objective, batch_at, settings)
+    with pytest.raises(Interrupted):
+        train(new_model(), masked_lm_objective, stopping_at(batch_at, 5), settings, states=store)
+    assert [state.goes_on for state in store.states.values()] == [True]
+    train(resumed, masked_lm_objective, batch_at, settings, states=store)
+    assert largest_difference(weights(resumed), weights(whole)) == 0.0
+    # Scales of layer norms begin at 1.
+    assert max(float(value.abs().max()) for value in weights(whole).values()) == pytest.approx(0.9)
+    assert largest_difference(weights(new_model()), weights(whole)) > 0.1
+
+
 def test_resuming_takes_the_steps_that_are_left_and_no_other(new_model, batch_at):
     store, asked = DictStore(), []
     with pytest.raises(Interrupted):

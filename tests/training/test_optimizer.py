@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer, set_step
+from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer, clip_weights, set_step
 from bort_kedro.training.settings import OptimizationSettings
 
 SETTINGS = OptimizationSettings(
@@ -67,6 +67,36 @@ def test_twenty_steps_equal_those_of_the_written_formula(bias_correction):
     found, _ = trained(settings)
     for left, right in zip(found, by_the_formula(settings), strict=True):
         torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-5)
+
+
+def test_plain_descent_follows_the_gradient_alone():
+    settings = SETTINGS.changed(optimizer="sgd")
+    found, rates = trained(settings)
+    assert rates == trained(SETTINGS)[1]
+    torch.manual_seed(0)
+    weights = [parameter.detach().clone() for parameter in torch.nn.Linear(3, 2).parameters()]
+    for step, rate in enumerate(rates):
+        for weight, gradient, decay in zip(weights, gradients(step, weights), (0.1, 0.0), strict=True):
+            weight.sub_(rate * (gradient + decay * weight))
+    for left, right in zip(found, weights, strict=True):
+        torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-5)
+
+
+def test_weights_are_clipped_to_the_largest_that_is_allowed_and_left_alone_without_one():
+    model = torch.nn.Linear(3, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[-2.0, 0.25, 0.75]]))
+        model.bias.fill_(1.5)
+    clip_weights(model, SETTINGS)
+    assert model.weight.tolist() == [[-2.0, 0.25, 0.75]]
+    clip_weights(model, SETTINGS.changed(max_weight=0.5))
+    assert (model.weight.tolist(), model.bias.tolist()) == ([[-0.5, 0.25, 0.5]], [0.5])
+
+
+@pytest.mark.parametrize("precision", ["fp16", "auto"])
+def test_steps_that_fp16_skips_cannot_be_told_without_moments(precision):
+    with pytest.raises(ValueError, match=f"mixed_precision is {precision} with optimizer sgd; allowed are no and bf16"):
+        SETTINGS.changed(optimizer="sgd", mixed_precision=precision)
 
 
 def test_the_two_differ_where_the_moments_are_young():

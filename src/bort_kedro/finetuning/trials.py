@@ -239,7 +239,7 @@ def trial_identity(
         "train": train_examples.fingerprint,
         "dev": task.splits["dev"].fingerprint,
         # How often states are kept changes nothing in the result.
-        "optimization": optimization.model_dump(exclude={"checkpoint_every_steps"}),
+        "optimization": optimization.model_dump(exclude={"checkpoint_every_steps"}, exclude_defaults=True),
         "batch_tokens": hyperparameters.batch_tokens,
         "looks_per_epoch": settings.looks_per_epoch,
         "patience_after_warmup": settings.patience,

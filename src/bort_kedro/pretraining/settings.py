@@ -31,8 +31,9 @@ class PretrainingSettings(FrozenModel):
     torch_compile: bool = Field(description="Compile model and loss; pays on CUDA, takes a minute to start.")
 
     def identity(self) -> dict[str, JsonValue]:
-        """The part that a result depends on."""
-        return self.model_dump(exclude={"optimization": ONLY_HOW} | dict.fromkeys(ONLY_HOW, True))
+        """The part that a result depends on; what has a default is younger than trainings that are kept."""
+        not_told = {"optimization": ONLY_HOW} | dict.fromkeys(ONLY_HOW, True)
+        return self.model_dump(exclude=not_told, exclude_defaults=True)
 
 
 class KindSettings(FrozenModel):

@@ -1,4 +1,4 @@
-"""How weights move: fused AdamW, and the published variant without bias correction."""
+"""How weights move: fused AdamW, the published variant without bias correction, and plain gradient descent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ ADAM_BETA1 = 0.9
 
 
 def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.optim.Optimizer:
-    """Fused AdamW; no weight decay on biases and layer norms (anything with one dimension)."""
+    """The optimiser; no weight decay on biases and layer norms (anything with one dimension)."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate)
     return torch.optim.AdamW(
         groups,
         lr=settings.learning_rate,
@@ -25,6 +27,14 @@ def build_optimizer(model: nn.Module, settings: OptimizationSettings) -> torch.o
         eps=settings.adam_epsilon,
         fused=True,
     )
+
+
+def clip_weights(model: nn.Module, settings: OptimizationSettings) -> None:
+    """Bring weights beyond the largest that is allowed back to it (in place): a compact set, as the theory asks."""
+    if settings.max_weight is not None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.clamp_(-settings.max_weight, settings.max_weight)
 
 
 def steps_taken(optimizer: torch.optim.Optimizer) -> int:
@@ -52,6 +62,10 @@ def set_step(
         step, schedule=settings.schedule, num_steps=settings.num_steps, warmup_share=settings.warmup_share
     )
     rate = settings.learning_rate * factor
+    if settings.optimizer == "sgd":
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        return rate
     undo, epsilon = 1.0, settings.adam_epsilon
     if not settings.bias_correction:
         taken = step + 1 - num_skipped

@@ -40,7 +40,7 @@ class SavedState:
     @property
     def goes_on(self) -> bool:
         """Whether it is whole, so that a training goes on from it."""
-        return any(name.startswith("optimizer.") for name in self.tensors)
+        return any(name.startswith("generator.") for name in self.tensors)
 
 
 class StateStore(Protocol):

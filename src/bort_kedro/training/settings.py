@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bort_kedro.frozen import FrozenModel
 
@@ -32,3 +32,20 @@ class OptimizationSettings(FrozenModel):
         gt=0,
         description="Parts of a step's rows, to save memory; without dropout the result stays, but for rounding.",
     )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw", description="sgd is plain stochastic gradient descent, which has no moments."
+    )
+    max_weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="Weights are clipped to it, and to its negative, after each step; null: none.",
+    )
+
+    @model_validator(mode="after")
+    def _skipped_steps_can_be_told(self) -> Self:
+        if self.optimizer == "sgd" and self.mixed_precision in ("fp16", "auto"):
+            raise ValueError(
+                f"mixed_precision is {self.mixed_precision} with optimizer sgd; allowed are no and bf16, since "
+                "the steps that fp16 skips are told by the moments of adamw"
+            )
+        return self

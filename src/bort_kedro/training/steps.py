@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.training.loss_watch import LossWatch
 from bort_kedro.training.observer import Row
-from bort_kedro.training.optimizer import build_optimizer, set_step, steps_taken
+from bort_kedro.training.optimizer import build_optimizer, clip_weights, set_step, steps_taken
 from bort_kedro.training.settings import OptimizationSettings
 
 Batch = dict[str, Tensor]
@@ -93,6 +93,7 @@ class Steps:
         norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
         totals["gradient_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.optimizer.step()
+        clip_weights(self.model, settings)
         self._count_skipped(step)
         self.optimizer.zero_grad()
         return step, learning_rate, totals
