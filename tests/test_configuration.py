@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.validation.type_extractor import TypeExtractor
 
 from bort_kedro import settings
 from bort_kedro.agora.settings import PointSettings
@@ -28,8 +29,10 @@ from bort_kedro.errors import ConfigurationError
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.finetuning.trials import trial_optimization
 from bort_kedro.latency.settings import LatencySettings
+from bort_kedro.params import FinetuneParams
 from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pretraining.pretrain import definite
+from bort_kedro.search.settings import SearchSettings
 from bort_kedro.search.space import enumerate_shapes
 from project_parameters import parameters as parameters_of
 from project_parameters import raw_parameters
@@ -432,6 +435,14 @@ def test_a_search_for_the_error_of_a_task_brings_its_examples():
     assert not {name for name in plain.datasets() if name.endswith(".examples")}
     of_table = build_pipelines(parameters_of("base", search=search | {"task": "mine", "error_source": "table"}))
     assert not {name for name in of_table["search"].datasets() if name.endswith(".examples")}
+
+
+@pytest.mark.parametrize("search", [{}, {"error_measure": "task", "task": "order"}])
+def test_nodes_want_each_block_of_one_type(caplog, search):
+    found = TypeExtractor(build_pipelines(parameters_of("base", search=search))).extract_types_from_pipelines()
+    assert (found["search"], found["finetune"]) == (SearchSettings, FinetuneParams)
+    # Kedro warns of others.
+    assert caplog.records == []
 
 
 def test_latencies_of_another_device_are_taken_in_the_place_of_timing():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,6 @@ from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports.sizes import exported_bytes
 from bort_kedro.frozen import JsonObject
 from bort_kedro.latency.model import Calibration, LatencyModel, calibrate
-from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.search.answers import require_within_caps
 from bort_kedro.search.candidates import order
@@ -27,6 +28,8 @@ from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.saved_state import States
 
 MEGABYTE = 1e6
+# `FinetuneParams`, or None where no task is searched for: Kedro warns of a type that may be None in some nodes alone.
+TaskParams = Any
 
 
 def enumerate_candidates(
@@ -186,7 +189,7 @@ def score_baselines(
     tokens: Tokens,
     search: SearchSettings,
     examples: pd.DataFrame | None = None,
-    finetune: FinetuneParams | None = None,
+    finetune: TaskParams = None,
 ) -> dict[str, float]:
     """Errors of guessing the most frequent token, and the most frequent follower, or of a task the best constant
     answer; none where there is neither."""

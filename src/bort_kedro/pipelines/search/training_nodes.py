@@ -18,7 +18,7 @@ from bort_kedro.errors import FailedTrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
-from bort_kedro.pipelines.search.nodes import shapes_of
+from bort_kedro.pipelines.search.nodes import TaskParams, shapes_of
 from bort_kedro.search.candidates import candidate_training, problem_of, results_of, spending_of, with_end, with_w
 from bort_kedro.search.loop import run_search
 from bort_kedro.search.measures import plateau_error
@@ -53,7 +53,7 @@ def train_maximum_point(
     search: SearchSettings,
     max_positions: int,
     examples: pd.DataFrame | None = None,
-    finetune: FinetuneParams | None = None,
+    finetune: TaskParams = None,
 ) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
     """Train T; its error anchors W, candidates may begin with its layers, and the teacher is what it becomes.
 
@@ -91,7 +91,7 @@ def score_maximum_point(
     search: SearchSettings,
     max_positions: int,
     examples: pd.DataFrame | None = None,
-    finetune: FinetuneParams | None = None,
+    finetune: TaskParams = None,
 ) -> JsonObject:
     """What an opened T reaches on the validation split; it is not trained.
 
@@ -138,7 +138,7 @@ def measure_errors(
     search: SearchSettings,
     max_positions: int,
     examples: pd.DataFrame | None = None,
-    finetune: FinetuneParams | None = None,
+    finetune: TaskParams = None,
     earlier_candidates: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train whom the strategy asks for; their errors, how each training went, and what went wrong on the way.
@@ -241,7 +241,7 @@ def _with_task(
     tokenizer: Any,
     search: SearchSettings,
     examples: pd.DataFrame | None,
-    finetune: FinetuneParams | None,
+    finetune: TaskParams,
 ) -> Any:
     """A short training that ends with the error of the task whose examples these are."""
     if examples is None or finetune is None or search.searched_task is None:
