@@ -252,6 +252,32 @@ def test_a_maximum_point_that_comes_apart_ends_the_search_with_what_to_change(to
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("measure", ["loss", "divergence", "distance"])
+def test_the_maximum_point_is_trained_with_every_set_and_seed_as_a_candidate(tokens, tiny_tokenizer, tmp_path, measure):
+    relations = parameters().distillation.relations.changed(weight=1.0, num_heads=2)
+    search = parameters(
+        error_measure=measure,
+        maximum_point_steps=3,
+        num_seeds=2,
+        # The first of them comes apart.
+        hyperparameter_sets=[{"learning_rate": 1e9}, {"dropout": 0.1}],
+        distillation=parameters().distillation.changed(relations=relations).to_json(),
+    )
+    optimization = search.training.optimization.changed(num_steps=3)
+    search = search.changed(training=search.training.changed(optimization=optimization))
+    states = TrainingStates(tmp_path, keep=2)
+    encoder, row, history = train_maximum_point(tokens, tiny_tokenizer, states, MAXIMUM_COSTS, search, 16)
+    assert encoder.model.config.hidden_dropout_prob == 0.1
+    assert len(history) == 3
+    assert row["hyperparameter_set"] == 1
+    assert measure == "distance" or row[measure] > 0
+    assert ("loss" in row) == (measure != "distance")
+    # Of the second set both seeds, but one where candidates are measured against T; of the first nothing is kept.
+    kept = {path.parent.name for path in tmp_path.glob("search/maximum-point-*/step-000000003-*")}
+    assert len(kept) == (2 if measure == "loss" else 1)
+
+
+@pytest.mark.slow
 def test_the_error_of_the_maximum_point_and_of_candidates_may_be_that_of_a_task(tokens, tiny_tokenizer, tmp_path):
     search = parameters(error_measure="task", task="toy", maximum_point_steps=3, num_seeds=2)
     search = search.changed(

@@ -540,7 +540,7 @@ def test_a_search_for_the_error_on_a_task_takes_seeds_and_noise_into_account(tra
 
 
 def test_a_maximum_point_errs_on_a_task_as_its_own_fine_tunings_say(inherited, maximum_point):
-    found = error_of(teaching(maximum_point), replace(inherited, task=WidthError()), SETTINGS, SHAPES[2], num_seeds=2)
+    found = error_of(teaching(maximum_point), replace(inherited, task=WidthError()), SETTINGS, SHAPES[2], seeds=[3, 4])
     assert found["error"] == pytest.approx(1 / 16 + 0.035)
     assert found["error_standard_error"] == pytest.approx(math.hypot(0.02, 0.01 / 2))
     assert (found["seconds"], found["num_tokens"]) == (200.0, 14)

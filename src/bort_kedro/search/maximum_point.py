@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from accelerate import PartialState
@@ -17,7 +18,7 @@ from bort_kedro.search.short_training import errors_of
 from bort_kedro.search.trained_errors import combine_seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.encoders.shapes import BertShape
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from bort_kedro.pretraining.settings import PretrainingSettings
     from bort_kedro.search.settings import SearchSettings
     from bort_kedro.search.short_training import ShortTraining
+    from bort_kedro.training.observer import Row
 
+LOGGER = logging.getLogger(__name__)
 ERROR_AND_NOISE = ("error", "error_standard_error")
 PLACE = TeacherPlace("params:search.maximum_point", "params:corpus.max_positions")
 
@@ -53,17 +56,76 @@ def open_encoder(search: SearchSettings, *, max_positions: int) -> Pretrained:
     return encoder
 
 
+class Attempt(NamedTuple):
+    """One training of T.
+
+    Attributes:
+        encoder: As it left it.
+        errors: Each with its ``_standard_error``; ``seconds`` and ``num_tokens`` of training.
+        history: Of the training.
+    """
+
+    encoder: Pretrained
+    errors: JsonObject
+    history: list[Row]
+
+
+def under_theta(
+    train: Callable[[int, int], Attempt], *, num_sets: int, seeds: Sequence[int], decided_by: str
+) -> Attempt:
+    """T trained as a candidate is, with every hyperparameter set and seed.
+
+    Args:
+        train: One training, by the number of its set and its seed.
+        num_sets: Of Theta.
+        seeds: Of each set; their mean is the error.
+        decided_by: The error whose lowest mean is that of the best set; a set that fails with any seed does not count.
+
+    Returns:
+        Encoder and history of the best set with the first seed, and the errors of that set, whose number is
+        ``hyperparameter_set``; ``seconds`` and ``num_tokens`` are those of all that did not fail.
+
+    Raises:
+        FailedTrainingError: If every set fails, as the first of them did.
+    """
+    best, failed, spent = None, list[FailedTrainingError](), dict.fromkeys(("seconds", "num_tokens"), 0.0)
+    for number in range(num_sets):
+        try:
+            attempts = [train(number, seed) for seed in seeds]
+        except FailedTrainingError as fault:
+            LOGGER.warning("The maximum point failed with hyperparameter set %d: %s.", number, fault.reason)
+            failed.append(fault)
+            continue
+        errors = {"hyperparameter_set": number} | _over_seeds([attempt.errors for attempt in attempts])
+        spent = {name: value + sum(attempt.errors[name] for attempt in attempts) for name, value in spent.items()}
+        if best is None or errors[decided_by] < best.errors[decided_by]:
+            best = attempts[0]._replace(errors=errors)
+    if best is None:
+        raise failed[0]
+    spent = {"seconds": round(spent["seconds"], 1), "num_tokens": int(spent["num_tokens"])}
+    return best._replace(errors=best.errors | spent)
+
+
+def _over_seeds(errors: Sequence[JsonObject]) -> JsonObject:
+    """Means and their noise, as of a candidate."""
+    found: JsonObject = {}
+    for name in errors[0]:
+        if (noise := f"{name}_standard_error") in errors[0]:
+            found[name], found[noise] = combine_seeds([row[name] for row in errors], [row[noise] for row in errors])
+    return found
+
+
 def error_of(
     maximum_point: Distillation,
     training: ShortTraining,
     settings: PretrainingSettings,
     shape: BertShape,
     *,
-    num_seeds: int = 1,
+    seeds: Sequence[int] = (),
 ) -> JsonObject:
     """What T reaches on the validation split, in the candidates' vocabulary; its noise is that of the scoring.
 
-    Where the error is a task's, T is fine-tuned as a candidate is, with as many seeds. T is no distance from itself, so
+    Where the error is a task's, T is fine-tuned as a candidate is. T is no distance from itself, so
     that of its own shape is taken, as the short training of a candidate leaves it with two seeds: their mean, and half
     their difference as the standard error (docs/decisions/0020-maximum-point.md).
 
@@ -72,7 +134,7 @@ def error_of(
         training: Of a candidate.
         settings: Of T's scoring.
         shape: Of T.
-        num_seeds: Fine-tunings on a task.
+        seeds: Of the fine-tunings on a task.
 
     Returns:
         Its errors, and the ``seconds`` and ``num_tokens`` that measuring them took in training.
@@ -83,7 +145,7 @@ def error_of(
     compared, first = training.comparison, training.settings.optimization.seed
     if training.task is not None:
         teacher = maximum_point.teacher
-        found = [training.task(teacher.model, first + seed, teacher.tokenizer) for seed in range(num_seeds)]
+        found = [training.task(teacher.model, seed, teacher.tokenizer) for seed in seeds or (first,)]
         return _mean(found, *combine_seeds(*([row[name] for row in found] for name in ERROR_AND_NOISE)))
     if compared is None or compared.measure != "distance":
         errors = errors_of(

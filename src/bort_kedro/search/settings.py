@@ -167,9 +167,11 @@ class SearchSettings(EngineSettings):
     training: PretrainingSettings = Field(description="Short, of every candidate; of T but for its own values.")
     distillation: DistillationSettings = Field(description="What candidates learn of T in their trainings.")
     hyperparameter_sets: tuple[HyperparameterSet, ...] = Field(
-        min_length=1, description="Theta; every candidate is trained with each, and its best one counts."
+        min_length=1, description="Theta; T and every candidate are trained with each, and the best one counts."
     )
-    num_seeds: int = Field(gt=0, description="Trainings of each candidate and set; their spread is part of the noise.")
+    num_seeds: int = Field(
+        gt=0, description="Trainings of T or a candidate with each set; their spread is part of the noise."
+    )
     start: Literal["random", "teacher"] = Field(
         description="Where a candidate's weights begin: as drawn, or from layers of T."
     )

@@ -55,31 +55,59 @@ def train_maximum_point(
     examples: pd.DataFrame | None = None,
     finetune: TaskParams = None,
 ) -> tuple[Pretrained, JsonObject, pd.DataFrame]:
-    """Train T; its error anchors W, candidates may begin with its layers, and the teacher is what it becomes.
+    """Train T with every hyperparameter set and seed, as a candidate; its error anchors W, and the best one teaches.
+
+    Where candidates are measured against T, there is one of them: the set with the lowest loss, and the first seed.
 
     Raises:
-        FailedTrainingError: If its training comes apart or outgrows the memory; the search cannot do without it.
+        FailedTrainingError: If every training comes apart or outgrows the memory; the search cannot do without it.
     """
     from bort_kedro.pretraining.pretrain import definite, new_encoder, pretrain
-    from bort_kedro.search.maximum_point import error_of
+    from bort_kedro.search.maximum_point import Attempt, error_of, under_theta
+    from bort_kedro.search.short_training import building_told, with_changes
 
-    settings = definite(search.maximum_point_training())
-    shape = BertShape.from_row(maximum_point_size)
+    settings, sets = definite(search.maximum_point_training()), search.hyperparameter_sets
+    shape, first = BertShape.from_row(maximum_point_size), settings.optimization.seed
     name, description = f"search/maximum-point-{shape.identifier}", f"training the maximum point {shape}"
-    with _failure_told(shape):
-        model = new_encoder(shape, tokens, max_positions=max_positions, settings=settings)
-        on_row = partial(training_states.observer.row_logged, _told_as(shape))
-        result = pretrain(
-            model, tokens, settings, states=training_states, name=name, description=description, on_row=on_row
-        )
-        trained = Pretrained(model, tokenizer)
-        teacher = _as_teacher(trained, tokenizer, search)
+    is_compared = search.error_measure in ("divergence", "distance")
+
+    def errors_with(encoder: Pretrained, seed: int, *, compares: bool) -> JsonObject:
+        teacher = _as_teacher(encoder, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
+        training = training if compares else replace(training, comparison=None)
         training = _with_task(training, tokenizer, search, examples, finetune)
-        errors = error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
-    row = maximum_point_size | errors | {name: errors[name] + value for name, value in result.spent().items()}
-    training_states.observer.training_ended(_told_as(shape), results_of(row), result.history, None)
-    return trained, row, pd.DataFrame(result.history)
+        return error_of(teacher, training, settings, shape, seeds=[seed])
+
+    def train(number: int, seed: int) -> Attempt:
+        own = with_changes(settings, sets[number].changes() | {"seed": seed})
+        with building_told(shape):
+            model = new_encoder(shape, tokens, max_positions=max_positions, settings=own)
+            # As of a candidate, one curve is told while it is drawn.
+            is_told = len(sets) == 1 and seed == first
+            on_row = partial(training_states.observer.row_logged, _told_as(shape)) if is_told else lambda row: None
+            result = pretrain(
+                model, tokens, own, states=training_states, name=name, description=description, on_row=on_row
+            )
+            trained = Pretrained(model, tokenizer)
+            errors = errors_with(trained, seed, compares=False)
+        spent = {name: errors[name] + value for name, value in result.spent().items()}
+        return Attempt(trained, errors | spent, result.history)
+
+    with _failure_told(shape):
+        best = under_theta(
+            train,
+            num_sets=len(sets),
+            seeds=[first] if is_compared else range(first, first + search.num_seeds),
+            decided_by="loss" if is_compared else search.error_column,
+        )
+        errors = best.errors
+        if is_compared:
+            against = errors_with(best.encoder, first, compares=True)
+            spent = {name: errors[name] + against[name] for name in ("seconds", "num_tokens")}
+            errors = {"hyperparameter_set": errors["hyperparameter_set"]} | against | spent
+    row = maximum_point_size | errors
+    training_states.observer.training_ended(_told_as(shape), results_of(row), best.history, None)
+    return best.encoder, row, pd.DataFrame(best.history)
 
 
 def score_maximum_point(
@@ -106,7 +134,8 @@ def score_maximum_point(
         teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
         training = _short_training(teacher, tokens, training_states, search, max_positions)
         training = _with_task(training, tokenizer, search, examples, finetune)
-        row = maximum_point_size | error_of(teacher, training, settings, shape, num_seeds=search.num_seeds)
+        seeds = range(settings.optimization.seed, settings.optimization.seed + search.num_seeds)
+        row = maximum_point_size | error_of(teacher, training, settings, shape, seeds=seeds)
     training_states.observer.training_ended(_told_as(shape), results_of(row), [], None)
     return row
 
