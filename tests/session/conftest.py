@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -36,3 +38,18 @@ def hook(store, tmp_path, monkeypatch):
     for number, handler in handlers.items():
         signal.signal(number, handler)
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def broken(store):
+    """A function after which nothing can be written into the store until the test has ended."""
+    file = store.removeprefix("sqlite:///")
+
+    def rename(table, name):
+        with closing(sqlite3.connect(file)) as database:
+            database.execute(f"alter table {table} rename to {name}")
+
+    broke = []
+    yield lambda: broke.append(rename("latest_metrics", "gone"))
+    if broke:
+        rename("gone", "latest_metrics")

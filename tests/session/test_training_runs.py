@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import mlflow
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
+from bort_kedro.session import nested_runs
 from bort_kedro.session.candidates_view import address_of
 from bort_kedro.session.nested_runs import PARENT_TAG
 from bort_kedro.training.observer import Training
@@ -38,8 +40,9 @@ def save_table(hook, *rows):
     hook.after_dataset_saved(TABLE, pd.DataFrame(rows))
 
 
-def test_a_training_is_a_run_while_it_trains_and_ends_with_what_it_reached(hook):
+def test_a_training_is_a_run_while_it_trains_and_ends_with_what_it_reached(hook, monkeypatch):
     kedro_run = started(hook)
+    monkeypatch.setattr(nested_runs, "SECONDS_BETWEEN_ROWS", 0.0)
     for row in ROWS[:2]:
         tell(STUDENT, row)
     (running,) = children(kedro_run).values()
@@ -52,6 +55,23 @@ def test_a_training_is_a_run_while_it_trains_and_ends_with_what_it_reached(hook)
     assert ended.data.metrics == {"training.loss": 0.25, "seconds": 3.0, "num_tokens": 700.0}
     # What was shown before is not there twice.
     assert points(ended, "training.loss") == [(1, 1.0), (2, 0.5), (4, 0.25)]
+
+
+def test_rows_of_one_second_are_told_together_and_none_is_lost(hook, monkeypatch):
+    kedro_run = started(hook)
+    clock = iter([100.0, 100.1, 100.5, 101.2, 101.3, 101.9, 102.2])
+    monkeypatch.setattr(nested_runs, "time", SimpleNamespace(time=time.time, monotonic=lambda: next(clock)))
+    seen = []
+    for row in [*ROWS, {"step": 8, "loss": 0.125}, {"step": 16, "loss": 0.0625}]:
+        tell(STUDENT, row)
+        (run,) = children(kedro_run).values()
+        seen.append([step for step, _ in points(run, "training.loss")])
+    # The clock is read before each row, and again after those that are told.
+    assert seen == [[1], [1], [1, 2, 4], [1, 2, 4], [1, 2, 4]]
+    monkeypatch.undo()
+    hook.on_pipeline_error(ValueError(), {}, None, None)
+    (run,) = children(kedro_run).values()
+    assert [step for step, _ in points(run, "training.loss")] == [1, 2, 4, 8, 16]
 
 
 def test_a_training_that_ended_elsewhere_is_whole_as_soon_as_it_is_told(hook):
@@ -69,11 +89,13 @@ def test_a_training_that_ended_elsewhere_is_whole_as_soon_as_it_is_told(hook):
 def test_a_failed_candidate_has_failed_and_says_why(hook):
     kedro_run = started(hook)
     tell(CANDIDATE, ROWS[0])
+    tell(CANDIDATE, ROWS[1])
     tell_ended(CANDIDATE, {"parameters": 1000.0}, [], "its loss is not finite")
     finished(hook)
     (run,) = children(kedro_run).values()
     assert (run.info.status, run.data.tags["failure"]) == ("FAILED", "its loss is not finite")
-    assert run.data.metrics == {"training.loss": 1.0, "parameters": 1000.0}
+    assert run.data.metrics == {"training.loss": 0.5, "parameters": 1000.0}
+    assert points(run, "training.loss") == [(1, 1.0), (2, 0.5)]
 
 
 def test_a_later_rung_goes_on_in_the_same_run(hook):
@@ -220,3 +242,15 @@ def test_a_run_without_candidates_has_no_page_of_them(hook):
 )
 def test_the_page_is_where_the_store_is_shown(uri, pages):
     assert address_of(uri, "3", "abc").startswith(f"{pages}/#/experiments/3/runs?viewStateShareKey=abc&")
+
+
+def test_a_store_that_goes_away_among_the_candidates_is_told_once_and_fails_nothing(hook, broken, caplog):
+    started(hook)
+    tell_ended(CANDIDATE, {"error": 0.5})
+    broken()
+    save_table(hook, *(candidate_row(depth) for depth in (2, 3, 4)))
+    finished(hook)
+    (said,) = (record.getMessage() for record in caplog.records if record.name == "bort_kedro.session.tracking")
+    assert said.endswith("The run goes on and keeps its results, but is not tracked further.")
+    assert hook.candidates_page is None
+    assert mlflow.active_run() is None

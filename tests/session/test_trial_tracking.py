@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sqlite3
 import threading
 import time
-from contextlib import closing
 
 import mlflow
 import pytest
@@ -318,21 +316,6 @@ def test_no_link_is_printed_for_a_run_below_the_kedro_run_alone(hook, monkeypatc
     tell_trial(trial())
     assert seen == ["true"]
     assert os.environ.get(NO_LINKS) == before
-
-
-@pytest.fixture
-def broken(store):
-    """A function after which nothing can be written into the store until the test has ended."""
-    file = store.removeprefix("sqlite:///")
-
-    def rename(table, name):
-        with closing(sqlite3.connect(file)) as database:
-            database.execute(f"alter table {table} rename to {name}")
-
-    broke = []
-    yield lambda: broke.append(rename("latest_metrics", "gone"))
-    if broke:
-        rename("gone", "latest_metrics")
 
 
 def test_a_store_that_fails_in_the_middle_is_told_once_and_the_run_goes_on(hook, broken, caplog):

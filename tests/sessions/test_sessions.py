@@ -117,9 +117,12 @@ def test_trainings_are_runs_below_the_tracked_run_with_their_curves(smoke):
     runs = below(smoke, run)
     assert {"maximum point", "teacher", "student", "student's twin", "library", "order"} < set(runs)
     assert {each.info.status for each in runs.values()} == {"FINISHED"}
-    for name in ("student", "student's twin"):
+    for name, num_steps in {"maximum point": 60, "student": 40, "student's twin": 40}.items():
         curve = client.get_metric_history(runs[name].info.run_id, "training.loss")
-        assert [point.step for point in curve] == list(range(1, 41))
+        assert [point.step for point in curve] == list(range(1, num_steps + 1))
+    known = smoke.read("04_feature/maximum_point.json")
+    told = {name: runs["maximum point"].data.metrics[name] for name in ("error", "loss", "cost", "seconds")}
+    assert told == pytest.approx({name: known[name] for name in told})
     candidates = below(smoke, run, kind="candidate")
     table = pd.read_csv(smoke.latest("08_reporting/candidate_table.csv"))
     assert len(candidates) == len(table) == 4
@@ -133,7 +136,7 @@ def test_trainings_are_runs_below_the_tracked_run_with_their_curves(smoke):
         assert [point.step for point in curve] == list(range(1, 61))
 
 
-def test_running_again_trains_nothing_and_gives_identical_results(project):
+def test_running_again_trains_nothing_and_gives_identical_results(project, smoke):
     before = deterministic_results(project)
     weights = project.latest("06_models/student_encoder") / "model.safetensors"
     states = {
@@ -148,6 +151,15 @@ def test_running_again_trains_nothing_and_gives_identical_results(project):
     assert again != weights
     assert again.read_bytes() == weights.read_bytes()
     assert {path: path.stat().st_mtime_ns for path in states} == states
+    # What was found again is tracked as what was trained is.
+    run, compared = project.tracked_runs()[-1], ("training.loss", "error", "w")
+    found, first = (
+        {name: each.data.metrics for name, each in below(other, of, kind="candidate").items()}
+        for other, of in ((project, run), (smoke, smoke.tracked_runs()[-1]))
+    )
+    assert {name: [metrics[each] for each in compared] for name, metrics in found.items()} == {
+        name: [metrics[each] for each in compared] for name, metrics in first.items()
+    }
 
 
 def test_training_killed_in_the_middle_resumes_to_the_same_weights(project):

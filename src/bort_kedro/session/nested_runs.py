@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # MLflow takes this many metrics in one call, and no more than that with the parameters beside them.
 METRICS_PER_CALL = 1000
+# Rows of a training that come sooner one after the other wait for each other, since each call takes hundredths of one.
+SECONDS_BETWEEN_ROWS = 1.0
 # What a trial's row says of its result; the rest is how it was trained.
 RESULTS = ("dev_score", "num_steps_done", "seconds")
 HAS_DIVERGED = "has_diverged"
@@ -51,6 +53,8 @@ class _TrainingRun:
     Args:
         run_id: Of MLflow.
         waiting: Parameters that it has not been told yet, so that they go with the first metrics.
+        rows: Likewise, of its curve.
+        due: When these are told, by the clock that `time.monotonic` reads.
         steps: That its curve has.
         results: By name.
         is_open: Whether it has not ended.
@@ -58,6 +62,8 @@ class _TrainingRun:
 
     run_id: str
     waiting: JsonObject
+    rows: list[Row] = field(default_factory=list)
+    due: float = 0.0
     steps: set[int] = field(default_factory=set)
     results: Row = field(default_factory=dict)
     is_open: bool = True
@@ -89,13 +95,18 @@ class NestedRuns:
         self._tasks: dict[str, _TaskRun] = {}
 
     def row_logged(self, training: Training, row: Row) -> None:
-        """Show a row of a training that still runs."""
-        self._tell(self._run_of(training, seconds=0.0), {}, [row])
+        """Show a row of a training that still runs; those of one second wait for each other."""
+        run = self._run_of(training, seconds=0.0)
+        run.rows.append(row)
+        if time.monotonic() >= run.due:
+            self._tell(run, {}, run.rows)
+            run.due = time.monotonic() + SECONDS_BETWEEN_ROWS
 
-    def training_ended(self, training: Training, results: Row, history: Iterable[Row], failure: str | None) -> None:
+    def training_ended(self, training: Training, results: Row, history: list[Row], failure: str | None) -> None:
         """Log what of results and curve is not there yet, and end the run: FAILED where there is a failure."""
         run = self._run_of(training, seconds=results.get("seconds", 0.0))
-        self._tell(run, results, history)
+        # What failed has no history, and may have shown some.
+        self._tell(run, results, history or run.rows)
         if failure is not None:
             from mlflow import MlflowClient
 
@@ -127,7 +138,7 @@ class NestedRuns:
         log_metrics(run.run_id, [*((key, value, 0) for key, value in changed.items()), *_curve(new)], run.waiting)
         run.steps |= {int(row["step"]) for row in new}
         run.results |= changed
-        run.waiting = {}
+        run.waiting, run.rows = {}, []
 
     def trial_ended(self, trial: TrialEnded) -> None:
         """Make the trial's run, log all of it and end it: FAILED if the trial diverged, else FINISHED."""
@@ -149,6 +160,7 @@ class NestedRuns:
         """End the open runs with the status of the Kedro run, such as ``FINISHED``, and tasks with counts of trials."""
         for run in self._trainings.values():
             if run.is_open:
+                self._tell(run, {}, run.rows)
                 _end_run(run.run_id, status)
         self._trainings.clear()
         for task in self._tasks.values():
