@@ -756,6 +756,7 @@ def test_steps_and_trainings_follow_from_epsilon_and_interval(raw):
     assert search.training.optimization.num_steps == 58
     assert [search.trainings(count) for count in (1, 3, 4, 300)] == [1, 1, 2, 100]
     assert type(search).from_json(search.to_json()) == search
+    assert type(search).model_validate(search) == search
     raw["search"]["epsilon"] = None
     assert "`search.training.optimization.num_steps` (value None): Input should be a valid integer" in fault(raw)
 

@@ -160,6 +160,7 @@ def test_the_surrogate_begins_with_what_is_given(search, trained, tmp_path):
     assert asked(rows)[-1] == asked(search("elsewhere", budget=7))[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "is_alike"),
     [

@@ -201,6 +201,8 @@ class SearchSettings(EngineSettings):
     @classmethod
     def _steps_follow_from_epsilon(cls, stated: Any) -> Any:
         """Fill in the steps that epsilon and interval ask for, where none are stated."""
+        if not isinstance(stated, dict):
+            return stated
         training = stated.get("training")
         optimization = training.get("optimization") if isinstance(training, dict) else None
         numbers = stated.get("epsilon"), stated.get("interval")
