@@ -85,7 +85,7 @@ def training(tokens, tmp_path):
 def maximum_point(tiny_tokenizer, tiny_vocabulary):
     """Of the last shape's own sizes; all others are narrower or shallower."""
     config = bert_config(SHAPES[2], vocabulary_size=tiny_vocabulary.size, max_positions=16)
-    return Pretrained(build_masked_lm(config, seed=5, initialization="published"), tiny_tokenizer)
+    return Pretrained(build_masked_lm(config, seed=5, initialization="published").eval(), tiny_tokenizer)
 
 
 @pytest.fixture
