@@ -201,16 +201,16 @@ class SearchSettings(EngineSettings):
     @classmethod
     def _steps_follow_from_epsilon(cls, stated: Any) -> Any:
         """Fill in the steps that epsilon and interval ask for, where none are stated."""
-        if not isinstance(stated, dict):
-            return stated
-        training = stated.get("training")
+        # Settings that are checked already have theirs.
+        raw: Any = stated if isinstance(stated, dict) else {}
+        training = raw.get("training")
         optimization = training.get("optimization") if isinstance(training, dict) else None
-        numbers = stated.get("epsilon"), stated.get("interval")
+        numbers = raw.get("epsilon"), raw.get("interval")
         if not isinstance(optimization, dict) or optimization.get("num_steps") is not None:
             return stated
         if not all(isinstance(number, int | float) and number > 0 for number in numbers):
             return stated
-        return stated | {"training": training | {"optimization": optimization | {"num_steps": steps_of(*numbers)}}}
+        return raw | {"training": training | {"optimization": optimization | {"num_steps": steps_of(*numbers)}}}
 
     @model_validator(mode="after")
     def _the_published_inputs_agree(self) -> Self:
