@@ -67,7 +67,9 @@ def of_the_project():
 
 def test_every_dataset_takes_a_store_or_refuses_it_or_has_no_place():
     local = {name for name, kind in of_the_project().items() if issubclass(kind, OnLocalDisk)}
-    assert {kind.__name__ for kind in KINDS} | {"RecordedCandidatesDataset"} == set(ON_STORES)
+    assert {kind.__name__ for kind in KINDS} | {"RecordedCandidatesDataset", "RecordedLatenciesDataset"} == set(
+        ON_STORES
+    )
     assert local | set(ON_STORES) | WITHOUT_PLACE == of_the_project().keys() - {"TextSource"}
     assert not local & set(ON_STORES)
 
@@ -144,8 +146,8 @@ def test_a_dataset_of_the_local_disk_refuses_a_protocol_and_says_which_take_one(
     assert str(fault) == (
         f"{name.partition('.')[2]} works on a local disk alone, and `s3://bucket/x` has the protocol `s3`. Of the "
         "project's datasets AtomicCSVDataset, AtomicParquetDataset, AtomicJSONDataset, AtomicPlotlyDataset, "
-        "RecordDataset, TextReportDataset, IllustratedReportDataset, ModelCardDataset, RecordedCandidatesDataset take "
-        "one, as Kedro's own do. Give a path without a protocol in the catalog, such as that under which the store is "
+        "RecordDataset, TextReportDataset, IllustratedReportDataset, ModelCardDataset, RecordedCandidatesDataset, "
+        "RecordedLatenciesDataset take one, as Kedro's own do. Give a path without a protocol in the catalog, such as that under which the store is "
         "mounted."
     )
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,8 @@ from bort_kedro.errors import ConfigurationError
 # The project's datasets that take any protocol of fsspec; `credentials` and `fs_args` go with it.
 ON_STORES = (
     *("AtomicCSVDataset", "AtomicParquetDataset", "AtomicJSONDataset", "AtomicPlotlyDataset", "RecordDataset"),
-    *("TextReportDataset", "IllustratedReportDataset", "ModelCardDataset", "RecordedCandidatesDataset"),
+    *("TextReportDataset", "IllustratedReportDataset", "ModelCardDataset"),
+    *("RecordedCandidatesDataset", "RecordedLatenciesDataset"),
 )
 
 
