@@ -147,8 +147,8 @@ def test_a_dataset_of_the_local_disk_refuses_a_protocol_and_says_which_take_one(
         f"{name.partition('.')[2]} works on a local disk alone, and `s3://bucket/x` has the protocol `s3`. Of the "
         "project's datasets AtomicCSVDataset, AtomicParquetDataset, AtomicJSONDataset, AtomicPlotlyDataset, "
         "RecordDataset, TextReportDataset, IllustratedReportDataset, ModelCardDataset, RecordedCandidatesDataset, "
-        "RecordedLatenciesDataset take one, as Kedro's own do. Give a path without a protocol in the catalog, such as that under which the store is "
-        "mounted."
+        "RecordedLatenciesDataset take one, as Kedro's own do. Give a path without a protocol in the catalog, such as "
+        "that under which the store is mounted."
     )
     assert list(tmp_path.iterdir()) == []
 
