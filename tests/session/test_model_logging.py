@@ -228,7 +228,8 @@ def test_a_run_registers_what_the_catalog_calls_a_model_and_tells_its_score(monk
         }
     )
     hook = tracking.TrackingHook()
-    hook._is_mlflow_enabled, hook._models, hook._pairs, hook._waiting, hook._catalog = True, Told(), {}, {}, catalog
+    hook._is_mlflow_enabled, hook._models, hook._catalog = True, Told(), catalog
+    hook._pairs, hook._waiting, hook._made = {}, {}, {}
     manager = _create_hook_manager()
     manager.register(hook)
     pipeline = Pipeline(

@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from bort_kedro.session.nested_runs import PARENT_TAG
 from project_copy import SECONDS
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
@@ -112,7 +113,10 @@ def test_two_processes_of_a_launcher_train_as_one_does_and_save_once(project):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(versions(project) - before) == 1
-    assert len(project.tracked_runs()) == 1
+    # One run of both processes, and below it those of the teacher, which is found, and of the student.
+    runs = [run.data.tags for run in project.tracked_runs()]
+    assert [tags["mlflow.runName"] for tags in runs if PARENT_TAG in tags] == ["student", "teacher"]
+    assert len([tags for tags in runs if PARENT_TAG not in tags]) == 1
     pd.testing.assert_frame_equal(history(project), one, rtol=2e-3)
 
 
