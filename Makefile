@@ -79,7 +79,7 @@ bench: install   ## Refresh the pages of docs/benchmarks that need no other file
 	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-inference bench-search bench-search-start \
 		bench-published-space bench-pretrain bench-finetune-short
 
-bench-inference: install ## Time encoders and runtimes side by side on this machine (8 minutes)
+bench-inference: install ## Time encoders and runtimes side by side on this machine (6 minutes)
 	@$(BIN)/python -m benchmarks.inference
 
 bench-search: install ## Train a small space whole and hold every strategy and sampler against it (15 minutes); or TABLE=file
