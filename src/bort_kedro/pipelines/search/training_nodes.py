@@ -72,10 +72,10 @@ def train_maximum_point(
     is_compared = search.error_measure in ("divergence", "distance")
 
     def errors_with(encoder: Pretrained, seed: int, *, compares: bool) -> JsonObject:
-        teacher = _as_teacher(encoder, tokenizer, search)
-        training = _short_training(teacher, tokens, training_states, search, max_positions)
+        teacher, training = _short_training(
+            encoder, tokens, tokenizer, training_states, search, max_positions, examples, finetune
+        )
         training = training if compares else replace(training, comparison=None)
-        training = _with_task(training, tokenizer, search, examples, finetune)
         return error_of(teacher, training, settings, shape, seeds=[seed])
 
     def train(number: int, seed: int) -> Attempt:
@@ -131,9 +131,9 @@ def score_maximum_point(
 
     shape, settings = BertShape.from_row(maximum_point_size), definite(search.maximum_point_training())
     with _failure_told(shape):
-        teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
-        training = _short_training(teacher, tokens, training_states, search, max_positions)
-        training = _with_task(training, tokenizer, search, examples, finetune)
+        teacher, training = _short_training(
+            maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions, examples, finetune
+        )
         seeds = range(settings.optimization.seed, settings.optimization.seed + search.num_seeds)
         row = maximum_point_size | error_of(teacher, training, settings, shape, seeds=seeds)
     training_states.observer.training_ended(_told_as(shape), results_of(row), [], None)
@@ -179,9 +179,9 @@ def measure_errors(
     from bort_kedro.search.trained_errors import TrainedErrors
 
     unigram_error = plateau_error(baseline_errors)
-    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
-    training = _short_training(teacher, tokens, training_states, search, max_positions)
-    training = _with_task(training, tokenizer, search, examples, finetune)
+    _, training = _short_training(
+        maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions, examples, finetune
+    )
     # Of several hyperparameter sets it turns out at the end whose curve is the candidate's.
     training = replace(training, is_told=len(search.hyperparameter_sets) == 1)
     if training.distillation is not None:
@@ -236,47 +236,40 @@ def measure_errors(
     )
 
 
-def _as_teacher(maximum_point_encoder: Pretrained, tokenizer: Any, search: SearchSettings) -> Any:
-    """T in the vocabulary of the candidates, with what it may teach them."""
-    from bort_kedro.pretraining.distillation import Distillation
-    from bort_kedro.text.trimming import vocabulary_map
-
-    return Distillation(
-        maximum_point_encoder, vocabulary_map(tokenizer, maximum_point_encoder.tokenizer), search.distillation
-    )
-
-
 def _short_training(
-    maximum_point: Any, tokens: Tokens, training_states: States, search: SearchSettings, max_positions: int
-) -> Any:
-    """What the short trainings of all candidates share."""
+    maximum_point_encoder: Pretrained,
+    tokens: Tokens,
+    tokenizer: Any,
+    training_states: States,
+    search: SearchSettings,
+    max_positions: int,
+    examples: pd.DataFrame | None = None,
+    finetune: TaskParams = None,
+) -> tuple[Any, Any]:
+    """T in the vocabulary of the candidates with what it may teach them, and what their short trainings share.
+
+    With the examples of a task these end with the error on it.
+    """
+    from bort_kedro.pretraining.distillation import Distillation
     from bort_kedro.pretraining.pretrain import definite
     from bort_kedro.search.short_training import Inheritance, ShortTraining, comparison
+    from bort_kedro.text.trimming import vocabulary_map
 
-    encoder, kept_ids = maximum_point.teacher, maximum_point.vocabulary_map.kept
-    return ShortTraining(
+    own_map = vocabulary_map(tokenizer, maximum_point_encoder.tokenizer)
+    teacher = Distillation(maximum_point_encoder, own_map, search.distillation)
+    training = ShortTraining(
         tokens,
         definite(search.training),
         max_positions,
         training_states,
-        Inheritance(encoder, kept_ids, search.narrowing) if search.start == "teacher" else None,
-        comparison(search.error_measure, maximum_point),
-        maximum_point if search.distillation.kinds else None,
+        Inheritance(maximum_point_encoder, own_map.kept, search.narrowing) if search.start == "teacher" else None,
+        comparison(search.error_measure, teacher),
+        teacher if search.distillation.kinds else None,
     )
-
-
-def _with_task(
-    training: Any,
-    tokenizer: Any,
-    search: SearchSettings,
-    examples: pd.DataFrame | None,
-    finetune: TaskParams,
-) -> Any:
-    """A short training that ends with the error of the task whose examples these are."""
-    if examples is None or finetune is None or search.searched_task is None:
-        return training
-    data = examples, task_of(search.searched_task, finetune)
-    return replace(training, task=task_error(*data, tokenizer, search, finetune, training.states))
+    if examples is not None and finetune is not None and search.searched_task is not None:
+        data = examples, task_of(search.searched_task, finetune)
+        training = replace(training, task=task_error(*data, tokenizer, search, finetune, training_states))
+    return teacher, training
 
 
 def task_error(
@@ -321,7 +314,6 @@ def hand_on_candidate(
     shape = BertShape.from_row(selected_shape)
     number = finished["hyperparameter_set"].loc[tuple(shape.to_row().values())]
     changes = search.hyperparameter_sets[int(number)].changes()
-    teacher = _as_teacher(maximum_point_encoder, tokenizer, search)
-    training = _short_training(teacher, tokens, training_states, search, max_positions)
+    _, training = _short_training(maximum_point_encoder, tokens, tokenizer, training_states, search, max_positions)
     seed = search.training.optimization.seed
     return Pretrained(training.trained(shape, changes, seed), tokenizer)
