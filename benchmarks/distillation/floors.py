@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks.distillation.corpora import Corpus
 from benchmarks.distillation.trainings import MASKED
+from benchmarks.floors import floor_accuracies
 from bort_kedro.params import Parameters
-from bort_kedro.pipelines.evaluate.score_nodes import floors_of
 from bort_kedro.pretraining.baselines import CountBaselines
 from bort_kedro.pretraining.masked_lm import score_baselines
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks
@@ -23,9 +23,6 @@ def floors_by_measure(corpus: Corpus, parameters: Parameters) -> dict[str, dict[
     is_right = score_baselines(evaluation_blocks(tokens, "test"), baselines, batch_tokens=EVALUATION_BATCH_TOKENS)
     found = {MASKED: {OF_TOKENS[name]: float(values.mean()) for name, values in is_right.items()}}
     for task, examples in corpus.examples.items():
-        answers = floors_of(task, task)(examples, parameters.finetune)[0].query("split == 'test'")
-        found[task] = {
-            OF_TASKS[name]: float((rows["label"] == rows["prediction"]).mean())
-            for name, rows in answers.groupby("method")
-        }
+        accuracies = floor_accuracies(task, examples, parameters.finetune)
+        found[task] = {OF_TASKS[name]: accuracy for name, accuracy in accuracies.items()}
     return found

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.configured import PROJECT, raw_parameters
+from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, quietly
 from bort_kedro.agora.rivals import RIVALS
 from bort_kedro.configuration import check_parameters
@@ -19,7 +20,6 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.params import FinetuneParams
 from bort_kedro.pipeline_registry import task_teacher
-from bort_kedro.pipelines.evaluate.score_nodes import floors_of
 from bort_kedro.pipelines.finetune.nodes import rival_tuner_of, student_tuner_of, teacher_tuner_of
 from bort_kedro.pipelines.tasks.nodes import builder_of
 
@@ -113,7 +113,6 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
         tables |= dict(iter(rivals.groupby("method")))
         reports |= rival_reports
     test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}
-    floors = floors_of(task, task)(examples, finetune)[0].query("split == 'test'")
     taught = taught[taught["split"] == "test"]
     return Outcome(
         task,
@@ -125,7 +124,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
         {method: each["num_steps"] for method, each in reports.items()},
         {method: each["num_steps_done"] for method, each in reports.items()},
         {method: each["seconds"] for method, each in reports.items()},
-        {floor: float((rows["label"] == rows["prediction"]).mean()) for floor, rows in floors.groupby("method")},
+        floor_accuracies(task, examples, finetune),
         own["rounds"],
     )
 
