@@ -89,9 +89,14 @@ def spending_of(search: SearchSettings, search_space: pd.DataFrame, given: Colle
     }
 
 
-def _always_trained(search: SearchSettings, search_space: pd.DataFrame) -> tuple[int, ...]:
+def places_of(search_space: pd.DataFrame) -> dict[tuple[int, ...], int]:
+    """The place of each shape, by its four sizes; the first where a recorded table repeats it."""
     rows = search_space[list(SHAPE_COLUMNS)].drop_duplicates().itertuples(name=None)
-    places = {tuple(sizes): int(index) for index, *sizes in rows}
+    return {tuple(sizes): int(index) for index, *sizes in rows}
+
+
+def _always_trained(search: SearchSettings, search_space: pd.DataFrame) -> tuple[int, ...]:
+    places = places_of(search_space)
     for shape in search.always_train:
         if tuple(vars(shape).values()) not in places:
             raise ConfigurationError(

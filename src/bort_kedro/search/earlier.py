@@ -8,6 +8,7 @@ import pandas as pd
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.search.candidates import places_of
 from bort_kedro.search.measures import measured_with
 from bort_kedro.search.settings import SearchSettings
 
@@ -38,8 +39,7 @@ def observations(
     is_checked = search.earlier_candidates == "checked"
     _require_columns(table, [*SHAPE_COLUMNS, *measured, *many_sets, *(["trained_as"] if is_checked else [])])
     trained = _trained(table, [*SHAPE_COLUMNS, *measured], len(search.hyperparameter_sets))
-    space = search_space[list(SHAPE_COLUMNS)].itertuples(name=None)
-    places = {tuple(sizes): int(index) for index, *sizes in space}
+    places = places_of(search_space)
     shapes = [tuple(int(size) for size in sizes) for sizes in trained[list(SHAPE_COLUMNS)].itertuples(index=False)]
     found = trained.assign(candidate=[places.get(shape, -1) for shape in shapes]).query("candidate >= 0")
     if found.empty:
