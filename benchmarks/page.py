@@ -75,6 +75,12 @@ def interval_text(low: float | None, high: float | None, digits: int = 1) -> str
     return MISSING if is_missing(low) or is_missing(high) else f"{number(low, digits)} to {number(high, digits)}"
 
 
+def processor_title(device: Mapping[str, Any]) -> str:
+    """Name and instruction sets of a described device's processor; there are several of one name."""
+    sets = device["instruction_sets"]
+    return f"{device['processor']} with {', '.join(sets)}" if sets else str(device["processor"])
+
+
 def write_page(
     name: str,
     title: str,
@@ -119,7 +125,7 @@ def write_page(
     record = json.dumps({"about": about, "figures": figures}, indent=2, allow_nan=False) + "\n"
     first = packages[0]
     opening = (
-        f"Written by `{command or f'make bench-{name}'}` on {about['date']}: {about['device']['processor']}, "
+        f"Written by `{command or f'make bench-{name}'}` on {about['date']}: {processor_title(about['device'])}, "
         f"{first} {about['versions'][first]}{f', {setting}' if setting else ''}."
     )
     page = "\n\n".join([f"# {title}", opening, *(part.markdown for part in parts)]) + "\n"

@@ -22,28 +22,12 @@ from benchmarks.inference.figures import (
 from benchmarks.inference.runtimes import ENCODERS, PYTORCH, RUNTIMES
 from benchmarks.inference.setting import PRODUCTS, title_of
 from benchmarks.page import FOLDER, Figure, Part, interval_text, table, write_page
+from bort_kedro.device import instruction_sets
 from bort_kedro.reporting.markdown import MISSING, bullets, large, number, percent, times
 from bort_kedro.reporting.paper_claims import speed_claim_rows
 from bort_kedro.statistics import is_missing
 
-# Names in torch.cpu.get_capabilities of what int8 gains by, and how people call them.
-INSTRUCTION_SETS = {
-    "avx2": "AVX2",
-    "avx_vnni": "AVX-VNNI",
-    "avx512_f": "AVX-512",
-    "avx512_vnni": "AVX-512 VNNI",
-    "avx512_bf16": "AVX-512 BF16",
-    "amx_int8": "AMX int8",
-}
 VNNI = ("AVX-VNNI", "AVX-512 VNNI", "AMX int8")
-
-
-def instruction_sets() -> dict[str, bool]:
-    """Which of those that matter here this processor has."""
-    import torch
-
-    has = torch.cpu.get_capabilities()
-    return {title: bool(has.get(name, False)) for name, title in INSTRUCTION_SETS.items()}
 
 
 def reference_part(rows: Sequence[Row]) -> Part:

@@ -244,8 +244,9 @@ def sentence(folder: Path) -> str:
     page = folder / f"{NAME}.md"
     if is_present():
         return f"Measured on this machine's device: [{NAME}.md]({NAME}.md)."
-    kept = f" What was measured on another machine stands in [{NAME}.md]({NAME}.md)." if page.exists() else ""
-    return f"This machine has no CUDA device: not measured here.{kept}"
+    if page.exists():
+        return f"What was measured on a CUDA device stands in [{NAME}.md]({NAME}.md)."
+    return f"Never run on CUDA: no device was at hand; `{COMMAND}` measures one and writes {NAME}.md."
 
 
 def measure_and_write(folder: Path) -> None:

@@ -87,7 +87,7 @@ class Measured:
         small: Of the small loop.
         product_rates: FLOP/s of matrix products, by ``no`` and ``bf16``.
         trainings: What each took, by system and precision, one for each round.
-        loops: Parts of the real loop's steps, one for each round.
+        loops: Parts of the real loop's steps by precision, one for each round.
         small_loops: Likewise, of the small shape.
         preparation: From `pretrain_preparation.time_preparation`.
     """
@@ -96,8 +96,8 @@ class Measured:
     small: Setting
     product_rates: dict[str, float]
     trainings: dict[tuple[str, str], list[Taken]]
-    loops: list[StepParts]
-    small_loops: list[StepParts]
+    loops: dict[str, list[StepParts]]
+    small_loops: dict[str, list[StepParts]]
     preparation: dict[str, Any]
 
     def step_seconds(self, key: tuple[str, str]) -> list[float]:
@@ -209,23 +209,21 @@ def _memory_goals(measured: Measured) -> list[Goal]:
 
 
 def _loop_goals(measured: Measured) -> list[Goal]:
-    def why(loops: list[StepParts]) -> str:
-        batches = float(np.median([parts.share(BATCHES) for parts in loops]))
-        return f"Making batches takes {percent(batches)} of a step."
-
+    loops = measured.loops["no"]
+    batches = float(np.median([parts.share(BATCHES) for parts in loops]))
     return [
         Goal(
             "step outside forward, backward and optimiser, this shape",
-            [parts.outside_share for parts in measured.loops],
+            [parts.outside_share for parts in loops],
             "share",
             0.03,
             is_floor=False,
             is_strict=True,
-            why=why(measured.loops),
+            why=f"Making batches takes {percent(batches)} of a step.",
         ),
         Goal(
             f"the same, shape {measured.small.shape}, {measured.small.step_tokens} tokens a step",
-            [parts.outside_share for parts in measured.small_loops],
+            [parts.outside_share for parts in measured.small_loops["no"]],
             "share",
             is_floor=False,
         ),

@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmarks.page import Figure, Part, table, write_page
 from benchmarks.pretrain.goals import CACHED, TRAINER, Measured, goals_of
+from benchmarks.pretrain.loop_page import PRECISIONS, loop_part, products_part
 from benchmarks.pretrain.material import DROPOUT
-from benchmarks.pretrain.overhead import BATCHES, WORK
+from benchmarks.pretrain.processors import COMMAND, PREFIX, name_of_processor, write_side_by_side
 from benchmarks.pretrain.systems import TOP_K
 from bort_kedro.reporting.markdown import bullets, number, percent
 
@@ -20,13 +21,11 @@ TITLES = {
     "ours_live": "ours, teacher live",
     "ours_cached": f"ours, cached top-{TOP_K}",
 }
-PRECISIONS = {"no": "fp32", "bf16": "bf16"}
-STATE_INTERVAL = 200  # checkpoint_every_steps of conf/base
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers")
 
 
 def write(measured: Measured, *, num_rounds: int, about_cuda: str, folder: Path) -> None:
-    """Write the page and its figures.
+    """Write the page of this processor and its figures, and the page on which all processors stand side by side.
 
     Args:
         measured: On the CPU.
@@ -46,10 +45,10 @@ def write(measured: Measured, *, num_rounds: int, about_cuda: str, folder: Path)
         Part("", table(header, [goal.row() for goal in goals]), [goal.figure() for goal in goals]),
         Part("What was missed, and why", bullets(missed) if missed else "Nothing."),
         _speed_part(measured),
-        _loop_part(measured),
+        loop_part(measured),
+        products_part(measured),
         _cache_part(measured),
         _preparation_part(measured),
-        Part("CUDA", about_cuda),
     ]
     conditions = {
         "shape": str(setting.shape),
@@ -62,7 +61,9 @@ def write(measured: Measured, *, num_rounds: int, about_cuda: str, folder: Path)
         "rounds": num_rounds,
         "timed_steps": setting.timed_steps,
     }
-    write_page("pretrain", "Pretraining", parts, conditions, packages=PACKAGES, folder=folder)
+    name = f"{PREFIX}{name_of_processor()}"
+    write_page(name, "Pretraining", parts, conditions, command=COMMAND, packages=PACKAGES, folder=folder)
+    write_side_by_side(about_cuda, folder)
 
 
 def _compared(measured: Measured, num_rounds: int) -> str:
@@ -115,34 +116,6 @@ def _speed_part(measured: Measured) -> Part:
         f"The peak of the cached training includes filling the cache, with the teacher at work ({TITLES[CACHED[0]]})."
     )
     return Part("Times and memory", f"{table(header, rows)}\n\n{note}", figures)
-
-
-def _loop_part(measured: Measured) -> Part:
-    rows, figures = [], []
-    for title, loops in (
-        (str(measured.setting.shape), measured.loops),
-        (str(measured.small.shape), measured.small_loops),
-    ):
-        step = float(np.median([np.median(parts.step_seconds) for parts in loops]))
-        shares = {part: float(np.median([each.share(part) for each in loops])) for part in (*WORK, BATCHES)}
-        state = float(np.median([each.state_seconds for each in loops]))
-        state_share = state / (STATE_INTERVAL * step)
-        rows.append(
-            [title, number(1000 * step, 1), *map(percent, shares.values()), number(state, 2), percent(state_share)]
-        )
-        figures += [
-            *(Figure(f"{title}: share of a step, {part}", share, "share") for part, share in shares.items()),
-            Figure(f"{title}: writing a whole state", state, "s"),
-            Figure(f"{title}: states every {STATE_INTERVAL} steps, of the steps' time", state_share, "share"),
-        ]
-    header = ["shape", "ms a step", *WORK, BATCHES, "s a state", f"states every {STATE_INTERVAL} steps"]
-    text = (
-        "Timers around the parts of the real loop, in processes of their own. Clipping and zeroing the gradient count "
-        "as the optimiser's; the learning rate, batches, reading the losses, the meter of speed and progress as the "
-        "loop's. States are not in these shares: one is written after the last timed step and stands apart, model and "
-        "optimiser together."
-    )
-    return Part("Inside the loop", f"{text}\n\n{table(header, rows)}", figures)
 
 
 def _cache_part(measured: Measured) -> Part:

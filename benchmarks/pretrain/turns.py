@@ -14,6 +14,8 @@ from benchmarks.pretrain.systems import SYSTEMS, Taken
 from bort_kedro.progress import track
 
 PREPARATION_ROUNDS = 5
+# Turns that look into the project's own loop.
+LOOP, SMALL_LOOP = "loop", "loop, small shape"
 
 
 def product_rates(num_threads: int) -> dict[str, float]:
@@ -49,15 +51,21 @@ def measure(setting: Setting, small: Setting, num_rounds: int, packages: list[st
         for precision in precisions
         for name, system in SYSTEMS.items()
     }
-    turns |= {("loop", "no"): (step_parts, setting), ("loop, small shape", "no"): (step_parts, small)}
+    turns |= {
+        (name, precision): (step_parts, replace(of_loop, mixed_precision=precision))
+        for precision in precisions
+        for name, of_loop in ((LOOP, setting), (SMALL_LOOP, small))
+    }
     keys = list(turns)
     found: dict[tuple[str, str], list[Any]] = {key: [] for key in keys}
     order = [key for number in range(num_rounds) for key in _turned(keys, number)]
     for key in track(order, "training in turns", total=len(order)):
         function, its_setting = turns[key]
         found[key].append(in_own_process(environment, function, its_setting))
-    loops: list[StepParts] = found.pop(("loop", "no"))
-    small_loops: list[StepParts] = found.pop(("loop, small shape", "no"))
+    loops: dict[str, list[StepParts]] = {precision: found.pop((LOOP, precision)) for precision in precisions}
+    small_loops: dict[str, list[StepParts]] = {
+        precision: found.pop((SMALL_LOOP, precision)) for precision in precisions
+    }
     trainings: dict[tuple[str, str], list[Taken]] = found
     preparation = in_own_process(environment, time_preparation, PREPARATION_ROUNDS, packages)
     return Measured(setting, small, rates, trainings, loops, small_loops, preparation)

@@ -100,7 +100,7 @@ def test_a_speedup_is_taken_inside_each_round_and_the_cache_is_paid_back_by_what
         LIVE: [taken(4.0), taken(2.0)],
         CACHED: [cached, cached],
     }
-    measured = Measured(setting, setting, {}, trainings, [], [], {})
+    measured = Measured(setting, setting, {}, trainings, {}, {}, {})
     assert measured.speedup(OURS, TRAINER) == [2.0, 3.0]
     assert measured.speedup(OURS_BF16, TRAINER) == []
     assert measured.passes_to_pay_back == [1.5, float("inf")]
@@ -113,6 +113,41 @@ def test_parts_of_a_step_leave_the_rest_to_the_loop():
     found = StepParts([8.0, 8.0], parts, 1.0, 1)
     assert found.outside_share == 0.25
     assert found.share(BATCHES) == 1 / 16
+
+
+def test_shares_of_the_matrix_products_rate_equal_the_count_by_hand(setting):
+    from benchmarks.pretrain.goals import Measured, step_flops
+    from benchmarks.pretrain.loop_page import products_part
+    from benchmarks.pretrain.overhead import BACKWARD, BATCHES, FORWARD, OPTIMIZER, StepParts
+
+    # At the rate, forward would take 1 s and backward 2 s.
+    rate = step_flops(setting, teacher=False, everywhere=False) / 3
+    loop = StepParts([10.0], {FORWARD: [2.0], BACKWARD: [5.0], OPTIMIZER: [2.0], BATCHES: [0.5]}, 1.0, 1)
+    part = products_part(Measured(setting, setting, {"no": rate}, {}, {"no": [loop]}, {}, {}))
+    assert [figure.value for figure in part.figures] == pytest.approx([0.5, 0.4, 0.3])
+    assert "| (1, 1, 2, 3), fp32 | 50.0 % | 40.0 % | 30.0 % |" in part.text
+    assert "30.0 % is what its matrix products take at that rate, 40.0 % what forward and backward take" in part.text
+    assert "20.0 % the optimiser, 10.0 % the loop" in part.text
+
+
+def test_processors_stand_side_by_side_with_the_figures_that_have_a_target_first(tmp_path):
+    from benchmarks.page import Figure, Part, write_page
+    from benchmarks.pretrain.processors import write_side_by_side
+
+    def write(processor, *figures):
+        write_page(f"pretrain-on-{processor}", "Pretraining", [Part("", "", figures)], {}, folder=tmp_path)
+
+    write("new", Figure("step", 2.5, "s"), Figure("ours over theirs", 2.5, "x", target=2.2, met=True))
+    write("old", Figure("ours over theirs", 2.0, "x", target=2.2, met=False), Figure("memory", None, "GB"))
+    write_side_by_side("Never run on CUDA.", tmp_path)
+    lines = (tmp_path / "pretrain.md").read_text("utf-8").splitlines()
+    assert lines[2] == "Never run on CUDA."
+    assert lines[6].count("](pretrain-on-new.md)") == lines[6].count("](pretrain-on-old.md)") == 1
+    assert lines[9:] == [
+        "| ours over theirs (target 2.2) | 2.50x | **2.00x**, missed |",
+        "| step | 2.50 s | – |",
+        "| memory | – | – |",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,15 +213,17 @@ def test_tiny_trainings_take_turns_and_are_written(monkeypatch, tmp_path, settin
     monkeypatch.setattr(benchmark, "Setting", lambda timed_steps: replace(tiny, timed_steps=timed_steps))
     monkeypatch.setattr(benchmark, "SMALL", replace(tiny, shape=BertShape(1, 2, 8, 16)))
     benchmark.main(["--rounds", "1", "--steps", "2", "--folder", str(tmp_path)])
-    page, figures = written(tmp_path, "pretrain")
+    from benchmarks.pretrain.processors import name_of_processor
+
+    page, figures = written(tmp_path, f"pretrain-on-{name_of_processor()}")
     assert [line for line in page.splitlines() if line.startswith("#")] == [
         "# Pretraining",
         "## What was missed, and why",
         "## Times and memory",
         "## Inside the loop",
+        "## By the machine's own matrix products",
         "## The teacher cache",
         "## Token preparation",
-        "## CUDA",
     ]
     assert "A bf16 matrix product runs at 1.0 GFLOP/s on this processor and an fp32 one at 2" in page
     assert figures["tokens/s, ours fp32 over Trainer fp32"]["target"] == 2.2
