@@ -45,7 +45,7 @@ def published(**logits):
 
 
 def plain_logits(model, batch):
-    return predicted_logits(model, batch["input_ids"], batch["attention_mask"], batch["predicted"])
+    return predicted_logits(model, batch["input_ids"], batch.get("attention_mask"), batch["predicted"])
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from batch_reading import labels_of, mask_of
 from bort_kedro.datasets.teacher_cache import TeacherCaches
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
@@ -14,6 +15,7 @@ from bort_kedro.errors import ConfigurationError
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache, distillation_of
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
+from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.pretraining.pretrain import pretrain
 from bort_kedro.pretraining.taught_batches import TaughtBatches
 from bort_kedro.text.vocabulary_map import VocabularyMap
@@ -151,10 +153,11 @@ def test_the_teacher_of_a_whole_copy_has_nothing_to_say(under, batches, student)
 def test_where_nothing_is_predicted_both_see_the_true_tokens_and_no_head_is_run(under, batches, plain_batches, student):
     distillation = under(mixture(masked_lm=0.0, **LAYERS))
     batch, hidden = batches(distillation)(0), plain_batches(0)
-    is_hidden = hidden["labels"] >= 0
-    assert torch.equal(batch["input_ids"][is_hidden], hidden["labels"][is_hidden])
+    labels = labels_of(hidden)
+    is_hidden = labels != IGNORED
+    assert torch.equal(batch["input_ids"][is_hidden], labels[is_hidden])
     assert torch.equal(batch["input_ids"][~is_hidden], hidden["input_ids"][~is_hidden])
-    assert batch["weight"].item() == batch["attention_mask"].sum().item()
+    assert batch["weight"].item() == mask_of(batch).sum().item()
     student.cls.register_forward_hook(lambda *said: pytest.fail("the head was run"))
     parts, gradients = taught(distillation, student, batch)
     assert parts.keys() == {"loss", "relations_divergence", "hidden_states_error"}

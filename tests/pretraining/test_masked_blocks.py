@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from batch_reading import labels_of, mask_of
 from bort_kedro.errors import CorpusError
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masking import IGNORED
@@ -28,10 +29,10 @@ def test_a_batch_holds_its_blocks_padded_to_the_longest(data, tiny_blocks, tiny_
     np.testing.assert_array_equal(batch["attention_mask"].sum(dim=1), lengths)
     is_padding = batch["attention_mask"] == 0
     assert set(batch["input_ids"][is_padding].tolist()) == {tiny_vocabulary.pad_id}
-    assert set(batch["labels"][is_padding].tolist()) == {IGNORED}
+    assert set(labels_of(batch)[is_padding].tolist()) == {IGNORED}
     for row, block in enumerate([0, 3, 7, 11]):
         true_ids = torch.from_numpy(tiny_blocks[block].astype(np.int64))
-        inputs, labels = (batch[name][row, : lengths[row]] for name in ("input_ids", "labels"))
+        inputs, labels = (table[row, : lengths[row]] for table in (batch["input_ids"], labels_of(batch)))
         is_predicted = labels != IGNORED
         assert int(is_predicted.sum()) == max(1, round(0.3 * (int(lengths[row]) - 2)))
         assert torch.equal(labels[is_predicted], true_ids[is_predicted])
@@ -40,27 +41,37 @@ def test_a_batch_holds_its_blocks_padded_to_the_longest(data, tiny_blocks, tiny_
 
 def test_a_batch_names_the_predicted_positions_their_true_ids_and_their_number(data):
     batch = data.batch([0, 3, 7, 11], epoch=0)
-    flat = batch["labels"].flatten()
-    assert batch["predicted"].tolist() == [index for index, label in enumerate(flat.tolist()) if label != IGNORED]
-    assert torch.equal(batch["targets"], flat[batch["predicted"]])
+    rows, _ = data._padded(np.array([0, 3, 7, 11]))
+    _, labels = data.masking.hide(rows, epoch=0, blocks=[0, 3, 7, 11])
+    flat = labels.ravel().tolist()
+    assert batch["predicted"].tolist() == [index for index, label in enumerate(flat) if label != IGNORED]
+    assert batch["targets"].tolist() == [label for label in flat if label != IGNORED]
     assert torch.equal(batch["weight"], torch.tensor(float(len(batch["predicted"]))))
     kinds = {name: value.dtype for name, value in batch.items()}
     assert kinds.pop("weight") == torch.float32
     queries = {"query_slots", "query_positions"}
-    assert set(kinds) == {"input_ids", "attention_mask", "labels", "predicted", "targets"} | queries
+    assert set(kinds) == {"input_ids", "attention_mask", "predicted", "targets"} | queries
     assert torch.equal(batch["query_positions"][batch["query_slots"]], batch["predicted"])
     assert set(kinds.values()) == {torch.int64}
+
+
+def test_a_batch_has_a_mask_only_where_one_of_its_rows_is_padded(data, tiny_blocks):
+    longest, shortest = (int(place(tiny_blocks.lengths)) for place in (np.argmax, np.argmin))
+    alike = np.flatnonzero(tiny_blocks.lengths == tiny_blocks.lengths[longest])
+    assert "attention_mask" not in data.batch(alike, epoch=0)
+    assert "attention_mask" not in data.batch([shortest], epoch=0)
+    assert (data.batch([longest, shortest], epoch=0)["attention_mask"] == 0).any()
 
 
 def test_masks_of_a_block_do_not_depend_on_the_batch_it_stands_in(data, tiny_blocks):
     length = int(tiny_blocks.lengths[7])
     alone, among = data.batch([7], epoch=2), data.batch([3, 7], epoch=2)
-    for name in ("input_ids", "labels"):
-        assert torch.equal(alone[name][0], among[name][1, :length])
+    for table in (lambda batch: batch["input_ids"], labels_of):
+        assert torch.equal(table(alone)[0], table(among)[1, :length])
 
 
 def test_masks_are_drawn_afresh_in_each_epoch(data):
-    labels = [data.batch(range(24), epoch=epoch)["labels"] for epoch in (0, 1, 0)]
+    labels = [labels_of(data.batch(range(24), epoch=epoch)) for epoch in (0, 1, 0)]
     assert torch.equal(labels[0], labels[2])
     assert not torch.equal(labels[0], labels[1])
 
@@ -82,13 +93,13 @@ def test_whole_words_are_hidden_together_and_others_than_those_of_single_tokens(
     tokens = tiny_tokenizer.convert_ids_to_tokens(range(len(tiny_tokenizer)))
     word_starts = np.array([token.startswith("Ġ") for token in tokens])
     by_words = dataclasses.replace(data, whole_words=True, word_starts=word_starts)
-    labels = by_words.batch(range(24), epoch=0)["labels"].numpy()
+    labels = labels_of(by_words.batch(range(24), epoch=0)).numpy()
     for block, row in enumerate(labels):
         ids = tiny_blocks[block]
         words = np.cumsum(word_starts[ids[1:-1]] | (np.arange(len(ids) - 2) == 0))
         is_hidden = row[1 : len(ids) - 1] != IGNORED
         assert all(len(set(is_hidden[words == word].tolist())) == 1 for word in set(words.tolist()))
-    assert (labels != data.batch(range(24), epoch=0)["labels"].numpy()).any()
+    assert (labels != labels_of(data.batch(range(24), epoch=0)).numpy()).any()
 
 
 def test_whole_words_without_the_ids_that_begin_one_are_refused(tiny_blocks, tiny_vocabulary):
@@ -133,9 +144,9 @@ def test_the_parts_of_a_step_together_are_its_batch(data, num_parts):
         for index, part in enumerate(parts):
             rows = range(num_rows)[index::num_parts] or [0]
             length = part["input_ids"].shape[1]
-            for name in ("input_ids", "attention_mask", "labels"):
-                assert torch.equal(part[name], whole[name][list(rows), :length])
-            assert whole["attention_mask"][list(rows), length:].sum() == 0
+            for table in (lambda batch: batch["input_ids"], mask_of, labels_of):
+                assert torch.equal(table(part), table(whole)[list(rows), :length])
+            assert mask_of(whole)[list(rows), length:].sum() == 0
             if index >= num_rows:
                 saw_an_empty_part = True
                 assert part["weight"] == 0

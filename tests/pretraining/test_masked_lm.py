@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from batch_reading import labels_of, mask_of
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import (
@@ -13,7 +14,6 @@ from bort_kedro.pretraining.masked_lm import (
     masked_lm_objective,
     student_logits,
 )
-from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.pretraining.pretrain import EVALUATION_BATCH_TOKENS, evaluation_blocks, new_encoder, score
 from toy_pretraining import SHAPE, made_up_tokens, settings
 
@@ -37,10 +37,9 @@ def batch(data):
 def test_masked_lm_objective_equals_the_loss_that_transformers_computes(model, batch):
     parts = masked_lm_objective(model, batch)
     with torch.no_grad():
-        output = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels")})
+        output = model(input_ids=batch["input_ids"], attention_mask=mask_of(batch), labels=labels_of(batch))
     assert parts["loss"].item() == pytest.approx(output.loss.item(), rel=1e-5)
-    is_predicted = batch["labels"] != IGNORED
-    hits = output.logits.argmax(-1)[is_predicted] == batch["labels"][is_predicted]
+    hits = output.logits.argmax(-1).flatten()[batch["predicted"]] == batch["targets"]
     assert parts["masked_accuracy"].item() == pytest.approx(hits.float().mean().item())
 
 
@@ -88,8 +87,7 @@ def test_evaluation_of_a_model_that_knows_one_token_counts_its_positions(model, 
         model.cls.predictions.bias.fill_(0.0)
         model.cls.predictions.bias[token] = 1e4
     score = evaluate_masked_lm(model, data, batch_tokens=64)
-    labels = data.batch(range(len(tiny_blocks)), epoch=2**31 - 1)["labels"]
-    truth = labels[labels != IGNORED] == token
+    truth = data.batch(range(len(tiny_blocks)), epoch=2**31 - 1)["targets"] == token
     np.testing.assert_array_equal(by_block(score)[1], truth.numpy())
     assert score.accuracy == pytest.approx(truth.float().mean().item())
     assert score.accuracy > 0

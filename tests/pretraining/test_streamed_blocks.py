@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from batch_reading import labels_of, mask_of
 from bort_kedro.errors import CheckpointError, CorpusError, TrainingError
 from bort_kedro.pretraining import streamed_blocks
-from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.pretraining.streamed_blocks import StreamedBlocks, text_digests
+from bort_kedro.pretraining.taught_batches import with_true_tokens
 from cutting import cut_document
 
 NUM_DOCUMENTS = 40
@@ -69,8 +70,8 @@ def is_equal(left, right):
 
 def true_rows(batch):
     """The blocks of a batch without corruption and padding."""
-    ids = torch.where(batch["labels"] == IGNORED, batch["input_ids"], batch["labels"])
-    return [row[mask.bool()].tolist() for row, mask in zip(ids, batch["attention_mask"], strict=True)]
+    ids = with_true_tokens(batch)["input_ids"]
+    return [row[mask.bool()].tolist() for row, mask in zip(ids, mask_of(batch), strict=True)]
 
 
 def window_states(blocks, steps):
@@ -180,18 +181,18 @@ def test_parts_together_are_the_batch(new_blocks):
     blocks = new_blocks()
     for step in range(STEPS):
         whole = blocks.batch_at(step)
-        num_rows, length = whole["labels"].shape
+        num_rows, length = whole["input_ids"].shape
         parts = [blocks.batch_at(step, part, 3) for part in range(3)]
-        assert sum(part["weight"] for part in parts) == whole["weight"] == (whole["labels"] != IGNORED).sum()
+        assert sum(part["weight"] for part in parts) == whole["weight"] == len(whole["predicted"])
         for number, part in enumerate(parts):
             if number >= num_rows:
                 assert part["weight"] == 0
                 assert true_rows(part) == true_rows(whole)[:1]
                 continue
             assert true_rows(part) == true_rows(whole)[number::3]
-            own = part["labels"].shape[1]
+            own = part["input_ids"].shape[1]
             assert own <= length
-            assert torch.equal(part["labels"], whole["labels"][number::3, :own])
+            assert torch.equal(labels_of(part), labels_of(whole)[number::3, :own])
 
 
 def test_steps_inside_a_window_may_be_asked_for_in_any_order(new_blocks):

@@ -5,6 +5,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from batch_reading import mask_of
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.errors import CheckpointError, StorageError, TrainingError
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
@@ -72,7 +73,7 @@ def test_resumed_training_matches_uninterrupted_training_bit_for_bit(new_model, 
 
     assert largest_difference(weights(resumed), weights(whole)) == 0.0
     assert without_seconds(resumed_result) == without_seconds(whole_result)
-    shown = sum(int(batch_at(step)["attention_mask"].sum()) for step in range(SETTINGS.num_steps))
+    shown = sum(int(mask_of(batch_at(step)).sum()) for step in range(SETTINGS.num_steps))
     assert (resumed_result.num_tokens, whole_result.num_tokens) == (shown, shown)
 
 

@@ -9,6 +9,7 @@ from bort_kedro.training.throughput import ThroughputMeter, peak_flops
 SHAPE = BertShape(num_hidden_layers=2, num_attention_heads=2, hidden_size=8, intermediate_size=12)
 # Sequences of 6 and 4 tokens, 3 positions predicted.
 BATCH = {
+    "input_ids": torch.zeros(2, 6, dtype=torch.int64),
     "attention_mask": torch.tensor([[1] * 6, [1] * 4 + [0] * 2]),
     "predicted": torch.tensor([1, 3, 8]),
 }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bort_kedro.encoders.last_layer import ROBERTA_LIKE, can_spare_last_layer, hidden_at_predicted
+from bort_kedro.encoders.attention_masks import as_attention_mask, padding_mask
+from bort_kedro.encoders.last_layer import BERT_LIKE, ROBERTA_LIKE, can_spare_last_layer, hidden_at_predicted
 from bort_kedro.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _deberta_positions(config: PreTrainedConfig) -> int | None:
 
 
 def _bert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> EncoderInputs:
-    return {"attention_mask": _as_attention_mask(config, is_allowed), "position_ids": place}
+    return {"attention_mask": as_attention_mask(config, is_allowed), "position_ids": place}
 
 
 def _roberta_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, place: Tensor) -> EncoderInputs:
@@ -53,17 +54,9 @@ def _modernbert_packed_inputs(config: PreTrainedConfig, is_allowed: Tensor, plac
     is_near = (columns[:, None] - columns).abs() <= config.sliding_window
     masks = {"full_attention": is_allowed, "sliding_attention": is_allowed & is_near}
     return {
-        "attention_mask": {name: _as_attention_mask(config, mask) for name, mask in masks.items()},
+        "attention_mask": {name: as_attention_mask(config, mask) for name, mask in masks.items()},
         "position_ids": place,
     }
-
-
-def _as_attention_mask(config: PreTrainedConfig, is_allowed: Tensor) -> Tensor:
-    """The scaled dot product takes truth values, the eager attention a term to be added to the scores."""
-    if config._attn_implementation == "sdpa":
-        return is_allowed
-    allowed = torch.zeros((), device=is_allowed.device)
-    return torch.where(is_allowed, allowed, torch.finfo(allowed.dtype).min)
 
 
 def _deberta_head(model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -118,7 +111,7 @@ _POSITIONS_AFTER_PADDING = frozenset(
 def predicted_logits(
     model: PreTrainedModel,
     input_ids: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     predicted: Tensor,
     document_ids: Tensor | None = None,
     queries: tuple[Tensor, Tensor] | None = None,
@@ -133,7 +126,7 @@ def predicted_logits(
     Args:
         model: A transformers masked-LM encoder.
         input_ids: (B, L) ids.
-        attention_mask: (B, L), 1 for tokens and 0 for padding.
+        attention_mask: (B, L), 1 for tokens and 0 for padding; None where nothing is padded.
         predicted: (N,) flat positions, row * L + column.
         document_ids: (B, L), 0 for padding and 1, 2, .. for the documents of a row, each in one run. Attention then
             stays inside each and its positions start anew.
@@ -153,9 +146,12 @@ def predicted_logits(
         told = {"token_type_ids": token_type_ids}
     if family is not None and document_ids is None and not told and can_spare_last_layer(model):
         return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted, queries))
-    inputs: EncoderInputs = {"attention_mask": attention_mask}
+    inputs: EncoderInputs = {}
     if document_ids is not None:
         inputs = packed_inputs(model.config, document_ids)
+    elif attention_mask is not None:
+        is_bert = model.config.model_type in BERT_LIKE
+        inputs = {"attention_mask": padding_mask(model.config, attention_mask) if is_bert else attention_mask}
     if family is None:
         logits: Tensor = model(input_ids=input_ids, **inputs, **told).logits
         return logits.flatten(0, 1).index_select(0, predicted)

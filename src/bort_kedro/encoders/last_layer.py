@@ -8,6 +8,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import scaled_dot_product_attention
 
+from bort_kedro.encoders.attention_masks import padding_mask
 from bort_kedro.text.batching import query_slots
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def can_spare_last_layer(model: PreTrainedModel) -> bool:
 def hidden_at_predicted(
     model: PreTrainedModel,
     input_ids: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     predicted: Tensor,
     queries: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
@@ -48,15 +49,13 @@ def hidden_at_predicted(
     Args:
         model: For which `can_spare_last_layer` holds.
         input_ids: (B, L) ids.
-        attention_mask: (B, L), 1 for tokens and 0 for padding.
+        attention_mask: (B, L), 1 for tokens and 0 for padding; None where nothing is padded.
         predicted: (N,) flat positions, row * L + column, rising.
         queries: `text.batching.query_slots` of these, on the device; None computes them.
     """
-    from transformers.masking_utils import create_bidirectional_mask
-
     encoder = model.base_model
     hidden = encoder.embeddings(input_ids=input_ids)
-    mask = create_bidirectional_mask(config=model.config, inputs_embeds=hidden, attention_mask=attention_mask)
+    mask = None if attention_mask is None else padding_mask(model.config, attention_mask)
     *before, last = encoder.encoder.layer
     for layer in before:
         hidden = layer(hidden, mask)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from bort_kedro.encoders.attention_masks import padding_mask
 from bort_kedro.encoders.families import packed_inputs
 from bort_kedro.encoders.last_layer import BERT_LIKE, attend, finish
 from bort_kedro.errors import ConfigurationError
@@ -35,7 +36,7 @@ def require_readable(config: PreTrainedConfig) -> None:
 def read_layers(
     model: PreTrainedModel,
     input_ids: Tensor,
-    attention_mask: Tensor,
+    attention_mask: Tensor | None,
     document_ids: Tensor | None = None,
     *,
     attended_in: int | None,
@@ -46,7 +47,7 @@ def read_layers(
     Args:
         model: For which `require_readable` holds, with a head or without.
         input_ids: (B, L) ids.
-        attention_mask: (B, L), 1 for tokens and 0 for padding.
+        attention_mask: (B, L), 1 for tokens and 0 for padding; None where nothing is padded.
         document_ids: (B, L) for several documents in a row, as `families.predicted_logits` has them.
         attended_in: The layer, from 0, whose queries, keys and values are wanted; None wants none.
         states_of: Layers, from 0, whose output is wanted. Layers beyond all of these are not run, and of the deepest
@@ -55,15 +56,13 @@ def read_layers(
     Returns:
         What was asked for, states (B, L, H) by layer.
     """
-    from transformers.masking_utils import create_bidirectional_mask
-
     encoder = model.base_model
     if document_ids is None:
         hidden = encoder.embeddings(input_ids=input_ids)
-        mask = create_bidirectional_mask(config=model.config, inputs_embeds=hidden, attention_mask=attention_mask)
+        mask = None if attention_mask is None else padding_mask(model.config, attention_mask)
     else:
         told = packed_inputs(model.config, document_ids)
-        mask = told.pop("attention_mask")
+        mask = cast("Tensor", told.pop("attention_mask"))
         hidden = encoder.embeddings(input_ids=input_ids, **told)
     deepest = max([*states_of, *([] if attended_in is None else [attended_in])])
     attended, states = None, {}

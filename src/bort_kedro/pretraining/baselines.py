@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.text.tokens import TokenBlocks
 
 
@@ -33,15 +32,15 @@ class CountBaselines:
         self._follower = np.where(has_follower, followers, self.most_frequent)
 
     def predict(
-        self, input_ids: NDArray[np.integer], labels: NDArray[np.integer]
+        self, input_ids: NDArray[np.integer], positions: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Predictions at the predicted positions of (B, L) arrays, row by row.
+        """Predictions at flat positions (N,), row * L + column, of (B, L) ids.
 
         Returns:
             ``(unigram, bigram)``, each (N,). The bigram sees the corrupted text, as an encoder does: where
             the token to the left is hidden too, it falls back on the most frequent follower of the mask
             token, which was never seen, hence on the most frequent token.
         """
-        rows, columns = np.nonzero(labels != IGNORED)
+        rows, columns = np.divmod(positions, input_ids.shape[1])
         bigram = self._follower[input_ids[rows, columns - 1]]
-        return np.full(len(rows), self.most_frequent), bigram
+        return np.full(len(positions), self.most_frequent), bigram

@@ -223,7 +223,7 @@ class Distillation:
         )
         live = kinds - {"logits"} if self.cache else kinds
         said = self.ask(batch, live) if live else {}
-        documents = batch.get("document_ids", batch["attention_mask"])
+        documents = documents_of(batch)
         parts: dict[str, tuple[float, Tensor]] = {}
         if settings.predicts:
             own["logits"] = own["logits"].float()
@@ -255,6 +255,12 @@ class Distillation:
         return bucketed_divergence(logits, targets, temperature=temperature)
 
 
+def documents_of(batch: Batch) -> Tensor:
+    """(B, L), 0 for padding and else the number of the document in its row, as losses over all tokens take it."""
+    shown = batch.get("document_ids", batch.get("attention_mask"))
+    return torch.ones_like(batch["input_ids"]) if shown is None else shown
+
+
 def distillation_of(
     settings: DistillationSettings,
     teacher: Pretrained,
@@ -283,7 +289,7 @@ def read(
     attended, states = read_layers(
         model,
         batch["input_ids"],
-        batch["attention_mask"],
+        batch.get("attention_mask"),
         batch.get("document_ids"),
         attended_in=attended_in,
         states_of=cast("set[int]", wanted),

@@ -77,11 +77,11 @@ class MaskedBlocks:
         """The blocks of these indices under the masks of an epoch, padded to the longest.
 
         Returns:
-            ``input_ids``, ``attention_mask`` and ``labels`` (``IGNORED`` where not predicted), each (B, L) int64;
-            ``predicted`` (N,) int64, row * L + column of the predicted tokens, rising, and ``targets`` (N,) int64,
-            their true ids; ``query_slots`` and ``query_positions``, see `text.batching.query_slots`; ``weight``, a
-            float32 scalar, N; for joined documents also ``document_ids`` (B, L) int64,
-            counted from 1 in each row, 0 for padding.
+            ``input_ids`` (B, L) int64; ``predicted`` (N,) int64, row * L + column of the predicted tokens, rising, and
+            ``targets`` (N,) int64, their true ids; ``query_slots`` and ``query_positions``, see
+            `text.batching.query_slots`; ``weight``, a float32 scalar, N. For joined documents also ``document_ids``
+            (B, L) int64, counted from 1 in each row, 0 for padding; else, where a row is padded, ``attention_mask``
+            (B, L) int64. A batch without padding has none: an encoder that looked for it would wait for its device.
         """
         indices = np.asarray(indices, dtype=np.int64)
         rows, is_token = self._padded(indices)
@@ -93,8 +93,6 @@ class MaskedBlocks:
         predicted = np.flatnonzero(labels != IGNORED)
         arrays = {
             "input_ids": input_ids,
-            "attention_mask": is_token.astype(np.int64),
-            "labels": labels,
             "predicted": predicted,
             "targets": labels.ravel()[predicted],
             "weight": np.float32(len(predicted)),
@@ -103,6 +101,8 @@ class MaskedBlocks:
         if self.blocks.joined:
             # A start token is special, so it is never hidden and no other takes its place.
             arrays["document_ids"] = np.cumsum(rows == self.vocabulary.start_id, axis=1) * is_token
+        elif not is_token.all():
+            arrays["attention_mask"] = is_token.astype(np.int64)
         return {name: torch.as_tensor(array) for name, array in arrays.items()}
 
     def _padded(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

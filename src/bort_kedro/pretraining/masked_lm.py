@@ -16,7 +16,6 @@ from bort_kedro.encoders.families import predicted_logits
 from bort_kedro.pretraining.baselines import CountBaselines
 from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss, soft_cross_entropy
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
-from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.progress import track
 from bort_kedro.statistics import clustered_standard_error
 from bort_kedro.text.batching import plan_epoch
@@ -30,7 +29,7 @@ def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     return predicted_logits(
         model,
         batch["input_ids"],
-        batch["attention_mask"],
+        batch.get("attention_mask"),
         batch["predicted"],
         batch.get("document_ids"),
         queries=(batch["query_slots"], batch["query_positions"]),
@@ -141,7 +140,7 @@ def evaluate_masked_lm(
             for name, measure in measures.items():
                 values[name].append(measure(logits, inputs).cpu().numpy())
         correct.append((logits.argmax(-1) == inputs["targets"]).cpu().numpy())
-        block_of.append(np.repeat(indices, (batch["labels"] != IGNORED).sum(dim=1).numpy()))
+        block_of.append(indices[(batch["predicted"] // batch["input_ids"].shape[1]).numpy()])
     is_correct, blocks = np.concatenate(correct), np.concatenate(block_of)
     found = {name: np.concatenate(parts) for name, parts in values.items()}
     means = {name: float(value.mean()) for name, value in found.items()}
@@ -166,8 +165,7 @@ def score_baselines(data: MaskedBlocks, baselines: CountBaselines, *, batch_toke
     """Whether each baseline is right at each position, in the order of `evaluate_masked_lm`: (N,) by name."""
     correct: dict[str, list[np.ndarray]] = {"unigram": [], "bigram": []}
     for _, batch in evaluation_batches(data, batch_tokens=batch_tokens):
-        input_ids, labels = batch["input_ids"].numpy(), batch["labels"].numpy()
-        targets = labels[labels != IGNORED]
-        for name, predicted in zip(correct, baselines.predict(input_ids, labels), strict=True):
-            correct[name].append(predicted == targets)
+        said = baselines.predict(batch["input_ids"].numpy(), batch["predicted"].numpy())
+        for name, ids in zip(correct, said, strict=True):
+            correct[name].append(ids == batch["targets"].numpy())
     return {name: np.concatenate(parts) for name, parts in correct.items()}

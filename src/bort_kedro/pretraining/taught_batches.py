@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bort_kedro.pretraining.masking import IGNORED
+from bort_kedro.training.throughput import token_lengths
 
 if TYPE_CHECKING:
     from bort_kedro.pretraining.masked_blocks import Batch, Batches
@@ -21,8 +21,9 @@ def dropped_mark(kind: str) -> str:
 
 def with_true_tokens(batch: Batch) -> Batch:
     """A batch with nothing hidden and nothing to predict."""
-    true_ids = torch.where(batch["labels"] != IGNORED, batch["labels"], batch["input_ids"])
-    return {**batch, "input_ids": true_ids, "predicted": batch["predicted"][:0]}
+    ids = batch["input_ids"]
+    true_ids = ids.flatten().scatter(0, batch["predicted"], batch["targets"]).view_as(ids)
+    return {**batch, "input_ids": true_ids, "predicted": batch["predicted"][:0], "targets": batch["targets"][:0]}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class TaughtBatches:
         batch = source(step, *part)
         if not self.settings.predicts:
             # A part that only repeats another's row has weight 0.
-            batch = with_true_tokens(batch) | {"weight": batch["attention_mask"].sum() * (batch["weight"] > 0)}
+            batch = with_true_tokens(batch) | {"weight": token_lengths(batch).sum() * (batch["weight"] > 0)}
         return batch | {dropped_mark(kind): torch.tensor(True) for kind in dropped}
 
     def __getattr__(self, name: str) -> Any:

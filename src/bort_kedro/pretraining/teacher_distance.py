@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bort_kedro.pretraining.distillation import ATTENDED, read
+from bort_kedro.pretraining.distillation import ATTENDED, documents_of, read
 from bort_kedro.pretraining.losses import relations_divergence
 from bort_kedro.pretraining.masked_lm import evaluation_batches
 from bort_kedro.pretraining.taught_batches import with_true_tokens
 from bort_kedro.statistics import clustered_standard_error
+from bort_kedro.training.throughput import token_lengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def teacher_distance(
         with torch.inference_mode():
             own = read(model, inputs, attended_in=last, states_of=None, predicts=False)
             said = distillation.ask(inputs, {"relations"})
-            documents = inputs.get("document_ids", inputs["attention_mask"])
+            documents = documents_of(inputs)
             found = []
             for row in range(len(indices)):
                 mine, taught = ([side[name][row : row + 1] for name in ATTENDED] for side in (own, said))
@@ -82,7 +83,7 @@ def teacher_distance(
                 found.append(relations_divergence(mine, taught, documents[row : row + 1], num_heads=num_heads))
             # All at once: a device is waited for at each.
             values += torch.stack(found).tolist()
-        tokens.append(batch["attention_mask"].sum(dim=1).numpy())
+        tokens.append(token_lengths(batch).numpy())
         places.append(indices)
     counts = np.concatenate(tokens)
     return TeacherDistance(np.repeat(values, counts), np.repeat(np.concatenate(places), counts))

@@ -23,7 +23,7 @@ from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
 from bort_kedro.training.steps import Batch, Loss, Steps
 from bort_kedro.training.threads import resolve_precision
-from bort_kedro.training.throughput import ThroughputMeter
+from bort_kedro.training.throughput import ThroughputMeter, token_lengths
 
 # Called with (step, part, number of parts), with the step alone where there is one part; see `train`.
 Batches = Callable[..., Batch]
@@ -38,7 +38,7 @@ class TrainingResult:
             meter ``tokens_per_second``, ``model_flop_utilization``, ``device_hours`` and their forecast.
         seconds: Wall time of all steps, those before a resume included.
         num_steps: Steps that were done: all, those up to ``stop_at``, or fewer where early stopping ended it.
-        num_tokens: Of these steps' batches, padding left out, of all processes; of batches with an attention mask.
+        num_tokens: Of these steps' batches, padding left out, of all processes; of batches with ``input_ids``.
     """
 
     history: list[Row]
@@ -278,8 +278,8 @@ class _Run:
 
         def counted(step: int, parts: list[Batch]) -> tuple[int, list[Batch]]:
             for part in parts:
-                if "attention_mask" in part:
-                    self.tokens_here += int(part["attention_mask"].sum())
+                if "input_ids" in part:
+                    self.tokens_here += int(token_lengths(part).sum())
                 if meter is not None:
                     meter.saw(part)
             return step, parts

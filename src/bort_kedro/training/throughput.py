@@ -36,6 +36,19 @@ MEASURED_SIDE = 1024
 MEASURED_SECONDS = 0.2
 
 
+def token_lengths(batch: Batch) -> Tensor:
+    """(..., L) ``input_ids`` to (...) int64, the tokens of each row that are no padding.
+
+    A batch tells padding by ``document_ids``, 0 there, where rows hold several documents, else by ``attention_mask``;
+    one with neither has none.
+    """
+    shown = batch.get("document_ids", batch.get("attention_mask"))
+    if shown is None:
+        *rows, length = batch["input_ids"].shape
+        return torch.full(rows, length)
+    return (shown > 0).sum(dim=-1)
+
+
 @cache
 def peak_flops(device: str, precision: str, num_threads: int) -> float:
     """What the device can do at most, in FLOP/s: from the data sheet, else the best of measured matrix products.
@@ -92,7 +105,7 @@ class ThroughputMeter:
 
     def saw(self, batch: Batch) -> None:
         """Count one batch, before it travels to the device."""
-        lengths = batch["attention_mask"].sum(dim=1)
+        lengths = token_lengths(batch)
         tokens = int(lengths.sum())
         forward = forward_flops(
             self.student,
@@ -109,7 +122,7 @@ class ThroughputMeter:
     def _predicted_lengths(self, batch: Batch, lengths: Tensor) -> int | None:
         if not self.spares_last_layer(batch):
             return None
-        return int(lengths[batch["predicted"] // batch["attention_mask"].shape[1]].sum())
+        return int(lengths[batch["predicted"] // batch["input_ids"].shape[1]].sum())
 
     def read(self) -> tuple[float, float]:
         """``(tokens/s, model-FLOP utilisation)`` of all devices since the last reading; counting starts anew."""
