@@ -48,7 +48,7 @@ def test_the_peak_of_a_known_device_is_that_of_its_data_sheet(monkeypatch):
     peak_flops.cache_clear()
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
     assert peak_flops("cuda", "bf16", 1) == 989e12
-    assert peak_flops("cuda", "no", 1) == 67e12
+    assert peak_flops("cuda", "no", 1) == 494e12
     peak_flops.cache_clear()
 
 

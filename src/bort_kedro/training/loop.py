@@ -21,8 +21,8 @@ from bort_kedro.training.observer import Row
 from bort_kedro.training.optimizer import steps_taken
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
-from bort_kedro.training.steps import Batch, Loss, Steps
-from bort_kedro.training.threads import resolve_precision
+from bort_kedro.training.steps import Batch, Loss, Steps, pinned
+from bort_kedro.training.threads import resolve_precision, tensor_float32
 from bort_kedro.training.throughput import ThroughputMeter, token_lengths
 
 # Called with (step, part, number of parts), with the step alone where there is one part; see `train`.
@@ -140,7 +140,8 @@ def train(
         return TrainingResult(record["history"], record["seconds"], saved.step, record.get("num_tokens", 0))
     # Generators of the caller are left as they were: dropout draws from a fork. Devices are named because
     # torch warns of several otherwise.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    forked = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+    with forked, tensor_float32(accelerator.device):
         torch.manual_seed(settings.seed + PROCESS_SEED_STRIDE * accelerator.process_index)
         run = _Run(accelerator, model, loss, batch_at, settings, description, compiles, early_stopping)
         meter = meter_for(accelerator.device.type, accelerator.num_processes) if meter_for else None
@@ -287,11 +288,16 @@ class _Run:
         if self.accelerator.device.type == "cpu":
             yield from (counted(step, make(step)) for step in steps)
             return
+        is_cuda = self.accelerator.device.type == "cuda"
+
+        def made_ahead(step: int) -> list[Batch]:
+            return [pinned(part) for part in make(step)] if is_cuda else make(step)
+
         with ThreadPoolExecutor(1) as ahead:
-            coming: Future[list[Batch]] | None = ahead.submit(make, steps.start) if steps else None
+            coming: Future[list[Batch]] | None = ahead.submit(made_ahead, steps.start) if steps else None
             for step in steps:
-                parts = coming.result() if coming else make(step)
-                coming = ahead.submit(make, step + 1) if step + 1 < steps.stop else None
+                parts = coming.result() if coming else made_ahead(step)
+                coming = ahead.submit(made_ahead, step + 1) if step + 1 < steps.stop else None
                 yield counted(step, parts)
 
     def _speed(self, meter: ThroughputMeter | None, done: int) -> Row:

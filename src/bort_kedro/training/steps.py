@@ -28,6 +28,16 @@ ADVICE = (
 )
 
 
+def pinned(batch: Batch) -> Batch:
+    """A batch in memory that the system never moves, without which a copy to a device waits for it."""
+    return {name: value.pin_memory() for name, value in batch.items()}
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """A batch on a device, whose copy is under way if it is `pinned`."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
 class ModelWithLoss(nn.Module):
     """A model whose forward pass ends in its loss, since gradients of several processes meet in one forward call."""
 
@@ -73,11 +83,11 @@ class Steps:
         """One optimiser step; what it leaves, still on the device."""
         accelerator, settings = self.accelerator, self.settings
         learning_rate = set_step(self.optimizer, settings, step, num_skipped=step - self.num_taken)
-        shares = self._shares(parts)
+        batches = [moved(part, accelerator.device) for part in parts]
+        shares = self._shares(batches)
         totals: dict[str, Tensor] = {}
-        for number, (part, share) in enumerate(zip(parts, shares, strict=True)):
-            batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in part.items()}
-            is_last = number == len(parts) - 1
+        for number, (batch, share) in enumerate(zip(batches, shares, strict=True)):
+            is_last = number == len(batches) - 1
             with nullcontext() if is_last else accelerator.no_sync(self.objective):
                 with accelerator.autocast():
                     values = self.objective(batch)
@@ -108,11 +118,11 @@ class Steps:
             reason = f"the gradient overflows fp16 at step {step + 1}, as at the {SKIPS_IN_A_ROW - 1} before it"
             raise self._failure(f"{reason}, however small the loss is scaled")
 
-    def _shares(self, parts: list[Batch]) -> list[Tensor | None]:
-        """What share of the step's predictions each part holds; None where one part holds them all."""
+    def _shares(self, batches: list[Batch]) -> list[Tensor | None]:
+        """What share of the step's predictions each part on its device holds; None where one part holds them all."""
         if self.num_parts == 1:
             return [None]
-        weights = torch.stack([part["weight"] for part in parts]).to(self.accelerator.device)
+        weights = torch.stack([batch["weight"] for batch in batches])
         total = self.accelerator.reduce(weights.sum(), reduction="sum")
         return list(weights / total)
 

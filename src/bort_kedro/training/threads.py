@@ -19,6 +19,24 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def tensor_float32(device: torch.device) -> Iterator[None]:
+    """Let matrix products of float32 on CUDA run as TF32 within the block: its mantissa has ten bits.
+
+    By torch's older switch: after the newer one, `torch.backends.cuda.matmul.fp32_precision`, torch.compile fails where
+    it reads the older (torch 2.13).
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 AUTO = "auto"
 # Of matrix products, by what accelerate calls a precision.
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -15,15 +15,15 @@ from bort_kedro.encoders.training_cost import forward_flops
 from bort_kedro.training.threads import DTYPES
 
 # Dense matrix products without sparsity, in FLOP/s, from the makers' data sheets: (part of the device's name,
-# bf16 or fp16, fp32 or TF32 where torch uses it by default: it does not).
+# bf16 or fp16, TF32 or, where a device has none, fp32; see `threads.tensor_float32`).
 DATA_SHEET_PEAKS = (
-    ("H200", 989e12, 67e12),
-    ("H100 PCIe", 756e12, 51e12),
-    ("H100", 989e12, 67e12),
-    ("A100", 312e12, 19.5e12),
-    ("L40S", 362e12, 91.6e12),
-    ("L4", 121e12, 30.3e12),
-    ("A10", 125e12, 31.2e12),
+    ("H200", 989e12, 494e12),
+    ("H100 PCIe", 756e12, 378e12),
+    ("H100", 989e12, 494e12),
+    ("A100", 312e12, 156e12),
+    ("L40S", 362e12, 183e12),
+    ("L4", 121e12, 60e12),
+    ("A10", 125e12, 62.5e12),
     ("V100", 125e12, 15.7e12),
     ("T4", 65e12, 8.1e12),
     ("RTX 4090", 165e12, 82.6e12),
