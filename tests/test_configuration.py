@@ -330,6 +330,15 @@ def optimization_of(hyperparameters, settings):
     return optimization.model_dump(exclude={"checkpoint_every_steps"}, exclude_defaults=True)
 
 
+def test_processes_that_would_read_a_stream_several_times_are_refused(raw):
+    raw["pretrain_distill"] |= {"launch": {"num_processes": 6, "sharding": "none"}}
+    check_parameters(raw)
+    assert (
+        "stream.num_readers is 8 with launch.num_processes 6, which does not divide it, so that processes would read "
+        "and tokenise the same text several times; set num_readers to a multiple of 6"
+    ) in fault(raw | {"pretrain_distill": raw["pretrain_distill"] | {"training_data": "stream"}})
+
+
 def test_examples_longer_than_positions_are_refused(raw):
     raw["finetune"]["training"]["max_tokens"] = 65
     assert "finetune.training.max_tokens 65 is over corpus.max_positions 64" in fault(raw)

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 from kedro.io import DatasetError
 
-from bort_kedro.datasets import text_readers
+from bort_kedro.datasets import file_parts, text_readers
 from bort_kedro.datasets.text_readers import DOCUMENT_BOUNDARIES, split_pieces
 from bort_kedro.datasets.text_sources import HubTextDataset, TextFilesDataset
 from bort_kedro.datasets.text_streams import HubTextStreamDataset, TextFilesStreamDataset
@@ -78,25 +78,61 @@ def test_a_byte_that_is_not_utf8_is_placed_in_the_file_and_not_in_what_was_read(
 # --- files ---------------------------------------------------------------------------------------------
 
 
+def texts_of(stream):
+    """Those of all shards, one after another."""
+    return [text for shard in range(stream.num_shards) for text in stream.texts(shard, 0)]
+
+
 @pytest.mark.parametrize("boundary", ["file", "section", "paragraph", "line"])
-def test_a_stream_gives_the_documents_of_the_text_source_with_their_ids(folder, boundary):
+def test_a_stream_gives_the_texts_of_the_text_source(folder, boundary):
     paths = [str(folder / "**" / "*")]
-    expected = in_table(TextFilesDataset(paths, document_boundary=boundary))
+    expected = [text for _, text in in_table(TextFilesDataset(paths, document_boundary=boundary))]
     stream = TextFilesStreamDataset(paths, document_boundary=boundary).load()
-    assert list(stream.documents(0)) == expected
-    assert {"story.txt::0", "story.txt::0#2", "wiki_00::7#2", "rows.jsonl.gz::5"} <= {name for name, _ in expected}
-    for skip in range(len(expected) + 1):
-        assert list(stream.documents(skip)) == expected[skip:]
+    assert stream.num_shards == 5
+    assert texts_of(stream) == expected
+    for shard in range(5):
+        whole = list(stream.texts(shard, 0))
+        for skip in range(len(whole) + 1):
+            assert list(stream.texts(shard, skip)) == whole[skip:]
+
+
+@pytest.mark.parametrize("boundary", ["file", "section", "paragraph", "line"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 50])
+def test_parts_of_files_together_hold_each_document_once(folder, monkeypatch, boundary, size):
+    long = f"\ufeff{PLAIN}séance\n\n\n \u2028 \n\n\n\nAlso.\r\rLast words.\n\n\n\t\r\n\r\n\nThe end.\n\n\n\n"
+    (folder / "a" / "long.txt").write_bytes(long.encode())
+    rows = "".join(json.dumps({"text": f"Row {index}"}) + "\r\n\n" for index in range(9))
+    (folder / "b" / "plain.jsonl").write_text(rows, newline="")
+    paths = [str(folder / "**" / "*")]
+    stream = TextFilesStreamDataset(paths, document_boundary=boundary).load()
+    expected = texts_of(stream)
+    monkeypatch.setattr(file_parts, "PART_BYTES", size)
+    cut = TextFilesStreamDataset(paths, document_boundary=boundary).load()
+    assert texts_of(cut) == expected
+    assert cut.num_shards > stream.num_shards == 7
+
+
+def test_a_large_file_is_read_from_where_its_part_begins(tmp_path, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("not JSON\n" + "".join(json.dumps({"text": f"Row {index:03}"}) + "\n" for index in range(100)))
+    monkeypatch.setattr(file_parts, "PART_BYTES", 200)
+    stream = TextFilesStreamDataset([str(path)]).load()
+    # Rows of 20 bytes, the first line of 9; a part ends with the row that brings it over its size.
+    sizes = [len(list(stream.texts(shard, 0))) for shard in range(1, stream.num_shards)]
+    assert sum(sizes) == 100 - 10
+    assert sizes[:-1] == [10] * (len(sizes) - 1) or sizes[:-1] == [11] * (len(sizes) - 1)
+    path.write_text(path.read_text()[:-20] + '{"text": [1]       \n')
+    with pytest.raises(CorpusError) as caught:
+        list(TextFilesStreamDataset([str(path)]).load().texts(stream.num_shards - 1, 0))
+    assert re.match(rf"{path}, after byte \d+, line \d+: not a JSON object", str(caught.value))
 
 
 def test_a_stream_opens_a_file_only_when_it_comes_to_it(folder):
     (folder / "a" / "story.txt").write_bytes(b"\xff")
     stream = TextFilesStreamDataset([str(folder / "b" / "*.txt"), str(folder / "a" / "*.txt")]).load()
-    documents = stream.documents(0)
-    assert [next(documents)[0] for _ in range(3)] == ["story.txt::0", "story.txt::1", "story.txt::2"]
-    assert next(documents) == ("story.txt::3", "b")
+    assert list(stream.texts(0, 3)) == ["b"]
     with pytest.raises(CorpusError, match="or take it out of the catalog entry `text_stream`"):
-        next(documents)
+        next(stream.texts(1, 0))
 
 
 def test_the_fingerprint_of_files_follows_names_sizes_and_cuts(folder):
@@ -116,7 +152,7 @@ def test_loading_a_stream_reads_nothing_and_reading_it_names_its_catalog_entry(t
     monkeypatch.chdir(tmp_path)
     stream = TextFilesStreamDataset("nowhere/*.txt").load()
     with pytest.raises(CorpusError) as caught:
-        next(stream.documents(0))
+        next(stream.texts(0, 0))
     assert str(caught.value) == (
         f"No file matches `nowhere/*.txt` (seen from {tmp_path}). Expected UTF-8 text, .jsonl or "
         "WikiExtractor files, gzipped or not. Change `paths` in the catalog entry `text_stream`."
@@ -148,15 +184,15 @@ def hub_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_hub_stream_gives_the_rows_of_the_text_source_with_their_ids(hub_folder):
-    expected = in_table(HubTextDataset(str(hub_folder), max_documents=7))
+def test_a_hub_stream_gives_the_rows_of_the_text_source_file_by_file(hub_folder):
+    expected = in_table(HubTextDataset(str(hub_folder), max_documents=8))
     stream = HubTextStreamDataset(str(hub_folder)).load()
-    every = list(stream.documents(0))
-    assert [row for row in every[:7] if row[1].strip()] == expected
-    assert every[4] == (f"{hub_folder}::4", "Text 1 0")
-    assert len(every) == 8
-    for skip in (1, 4, 5, 8):
-        assert list(stream.documents(skip)) == every[skip:]
+    assert stream.num_shards == 2
+    shards = [list(stream.texts(shard, 0)) for shard in range(2)]
+    assert [text for shard in shards for text in shard if text.strip()] == [text for _, text in expected]
+    assert [len(shard) for shard in shards] == [4, 4]
+    for skip in (1, 3, 4):
+        assert list(stream.texts(1, skip)) == shards[1][skip:]
 
 
 def test_the_fingerprint_of_a_hub_stream_follows_its_parts_and_its_commit(hub_folder, monkeypatch):
@@ -174,17 +210,19 @@ def test_a_hub_stream_keeps_to_the_commit_it_began_with(monkeypatch):
     read = []
     commits = iter(["first", "second"])
     monkeypatch.setattr(text_readers.HubText, "commit", lambda self: next(commits))
-    monkeypatch.setattr(text_readers.HubText, "documents", lambda self, *, skip: read.append((self.revision, skip)))
+    monkeypatch.setattr(
+        text_readers.HubText, "documents", lambda self, **which: read.append((self.revision, which)) or []
+    )
     stream = HubTextStreamDataset("owner/name", revision="main").load()
-    stream.documents(0)
-    pickle.loads(pickle.dumps(stream)).documents(3)  # noqa: S301
-    assert read == [("first", 0), ("first", 3)]
+    stream.texts(1, 0)
+    pickle.loads(pickle.dumps(stream)).texts(2, 3)  # noqa: S301
+    assert read == [("first", {"shard": 1, "skip": 0}), ("first", {"shard": 2, "skip": 3})]
 
 
 def test_a_hub_column_that_is_missing_is_refused(hub_folder):
     stream = HubTextStreamDataset(str(hub_folder), text_field="body").load()
     with pytest.raises(CorpusError) as caught:
-        next(stream.documents(0))
+        next(stream.texts(0, 0))
     assert str(caught.value) == (
         f"The data set `{hub_folder}` has no column 'body'. Change `text_field` in the catalog entry `text_stream`."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,10 +10,14 @@ import psutil
 import pytest
 import torch
 
+from bort_kedro.datasets.text_streams import TextFilesStreamDataset
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.errors import ConfigurationError, TrainingError
 from bort_kedro.pretraining.launch import run_job
+from bort_kedro.pretraining.pretrain import pretrain
 from bort_kedro.pretraining.settings import LaunchSettings
+from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
+from bort_kedro.text.tokenizer import vocabulary_of
 from toy_pretraining import PUBLISHED, folder_of, job_for, made_up_tokens, mixture, settings
 
 pytestmark = pytest.mark.timeout(280)
@@ -49,6 +54,42 @@ def test_two_processes_end_where_one_does_at_the_same_global_batch(tmp_path, sto
     alone, beside = (folder_of(job).latest().record for job in (one, two))
     assert alone["device_seconds"] == pytest.approx(alone["seconds"], rel=0.2)
     assert beside["device_seconds"] == pytest.approx(2 * beside["seconds"], rel=0.2)
+
+
+def test_two_processes_go_on_from_what_one_left_of_a_stream_and_end_where_one_does(tmp_path, tiny_tokenizer):
+    how = settings(dropout=0.0, num_steps=12, checkpoint_every_steps=4)
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("\n".join(f"Line {line} of text {number}." for line in range(20)))
+    vocabulary = vocabulary_of(tiny_tokenizer)
+    tokens = dataclasses.replace(made_up_tokens(), vocabulary=vocabulary)
+
+    def job(name):
+        stream = StreamedBlocks(
+            TextFilesStreamDataset([str(tmp_path / "*.txt")], document_boundary="line").load(),
+            tiny_tokenizer,
+            vocabulary,
+            sequence_length=16,
+            held_out_texts=frozenset(),
+            seed=0,
+            masked_share=0.3,
+            whole_words=False,
+            word_starts=None,
+            batch_tokens=64,
+            num_readers=4,
+            shuffle_blocks=8,
+        )
+        return dataclasses.replace(job_for(tmp_path / name, how, tokens=tokens), stream=stream)
+
+    def weights(of):
+        return [parameter.detach().clone() for parameter in of.model.parameters()]
+
+    one, first, later = (job(name) for name in ("one", "both", "both"))
+    expected = run_job(one, LaunchSettings(num_processes=1, sharding="none"))
+    arguments = {key: value for key, value in vars(first).items() if key != "told_as"}
+    pretrain(**arguments, stop_at=7)
+    resumed = run_job(later, LaunchSettings(num_processes=2, sharding="none"))
+    assert resumed.num_tokens == expected.num_tokens
+    torch.testing.assert_close(weights(later), weights(one), atol=1e-4, rtol=1e-3)
 
 
 def test_a_fault_in_the_processes_is_told_in_its_own_words(tmp_path, stored_tokens):

@@ -85,7 +85,7 @@ def test_masks_repeat_after_the_epochs_that_a_cache_holds(data):
 def test_blocks_of_a_longer_stream_have_the_masks_of_their_number_in_it(data, tiny_blocks):
     start = int(tiny_blocks.offsets[10])
     rest = dataclasses.replace(tiny_blocks, ids=tiny_blocks.ids[start:], offsets=tiny_blocks.offsets[10:] - start)
-    later = dataclasses.replace(data, blocks=rest, first_block=10)
+    later = dataclasses.replace(data, blocks=rest, numbers=np.arange(10, len(tiny_blocks)))
     assert_equal_batches(later.batch([0, 4], epoch=1), data.batch([10, 14], epoch=1))
 
 

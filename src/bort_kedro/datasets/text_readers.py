@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from bort_kedro.datasets.file_parts import BOUNDARY_BYTES, JSON_LINE_END, WIKI_END, FilePart, cut
 from bort_kedro.datasets.listing import matches
 from bort_kedro.datasets.local_disk import OnLocalDisk
 from bort_kedro.errors import LONGEST_SAID, CorpusError, said_by, shortened
@@ -23,6 +24,8 @@ from bort_kedro.text.prose import half_character, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from datasets import IterableDataset
 
 DOCUMENT_BOUNDARIES = {
     "file": None,
@@ -84,7 +87,7 @@ class TextFiles:
         """``(document_id, source, text)`` of one file's documents, those without text left out."""
         source = path.name.removesuffix(".gz").rsplit(".", 1)[0]
         is_void = True
-        for index, text in self._texts(path):
+        for index, text in self._texts(FilePart(path)):
             if text.strip():
                 is_void = False
                 yield f"{path.name}::{index}", source, text
@@ -94,10 +97,30 @@ class TextFiles:
                 f"Take the file out of `paths` in {self.catalog_entry}, or mend it."
             )
 
-    def _texts(self, path: Path) -> Iterator[tuple[str, str]]:
-        pieces = self._read_utf8(path)
+    def parts_of(self, path: Path) -> list[FilePart]:
+        """Where a file is cut, so that many may read it; one that is compressed stays whole."""
+        if path.suffix == ".gz":
+            return [FilePart(path)]
+        try:
+            return cut(path, self._end_of_documents(path))
+        except OSError as fault:
+            raise self._unreadable(path, fault) from fault
+
+    def _end_of_documents(self, path: Path) -> re.Pattern[bytes] | None:
         if ".jsonl" in path.suffixes:
-            yield from self._json_lines(path, pieces)
+            return JSON_LINE_END
+        with self._open(path) as file:
+            head = file.read(READ_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+        return WIKI_END if head.startswith(_WIKI_MARK.encode()) else BOUNDARY_BYTES[self.document_boundary]
+
+    def texts_of(self, part: FilePart) -> Iterator[str]:
+        """Texts of a part's documents, those without text left out."""
+        return (text for _, text in self._texts(part) if text.strip())
+
+    def _texts(self, part: FilePart) -> Iterator[tuple[str, str]]:
+        path, pieces = part.path, self._read_utf8(part)
+        if ".jsonl" in path.suffixes:
+            yield from self._json_lines(part, pieces)
             return
         head = ""
         for piece in pieces:
@@ -130,7 +153,8 @@ class TextFiles:
                 f"is cut short or no WikiExtractor output; mend it, or take it out of {self.catalog_entry}."
             )
 
-    def _json_lines(self, path: Path, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
+    def _json_lines(self, part: FilePart, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
+        path = f"{part.path}, after byte {part.start}" if part.start else f"{part.path}"
         for number, line in enumerate(split_pieces(pieces, _LINE_END), 1):
             if not line.strip():
                 continue
@@ -149,16 +173,17 @@ class TextFiles:
                 )
             yield str(number), value
 
-    def _read_utf8(self, path: Path) -> Iterator[str]:
-        """Text of a file in pieces, gzip undone, byte-order mark dropped, line ends made ``\\n``."""
+    def _read_utf8(self, part: FilePart) -> Iterator[str]:
+        """Text of a part in pieces, gzip undone, byte-order mark dropped, line ends made ``\\n``."""
         utf8 = codecs.getincrementaldecoder("utf-8")()
         decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
-        start, raw = 0, b"more"  # where what the decoder holds begins, in bytes
+        path, start, raw = part.path, part.start, b"more"  # start: where what the decoder holds begins, in bytes
         with self._open(path) as file:
+            file.seek(start)
             # No error is caught around the yield: a reader that is left half-way may end after the modules do.
             while raw:
                 try:
-                    raw = file.read(READ_BYTES)
+                    raw = file.read(READ_BYTES if part.stop is None else min(READ_BYTES, part.stop - file.tell()))
                     text = decoder.decode(raw, final=not raw)
                 except UnicodeDecodeError as fault:
                     raise CorpusError(
@@ -252,19 +277,30 @@ class HubText:
     revision: str | None
     catalog_entry: str
 
-    def documents(self, *, skip: int = 0) -> Iterator[tuple[str, str]]:
-        """``(document_id, text)`` from the ``skip``-th row on, rows without text among them."""
-        from datasets import load_dataset
-
+    def num_shards(self) -> int:
+        """Files of the split, or what the hub's library divides it by."""
         try:
-            rows = load_dataset(
-                self.dataset_id, self.configuration, split=self.split, streaming=True, revision=self.revision
-            )
+            return int(self._rows().num_shards)
+        except (OSError, ValueError, RuntimeError) as fault:
+            raise self._unreadable(fault) from fault
+
+    def documents(self, *, shard: int | None = None, skip: int = 0) -> Iterator[tuple[str, str]]:
+        """``(document_id, text)`` from the ``skip``-th row on, rows without text among them.
+
+        Args:
+            shard: One of ``num_shards``, whose rows are counted from 0; None reads all.
+            skip: Rows; the hub's library skips what it can unread.
+        """
+        try:
+            rows = self._rows()
+            if shard is not None:
+                rows = rows.shard(rows.num_shards, shard)
+            name = self.dataset_id if shard is None else f"{self.dataset_id}, shard {shard}"
             for index, row in enumerate(rows.skip(skip), skip):
                 text = row[self.text_field]
                 if not is_whole(text):
                     raise CorpusError(
-                        f"The data set `{self.dataset_id}`, row {index}: `{self.text_field}` {_no_text(text)}. "
+                        f"The data set `{name}`, row {index}: `{self.text_field}` {_no_text(text)}. "
                         f"Change `text_field` in {self.catalog_entry}."
                     )
                 yield f"{self.dataset_id}::{index}", text
@@ -274,6 +310,13 @@ class HubText:
             ) from fault
         except (OSError, ValueError, RuntimeError) as fault:
             raise self._unreadable(fault) from fault
+
+    def _rows(self) -> IterableDataset:
+        from datasets import load_dataset
+
+        return load_dataset(
+            self.dataset_id, self.configuration, split=self.split, streaming=True, revision=self.revision
+        )
 
     def commit(self) -> str:
         """What the revision stands for now: the hub's commit, or the hash of what a local folder says of itself."""

@@ -1,14 +1,13 @@
 """Text that is read while training goes on, for a corpus that no disk holds; loading one gives a handle, not data.
 
-Choose one in the catalog entry ``text_stream``, which is read where ``training_data`` says so. Documents have the
-ids that the text source of the same kind gives them, so that those held out of the sample are known again.
+Choose one in the catalog entry ``text_stream``, which is read where ``training_data`` says so. It consists of shards,
+any of which is read without the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from kedro.io import AbstractDataset
 
+from bort_kedro.datasets.file_parts import PART_BYTES, FilePart
 from bort_kedro.datasets.text_readers import FromTextFiles, HubText, TextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.frozen import JsonObject
@@ -28,10 +28,9 @@ CATALOG_ENTRY = "the catalog entry `text_stream`"
 
 @dataclass(frozen=True)
 class TextFilesStream:
-    """Documents of text files, in the order of the files.
+    """Texts of files, whose shards are the files; one that is large and not compressed is cut into several.
 
-    Files are those found when first asked for. Where files share a name, as the parts of a WikiExtractor dump
-    do, the ids met in them stay in memory, some hundred bytes a document.
+    Files are those found when first asked for.
 
     Args:
         reader: Of the files.
@@ -43,29 +42,25 @@ class TextFilesStream:
     def fingerprint(self) -> str:
         """Hash of names, sizes and how they are cut; contents are not read for it."""
         files = [(path.name, path.stat().st_size) for path in self.reader.files]
-        return _digest(files, self.reader.document_boundary, self.reader.text_field)
+        return _digest(files, self.reader.document_boundary, self.reader.text_field, PART_BYTES)
 
-    def documents(self, skip: int) -> Iterator[tuple[str, str]]:
-        """``(document_id, text)`` from the ``skip``-th on; those before are read, too."""
-        return islice(self._documents(), skip, None)
+    @property
+    def num_shards(self) -> int:
+        """Parts of all files."""
+        return len(self._parts)
 
-    def _documents(self) -> Iterator[tuple[str, str]]:
-        files_left = Counter(path.name for path in self.reader.files)
-        met: dict[str, Counter[str]] = {}
-        for path in self.reader.files:
-            repeats = met.setdefault(path.name, Counter())
-            for document_id, _, text in self.reader.documents_of(path):
-                repeats[document_id] += 1
-                # As the text sources name the second document of an id.
-                yield document_id if repeats[document_id] == 1 else f"{document_id}#{repeats[document_id]}", text
-            files_left[path.name] -= 1
-            if not files_left[path.name]:
-                del met[path.name]
+    def texts(self, shard: int, skip: int) -> Iterator[str]:
+        """Those of a shard from the ``skip``-th on; other shards are not read, and those before it are."""
+        return islice(self.reader.texts_of(self._parts[shard]), skip, None)
+
+    @cached_property
+    def _parts(self) -> list[FilePart]:
+        return [part for path in self.reader.files for part in self.reader.parts_of(path)]
 
 
 @dataclass(frozen=True)
 class HubTextStream:
-    """Rows of a data set of the Hugging Face hub, rows without text among them.
+    """Texts of a data set of the Hugging Face hub, whose shards are its files; rows without text are among them.
 
     Args:
         reader: Of the data set. What its revision stands for is asked once, and that commit is read thereafter.
@@ -79,9 +74,18 @@ class HubTextStream:
         reader = self.reader
         return _digest(reader.dataset_id, reader.configuration, reader.split, reader.text_field, self._commit)
 
-    def documents(self, skip: int) -> Iterator[tuple[str, str]]:
-        """``(document_id, text)`` from the ``skip``-th row on; the hub's library skips what it can unread."""
-        return replace(self.reader, revision=self._commit).documents(skip=skip)
+    @cached_property
+    def num_shards(self) -> int:
+        """As the hub's library counts them."""
+        return self._at_commit.num_shards()
+
+    def texts(self, shard: int, skip: int) -> Iterator[str]:
+        """Those of a shard from the ``skip``-th row on; the hub's library skips what it can unread."""
+        return (text for _, text in self._at_commit.documents(shard=shard, skip=skip))
+
+    @property
+    def _at_commit(self) -> HubText:
+        return replace(self.reader, revision=self._commit)
 
     @cached_property
     def _commit(self) -> str:

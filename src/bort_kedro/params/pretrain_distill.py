@@ -13,6 +13,7 @@ from bort_kedro.pretraining.settings import (
     DistillationSettings,
     LaunchSettings,
     PretrainingSettings,
+    StreamSettings,
     TeacherCacheSettings,
 )
 
@@ -31,6 +32,7 @@ class PretrainDistillParams(FrozenModel):
     training_data: Literal["tokens", "stream"] = Field(
         description="Of the students: the train split of `tokens`, or the endless text of the catalog's `text_stream`."
     )
+    stream: StreamSettings
 
     @property
     def twin_lacks(self) -> TwinLacks:
@@ -63,5 +65,16 @@ class PretrainDistillParams(FrozenModel):
             raise ValueError(
                 f"teacher_cache.top_k is {self.teacher_cache.top_k} with training_data stream; a stream is larger than "
                 "the disk, and so is what a teacher says of it. Set top_k to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_divide_the_readers(self) -> Self:
+        readers, processes = self.stream.num_readers, self.launch.num_processes
+        if self.training_data == "stream" and readers % processes:
+            raise ValueError(
+                f"stream.num_readers is {readers} with launch.num_processes {processes}, which does not divide it, so "
+                "that processes would read and tokenise the same text several times; set num_readers to a multiple of "
+                f"{processes}"
             )
         return self

@@ -40,7 +40,7 @@ class MaskedBlocks:
         whole_words: Hide the tokens of a word together.
         mask_epochs: Epochs after which the masks repeat, so that a teacher's answers can be kept; None never repeats.
         word_starts: (V,) True for ids that begin a word; needed to hide whole words.
-        first_block: Number of the first block, for a split that is part of a longer stream.
+        numbers: (N,) of the blocks in a longer stream, by which they are masked; None counts them.
 
     Raises:
         CorpusError: If whole words are asked for and ``word_starts`` is None.
@@ -53,7 +53,7 @@ class MaskedBlocks:
     whole_words: bool = False
     mask_epochs: int | None = None
     word_starts: NDArray[np.bool_] | None = None
-    first_block: int = 0
+    numbers: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.whole_words and self.word_starts is None:
@@ -88,7 +88,7 @@ class MaskedBlocks:
         input_ids, labels = self.masking.hide(
             rows,
             epoch=epoch if self.mask_epochs is None else epoch % self.mask_epochs,
-            blocks=(indices + self.first_block).tolist(),
+            blocks=(indices if self.numbers is None else self.numbers[indices]).tolist(),
         )
         predicted = np.flatnonzero(labels != IGNORED)
         arrays = {

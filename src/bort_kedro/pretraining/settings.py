@@ -112,6 +112,17 @@ class TeacherCacheSettings(FrozenModel):
     )
 
 
+class StreamSettings(FrozenModel):
+    """How streamed text is read; both are part of the result, and the number of processes is not."""
+
+    num_readers: int = Field(
+        gt=0,
+        description="Who share the text, fewer where a step has fewer blocks; the processes divide them among "
+        "themselves, so it is their number or a multiple of it.",
+    )
+    shuffle_blocks: int = Field(gt=0, description="Token blocks held to be shuffled, of all readers together.")
+
+
 class LaunchSettings(FrozenModel):
     """How many processes of this machine share a training."""
 

@@ -1,140 +1,89 @@
 """Batches of masked token blocks from text that is read while training goes on, for a corpus that no disk holds.
 
-The text is read in windows of some thousand blocks. Inside a window blocks are shuffled and batched as a stored
-split is within an epoch; a thread reads the next window meanwhile, so that memory holds two. All that a batch depends
-on is where its window begins, which is what a state keeps.
+The text is dealt to a number of readers that is one of the parameters, and not to processes: a step takes so many
+blocks of each reader, whoever asks. A process reads and tokenises only the text of the readers whose blocks it has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, fields, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from bort_kedro.errors import CheckpointError, CorpusError, TrainingError
+from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
-from bort_kedro.text.batching import plan_epoch
+from bort_kedro.pretraining.stream_reader import Dealing, Position, StreamReader, TextStream
 from bort_kedro.text.tokenization import DocumentEncoder
-from bort_kedro.text.tokens import TokenBlocks, Vocabulary, join_blocks, starts_of
+from bort_kedro.text.tokens import TokenBlocks, Vocabulary, starts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transformers import PreTrainedTokenizerFast
 
-# Beginnings of windows that are remembered: batches may be asked for some steps ahead of the state.
-REMEMBERED_WINDOWS = 64
-
-
-class TextStream(Protocol):
-    """Text in a fixed order, such as `datasets.text_streams` gives."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of what is read, and of its revision."""
-
-    def documents(self, skip: int) -> Iterator[tuple[str, str]]:
-        """``(document_id, text)`` from the ``skip``-th document on."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a window begins.
-
-    Args:
-        window: Its number, counted from 0 over all passes.
-        epoch: The pass over the stream, from 0.
-        documents: Documents of the pass that come before it, those held out among them.
-        first_block: Blocks of the pass that come before it.
-        first_step: Steps that come before it, counted over all passes.
-    """
-
-    window: int = 0
-    epoch: int = 0
-    documents: int = 0
-    first_block: int = 0
-    first_step: int = 0
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window that has been read.
-
-    Args:
-        start: Where it begins.
-        end: Where the next one begins, unless the pass ends there.
-        data: Its blocks and their masks.
-        batches: Indices of the blocks of each step.
-    """
-
-    start: Position
-    end: Position
-    data: MaskedBlocks
-    batches: list[NDArray[np.int64]]
-
-
-def text_digests(texts: Iterable[str]) -> frozenset[bytes]:
-    """What tells texts apart, surrounding white space aside, in 16 bytes each."""
-    return frozenset(hashlib.blake2b(text.strip().encode(), digest_size=16).digest() for text in texts)
+# Masks are drawn from 32 bits of a block's number; 2**32 blocks are more than any training sees.
+MASK_NUMBERS = 2**32
 
 
 @dataclass
 class StreamedBlocks:
-    """Batches by step from a stream that starts again, under other masks, whenever it ends.
+    """Batches by step from a stream that starts again, under other masks and in another order, whenever it ends.
 
-    Steps are asked for in rising order; inside a window in any order. Every process of a training reads and tokenises
-    the whole stream, and masks its own part. Travels to another process as it was made, without what it has read.
+    What is promised: the batch of a step depends on the arguments below alone, never on how many processes or parts
+    divide it, nor on interruptions. Each document of a pass is in the batches of one reader and once; readers may be in
+    different passes, see `stream_reader.Dealing`. Row j of a step is of reader ``j % num_readers``, and part p of n is
+    the rows p::n. So where the number of processes divides that of readers each process reads its own text; where
+    it does not, processes share readers, each of them reads that text for itself, and the batches are the same.
+    After a restore no shard is opened but those at hand, and of these what comes before is read again.
+
+    Steps are asked for in rising order. Travels to another process as it was made, without what it has read.
 
     Args:
         stream: The text.
         tokenizer: Fast, the one of the vocabulary.
         vocabulary: Of the tokenizer.
         sequence_length: Tokens of a block at most, special tokens included.
-        held_out: Ids of documents that are never trained on.
-        seed: Of masks and of the order inside a window, below 2**32.
+        held_out_texts: `text_digests` of texts that are never trained on.
+        seed: Of masks and orders, below 2**32.
         masked_share: Of the ordinary tokens of a block that are predicted, in (0, 1].
         whole_words: Hide the tokens of a word together.
         word_starts: (V,) True for ids that begin a word; needed to hide whole words.
-        batch_tokens: Padded tokens of a step at most.
-        held_out_texts: `text_digests` of texts that are never trained on, whatever their ids. Ids alone know a
-            document again only where the stream names it as the sample does.
+        batch_tokens: Padded tokens of a step at most: a step has as many blocks as fit at their longest, at least one.
+        num_readers: Who share the text; fewer where a step has fewer blocks.
+        shuffle_blocks: Held to be shuffled, of all readers together.
         joined: Put several documents into a block, each between its own special tokens, as many as fit.
-        window_blocks: A window ends with the documents that bring it to so many blocks, or with the pass.
     """
 
     stream: TextStream
     tokenizer: PreTrainedTokenizerFast
     vocabulary: Vocabulary
     sequence_length: int
-    held_out: frozenset[str]
+    held_out_texts: frozenset[bytes]
     seed: int
     masked_share: float
     whole_words: bool
     word_starts: NDArray[np.bool_] | None
     batch_tokens: int
-    held_out_texts: frozenset[bytes] = frozenset()
+    num_readers: int
+    shuffle_blocks: int
     joined: bool = False
-    window_blocks: int = 8192
 
     def __post_init__(self) -> None:
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="text-stream")
-        self._begin_at(Position())
-
-    def _begin_at(self, position: Position) -> None:
-        self._window: Window | None = None
-        self._starts: deque[Position] = deque(maxlen=REMEMBERED_WINDOWS)
-        self._next = position
-        self._coming: Future[Window] | None = None
-        self._documents: Iterator[tuple[str, str]] | None = None
+        self._readers: dict[int, StreamReader] = {}
+        self._restored: dict[int, Position] = {}
+        self.num_rows = max(1, self.batch_tokens // self.sequence_length)
+        self.num_dealt = min(self.num_readers, self.num_rows)
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -153,48 +102,56 @@ class StreamedBlocks:
             "stream": self.stream.fingerprint,
             "vocabulary": self.vocabulary.fingerprint,
             "sequence_length": self.sequence_length,
-            "held_out": sorted(self.held_out),
             "held_out_texts": sorted(digest.hex() for digest in self.held_out_texts),
             "seed": self.seed,
             "masked_share": self.masked_share,
             "whole_words": self.whole_words,
             "batch_tokens": self.batch_tokens,
+            "num_readers": self.num_readers,
+            "shuffle_blocks": self.shuffle_blocks,
             "joined": self.joined,
-            "window_blocks": self.window_blocks,
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def batch_at(self, step: int, part: int = 0, num_parts: int = 1) -> Batch:
         """The batch of a step, or rows part::num_parts of it, as `MaskedBlocks.part` gives it.
 
+        A part that predicts nothing has another block of its reader in its place, with ``weight`` 0.
+
         Raises:
-            TrainingError: If the step lies before the window that has been reached.
+            TrainingError: If the step lies before the windows that have been reached.
             CorpusError: If the stream cannot be read, or holds nothing to train on.
         """
         with self._lock:
-            window = self._window_of(step)
-        whole = window.batches[step - window.start.first_step]
-        return window.data.part(whole, part, num_parts, epoch=window.start.epoch)
+            rows = [self._block(step, row) for row in range(part, self.num_rows, num_parts)]
+            batch = self._masked(rows) if rows else {}
+            if not len(batch.get("predicted", ())):
+                spare = part % self.num_dealt
+                around = (self._block(step, spare, later) for later in range(self.shuffle_blocks))
+                batches = (self._masked([block]) for block in around)
+                batch = next((found for found in batches if len(found["predicted"])), batch)
+                batch["weight"] = torch.tensor(0.0)
+        return batch
 
     __call__ = batch_at
 
     def state(self, step: int) -> JsonObject:
-        """Where the window of a step begins, in JSON's types; the step may be the next one to be asked for.
+        """Where the readers of this process stand at a step, in JSON's types; the step may be the next one.
+
+        The states of all processes, put into one dictionary, are that of the training.
 
         Raises:
-            TrainingError: If the step lies far before the window that has been reached.
+            TrainingError: If the step lies far before the windows that have been reached.
         """
         with self._lock:
-            if step > self._next.first_step:
-                self._window_of(step)
-            known = [*self._starts, self._next]
-            before = [start for start in known if start.first_step <= step]
-            if not before:
-                raise self._is_past(step, known[0])
-            return asdict(before[-1]) | {"fingerprint": self.fingerprint}
+            positions = {
+                str(number): asdict(reader.position(self._place(step, number)))
+                for number, reader in self._readers.items()
+            }
+        return positions | {"fingerprint": self.fingerprint}
 
     def restore(self, state: JsonObject) -> None:
-        """Read on from the window that a state names.
+        """Read on from the windows that a state names.
 
         Raises:
             CheckpointError: If the state is of another text, or of other batches of it.
@@ -208,86 +165,53 @@ class StreamedBlocks:
                 "catalog entry `text_stream`), or remove the folder of the training's states to train anew."
             )
         with self._lock:
-            if self._coming is not None and not self._coming.cancel():
-                wait([self._coming])
-            self._begin_at(Position(**{field.name: state[field.name] for field in fields(Position)}))
+            self._restored = {
+                int(number): Position(**position) for number, position in state.items() if number != "fingerprint"
+            }
+            for reader in self._readers.values():
+                reader.go_to(Position())  # ends what it reads
+            self._readers.clear()
 
-    def _window_of(self, step: int) -> Window:
-        reached = self._next if self._window is None else self._window.start
-        if step < reached.first_step:
-            raise self._is_past(step, reached)
-        while self._window is None or step >= self._window.end.first_step:
-            coming = self._coming or self._thread.submit(self._read, self._next)
-            self._window = coming.result()
-            self._starts.append(self._window.start)
-            self._next = self._window.end
-            self._coming = self._thread.submit(self._read, self._next)
-        return self._window
+    def _rows_of(self, number: int) -> int:
+        """Blocks of a step that are of a reader."""
+        return len(range(number, self.num_rows, self.num_dealt))
 
-    @staticmethod
-    def _is_past(step: int, reached: Position) -> TrainingError:
-        return TrainingError(
-            f"Text stream: step {step} was asked for, but the text is read forward only and has come to the window "
-            f"that begins at step {reached.first_step}. Ask for steps in rising order, or restore the state of step "
-            f"{step}."
-        )
+    def _place(self, step: int, number: int) -> int:
+        """In a reader's row, that of its first block of a step."""
+        return step * self._rows_of(number)
 
-    def _read(self, start: Position) -> Window:
-        """Read a window; where nothing is left of the pass, the first one of the next pass."""
-        blocks, num_documents = self._next_blocks(start)
-        if not len(blocks):
-            if start.documents == 0:
-                raise CorpusError(
-                    "The text stream holds nothing to train on: every document in it is empty or held out. Change the "
-                    "catalog entry `text_stream`."
-                )
-            return self._read(replace(start, epoch=start.epoch + 1, documents=0, first_block=0))
+    def _block(self, step: int, row: int, later: int = 0) -> tuple[int, NDArray[np.integer]]:
+        """``(number, ids)`` of a row's block, or of one that comes later in its reader's row."""
+        place, number = divmod(row, self.num_dealt)
+        block, ids = self._reader(number).block(self._place(step, number) + place + later)
+        return (block * self.num_dealt + number) % MASK_NUMBERS, ids
+
+    def _reader(self, number: int) -> StreamReader:
+        if number not in self._readers:
+            reader = StreamReader(
+                number,
+                Dealing(self.stream.num_shards, self.num_dealt, self.seed),
+                self.stream,
+                self._encoder,
+                held_out=self.held_out_texts,
+                window_blocks=-(-self.shuffle_blocks // self.num_dealt),
+                joined=self.joined,
+                thread=self._thread,
+            )
+            reader.go_to(self._restored.get(number, Position()))
+            self._readers[number] = reader
+        return self._readers[number]
+
+    def _masked(self, blocks: Iterable[tuple[int, NDArray[np.integer]]]) -> Batch:
+        numbers, rows = zip(*blocks, strict=True)
+        offsets = starts_of(np.array([len(row) for row in rows], dtype=np.int64))
         data = MaskedBlocks(
-            blocks,
+            TokenBlocks(np.concatenate(rows), offsets, joined=self.joined),
             self.vocabulary,
             self.seed,
             self.masked_share,
             whole_words=self.whole_words,
             word_starts=self.word_starts,
-            first_block=start.first_block,
+            numbers=np.array(numbers, dtype=np.int64),
         )
-        batches = plan_epoch(blocks.lengths, batch_tokens=self.batch_tokens, seed=self.seed, epoch=start.window)
-        end = Position(
-            window=start.window + 1,
-            epoch=start.epoch,
-            documents=start.documents + num_documents,
-            first_block=start.first_block + len(blocks),
-            first_step=start.first_step + len(batches),
-        )
-        return Window(start, end, data, batches)
-
-    def _next_blocks(self, start: Position) -> tuple[TokenBlocks, int]:
-        """Blocks of the next documents, and how many documents these are, those held out among them."""
-        if self._documents is None or start.documents == 0:
-            self._documents = self.stream.documents(start.documents)
-        blocks: list[TokenBlocks] = [self._encoder.blocks([])]
-        num_blocks = num_documents = 0
-        while num_blocks < self.window_blocks:
-            texts, num_read = self._next_texts(self._documents)
-            if not num_read:
-                break
-            blocks.append(self._encoder.blocks(texts))
-            num_blocks += len(blocks[-1])
-            num_documents += num_read
-        lengths = np.concatenate([part.lengths for part in blocks])
-        ids = np.concatenate([part.ids for part in blocks])
-        whole = TokenBlocks(ids, starts_of(lengths))
-        return join_blocks(whole, sequence_length=self.sequence_length) if self.joined else whole, num_documents
-
-    def _next_texts(self, documents: Iterator[tuple[str, str]]) -> tuple[list[str], int]:
-        """Training texts for one call of the tokenizer, a fraction of a window, and how many documents were read."""
-        texts: list[str] = []
-        num_read = num_characters = 0
-        for document_id, text in documents:
-            num_read += 1
-            if document_id not in self.held_out and not (text_digests([text]) & self.held_out_texts):
-                texts.append(text)
-                num_characters += len(text)
-            if len(texts) == self.window_blocks or num_characters >= self.window_blocks * self.sequence_length:
-                break
-        return texts, num_read
+        return data.batch(np.arange(len(rows)), epoch=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from torch import nn
 
 from bort_kedro.errors import CheckpointError, TrainingError
@@ -94,7 +96,8 @@ def train(
         loss: Given the model and a batch on its device, returns named scalars; ``loss`` is minimised.
         batch_at: The batch of a step counted from 0. Where a step is divided it is called with ``(step, part,
             number of parts)`` and its batches hold ``weight``, the number of predictions they are a mean over. If
-            it has ``state(step)`` and ``restore(state)``, as streams do, they become part of the saved states.
+            it has ``state(step)`` and ``restore(state)``, as streams do, what all processes say becomes part of the
+            saved states, in one dictionary.
         settings: Steps, learning rate and the rest.
         states: Where states are kept; None trains without.
         stop_at: End after so many steps, counted from the first of all, with the whole state saved; 1 to
@@ -250,7 +253,8 @@ class _Run:
             if is_whole:
                 tensors |= self.early_stopping.tensors()
         if is_whole and hasattr(self.batch_at, "state"):
-            record["stream"] = self.batch_at.state(step)
+            # Each process knows where it reads itself.
+            record["stream"] = dict(ChainMap(*gather_object([self.batch_at.state(step)])))
         if self.accelerator.is_main_process:
             states.put(SavedState(step, tensors, record))
         self.accelerator.wait_for_everyone()

@@ -117,7 +117,7 @@ def distill_student(
         description=f"training the student {shape}",
         told_as=Training("student", "student", shape.to_row()),
         distillation=distillation,
-        stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
+        stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill, corpus),
     )
     return Pretrained(model, tokenizer), history
 
@@ -183,7 +183,7 @@ def train_without_teacher(
         start=start,
         description=f"training the student's twin {shape}",
         told_as=Training("student's twin", "twin", shape.to_row()),
-        stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill.student, corpus),
+        stream=_stream(text_stream, corpus_documents, tokens, tokenizer, pretrain_distill, corpus),
     )
     return Pretrained(model, tokenizer), history
 
@@ -193,27 +193,29 @@ def _stream(
     corpus_documents: pd.DataFrame | None,
     tokens: Tokens,
     tokenizer: Any,
-    student: PretrainingSettings,
+    pretrain_distill: PretrainDistillParams,
     corpus: CorpusSettings,
 ) -> Any:
     """Batches of the streamed text, without the documents that are held out; None where tokens are trained on."""
     if text_stream is None or corpus_documents is None:
         return None
-    from bort_kedro.pretraining.streamed_blocks import StreamedBlocks, text_digests
+    from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
+    from bort_kedro.text.tokenization import text_digests
 
-    held_out = corpus_documents[corpus_documents["split"] != "train"]
+    student = pretrain_distill.student
     return StreamedBlocks(
         text_stream,
         tokenizer,
         tokens.vocabulary,
         sequence_length=corpus.sequence_length,
-        held_out=frozenset(held_out["document_id"]),
-        held_out_texts=text_digests(held_out["text"]),
+        held_out_texts=text_digests(corpus_documents.loc[corpus_documents["split"] != "train", "text"]),
         seed=student.optimization.seed,
         masked_share=student.masked_share,
         whole_words=student.whole_word_masking,
         word_starts=tokens.word_starts,
         batch_tokens=student.batch_tokens,
+        num_readers=pretrain_distill.stream.num_readers,
+        shuffle_blocks=pretrain_distill.stream.shuffle_blocks,
         joined=corpus.packing == "joined",
     )
 
