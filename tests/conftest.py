@@ -35,6 +35,7 @@ SLOW = (
     "pipelines/test_evaluate.py",
     "pipelines/test_finetune.py",
     "pipelines/test_submission_nodes.py",
+    "pretraining/test_device_step.py",
     "pretraining/test_interrupted_pretraining.py",
     "pretraining/test_launch.py",
     "pretraining/test_teacher_cache.py",

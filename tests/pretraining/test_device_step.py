@@ -7,8 +7,13 @@ import torch
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.families import predicted_logits
 from bort_kedro.encoders.layer_reading import read_layers
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.pretraining.distillation import Distillation
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
+from bort_kedro.text.vocabulary_map import VocabularyMap
+from bort_kedro.training.steps import ModelWithLoss
+from toy_pretraining import mixture
 
 
 @pytest.fixture
@@ -45,6 +50,21 @@ def test_a_wait_for_a_value_is_told_by_the_meta_device(new_model, batches):
     batch = {name: value.to("meta") for name, value in batches["padded"].items()}
     with pytest.raises(RuntimeError, match="meta"):
         model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+
+
+def test_torch_compile_takes_a_step_as_one_graph(new_model, batches):
+    step = torch.compile(ModelWithLoss(new_model().train(), masked_lm_objective), backend="eager", fullgraph=True)
+    for batch in batches.values():
+        assert step(batch)["loss"].requires_grad
+
+
+def test_torch_compile_takes_a_step_under_a_teacher_as_one_graph(new_model, batches, tiny_vocabulary):
+    every = VocabularyMap(torch.arange(tiny_vocabulary.size), tiny_vocabulary.size, None)
+    kinds = mixture(num_heads=2, logits=0.5, relations=1.0, hidden_states=1.0)
+    distillation, student = Distillation(Pretrained(new_model(), None), every, kinds), new_model().train()
+    with distillation.readied(student):
+        step = torch.compile(ModelWithLoss(student, distillation.loss), backend="eager", fullgraph=True)
+        assert step(batches["padded"])["loss"].requires_grad
 
 
 @pytest.mark.parametrize("kind", ["padded", "whole"])

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
@@ -128,6 +130,9 @@ class Distillation:
             ConfigurationError: See `require_fitting`.
         """
         self.require_fitting(student.config.hidden_size)
+        if self.cache is None or self.settings.reads_layers:
+            # Not at the first step, which may be compiled; on the device that the loop will take.
+            self._moved_to(PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device)
         still = [weight for weight in self._unreached(student) if weight.requires_grad]
         if self.settings.hidden_states.weight:
             basis = hidden_basis(self.teacher.model, self.vocabulary_map.kept, student.config)

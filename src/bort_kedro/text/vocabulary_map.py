@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +23,8 @@ class VocabularyMap:
         num_teacher_ids: V_teacher, ids of the teacher's tokenizer. Logits may have more columns, those of padded
             embeddings; they are cut off.
         rest_id: Student id that takes the mass of the dropped ids; None only where none is dropped.
+        is_identity: True where both sides have the same ids for the same tokens.
+        dropped: (V_teacher - V_student,) int64, rising: teacher ids that the student lacks.
 
     Raises:
         ValueError: If ``kept`` is not such a vector, or ids are dropped and ``rest_id`` is not one of the student's.
@@ -32,6 +33,8 @@ class VocabularyMap:
     kept: Tensor
     num_teacher_ids: int
     rest_id: int | None
+    is_identity: bool = field(init=False)
+    dropped: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         if self.kept.dtype != torch.int64 or self.kept.dim() != 1:
@@ -50,17 +53,11 @@ class VocabularyMap:
                 f"{self.rest_id}: it must be one of the student's ids, that of its unknown token"
             )
 
-    @cached_property
-    def is_identity(self) -> bool:
-        """True where both sides have the same ids for the same tokens."""
-        return bool(self.kept.tolist() == list(range(self.num_teacher_ids)))
-
-    @cached_property
-    def dropped(self) -> Tensor:
-        """(V_teacher - V_student,) int64, rising: teacher ids that the student lacks."""
+        # Now rather than when they are asked for: that may be within a step, which must not wait for a device.
         is_dropped = torch.ones(self.num_teacher_ids, dtype=torch.bool, device=self.kept.device)
         is_dropped[self.kept] = False
-        return is_dropped.nonzero().flatten()
+        object.__setattr__(self, "is_identity", ids == list(range(self.num_teacher_ids)))
+        object.__setattr__(self, "dropped", is_dropped.nonzero().flatten())
 
     def to(self, device: torch.device | str) -> VocabularyMap:
         """The same map beside logits on a device, so that no step copies its ids there."""
