@@ -18,6 +18,8 @@ from bort_kedro.pretraining.pretrain import pretrain
 from bort_kedro.pretraining.settings import LaunchSettings
 from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
 from bort_kedro.text.tokenizer import vocabulary_of
+from bort_kedro.training.observer import Training
+from memory_states import NotingObserver
 from toy_pretraining import PUBLISHED, folder_of, job_for, made_up_tokens, mixture, settings
 
 pytestmark = pytest.mark.timeout(280)
@@ -57,11 +59,14 @@ def test_two_processes_end_where_one_does_at_the_same_global_batch(tmp_path, sto
 
 
 def test_two_processes_go_on_from_what_one_left_of_a_stream_and_end_where_one_does(tmp_path, tiny_tokenizer):
-    how = settings(dropout=0.0, num_steps=12, checkpoint_every_steps=4)
+    how = settings(dropout=0.0, num_steps=12, checkpoint_every_steps=4).changed(validate_every_steps=4)
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text("\n".join(f"Line {line} of text {number}." for line in range(20)))
     vocabulary = vocabulary_of(tiny_tokenizer)
-    tokens = dataclasses.replace(made_up_tokens(), vocabulary=vocabulary)
+    splits = made_up_tokens().splits
+    tokens = dataclasses.replace(
+        made_up_tokens(), vocabulary=vocabulary, splits=splits | {"validation": splits["train"]}
+    )
 
     def job(name):
         stream = StreamedBlocks(
@@ -87,8 +92,16 @@ def test_two_processes_go_on_from_what_one_left_of_a_stream_and_end_where_one_do
     expected = run_job(one, LaunchSettings(num_processes=1, sharding="none"))
     arguments = {key: value for key, value in vars(first).items() if key != "told_as"}
     pretrain(**arguments, stop_at=7)
-    resumed = run_job(later, LaunchSettings(num_processes=2, sharding="none"))
+    observer, told_as = NotingObserver(), Training("student", "student", {})
+    later.states.observer = observer
+    told = dataclasses.replace(later, told_as=told_as)
+    resumed = run_job(told, LaunchSettings(num_processes=2, sharding="none"))
     assert resumed.num_tokens == expected.num_tokens
+    # The rows that the processes have added came from them, while they ran.
+    assert [row for _, row in observer.rows] == resumed.history[7:]
+    assert [row["step"] for row in resumed.history if "validation_loss" in row] == [4, 8, 12]
+    for left, right in zip(resumed.history, expected.history, strict=True):
+        assert {name: left[name] for name in right} == pytest.approx(right, rel=1e-3)
     torch.testing.assert_close(weights(later), weights(one), atol=1e-4, rtol=1e-3)
 
 

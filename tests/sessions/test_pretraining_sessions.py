@@ -60,7 +60,8 @@ def versions(project):
 
 def test_a_training_tells_its_speed_and_its_losses(project):
     history = pd.read_csv(project.latest("08_reporting/student_history.csv"))
-    told = {"loss", "masked_lm_loss", "divergence", "masked_accuracy", "learning_rate", "gradient_norm"}
+    told = {"validation_loss", "validation_masked_accuracy"}
+    told |= {"loss", "masked_lm_loss", "divergence", "masked_accuracy", "learning_rate", "gradient_norm"}
     speed = {"tokens_per_second", "model_flop_utilization", "device_hours", "device_hours_forecast"}
     assert told | speed | {"step", "seconds", "num_tokens"} == set(history.columns)
     assert (history[list(speed)] > 0).all().all()

@@ -13,6 +13,7 @@ from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.training.loop import train
 from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer
 from bort_kedro.training.throughput import ThroughputMeter
+from bort_kedro.training.validation import Validation
 from memory_states import DictStore
 from toy_training import OPTIMIZATION as SETTINGS
 
@@ -415,6 +416,42 @@ def test_rows_are_told_as_they_are_made_and_hold_speed_where_a_meter_counts(new_
     assert last["device_hours"] == pytest.approx(last["device_hours_forecast"])
     first = result.history[0]
     assert first["device_hours_forecast"] == pytest.approx(8 * first["device_hours"])
+
+
+def validation_of(batch_at, every_steps):
+    return Validation(every_steps, 3, lambda number: batch_at(100 + number), masked_lm_objective)
+
+
+def test_a_validation_gives_rows_of_the_weights_at_their_steps_and_changes_none(new_model, batch_at):
+    alone, looked, told = new_model(), new_model(), []
+    plain = train(alone, masked_lm_objective, batch_at, SETTINGS)
+    validation = validation_of(batch_at, 3)
+    found = train(looked, masked_lm_objective, batch_at, SETTINGS, validation=validation, on_row=told.append)
+    assert largest_difference(weights(looked), weights(alone)) == 0.0
+    assert [{k: v for k, v in row.items() if not k.startswith("validation_")} for row in found.history] == plain.history
+    assert [row["step"] for row in found.history if "validation_loss" in row] == [3, 6, 8]
+    assert told == found.history
+    # The mean over predictions, not over batches, of the model as it ended.
+    batches = [batch_at(100 + number) for number in range(3)]
+    with torch.no_grad():
+        values = [(masked_lm_objective(looked, batch), float(batch["weight"])) for batch in batches]
+    total = sum(weight for _, weight in values)
+    for name in ("loss", "masked_accuracy"):
+        expected = sum(float(value[name]) * weight for value, weight in values) / total
+        assert found.history[-1][f"validation_{name}"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_resumed_training_is_validated_as_one_at_once(new_model, batch_at):
+    whole = train(new_model(), masked_lm_objective, batch_at, SETTINGS, validation=validation_of(batch_at, 3))
+    states = DictStore()
+    for stop in (5, 8):
+        resumed = train(
+            *(new_model(), masked_lm_objective, batch_at, SETTINGS),
+            states=states,
+            stop_at=stop,
+            validation=validation_of(batch_at, 3),
+        )
+    assert resumed.history == whole.history
 
 
 def test_device_hours_count_each_process_for_as_long_as_it_took_part(new_model, batch_at, tiny_shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import subprocess
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
 from bort_kedro.pretraining.pretrain import has_reached, pretrain, pretraining_identity
+from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from bort_kedro.pretraining.streamed_blocks import StreamedBlocks
     from bort_kedro.text.tokens import Tokens
     from bort_kedro.training.loop import TrainingResult
-    from bort_kedro.training.observer import Training
+    from bort_kedro.training.observer import Row, Training, TrainingObserver
 
 # accelerate reads these, as its own launcher sets them.
 SHARDED = {
@@ -60,10 +62,10 @@ class PretrainingJob:
     description: str
     told_as: Training | None
 
-    def run(self) -> TrainingResult:
-        """Train the model in place, and tell the observer of the states."""
-        arguments = dict(vars(self))
-        told_as, observer = arguments.pop("told_as"), self.states.observer
+    def run(self, observer: TrainingObserver | None = None) -> TrainingResult:
+        """Train the model in place, and tell an observer; None tells that of the states."""
+        arguments, observer = dict(vars(self)), observer or self.states.observer
+        told_as = arguments.pop("told_as")
         if told_as is not None:
             arguments |= {"on_row": partial(observer.row_logged, told_as), "measures_speed": True}
         result = pretrain(arguments.pop("model"), arguments.pop("tokens"), arguments.pop("settings"), **arguments)
@@ -140,17 +142,53 @@ def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]
         command += ["--nproc-per-node", str(num_processes), "-m", "bort_kedro.pretraining.launch", str(path)]
         # Said here, since torchrun would say it in many words.
         settings = {"OMP_NUM_THREADS": str(job.settings.num_threads), PARENT: str(os.getpid())}
-        done = subprocess.run(command, env={**os.environ, **settings, **environment}, check=False)
-        if done.returncode == 0:
+        rows = RowsFile(path)
+        with subprocess.Popen(command, env={**os.environ, **settings, **environment}) as processes:
+            try:
+                while processes.poll() is None:
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    rows.pass_on(job)
+            except BaseException:
+                processes.kill()
+                raise
+        if processes.returncode == 0:
             return
         fault = _fault_file(path)
         said = fault.read_text("utf-8") if fault.exists() else ""
     raise TrainingError(
         said
-        or f"{job.description or job.name}: one of the {num_processes} processes ended with status {done.returncode}; "
-        "what it said stands above. The last saved state is kept: run the same command again, or set num_processes to "
-        "1 under params:pretrain_distill.launch to see the fault alone."
+        or f"{job.description or job.name}: one of the {num_processes} processes ended with status "
+        f"{processes.returncode}; what it said stands above. The last saved state is kept: run the same command again, "
+        "or set num_processes to 1 under params:pretrain_distill.launch to see the fault alone."
     )
+
+
+class RowsFile(SilentObserver):
+    """Rows of a training's history on their way to the process that started it, which alone knows who listens.
+
+    Args:
+        job: File of the job, beside which they stand, one a line.
+    """
+
+    def __init__(self, job: Path) -> None:
+        self._path, self._read = job.with_suffix(".rows"), 0
+
+    def row_logged(self, training: Training, row: Row) -> None:
+        """Write it, as the first of the processes does."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def pass_on(self, job: PretrainingJob) -> None:
+        """Tell the observer of the job's states what was written since the last time."""
+        if job.told_as is None or not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            # The last line may not be whole yet.
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._read += len(whole + end)
+        for line in whole.splitlines():
+            job.states.observer.row_logged(job.told_as, json.loads(line))
 
 
 def _fault_file(job: Path) -> Path:
@@ -181,7 +219,7 @@ def main(path: Path) -> None:
     # Written by the process that started this one, in a folder of its own.
     job = pickle.loads(path.read_bytes())  # noqa: S301
     try:
-        job.run()
+        job.run(RowsFile(path) if is_first() else SilentObserver())
     except BortKedroError as fault:
         # Whichever process meets a fault first tells; most faults all of them meet.
         with contextlib.suppress(FileExistsError), _fault_file(path).open("x", encoding="utf-8") as file:

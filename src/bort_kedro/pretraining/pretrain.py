@@ -16,11 +16,17 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
-from bort_kedro.pretraining.masked_lm import MaskedLmScore, PositionMeasure, evaluate_masked_lm, masked_lm_objective
+from bort_kedro.pretraining.masked_lm import (
+    EVALUATION_EPOCH,
+    MaskedLmScore,
+    PositionMeasure,
+    evaluate_masked_lm,
+    masked_lm_objective,
+)
 from bort_kedro.pretraining.settings import PretrainingSettings
-from bort_kedro.pretraining.taught_batches import TaughtBatches
+from bort_kedro.pretraining.taught_batches import TaughtBatches, as_taught
 from bort_kedro.pretraining.teacher_cache import CachedTargets, fill_cache
-from bort_kedro.text.batching import BatchPlan
+from bort_kedro.text.batching import BatchPlan, plan_epoch
 from bort_kedro.text.tokens import Tokens
 from bort_kedro.training.loop import Batches, TrainingResult, train
 from bort_kedro.training.memory import memory_shortage_told
@@ -28,6 +34,7 @@ from bort_kedro.training.saved_state import States, StateStore
 from bort_kedro.training.steps import Loss
 from bort_kedro.training.threads import autocast, cpu_threads, resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, peak_flops
+from bort_kedro.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
 
 # Padded tokens of a batch while scoring; changes speed, not results.
 EVALUATION_BATCH_TOKENS = 8192
+# Batches of the validation split that are looked at while a training runs, at most: half a million padded tokens.
+VALIDATION_BATCHES = 64
 # Evaluations share one seed, so that every model is asked for the same hidden tokens.
 EVALUATION_SEED = 0
 # The masks of an evaluation follow the published share, whatever share a training predicts.
@@ -171,6 +180,7 @@ def pretrain(
                 meter_for=_meter_for(model, settings, distillation) if measures_speed else None,
                 on_row=on_row,
                 compiles=settings.torch_compile,
+                validation=_validation(tokens, settings, distillation),
             )
         finally:
             if settings.gradient_checkpointing:
@@ -215,6 +225,28 @@ def _batches(
         num_steps,
         cached=answered.training_batches(batch_tokens=batch_tokens, targets=targets),
     )
+
+
+def _validation(tokens: Tokens, settings: PretrainingSettings, distillation: Distillation | None) -> Validation | None:
+    """Of the true tokens, under masks that are always the same; where none is predicted, of what is taught."""
+    if settings.validate_every_steps is None:
+        return None
+    data = evaluation_blocks(tokens, "validation")
+    plan = plan_epoch(data.blocks.lengths, batch_tokens=EVALUATION_BATCH_TOKENS, seed=0, epoch=0)[:VALIDATION_BATCHES]
+    taught = distillation.settings if distillation else None
+    objective: Loss = masked_lm_objective
+    if distillation and not distillation.settings.predicts:
+        objective = distillation.loss
+
+    def batch_at(number: int) -> Batch:
+        batch = data.batch(plan[number], epoch=EVALUATION_EPOCH)
+        if taught is None or taught.predicts:
+            return batch
+        # What is taught to the end, so that all looks ask for the same.
+        num_steps = settings.optimization.num_steps
+        return as_taught(batch, taught, taught.dropped_at(num_steps - 1, num_steps))
+
+    return Validation(settings.validate_every_steps, len(plan), batch_at, objective)
 
 
 def has_reached(kept: StateStore | None, step: int) -> bool:

@@ -10,7 +10,13 @@ from bort_kedro.frozen import FrozenModel
 from bort_kedro.training.settings import OptimizationSettings
 
 # What changes how a training is carried out and not, but for rounding and dropout's draws, where it ends.
-ONLY_HOW = {"checkpoint_every_steps", "gradient_accumulation_steps", "gradient_checkpointing", "torch_compile"}
+ONLY_HOW = {
+    "checkpoint_every_steps",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "torch_compile",
+    "validate_every_steps",
+}
 
 
 class PretrainingSettings(FrozenModel):
@@ -29,6 +35,11 @@ class PretrainingSettings(FrozenModel):
         description="Compute activations of all layers but the last again in the backward pass, to save memory."
     )
     torch_compile: bool = Field(description="Compile model and loss; pays on CUDA, takes a minute to start.")
+    validate_every_steps: int | None = Field(
+        default=None,
+        gt=0,
+        description="Steps between looks at the validation split, the last among them; null never looks.",
+    )
 
     def identity(self) -> dict[str, JsonValue]:
         """The part that a result depends on; what has a default is younger than trainings that are kept."""

@@ -10,6 +10,8 @@ import torch
 from bort_kedro.training.throughput import token_lengths
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bort_kedro.pretraining.masked_blocks import Batch, Batches
     from bort_kedro.pretraining.settings import DistillationSettings
 
@@ -24,6 +26,14 @@ def with_true_tokens(batch: Batch) -> Batch:
     ids = batch["input_ids"]
     true_ids = ids.flatten().scatter(0, batch["predicted"], batch["targets"]).view_as(ids)
     return {**batch, "input_ids": true_ids, "predicted": batch["predicted"][:0], "targets": batch["targets"][:0]}
+
+
+def as_taught(batch: Batch, settings: DistillationSettings, dropped: Iterable[str]) -> Batch:
+    """A batch as a student learns from it where these kinds teach no more."""
+    if not settings.predicts:
+        # A part that only repeats another's row has weight 0.
+        batch = with_true_tokens(batch) | {"weight": token_lengths(batch).sum() * (batch["weight"] > 0)}
+    return batch | {dropped_mark(kind): torch.tensor(True) for kind in dropped}
 
 
 @dataclass(frozen=True)
@@ -47,11 +57,7 @@ class TaughtBatches:
     def __call__(self, step: int, *part: int) -> Batch:
         dropped = self.settings.dropped_at(step, self.num_steps)
         source = self.batches if self.cached is None or "logits" in dropped else self.cached
-        batch = source(step, *part)
-        if not self.settings.predicts:
-            # A part that only repeats another's row has weight 0.
-            batch = with_true_tokens(batch) | {"weight": token_lengths(batch).sum() * (batch["weight"] > 0)}
-        return batch | {dropped_mark(kind): torch.tensor(True) for kind in dropped}
+        return as_taught(source(step, *part), self.settings, dropped)
 
     def __getattr__(self, name: str) -> Any:
         if name == "batches":  # not there yet, as while it is read from a pickle

@@ -26,6 +26,7 @@ from bort_kedro.training.state import SavedState, StateStore, capture, restore, 
 from bort_kedro.training.steps import Batch, Loss, Steps, pinned
 from bort_kedro.training.threads import resolve_precision, tensor_float32
 from bort_kedro.training.throughput import ThroughputMeter, token_lengths
+from bort_kedro.training.validation import Validation
 
 # Called with (step, part, number of parts), with the step alone where there is one part; see `train`.
 Batches = Callable[..., Batch]
@@ -37,7 +38,8 @@ class TrainingResult:
 
     Args:
         history: One row per logged step: ``step``, the loss parts, ``learning_rate``, ``gradient_norm``, and with a
-            meter ``tokens_per_second``, ``model_flop_utilization``, ``device_hours`` and their forecast.
+            meter ``tokens_per_second``, ``model_flop_utilization``, ``device_hours`` and their forecast; where a
+            validation was due, what it found.
         seconds: Wall time of all steps, those before a resume included.
         num_steps: Steps that were done: all, those up to ``stop_at``, or fewer where early stopping ended it.
         num_tokens: Of these steps' batches, padding left out, of all processes; of batches with ``input_ids``.
@@ -79,6 +81,7 @@ def train(
     on_row: Callable[[Row], None] = lambda row: None,
     compiles: bool = False,
     early_stopping: EarlyStopping | None = None,
+    validation: Validation | None = None,
 ) -> TrainingResult:
     """Train a model in place, resuming from the newest whole state that ``states`` holds.
 
@@ -108,6 +111,7 @@ def train(
         compiles: Whether model and loss go through torch.compile.
         early_stopping: Looks at the model on its way; the model is then left with the weights it found best, which
             are those that a finished training keeps. None keeps the last.
+        validation: Asked on its way; the history has a row of each look.
 
     Raises:
         FailedTrainingError: If the loss or the gradient is not finite, or the loss climbs (`training.loss_watch`); the
@@ -148,7 +152,7 @@ def train(
         torch.manual_seed(settings.seed + PROCESS_SEED_STRIDE * accelerator.process_index)
         run = _Run(accelerator, model, loss, batch_at, settings, description, compiles, early_stopping)
         meter = meter_for(accelerator.device.type, accelerator.num_processes) if meter_for else None
-        return run.until(stop, saved, states, meter, on_row)
+        return run.until(stop, saved, states, meter, on_row, validation)
 
 
 class _Run:
@@ -182,6 +186,7 @@ class _Run:
         states: StateStore | None,
         meter: ThroughputMeter | None,
         on_row: Callable[[Row], None],
+        validation: Validation | None,
     ) -> TrainingResult:
         start = self._go_on_from(saved) if saved else 0
         done, has_ended = start, False
@@ -198,12 +203,18 @@ class _Run:
             pending.append(self.steps.advance(step, parts))
             done = step + 1
             # A stop leaves no row of its own, so that the history does not tell where stops were.
-            is_logged = done == settings.num_steps or done % log_every == 0
+            is_validated = validation is not None and validation.is_due(done, settings.num_steps)
+            is_logged = is_validated or done == settings.num_steps or done % log_every == 0
             is_saved = states is not None and done < stop and done % settings.checkpoint_every_steps == 0
             if is_logged or is_saved or done == stop or done % look_every == 0:
                 row = self.steps.settle(pending)
             if is_logged:
-                self.history.append(row | self._speed(meter, done))
+                row |= self._speed(meter, done)
+                if is_validated and validation is not None:
+                    row |= validation.look(self.steps.objective, self.accelerator)
+                    if meter is not None:
+                        meter.skip_time()
+                self.history.append(row)
                 self._show(self.history[-1])
                 on_row(self.history[-1])
             has_ended = done == settings.num_steps
@@ -333,4 +344,5 @@ SHOWN = (
     "hidden_states_error",
     "masked_accuracy",
     "accuracy",
+    "validation_loss",
 )

@@ -46,8 +46,8 @@ class ModelWithLoss(nn.Module):
         self.model = model
         self._loss = loss
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self._loss(self.model, batch)
+    def forward(self, batch: Batch, loss: Loss | None = None) -> dict[str, Tensor]:
+        return (loss or self._loss)(self.model, batch)
 
 
 class Steps:

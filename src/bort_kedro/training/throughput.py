@@ -124,6 +124,10 @@ class ThroughputMeter:
             return None
         return int(lengths[batch["predicted"] // batch["input_ids"].shape[1]].sum())
 
+    def skip_time(self) -> None:
+        """Leave out the time since the last reading, in which nothing was trained."""
+        self._since = time.perf_counter()
+
     def read(self) -> tuple[float, float]:
         """``(tokens/s, model-FLOP utilisation)`` of all devices since the last reading; counting starts anew."""
         now = time.perf_counter()
