@@ -8,6 +8,7 @@ from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.families import predicted_logits
 from bort_kedro.encoders.layer_reading import read_layers
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.pretraining import chunked_head
 from bort_kedro.pretraining.distillation import Distillation
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
@@ -36,9 +37,15 @@ def batches(tiny_blocks, tiny_vocabulary):
     return {"padded": padded, "whole": whole}
 
 
+# Of the logits of a step: all at once, and those of a position alone.
+WHOLE, IN_CHUNKS = 2**29, 2**10
+
+
+@pytest.mark.parametrize("logits_bytes", [WHOLE, IN_CHUNKS])
 @pytest.mark.parametrize("kind", ["padded", "whole"])
-def test_forward_and_backward_never_wait_for_a_value(new_model, batches, kind):
+def test_forward_and_backward_never_wait_for_a_value(new_model, batches, kind, logits_bytes, monkeypatch):
     """Where a value decides what to do next, as in `mask.all()`, a device is waited for; meta raises."""
+    monkeypatch.setattr(chunked_head, "LOGITS_BYTES", logits_bytes)
     model = new_model().to("meta").train()
     batch = {name: value.to("meta") for name, value in batches[kind].items()}
     masked_lm_objective(model, batch)["loss"].backward()
@@ -52,10 +59,13 @@ def test_a_wait_for_a_value_is_told_by_the_meta_device(new_model, batches):
         model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
 
 
-def test_torch_compile_takes_a_step_as_one_graph(new_model, batches):
-    step = torch.compile(ModelWithLoss(new_model().train(), masked_lm_objective), backend="eager", fullgraph=True)
-    for batch in batches.values():
-        assert step(batch)["loss"].requires_grad
+@pytest.mark.parametrize(("kinds", "logits_bytes"), [(["padded", "whole"], WHOLE), (["padded"], IN_CHUNKS)])
+def test_torch_compile_takes_a_step_as_one_graph(new_model, batches, kinds, logits_bytes, monkeypatch):
+    monkeypatch.setattr(chunked_head, "LOGITS_BYTES", logits_bytes)
+    model = new_model().eval()
+    step = torch.compile(ModelWithLoss(model, masked_lm_objective), backend="eager", fullgraph=True)
+    for batch in (batches[kind] for kind in kinds):
+        assert step(batch)["loss"].item() == pytest.approx(masked_lm_objective(model, batch)["loss"].item(), rel=1e-6)
 
 
 def test_torch_compile_takes_a_step_under_a_teacher_as_one_graph(new_model, batches, tiny_vocabulary):

@@ -141,22 +141,45 @@ def predicted_logits(
         ConfigurationError: If there are document ids and the family cannot keep documents apart.
     """
     family = FAMILIES.get(model.config.model_type)
-    told = {}
-    if token_type_ids is not None and getattr(model.config, "type_vocab_size", 1) > 1:
-        told = {"token_type_ids": token_type_ids}
-    if family is not None and document_ids is None and not told and can_spare_last_layer(model):
-        return family.head(model, hidden_at_predicted(model, input_ids, attention_mask, predicted, queries))
+    if family is None:
+        inputs = _encoder_inputs(model.config, attention_mask, document_ids, token_type_ids)
+        logits: Tensor = model(input_ids=input_ids, **inputs).logits
+        return logits.flatten(0, 1).index_select(0, predicted)
+    return family.head(
+        model, predicted_states(model, input_ids, attention_mask, predicted, document_ids, queries, token_type_ids)
+    )
+
+
+def predicted_states(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    predicted: Tensor,
+    document_ids: Tensor | None = None,
+    queries: tuple[Tensor, Tensor] | None = None,
+    token_type_ids: Tensor | None = None,
+) -> Tensor:
+    """(N, H) that the head reads for `predicted_logits`, of an encoder of a family of `FAMILIES`."""
+    inputs = _encoder_inputs(model.config, attention_mask, document_ids, token_type_ids)
+    if document_ids is None and "token_type_ids" not in inputs and can_spare_last_layer(model):
+        return hidden_at_predicted(model, input_ids, attention_mask, predicted, queries)
+    hidden: Tensor = model.base_model(input_ids=input_ids, **inputs).last_hidden_state
+    return hidden.flatten(0, 1).index_select(0, predicted)
+
+
+def _encoder_inputs(
+    config: PreTrainedConfig, attention_mask: Tensor | None, document_ids: Tensor | None, token_type_ids: Tensor | None
+) -> EncoderInputs:
+    """Arguments of an encoder beside its ids."""
     inputs: EncoderInputs = {}
     if document_ids is not None:
-        inputs = packed_inputs(model.config, document_ids)
+        inputs = packed_inputs(config, document_ids)
     elif attention_mask is not None:
-        is_bert = model.config.model_type in BERT_LIKE
-        inputs = {"attention_mask": padding_mask(model.config, attention_mask) if is_bert else attention_mask}
-    if family is None:
-        logits: Tensor = model(input_ids=input_ids, **inputs, **told).logits
-        return logits.flatten(0, 1).index_select(0, predicted)
-    hidden = model.base_model(input_ids=input_ids, **inputs, **told).last_hidden_state
-    return logits_at(model, hidden, predicted)
+        is_bert = config.model_type in BERT_LIKE
+        inputs = {"attention_mask": padding_mask(config, attention_mask) if is_bert else attention_mask}
+    if token_type_ids is not None and getattr(config, "type_vocab_size", 1) > 1:
+        inputs["token_type_ids"] = token_type_ids
+    return inputs
 
 
 def logits_at(model: PreTrainedModel, hidden: Tensor, predicted: Tensor) -> Tensor:

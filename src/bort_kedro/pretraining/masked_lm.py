@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bort_kedro.encoders.families import predicted_logits
+from bort_kedro.encoders.families import predicted_logits, predicted_states
 from bort_kedro.pretraining.baselines import CountBaselines
+from bort_kedro.pretraining.chunked_head import chunked_masked_lm_loss, is_chunked
 from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss, soft_cross_entropy
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
 from bort_kedro.progress import track
@@ -21,19 +22,18 @@ from bort_kedro.statistics import clustered_standard_error
 from bort_kedro.text.batching import plan_epoch
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import BertForMaskedLM, PreTrainedModel
 
 
 def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits at the predicted positions of a batch, (N, V), in the precision of the pass."""
-    return predicted_logits(
-        model,
-        batch["input_ids"],
-        batch.get("attention_mask"),
-        batch["predicted"],
-        batch.get("document_ids"),
-        queries=(batch["query_slots"], batch["query_positions"]),
-    )
+    return predicted_logits(model, **_asked(batch))
+
+
+def _asked(batch: Batch) -> dict[str, Any]:
+    """What `predicted_logits` and `predicted_states` are told of a batch."""
+    names = ("input_ids", "attention_mask", "predicted", "document_ids")
+    return {name: batch.get(name) for name in names} | {"queries": (batch["query_slots"], batch["query_positions"])}
 
 
 def student_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -42,8 +42,19 @@ def student_logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Cross-entropy of the predicted positions, with the accuracy beside it."""
-    logits, targets = student_logits(model, batch), batch["targets"]
+    """Cross-entropy of the predicted positions, with the accuracy beside it.
+
+    Args:
+        model: A `BertForMaskedLM`.
+        batch: On its device.
+    """
+    targets, student = batch["targets"], cast("BertForMaskedLM", model)
+    if is_chunked(targets.device, len(targets), student.config.vocab_size):
+        head = student.cls.predictions
+        states = head.transform(predicted_states(student, **_asked(batch)))
+        loss, accuracy = chunked_masked_lm_loss(states, head.decoder, targets)
+        return {"loss": loss, "masked_accuracy": accuracy}
+    logits = student_logits(model, batch)
     return {"loss": masked_lm_loss(logits, targets), "masked_accuracy": masked_accuracy(logits, targets)}
 
 
