@@ -143,10 +143,11 @@ def device_of() -> dict[str, Any]:
     """Name of the device, its bf16 peak in FLOP/s, and whether that is a data sheet's."""
     import torch
 
-    from bort_kedro.training.throughput import DATA_SHEET_PEAKS, peak_flops
+    from bort_kedro.training.devices import data_sheet_of
+    from bort_kedro.training.throughput import peak_flops
 
     name = torch.cuda.get_device_name()
-    is_known = any(part in name for part, *_ in DATA_SHEET_PEAKS)
+    is_known = data_sheet_of(name) is not None
     return {"name": name, "peak": peak_flops("cuda", "bf16", torch.get_num_threads()), "is_data_sheet": is_known}
 
 

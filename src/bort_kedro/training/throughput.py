@@ -12,23 +12,9 @@ from torch import Tensor
 
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.training_cost import forward_flops
+from bort_kedro.training.devices import data_sheet_of
 from bort_kedro.training.threads import DTYPES
 
-# Dense matrix products without sparsity, in FLOP/s, from the makers' data sheets: (part of the device's name,
-# bf16 or fp16, TF32 or, where a device has none, fp32; see `threads.tensor_float32`).
-DATA_SHEET_PEAKS = (
-    ("H200", 989e12, 494e12),
-    ("H100 PCIe", 756e12, 378e12),
-    ("H100", 989e12, 494e12),
-    ("A100", 312e12, 156e12),
-    ("L40S", 362e12, 183e12),
-    ("L4", 121e12, 60e12),
-    ("A10", 125e12, 62.5e12),
-    ("V100", 125e12, 15.7e12),
-    ("T4", 65e12, 8.1e12),
-    ("RTX 4090", 165e12, 82.6e12),
-    ("RTX 3090", 71e12, 35.6e12),
-)
 Batch = dict[str, Tensor]
 
 # Side of the matrices that a device's peak is measured with where no data sheet is known.
@@ -59,10 +45,9 @@ def peak_flops(device: str, precision: str, num_threads: int) -> float:
         num_threads: CPU threads in force; only part of the key, since a measured peak depends on it.
     """
     if device == "cuda":
-        name = torch.cuda.get_device_name()
-        for part, half, full in DATA_SHEET_PEAKS:
-            if part in name:
-                return full if precision == "no" else half
+        sheet = data_sheet_of(torch.cuda.get_device_name())
+        if sheet is not None:
+            return sheet.peak(precision)
     return _measured_peak(torch.device(device), DTYPES[precision])
 
 
