@@ -1,0 +1,1 @@
+"""What a run will take before it begins: tokens, steps, operations, hours, memory and disk of every stage."""

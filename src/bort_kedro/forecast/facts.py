@@ -1,0 +1,65 @@
+"""What a forecast goes by beside the parameters, and what it takes in the place of facts that are not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BertShape
+from bort_kedro.forecast.work import Encoder
+
+# Encoders of the hub that may be named before anything is downloaded.
+KNOWN_ENCODERS = {
+    "roberta-large": Encoder(BERT_LARGE, 50265, 514),
+    "roberta-base": Encoder(BERT_BASE, 50265, 514),
+    "bert-large-uncased": Encoder(BERT_LARGE, 30522, 512),
+    "bert-base-uncased": Encoder(BERT_BASE, 30522, 512),
+}
+# In the place of any other that is not on this machine.
+UNKNOWN_ENCODER = KNOWN_ENCODERS["roberta-large"]
+# Tokens of a word, assumed: of a small vocabulary (2.9 were counted with 600 ids), and of one that is not.
+SMALL_VOCABULARY = 8192
+TOKENS_OF_WORD = {True: 2.5, False: 1.4}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Of a task.
+
+    Args:
+        num_train: Units to learn from.
+        num_dev: Units that are looked at.
+        words: Of a unit, on average.
+    """
+
+    num_train: int
+    num_dev: int
+    words: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is there when a forecast is asked for.
+
+    Args:
+        vocabulary_size: Of the corpus, once it is tokenised.
+        train_tokens: Of its train split.
+        opened: A maximum point that is opened rather than trained, as its configuration has it.
+        selected: The shape that the last search chose.
+        examples: Of tasks whose examples are there.
+        precision: What ``auto`` is on the device.
+        num_devices: Accelerators, of which each trains one candidate at a time; 0 on a CPU.
+    """
+
+    vocabulary_size: int | None = None
+    train_tokens: int | None = None
+    opened: Encoder | None = None
+    selected: BertShape | None = None
+    examples: Mapping[str, Examples] = field(default_factory=dict)
+    precision: Callable[[str], str] = lambda wanted: "fp16" if wanted == "auto" else wanted
+    num_devices: int = 0
+
+
+def tokens_of(words: float, vocabulary_size: int) -> float:
+    """Of a text with the two special ones, assumed."""
+    return words * TOKENS_OF_WORD[vocabulary_size < SMALL_VOCABULARY] + 2

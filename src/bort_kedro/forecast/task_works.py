@@ -1,0 +1,132 @@
+"""The trainings of fine-tuning: a teacher, the student's trials by Agora or plainly, and those of its rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bort_kedro.finetuning.settings import FinetuningSettings
+from bort_kedro.finetuning.theta import build_theta
+from bort_kedro.forecast.facts import Examples, Facts, tokens_of
+from bort_kedro.forecast.work import Encoder, Step, Work
+from bort_kedro.params import Parameters
+from bort_kedro.params.finetune import FinetuneParams, task_of
+from bort_kedro.tasks.builtin import BUILTIN_TASKS
+
+FINETUNE = "finetune"
+# Of the built-in tasks the one whose examples are pairs of sentences.
+PAIRS = "adjacent"
+# A registered model lies in MLflow too, and beside it its exports: fp32, and two in int8.
+COPIES = 2 + 1.5
+
+
+def task_works(finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder) -> Iterator[Work]:
+    """Trainings of all tasks whose examples are known or bounded; a diagnostic has none."""
+    for name in finetune.tasks:
+        examples = examples_of(name, finetune, facts)
+        if examples is None or task_of(name, finetune).is_diagnostic:
+            continue
+        yield from _of_task(name, examples, finetune, facts, student=student, teacher=teacher)
+
+
+def searched_task_works(
+    parameters: Parameters, facts: Facts, encoder: Encoder, *, trainings: int, workers: int
+) -> Iterator[Work]:
+    """The fine-tunings with which the trainings of candidates end, where their error is that of a task."""
+    search, finetune = parameters.search, parameters.finetune
+    examples = examples_of(search.task, finetune, facts) if search.searched_task is not None and search.task else None
+    if examples is None:
+        return
+    asked = search.finetuning
+    settings = finetune.training.changed(
+        batch_tokens=(asked.batch_tokens,), num_epochs=asked.num_epochs, num_threads=search.training.num_threads
+    )
+    step, per_epoch = _step(encoder, settings, examples, facts)
+    yield Work(
+        "search",
+        "search.measure_errors_node",
+        f"their fine-tuning on `{search.task}`",
+        step,
+        max(1, round(settings.num_epochs * per_epoch)),
+        trainings,
+        side_by_side=workers,
+        looks=settings.looks_per_epoch * examples.num_dev / (3 * examples.num_train),
+    )
+
+
+def examples_of(name: str, finetune: FinetuneParams, facts: Facts) -> Examples | None:
+    """Those that are there, or of a built-in task as many as may be made; None where nothing is known."""
+    if name in facts.examples or name not in BUILTIN_TASKS:
+        return facts.examples.get(name)
+    made = finetune.builtin_tasks
+    words = (made.min_words + made.max_words) / 2
+    return Examples(made.max_examples.train, made.max_examples.dev, 2 * words if name == PAIRS else words)
+
+
+def _of_task(
+    name: str, examples: Examples, finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder
+) -> Iterator[Work]:
+    def work(node: str, what: str, encoder: Encoder, settings: FinetuningSettings, trials: int, passes: float) -> Work:
+        """Trials that see the train split so often in all; the sets of Theta are the first round."""
+        step, per_epoch = _step(encoder, settings, examples, facts)
+        return Work(
+            FINETUNE,
+            f"{FINETUNE}.{name}.{node}_node",
+            f"`{name}`: {what}",
+            step,
+            max(1, round(settings.num_epochs * per_epoch * passes / trials)),
+            trials,
+            looks=settings.looks_per_epoch * examples.num_dev / (3 * examples.num_train),
+            is_limit=settings.patience is not None or trials > _num_sets(settings, finetune),
+            least_trainings=min(trials, _num_sets(settings, finetune)),
+            other_bytes=round(COPIES * encoder.weight_bytes),
+        )
+
+    sets = _num_sets(finetune.training, finetune)
+    if finetune.method == "plain":
+        yield work("fine_tune_student", "the student's trials", student, finetune.training, sets, sets)
+        return
+    taught = _num_sets(finetune.teacher.training, finetune)
+    yield work("fine_tune_teacher", "its teacher", teacher, finetune.teacher.training, taught, taught)
+    trials, passes = most_of_agora(sets, finetune.agora.max_replays, finetune.agora.max_points_share)
+    yield work("fine_tune_student", "trials of Agora", student, finetune.training, trials, passes)
+    if finetune.rivals:
+        many = len(finetune.rivals)
+        what = f"the same trials by {', '.join(finetune.rivals)}"
+        yield work("fine_tune_rivals", what, student, finetune.training, many * trials, many * passes)
+
+
+def _num_sets(settings: FinetuningSettings, finetune: FinetuneParams) -> int:
+    return len(build_theta(settings, draw_seed=finetune.split_seed))
+
+
+def most_of_agora(num_sets: int, max_replays: int, max_points_share: float) -> tuple[int, float]:
+    """Trials that Agora may take at most, and how often these see the train split, in train splits.
+
+    Each round that is accepted drops one set at least and adds points at most; the first always is, and a replay then
+    takes all that are left, with as many points as the round that it repeats.
+
+    Args:
+        num_sets: Of Theta.
+        max_replays: In the whole run.
+        max_points_share: Points of a round, as a share of the train split.
+    """
+    rounds = [(num_sets - number, 1 + number * max_points_share) for number in range(num_sets)]
+    # Where they take most.
+    replayed = max(rounds[1:], key=lambda each: each[0] * each[1], default=(0, 0.0))
+    rounds += [replayed] * max_replays
+    return sum(sets for sets, _ in rounds), sum(sets * size for sets, size in rounds)
+
+
+def _step(encoder: Encoder, settings: FinetuningSettings, examples: Examples, facts: Facts) -> tuple[Step, float]:
+    """A step, and steps that see the train split once; of several batch sizes the mean."""
+    batch = sum(settings.batch_tokens) / len(settings.batch_tokens)
+    tokens = min(settings.max_tokens, tokens_of(examples.words, encoder.vocabulary_size))
+    step = Step(
+        encoder,
+        tokens=round(batch),
+        length=round(tokens),
+        masked_share=0.0,
+        precision=facts.precision(settings.mixed_precision),
+        num_threads=settings.num_threads,
+    )
+    return step, examples.num_train * tokens / batch
