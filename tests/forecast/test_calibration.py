@@ -1,0 +1,68 @@
+"""Seconds of steps that are taken just now are those that trainings then take."""
+
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import pytest
+
+from bort_kedro.encoders.shapes import BORT, BertShape
+from bort_kedro.forecast.calibration import ThisMachine, smaller
+from bort_kedro.forecast.work import Encoder, Step
+from bort_kedro.pretraining.pretrain import new_encoder, pretrain
+from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
+from project_parameters import parameters
+
+SIZE, LENGTH = 1024, 64
+WIDE, NARROW = BertShape(2, 4, 96, 192), BertShape(1, 2, 32, 64)
+# Rounds of forecast and training, so that whoever else takes the machine takes it from both.
+ROUNDS, NUM_STEPS = 3, 15
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    generator = np.random.default_rng(0)
+    blocks = [generator.integers(5, SIZE, LENGTH).tolist() for _ in range(64)]
+    vocabulary = Vocabulary(SIZE, mask_id=4, pad_id=1, special_ids=(0, 1, 2, 3, 4), fingerprint="random")
+    return Tokens(vocabulary, {"train": TokenBlocks.from_blocks(blocks, vocabulary_size=SIZE)})
+
+
+def settings_of(num_steps):
+    settings = parameters().search.training
+    return settings.changed(optimization=settings.optimization.changed(num_steps=num_steps), num_threads=1)
+
+
+@pytest.mark.parametrize("shape", [WIDE, NARROW], ids=str)
+def test_a_forecast_is_within_a_factor_of_one_and_a_half_of_what_a_training_takes(shape, tokens):
+    settings = settings_of(NUM_STEPS)
+    step = Step(Encoder(shape, SIZE, 128), settings.batch_tokens, LENGTH, settings.masked_share, "no", 1)
+    ratios = []
+    for _ in range(ROUNDS):
+        forecast = NUM_STEPS * ThisMachine().seconds(step)
+        model = new_encoder(shape, tokens, max_positions=128, settings=settings)
+        ratios.append(forecast / pretrain(model, tokens, settings, states=None, name="toy").seconds)
+    assert 1 / 1.5 < median(ratios) < 1.5, ratios
+
+
+def test_a_step_is_taken_once_for_an_encoder_and_its_operations_scale_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr("bort_kedro.forecast.calibration.taken", lambda step: asked.append(step) or 2.0)
+    machine, step = ThisMachine(), Step(Encoder(NARROW, SIZE, 128), 512, LENGTH, 0.15, "no", 1)
+    assert machine.seconds(step) == pytest.approx(2.0)
+    taught = replace(step, teacher=Encoder(WIDE, SIZE, 128), tokens=1024)
+    assert machine.seconds(taught) == pytest.approx(2.0 * taught.flops / step.flops)
+    assert asked == [step]
+
+
+def test_a_step_that_is_too_large_to_be_taken_is_made_smaller_in_the_order_that_changes_least():
+    step = Step(Encoder(BORT, 50265, 512), 2**18, 512, 0.15, "no", 1, parts=8)
+    assert smaller(step, step.flops) == step
+    fewer = smaller(step, step.flops / 1000)
+    assert (fewer.length, fewer.parts, fewer.encoder) == (64, 1, step.encoder)
+    assert step.flops / 1000 / 2 < fewer.flops <= step.flops / 1000
+    shallow = smaller(step, 3e9)
+    assert (shallow.tokens, shallow.encoder.vocabulary_size, shallow.encoder.shape) == (
+        64,
+        4096,
+        replace(BORT, num_hidden_layers=1),
+    )
