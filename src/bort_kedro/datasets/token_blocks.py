@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bort_kedro.datasets.model_folder import _FolderDataset
 from bort_kedro.errors import StorageError
+from bort_kedro.frozen import JsonObject
 from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class TokenBlocksDataset(_FolderDataset):
 
     def load(self) -> Tokens:
         folder = Path(self._get_load_path())
-        manifest = self._read_json(self.MARKER)
+        manifest = self.manifest()
         for name, expected in manifest["files"].items():
             path = folder / name
             found = _sha256(path) if path.is_file() else "missing"
@@ -76,15 +77,24 @@ class TokenBlocksDataset(_FolderDataset):
         return Tokens(
             Vocabulary(**vocabulary),
             splits,
-            fingerprint=hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()[:16],
+            fingerprint=self.fingerprint(manifest),
             word_starts=_mapped(folder / WORD_STARTS) if WORD_STARTS in manifest["files"] else None,
         )
+
+    def manifest(self) -> JsonObject:
+        """What there is, without a look at the arrays: ``vocabulary``, ``splits`` with their blocks and tokens."""
+        return self._read_json(self.MARKER)
+
+    @staticmethod
+    def fingerprint(manifest: JsonObject) -> str:
+        """Of the tokens that a manifest is of."""
+        return hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()[:16]
 
     def preview(self) -> JSONPreview:
         """The manifest, for Kedro-Viz."""
         from kedro_datasets._typing import JSONPreview
 
-        return JSONPreview(json.dumps(self._read_json(self.MARKER), indent=2))
+        return JSONPreview(json.dumps(self.manifest(), indent=2))
 
 
 def _sha256(path: Path) -> str:

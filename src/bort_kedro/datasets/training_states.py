@@ -6,9 +6,11 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterator
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from kedro.io import AbstractDataset
 
@@ -93,6 +95,17 @@ class TrainingStates:
         key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
         return TrainingFolder(self._root / f"{name}-{key}", self._keep, text, self._predecessors)
 
+    def ended(self) -> Iterator[tuple[str, JsonObject]]:
+        """Name and identity of each training that has ended, as far as what is said of their files tells.
+
+        No file is read whole, so a damaged one may be among them, and those that are accepted otherwise are not.
+        """
+        for path in sorted(self._root.rglob(IDENTITY)):
+            newest = next(iter(TrainingFolder.files(path.parent)), None)
+            if newest is not None and _has_ended(newest):
+                name = path.parent.relative_to(self._root).as_posix()[: -HASH_LENGTH - 1]
+                yield name, json.loads(path.read_text("utf-8"))
+
     def names(self, folder: str) -> set[str]:
         """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""
         return {path.name[: -HASH_LENGTH - 1] for path in (self._root / folder).glob(f"*-{'?' * HASH_LENGTH}")}
@@ -112,7 +125,7 @@ class TrainingFolder:
         return self._newest(self._folder) or self._of_predecessor()
 
     def _newest(self, folder: Path) -> SavedState | None:
-        return next(filter(None, map(self._read, self._files(folder))), None)
+        return next(filter(None, map(self._read, self.files(folder))), None)
 
     def _of_predecessor(self) -> SavedState | None:
         for predecessor in self._predecessors.accepted_of(self._folder, self._identity):
@@ -134,12 +147,12 @@ class TrainingFolder:
         digest = hashlib.sha256(data).hexdigest()[:16]
         with pending(self._folder / f"step-{state.step:09d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(data)
-        for old in self._files(self._folder)[1 if state.has_ended else self._keep :]:
+        for old in self.files(self._folder)[1 if state.has_ended else self._keep :]:
             # On a cluster, a job that was started again may keep its states beside its former self.
             old.unlink(missing_ok=True)
 
     @staticmethod
-    def _files(folder: Path) -> list[Path]:
+    def files(folder: Path) -> list[Path]:
         """State files, newest first."""
         return sorted((p for p in folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True)
 
@@ -163,5 +176,22 @@ class TrainingFolder:
                 aside.name,
             )
             return None
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-        return SavedState(int(header["step"]), load(data), json.loads(header["record"]))
+        header = _header(BytesIO(data))
+        return SavedState(int(header["__metadata__"]["step"]), load(data), json.loads(header["__metadata__"]["record"]))
+
+
+def _header(file: BinaryIO) -> JsonObject:
+    """Of a safetensors file: its arrays by name, and what it says of itself under ``__metadata__``."""
+    header: JsonObject = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return header
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether a state is that of a finished training, or holds a result and no array."""
+    try:
+        with path.open("rb") as file:
+            header = _header(file)
+        metadata = header.pop("__metadata__")
+        return not header or bool(json.loads(metadata["record"]).get("has_ended"))
+    except (KeyError, OSError, ValueError):
+        return False
