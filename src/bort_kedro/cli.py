@@ -24,6 +24,8 @@ TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
 _KEDRO_RUN = cast("Callable[..., object]", kedro_run.callback)
 # Where Kedro raises what it has to say of the pipelines that a command asks for, and of how they fit together.
 _OF_PIPELINES = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
+# Options of `kedro run` that change nothing in what is trained.
+NOT_OF_PLANS = ("runner", "is_async", "runner_params", "load_versions", "only_missing_outputs")
 
 
 @click.group(name="bort_kedro")
@@ -95,9 +97,26 @@ def _check_runner(name: str | None) -> None:
 
 def run(**options: Any) -> object:
     """Run the pipeline."""
-    try:
+
+    def checked() -> object:
         _check_runner(options["runner"])
         return _KEDRO_RUN(**options)
+
+    return _told(checked, options)
+
+
+def plan(device: str | None, shape: str | None, **options: Any) -> None:
+    """Say what a run with these options will take, without training: tokens, operations, hours, memory, disk."""
+    # Imported with all that the forecast knows, so not for other commands.
+    from bort_kedro.session.plan import print_plan
+
+    _told(lambda: print_plan(options, device=device, shape=shape), options)
+
+
+def _told(act: Callable[[], object], options: dict[str, Any]) -> object:
+    """Do what a command does, and tell what a user can mend without a traceback."""
+    try:
+        return act()
     except Exception as error:
         message = user_fault(error)
         if message is None or os.environ.get(TRACEBACK_VARIABLE):
@@ -108,4 +127,16 @@ def run(**options: Any) -> object:
 
 
 cli.add_command(compare)
+cli.add_command(
+    click.Command(
+        "plan",
+        params=[
+            *(each for each in kedro_run.params if each.name not in NOT_OF_PLANS),
+            click.Option(["--device"], help="Forecast the hours of a named device, such as V100, not of this machine."),
+            click.Option(["--shape"], help="The student's, such as 4,8,1024,768, before the search has chosen it."),
+        ],
+        callback=plan,
+        help=plan.__doc__,
+    )
+)
 cli.add_command(click.Command("run", params=kedro_run.params, callback=run, help=kedro_run.help))

@@ -15,6 +15,7 @@ with warnings.catch_warnings(record=True):
 from bort_kedro.configuration import ConfigurationLoader  # noqa: E402
 from bort_kedro.launcher import is_first  # noqa: E402
 from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.session.plan import PlanHook  # noqa: E402
 from bort_kedro.session.runners import RunnerHook  # noqa: E402
 from bort_kedro.session.summary import SummaryHook  # noqa: E402
 from bort_kedro.session.working_folder import WorkingFolderHook  # noqa: E402
@@ -26,6 +27,7 @@ HOOKS = (
     LaunchedProcessHook(),
     ConfigurationHook(),
     PreflightHook(),
+    PlanHook(),
     # One process of a launched run tracks and tells.
     *((_TRACKING, ManifestHook(), SummaryHook(lambda: _TRACKING.candidates_page)) if is_first() else ()),
 )

@@ -14,6 +14,8 @@ import pytest
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
+from commands import Command
+from project_copy import SECONDS
 from project_parameters import parameters
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
@@ -176,6 +178,18 @@ def test_training_killed_in_the_middle_resumes_to_the_same_weights(project):
     status, output = project.run("--pipelines", "pretrain_distill")
     assert status == 0, output
     assert (project.latest("06_models/student_encoder") / "model.safetensors").read_bytes() == weights
+
+
+def test_a_plan_tells_what_is_finished_and_trains_nothing(smoke, tmp_path):
+    words = ["plan", "--env", "smoke", "--pipelines", "search,pretrain_distill"]
+    command = Command(words, smoke.root, smoke.environment, tmp_path / "output.txt")
+    output, _ = command.communicate(timeout=SECONDS)
+    assert command.returncode == 0, output
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if "│" in line]
+    # Stage, what, trainings, of these finished.
+    told = [(row[0], row[2], row[3]) for row in rows if row[2]]
+    assert told == [("search", "1", "1"), ("search", "4", "4"), *[("pretrain_distill", "1", "1")] * 3]
+    assert "Hours on this machine (" in output
 
 
 def test_a_later_stage_without_its_inputs_says_which_stage_makes_them(fresh):

@@ -1,0 +1,108 @@
+"""A forecast as a table, and in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bort_kedro.forecast.limits import Room, disk_bytes
+from bort_kedro.forecast.memory import work_bytes
+from bort_kedro.forecast.rates import SECONDS_PER_HOUR, Rates, device_seconds, wall_seconds
+from bort_kedro.forecast.work import Work
+from bort_kedro.reporting.markdown import large
+
+COLUMNS = (
+    *("stage", "what", "trainings", "finished", "steps", "tokens", "FLOPs", "hours", "device\nhours"),
+    *("memory", "disk"),
+)
+AT_MOST = "≤ "
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will take.
+
+    Args:
+        works: Its trainings, in the order of the stages.
+        rates: How long their steps take.
+        room: What there is of memory and disk.
+        assumptions: Of the trainings, as sentences.
+    """
+
+    works: Sequence[Work]
+    rates: Rates
+    room: Room
+    assumptions: Sequence[str] = ()
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Cells of the table under `COLUMNS`, and the sum as the last row."""
+        rows = [self._row(work) for work in self.works]
+        limit = AT_MOST if any(work.is_limit for work in self.works) else ""
+        wall, device = self.seconds(), sum(device_seconds(work, self.rates) for work in self.works)
+        tokens, flops = sum(work.tokens for work in self.works), sum(work.flops for work in self.works)
+        whole = ("sum", "", "", "", "", limit + large(tokens), f"{limit}{flops:.1e}", limit + time_words(wall))
+        most = max((self._memory(work) for work in self.works), default=0)
+        return [*rows, (*whole, f"{limit}{device / SECONDS_PER_HOUR:.3g}", size_words(most), self._disk(limit))]
+
+    def _disk(self, limit: str) -> str:
+        return limit + size_words(sum(work.kept_bytes for work in self.works))
+
+    def seconds(self) -> float:
+        """From beginning to end, one kind of training after the other."""
+        return sum(wall_seconds(work, self.rates) for work in self.works)
+
+    def _memory(self, work: Work) -> int:
+        return work_bytes(work, shares_memory=self.room.is_shared)
+
+    def _row(self, work: Work) -> tuple[str, ...]:
+        limit = AT_MOST if work.is_limit else ""
+        return (
+            work.stage,
+            work.what,
+            f"{limit}{work.num_trainings}",
+            str(work.num_finished or "–"),
+            f"{limit}{work.num_steps:,}",
+            limit + large(work.tokens),
+            f"{limit}{work.flops:.1e}",
+            limit + time_words(wall_seconds(work, self.rates)),
+            f"{limit}{device_seconds(work, self.rates) / SECONDS_PER_HOUR:.3g}",
+            size_words(self._memory(work)),
+            limit + size_words(work.kept_bytes) if work.kept_bytes else "–",
+        )
+
+    def notes(self) -> list[str]:
+        """What stands below the table."""
+        return [
+            f"Hours on {self.rates.said}. Tokens hold padding; hours are of the trainings that are not finished.",
+            f"To be written in any case, with the state of a training under way: {size_words(disk_bytes(self.works))}.",
+            *self.assumptions,
+        ]
+
+    def short(self) -> list[str]:
+        """A line for each stage that trains."""
+        lines, trainings = [], [work for work in self.works if work.step.learns]
+        for stage in dict.fromkeys(work.stage for work in trainings):
+            works = [work for work in trainings if work.stage == stage]
+            limit = "at most " if any(work.is_limit for work in works) else ""
+            finished = sum(work.num_finished for work in works)
+            count = sum(work.num_trainings for work in works)
+            said = f", {finished} of them finished" if finished else ""
+            lines.append(
+                f"{stage}: {limit}{count} trainings{said}, {large(sum(work.tokens for work in works))} tokens, "
+                f"{sum(work.flops for work in works):.1e} operations, "
+                f"{time_words(sum(wall_seconds(work, self.rates) for work in works))}, "
+                f"{size_words(max(map(self._memory, works)))} of memory"
+            )
+        return lines
+
+
+def time_words(seconds: float) -> str:
+    """``42 s``, ``3.5 min`` or ``288 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.3g} min" if seconds < SECONDS_PER_HOUR else f"{seconds / SECONDS_PER_HOUR:,.3g} h"
+
+
+def size_words(num_bytes: float) -> str:
+    """``12 MB`` or ``3.4 GB``."""
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,264 @@
+"""The forecast of a run: `kedro plan`, and what `kedro run` says before its first node and refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from kedro.config import MissingConfigException
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines, settings
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+
+from bort_kedro.configuration import ConfigurationLoader, added_parameters, check_parameters, session_parameters
+from bort_kedro.datasets.token_blocks import TokenBlocksDataset
+from bort_kedro.datasets.training_states import TrainingStates
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
+from bort_kedro.errors import ConfigurationError
+from bort_kedro.forecast.facts import KNOWN_ENCODERS, Examples, Facts
+from bort_kedro.forecast.finished import Circumstances, Ended, is_searched, with_finished
+from bort_kedro.forecast.limits import Room, require_fitting
+from bort_kedro.forecast.plan import Plan
+from bort_kedro.forecast.rates import NamedDevice, Rates
+from bort_kedro.forecast.stages import Forecaster
+from bort_kedro.forecast.work import Encoder
+from bort_kedro.launcher import is_first, is_launched
+from bort_kedro.training.devices import DataSheet, named_data_sheet
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+
+    from bort_kedro.frozen import JsonObject
+    from bort_kedro.params import Parameters
+
+LOGGER = logging.getLogger(__name__)
+DATA = "data"
+
+
+class PlanHook:
+    """Says before the first node what the trainings of a run will take, and refuses those that cannot fit."""
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        if is_launched() or not is_first():
+            return
+        parameters = session_parameters(catalog)
+        plan = plan_of(parameters, pipeline, catalog, data=Path(run_params["project_path"]) / DATA)
+        if any(work.step.learns for work in plan.works):
+            require_fitting(plan.works, plan.room)
+            LOGGER.info("\n".join(["What the trainings of this run take (`kedro plan` says more):", *plan.short()]))
+
+
+def plan_of(
+    parameters: Parameters,
+    pipeline: Pipeline,
+    catalog: CatalogProtocol,
+    *,
+    data: Path,
+    sheet: DataSheet | None = None,
+    shape: BertShape | None = None,
+) -> Plan:
+    """The forecast of the nodes of a run.
+
+    Args:
+        parameters: Of the run.
+        pipeline: Its nodes.
+        catalog: Of what is there.
+        data: Folder that the run writes to.
+        sheet: A device to forecast for; None is this machine.
+        shape: Of the student, where it is not known yet.
+    """
+    nodes = frozenset(node.name for node in pipeline.nodes)
+    manifest = _manifest(catalog)
+    facts = _facts(parameters, catalog, manifest, sheet)
+    forecaster = Forecaster(parameters, facts, shape)
+    works = forecaster.works(nodes)
+    if not works:
+        return Plan([], NamedDevice(named_data_sheet("V100")), Room(0, is_shared=False))
+    kept = _ended(catalog), parameters, _circumstances(manifest, facts)
+    works = with_finished(works, *kept)
+    if is_searched(works):
+        works = with_finished(replace(forecaster, is_searched=True).works(nodes), *kept)
+    return Plan(works, _rates(sheet), _room(data, sheet), forecaster.assumptions(nodes))
+
+
+def _manifest(catalog: CatalogProtocol) -> JsonObject | None:
+    entry = catalog.get("tokens")
+    return entry.manifest() if isinstance(entry, TokenBlocksDataset) and catalog.exists("tokens") else None
+
+
+def _facts(
+    parameters: Parameters, catalog: CatalogProtocol, manifest: JsonObject | None, sheet: DataSheet | None
+) -> Facts:
+    opened = parameters.search.encoder
+    selected = catalog.load("selected_shape") if catalog.exists("selected_shape") else None
+    examples = {name: found for name in parameters.finetune.tasks if (found := _examples(name, catalog)) is not None}
+    facts = Facts(
+        vocabulary_size=manifest["vocabulary"]["size"] if manifest else None,
+        train_tokens=manifest["splits"]["train"]["tokens"] if manifest else None,
+        opened=None if opened is None else _encoder(opened),
+        selected=None if selected is None else BertShape.from_row(selected),
+        examples=examples,
+        num_devices=1,
+    )
+    if sheet is not None:
+        return facts
+    import torch
+
+    from bort_kedro.training.threads import resolve_precision
+
+    return replace(facts, precision=resolve_precision, num_devices=torch.cuda.device_count())
+
+
+def _examples(name: str, catalog: CatalogProtocol) -> Examples | None:
+    if not catalog.exists(f"{name}.examples"):
+        return None
+    table = catalog.load(f"{name}.examples")
+    texts = table["text"].str.cat(table["text_pair"].fillna(""), sep=" ")
+    # Rows of one group are one unit.
+    split = table.groupby("split")["group"].nunique()
+    words = texts.str.split().str.len().sum() / max(1, table.groupby("split")["group"].nunique().sum())
+    if not split.get("train", 0):
+        return None
+    return Examples(int(split["train"]), int(split.get("dev", 0)), float(words))
+
+
+def _encoder(name: str) -> Encoder | None:
+    """A maximum point by its folder, by what the hub's client keeps of it, or by a name that is known."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    path: object = Path(name) / "config.json"
+    if not Path(name).is_dir():
+        try:
+            path = try_to_load_from_cache(name, "config.json")
+        except HFValidationError:
+            path = None
+    if not isinstance(path, str | Path) or not Path(path).is_file():
+        return KNOWN_ENCODERS.get(name.rpartition("/")[2])
+    config = json.loads(Path(path).read_text("utf-8"))
+    if not set(SHAPE_COLUMNS) <= config.keys():
+        return None
+    return Encoder(BertShape.from_row(config), config["vocab_size"], config["max_position_embeddings"])
+
+
+def _ended(catalog: CatalogProtocol) -> list[Ended]:
+    states = catalog.load("training_states")
+    return [Ended(*each) for each in states.ended()] if isinstance(states, TrainingStates) else []
+
+
+def _circumstances(manifest: JsonObject | None, facts: Facts) -> Circumstances:
+    import torch
+
+    from bort_kedro import __version__
+
+    return Circumstances(
+        {"bort_kedro": __version__, "torch": torch.__version__},
+        TokenBlocksDataset.fingerprint(manifest) if manifest else None,
+        facts.precision("auto"),
+    )
+
+
+def _rates(sheet: DataSheet | None) -> Rates:
+    if sheet is not None:
+        return NamedDevice(sheet)
+    from bort_kedro.forecast.calibration import ThisMachine
+
+    return ThisMachine()
+
+
+def _room(data: Path, sheet: DataSheet | None) -> Room:
+    if sheet is not None:
+        return Room(sheet.memory_bytes, is_shared=False)
+    import psutil
+    import torch
+
+    disk = next(path for path in (data, *data.parents) if path.is_dir())
+    is_cpu = not torch.cuda.is_available()
+    memory = psutil.virtual_memory().available if is_cpu else torch.cuda.get_device_properties(0).total_memory
+    return Room(int(memory), is_shared=is_cpu, disk=disk, disk_bytes=shutil.disk_usage(disk).free)
+
+
+def print_plan(options: JsonObject, *, device: str | None, shape: str | None) -> None:
+    """What `kedro plan` does: forecast what `kedro run` with these options would train, and train nothing.
+
+    Raises:
+        ConfigurationError: If a parameter, the device or the shape cannot be used.
+    """
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    sheet = named_data_sheet(device) if device else None
+    student = _stated(shape) if shape else None
+    with chdir(project):
+        conf = options["conf_source"] or str(project / settings.CONF_SOURCE)
+        loader = ConfigurationLoader(
+            conf, env=options["env"], runtime_params=options["params"], **settings.CONFIG_LOADER_ARGS
+        )
+        raw = loader["parameters"]
+        parameters = check_parameters(raw, added_parameters(raw))
+        catalog = DataCatalog.from_config(loader["catalog"], credentials=_credentials(loader))
+        pipeline = _asked(parameters, options)
+        plan = plan_of(parameters, pipeline, catalog, data=Path(DATA), sheet=sheet, shape=student)
+        _show(plan)
+        require_fitting(plan.works, plan.room)
+
+
+def _credentials(loader: ConfigurationLoader) -> JsonObject:
+    """Those that there are, as of a session."""
+    try:
+        return loader["credentials"]
+    except MissingConfigException:
+        return {}
+
+
+def _stated(text: str) -> BertShape:
+    sizes = text.replace(" ", "").strip("()[]").split(",")
+    if len(sizes) != len(SHAPE_COLUMNS) or not all(size.isdigit() for size in sizes):
+        raise ConfigurationError(
+            f"`--shape` is `{text}`, allowed are the four sizes {', '.join(SHAPE_COLUMNS)} with commas between them, "
+            "such as 4,8,1024,768."
+        )
+    return BertShape(*map(int, sizes))
+
+
+def _asked(parameters: Parameters, options: JsonObject) -> Pipeline:
+    """The nodes of a run with these options."""
+    # Imported with all its nodes, so not for commands without a plan.
+    from bort_kedro.pipeline_registry import build_pipelines
+
+    pipelines.update(build_pipelines(parameters))
+    names = [options["pipeline"]] if options["pipeline"] else options["pipelines"] or ["__default__"]
+    whole = sum((pipelines[name] for name in names), start=Pipeline([]))
+    same = ("from_nodes", "to_nodes", "from_inputs", "to_outputs", "node_names", "tags")
+    return cast("Pipeline", whole).filter(
+        **{name: options[name] for name in same}, node_namespaces=options["namespaces"]
+    )
+
+
+def _show(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from bort_kedro.forecast.plan import COLUMNS
+
+    console = Console(width=None if Console().is_terminal else 160, markup=False, highlight=False)
+    if not plan.works:
+        console.print("Nothing is trained or timed by these nodes.")
+        return
+    shown = Table(title="What this run will take", title_justify="left")
+    for name in COLUMNS:
+        shown.add_column(name, justify="left" if name in ("stage", "what") else "right")
+    *rows, whole = plan.rows()
+    for row in rows:
+        shown.add_row(*row)
+    shown.add_section()
+    shown.add_row(*whole)
+    console.print(shown)
+    for note in plan.notes():
+        console.print(note, soft_wrap=True)
