@@ -20,7 +20,7 @@ from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.steps import Batch, Steps
-from bort_kedro.training.threads import cpu_threads
+from bort_kedro.training.threads import cpu_threads, tensor_float32
 from bort_kedro.training.throughput import peak_flops
 
 # Operations of a step that is taken, at most: on a CPU, and elsewhere. A larger one is scaled down and its time up.
@@ -129,7 +129,8 @@ def taken(step: Step) -> float:
             accelerator, model, masked_lm_objective, _optimization(step), description="timing a step", compiles=False
         )
         steps.objective.train()
-        return _median_seconds(steps, batch_at, parts=min(step.parts, _rows(step)))
+        with tensor_float32(accelerator.device):
+            return _median_seconds(steps, batch_at, parts=min(step.parts, _rows(step)))
 
 
 def _median_seconds(steps: Steps, batch_at: Callable[..., Batch], *, parts: int) -> float:
