@@ -1,4 +1,5 @@
 import math
+import threading
 
 import pytest
 import torch
@@ -416,6 +417,42 @@ def test_rows_are_told_as_they_are_made_and_hold_speed_where_a_meter_counts(new_
     assert last["device_hours"] == pytest.approx(last["device_hours_forecast"])
     first = result.history[0]
     assert first["device_hours_forecast"] == pytest.approx(8 * first["device_hours"])
+
+
+class SlowStore(DictStore):
+    """Writes when it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_write = threading.Event()
+
+    def put(self, state):
+        self.may_write.wait(timeout=60)
+        super().put(state)
+
+
+def test_steps_go_on_while_a_state_is_written_and_the_state_is_that_of_its_step(new_model, batch_at):
+    slow, at_once, asked = SlowStore(), DictStore(), []
+
+    def noted(step):
+        asked.append(step)
+        if step == 5:
+            # The state of step 4 has been handed over and not been written.
+            assert not slow.states
+            slow.may_write.set()
+        return batch_at(step)
+
+    settings = SETTINGS.changed(checkpoint_every_steps=4)
+    with pytest.raises(Interrupted):
+        train(new_model(), masked_lm_objective, stopping_at(noted, 7), settings, states=slow)
+    with pytest.raises(Interrupted):
+        train(new_model(), masked_lm_objective, stopping_at(batch_at, 4), settings, states=at_once)
+    assert asked[:6] == list(range(6))
+    (found,), (expected,) = slow.states.values(), at_once.states.values()
+    assert found.step == expected.step == 4
+    assert found.record["history"] == expected.record["history"]
+    assert found.tensors.keys() == expected.tensors.keys()
+    assert all(torch.equal(found.tensors[name], expected.tensors[name]) for name in expected.tensors)
 
 
 def validation_of(batch_at, every_steps):

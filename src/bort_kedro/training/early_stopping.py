@@ -66,7 +66,7 @@ class EarlyStopping:
 
     def record(self) -> JsonObject:
         """What a state keeps beside `tensors`."""
-        return {"scores": self.scores}
+        return {"scores": list(self.scores)}
 
     def tensors(self) -> dict[str, Tensor]:
         """The best weights until now, under ``best.``."""

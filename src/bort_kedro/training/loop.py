@@ -17,6 +17,7 @@ from torch import nn
 from bort_kedro.errors import CheckpointError, TrainingError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
+from bort_kedro.training.background_writing import written_beside
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
 from bort_kedro.training.observer import Row
@@ -92,7 +93,8 @@ def train(
 
     Under a launcher (accelerate, torchrun) every process calls this with the same arguments; each takes its part of a
     step's rows, and again one part for each step of accumulation. A part's loss counts by its ``weight``, so the
-    gradient is that of the whole batch however it is divided. Only the first process writes states.
+    gradient is that of the whole batch however it is divided. Only the first process writes states, in a thread of its
+    own; all are on the disk when this returns or raises.
 
     Args:
         model: Changed in place; left in evaluation mode.
@@ -152,7 +154,10 @@ def train(
         torch.manual_seed(settings.seed + PROCESS_SEED_STRIDE * accelerator.process_index)
         run = _Run(accelerator, model, loss, batch_at, settings, description, compiles, early_stopping)
         meter = meter_for(accelerator.device.type, accelerator.num_processes) if meter_for else None
-        return run.until(stop, saved, states, meter, on_row, validation)
+        with written_beside(states) as store:
+            result = run.until(stop, saved, store, meter, on_row, validation)
+        accelerator.wait_for_everyone()
+        return result
 
 
 class _Run:
@@ -252,7 +257,7 @@ class _Run:
         """Every process takes part, since shards are gathered; the first one writes."""
         tensors = capture(self.model, self.steps.optimizer, self.accelerator) if is_whole else weights_of(self.model)
         record: JsonObject = {
-            "history": self.history,
+            "history": list(self.history),  # it grows while it is written
             "seconds": seconds,
             "device_seconds": self._device_seconds(),
             "num_tokens": self._num_tokens(),
@@ -268,7 +273,6 @@ class _Run:
             record["stream"] = dict(ChainMap(*gather_object([self.batch_at.state(step)])))
         if self.accelerator.is_main_process:
             states.put(SavedState(step, tensors, record))
-        self.accelerator.wait_for_everyone()
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.began
