@@ -20,7 +20,9 @@ TABLE ?=
 ENCODER ?=
 FULL ?=
 # Files go to the workers whole, in the order of tests/conftest.py; each process has one thread, as there are workers.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# A worker that dies ends the tests and is named with its test; one in its place might wait for ever for a second file.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0
 
 # Workers, launched trainings and tests are processes of their own, and each would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE

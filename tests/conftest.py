@@ -43,6 +43,7 @@ SLOW = (
     "search/test_guarantee.py",
     "search/test_trained_errors.py",
     "session/test_model_logging.py",
+    "session/test_signals_while_tracking.py",
     "session/test_training_runs.py",
     "session/test_trial_tracking.py",
     "sessions/",

@@ -174,54 +174,6 @@ def test_a_failed_kedro_run_fails_its_tasks_and_leaves_its_trials_finished(hook)
     assert task.data.metrics["num_trials"] == 1.0
 
 
-@pytest.mark.parametrize(("number", "stop"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_marks_the_kedro_run_and_its_tasks_as_killed(hook, number, stop):
-    before = signal.getsignal(number)
-    kedro_run = started(hook)
-    tell_trial(trial())
-    with pytest.raises(stop):
-        signal.raise_signal(number)
-    (task,) = children(kedro_run).values()
-    assert mlflow.get_run(kedro_run).info.status == task.info.status == "KILLED"
-    assert mlflow.active_run() is None
-    assert isinstance(STATES.observer, SilentObserver)
-    assert signal.getsignal(number) is before
-
-
-def test_a_signal_that_comes_while_a_trial_is_logged_waits_until_it_is_logged(hook, monkeypatch):
-    kedro_run = started(hook)
-    create = mlflow.MlflowClient.create_run
-
-    def interrupted(*arguments, **named):
-        os.kill(os.getpid(), signal.SIGINT)
-        return create(*arguments, **named)
-
-    monkeypatch.setattr(mlflow.MlflowClient, "create_run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        tell_trial(trial())
-    (task,) = children(kedro_run).values()
-    (run,) = children(task.info.run_id).values()
-    assert (task.info.status, run.info.status) == ("KILLED", "FINISHED")
-    assert run.data.metrics["dev_score"] == 0.75
-
-
-def test_a_signal_that_comes_while_a_row_is_logged_waits_until_it_is_logged(hook, monkeypatch):
-    kedro_run = started(hook)
-    log_batch = mlflow.MlflowClient.log_batch
-
-    def interrupted(*arguments, **named):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return log_batch(*arguments, **named)
-
-    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", interrupted)
-    with pytest.raises(SystemExit) as caught:
-        tell(STUDENT, {"step": 3, "loss": 0.5})
-    assert caught.value.code == 128 + signal.SIGTERM
-    student = children(kedro_run)["student"]
-    assert mlflow.get_run(kedro_run).info.status == student.info.status == "KILLED"
-    assert points(student, "training.loss") == [(3, 0.5)]
-
-
 @pytest.mark.parametrize("end", [finished, lambda hook: hook.on_pipeline_error(ValueError(), FINETUNE, None, CATALOG)])
 def test_the_session_listens_while_the_pipeline_runs_and_no_longer(hook, end):
     started(hook)
