@@ -57,7 +57,7 @@ def test_a_changed_circumstance_is_named_and_what_is_accepted_is_taken(tmp_path,
     assert caplog.messages == [
         f"{folder} was made under another {path} ({there} there, {value} now), so all that was made so begins anew. To "
         f"take it nevertheless, set `accepted_changes: [{name}]` in conf/local/parameters.yml; a training that has "
-        "ended is never taken for another num_steps."
+        "ended is taken for more num_steps under the schedule warmup_stable_decay alone, from before its decay."
     ]
     assert found_after(tmp_path, state, now, ("num_steps",)) is None
     taken = found_after(tmp_path, state, now, (name,))
@@ -147,3 +147,46 @@ def test_a_training_goes_on_towards_more_steps_from_where_it_stood(tmp_path):
     # What has ended is no beginning of another.
     run(9, accepted=("num_steps",))
     assert asked[8:] == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("longer", [11, 20])
+def test_a_stable_training_that_has_ended_goes_on_from_before_its_decay_as_one_at_once(tmp_path, longer):
+    # Without a warm-up, since that is a share of the steps.
+    settings = settings_of_a_pretraining().optimization.changed(schedule="warmup_stable_decay", warmup_share=0.0)
+    points, asked = torch.randn(32, 4, 3, generator=torch.Generator().manual_seed(0)), []
+
+    def batch_at(step):
+        asked.append(step)
+        return {"x": points[step]}
+
+    def run(num_steps, root=tmp_path):
+        asked.clear()
+        model = torch.nn.Linear(3, 1)
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, 0.5)
+        states = TrainingStates(root, keep=2, accepted=("num_steps",)).of(NAME, changed(num_steps=num_steps))
+        how = settings.changed(num_steps=num_steps)
+        result = train(
+            model, lambda net, batch: {"loss": net(batch["x"]).square().mean()}, batch_at, how, states=states
+        )
+        return result.history, [parameter.detach().clone() for parameter in model.parameters()]
+
+    run(10)
+    gone_on, weights = run(longer)
+    # The last fifth of the ten steps was the decay.
+    assert asked == list(range(8, longer))
+    at_once, expected = run(longer, root=tmp_path / "other")
+    assert gone_on == at_once
+    assert all(torch.equal(left, right) for left, right in zip(weights, expected, strict=True))
+    # To fewer steps it begins anew.
+    run(9)
+    assert asked == list(range(9))
+
+
+def test_what_outlives_its_training_is_no_part_of_it(tmp_path):
+    folder = TrainingStates(tmp_path, keep=2).of(NAME, IDENTITY)
+    folder.put(SavedState(8, WHOLE, {"is_kept": True}))
+    assert folder.latest() is None
+    folder.put(ENDED)
+    assert folder.latest().step == 20
+    assert len(list((tmp_path / "search").rglob("*.safetensors"))) == 2

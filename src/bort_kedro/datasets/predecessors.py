@@ -24,13 +24,14 @@ HASH_LENGTH = 12
 BEGUN_ANEW = (
     logging.WARNING,
     "%s was made under another %s, so all that was made so begins anew. To take it nevertheless, set "
-    "`accepted_changes: [%s]` in conf/local/parameters.yml; a training that has ended is never taken for another "
-    "num_steps.",
+    "`accepted_changes: [%s]` in conf/local/parameters.yml; a training that has ended is taken for more "
+    "num_steps under the schedule warmup_stable_decay alone, from before its decay.",
 )
 TAKEN = (
     logging.INFO,
     "%s was made under another %s, and is taken with all that was made so, since `accepted_changes` has %s; but a "
-    "training that has ended is never taken for another num_steps.",
+    "training that has ended is taken for more num_steps under the schedule warmup_stable_decay alone, from before "
+    "its decay.",
 )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bort_kedro.training.saved_state import Circumstance, SavedState
 
 LOGGER = logging.getLogger(__name__)
-_FILE = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
+_FILE = re.compile(r"(?:step|kept)-(\d{9})-([0-9a-f]{16})\.safetensors")
 
 
 class TrainingStatesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TrainingStates"]):
@@ -124,19 +124,24 @@ class TrainingFolder:
         """
         return self._newest(self._folder) or self._of_predecessor()
 
-    def _newest(self, folder: Path) -> SavedState | None:
-        return next(filter(None, map(self._read, self.files(folder))), None)
+    def _newest(self, folder: Path, kind: str = "step") -> SavedState | None:
+        return next(filter(None, map(self._read, self.files(folder, kind))), None)
 
     def _of_predecessor(self) -> SavedState | None:
         for predecessor in self._predecessors.accepted_of(self._folder, self._identity):
-            state = self._newest(predecessor.folder)
-            steps = [now for path, (_, now) in predecessor.changes.items() if path.endswith("num_steps")]
-            if state is not None and all(state.goes_on and state.step < now for now in steps):
+            steps = [change for path, change in predecessor.changes.items() if path.endswith("num_steps")]
+            is_longer = any(before < now for before, now in steps)
+            kept = self._newest(predecessor.folder, "kept") if is_longer else None
+            state = kept or self._newest(predecessor.folder)
+            if state is not None and all(state.goes_on and state.step < now for _, now in steps):
                 return state
         return None
 
     def put(self, state: SavedState) -> None:
-        """Write a state whole, then drop the oldest beyond those kept; of a finished training, all before it."""
+        """Write a state whole, then drop the oldest beyond those kept; of a finished training, all before it.
+
+        One that outlives its training takes no part in that.
+        """
         from safetensors.torch import save
 
         identity = self._folder / IDENTITY
@@ -145,16 +150,19 @@ class TrainingFolder:
                 temporary.write_text(self._identity, "utf-8")
         data = save(state.tensors, metadata={"step": str(state.step), "record": json.dumps(state.record)})
         digest = hashlib.sha256(data).hexdigest()[:16]
-        with pending(self._folder / f"step-{state.step:09d}-{digest}.safetensors") as temporary:
+        kind = "kept" if state.is_kept else "step"
+        with pending(self._folder / f"{kind}-{state.step:09d}-{digest}.safetensors") as temporary:
             temporary.write_bytes(data)
+        if state.is_kept:
+            return
         for old in self.files(self._folder)[1 if state.has_ended else self._keep :]:
             # On a cluster, a job that was started again may keep its states beside its former self.
             old.unlink(missing_ok=True)
 
     @staticmethod
-    def files(folder: Path) -> list[Path]:
-        """State files, newest first."""
-        return sorted((p for p in folder.glob("step-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True)
+    def files(folder: Path, kind: str = "step") -> list[Path]:
+        """State files, newest first; of the kind ``kept`` those that outlive their training."""
+        return sorted((p for p in folder.glob(f"{kind}-*.safetensors") if _FILE.fullmatch(p.name)), reverse=True)
 
     def _read(self, path: Path) -> SavedState | None:
         from safetensors.torch import load

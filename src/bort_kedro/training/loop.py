@@ -22,6 +22,7 @@ from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
 from bort_kedro.training.observer import Row
 from bort_kedro.training.optimizer import steps_taken
+from bort_kedro.training.schedules import steps_before_decay
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
 from bort_kedro.training.steps import Batch, Loss, Steps, pinned
@@ -198,6 +199,7 @@ class _Run:
         self.steps.objective.train()
         settings, pending = self.settings, []
         log_every = max(1, settings.num_steps // HISTORY_ROWS)
+        before_decay = steps_before_decay(settings.schedule, settings.num_steps, settings.warmup_share)
         look_every = STEPS_BETWEEN_LOOKS.get(self.accelerator.device.type, STEPS_BETWEEN_LOOKS_ELSEWHERE)
         steps = range(start, stop)
         description = self.description if self.accelerator.is_main_process else ""
@@ -211,7 +213,7 @@ class _Run:
             is_validated = validation is not None and validation.is_due(done, settings.num_steps)
             is_logged = is_validated or done == settings.num_steps or done % log_every == 0
             is_saved = states is not None and done < stop and done % settings.checkpoint_every_steps == 0
-            if is_logged or is_saved or done == stop or done % look_every == 0:
+            if is_logged or is_saved or done in (stop, before_decay) or done % look_every == 0:
                 row = self.steps.settle(pending)
             if is_logged:
                 row |= self._speed(meter, done)
@@ -229,6 +231,8 @@ class _Run:
                 if pending:
                     self.steps.settle(pending)
                 break
+            if states is not None and done == before_decay:
+                self._save(states, done, self._seconds(), is_whole=True, is_kept=True)
             if states is not None and is_saved:
                 self._save(states, done, self._seconds(), is_whole=True)
         self.model.eval()
@@ -253,7 +257,7 @@ class _Run:
             self.batch_at.restore(saved.record["stream"])  # type: ignore[attr-defined]
         return saved.step
 
-    def _save(self, states: StateStore, step: int, seconds: float, *, is_whole: bool) -> None:
+    def _save(self, states: StateStore, step: int, seconds: float, *, is_whole: bool, is_kept: bool = False) -> None:
         """Every process takes part, since shards are gathered; the first one writes."""
         tensors = capture(self.model, self.steps.optimizer, self.accelerator) if is_whole else weights_of(self.model)
         record: JsonObject = {
@@ -263,6 +267,7 @@ class _Run:
             "num_tokens": self._num_tokens(),
             "watch": asdict(self.steps.watch),
             "has_ended": not is_whole,
+            "is_kept": is_kept,
         }
         if self.early_stopping is not None:
             record["early_stopping"] = self.early_stopping.record()

@@ -38,6 +38,11 @@ class SavedState:
         return bool(self.record.get("has_ended"))
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it outlives its training, so that another one of more steps goes on from it."""
+        return bool(self.record.get("is_kept"))
+
+    @property
     def goes_on(self) -> bool:
         """Whether it is whole, so that a training goes on from it."""
         return any(name.startswith("generator.") for name in self.tensors)

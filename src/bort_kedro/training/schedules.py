@@ -16,6 +16,17 @@ def steps_of_warmup(num_steps: int, warmup_share: float) -> int:
     return int(warmup_share * num_steps)
 
 
+def steps_before_decay(schedule: Schedule, num_steps: int, warmup_share: float) -> int | None:
+    """Steps after which a training may as well go on to more of them; None where every rate hangs on their number."""
+    if schedule != "warmup_stable_decay":
+        return None
+    return num_steps - _steps_of_decay(num_steps, steps_of_warmup(num_steps, warmup_share))
+
+
+def _steps_of_decay(num_steps: int, num_warmup_steps: int) -> int:
+    return min(max(1, round(DECAY_SHARE * num_steps)), num_steps - num_warmup_steps)
+
+
 def learning_rate_factor(step: int, *, schedule: Schedule, num_steps: int, warmup_share: float) -> float:
     """Factor on the learning rate at a step counted from 0: linear from 0 to 1, then down to 0 as the schedule has it.
 
@@ -38,7 +49,7 @@ def _factors(schedule: Schedule, num_steps: int, num_warmup_steps: int) -> Calla
     import torch
     from transformers import optimization
 
-    num_decay_steps = min(max(1, round(DECAY_SHARE * num_steps)), num_steps - num_warmup_steps)
+    num_decay_steps = _steps_of_decay(num_steps, num_warmup_steps)
     build = {
         "linear": optimization.get_linear_schedule_with_warmup,
         "cosine": optimization.get_cosine_schedule_with_warmup,
