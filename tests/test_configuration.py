@@ -297,7 +297,7 @@ IDENTITIES = {
     "paper": (
         "4aeed7a0bb07",
         "5d88cc68a681",
-        "f3c0712eac67",
+        "f6d906e331ca",
         "97c34c04cc12",
         "bde4d46e5fdd",
         "ae92bb0bc0cc",
