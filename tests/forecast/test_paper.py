@@ -13,7 +13,7 @@ from bort_kedro.training.devices import named_data_sheet
 from project_parameters import parameters
 
 V100 = named_data_sheet("V100")
-# De Wynter and Perry 2020; the record for BERT-large that it names.
+# Of V100: De Wynter and Perry 2020, and what is published for BERT-large beside it.
 BORT_HOURS, BERT_LARGE_HOURS = 288, 1153
 
 
