@@ -203,6 +203,12 @@ def test_every_dataset_has_a_catalog_entry_and_a_layer_inside_its_stage(nodes):
         assert (layer_of(name) is None) is (name in beside or name in PASSED), name
 
 
+def test_a_twin_that_is_left_out_is_neither_trained_nor_asked_for(parameters):
+    nodes = build_pipelines(changed(parameters, "pretrain_distill", twin=False))["__default__"].nodes
+    assert [node.name for node in nodes if "without_teacher" in node.name] == []
+    assert [name for node in nodes for name in datasets_of(node) if "undistilled" in name] == []
+
+
 def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters, further):
     used: dict[str, set[str]] = {}
     for given in (parameters, further, changed(parameters, "pretrain_distill", training_data="stream")):

@@ -38,6 +38,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
         ),
         "pretrain_distill": pretrain_distill.create_pipeline(
             trains_teacher=trains_teacher,
+            trains_twin=pretraining.twin,
             training_data=pretraining.training_data,
             start=pretraining.student_start.source,
         ),
@@ -52,6 +53,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             has_teacher=is_agora,
             has_rivals=is_agora and bool(finetuning.rivals),
             trains_teacher=trains_teacher,
+            trains_twin=pretraining.twin,
         ),
     }
     brought = [] if error_source == "table" else [stages["corpus"]]

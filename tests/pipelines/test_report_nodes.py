@@ -91,3 +91,14 @@ def test_a_teacher_that_was_opened_has_no_history_and_no_cost(saved, tmp_path):
         "the same shape trained without a teacher",
         "task `library`: 3 trials",
     ]
+
+
+@pytest.mark.slow
+def test_a_twin_that_was_left_out_has_no_history_no_cost_and_no_row(saved, tmp_path):
+    del saved["pretrain_distill.undistilled_history"]
+    for name in ("undistilled", "student_minus_undistilled"):
+        del saved["pretrain_distill.pretraining_metrics"][name]
+    made = written(saved, tmp_path, trains_twin=False)
+    assert "the same shape trained without a teacher" not in made["stage_costs"]["what"].tolist()
+    assert "steps for the student. Scored on the test split" in made["report"].text
+    assert "the same shape" not in made["report"].text

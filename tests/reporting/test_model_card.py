@@ -55,6 +55,14 @@ def test_a_pretraining_without_a_teacher_in_its_loop_is_not_said_to_be_under_one
     assert [name for name, _ in ORIGIN.trainings()][-1] == "pretraining under the teacher"
 
 
+def test_a_twin_that_was_left_out_has_no_row():
+    alone = ORIGIN.pretraining.changed(undistilled=None, student_minus_undistilled=None)
+    text = encoder_card(SIZE, "<mask>", replace(ORIGIN, pretraining=alone), STATED)
+    whole = encoder_card(SIZE, "<mask>", ORIGIN, STATED)
+    gone = [line for line in whole.splitlines() if line not in text.splitlines()]
+    assert [line.split(" | ")[0] for line in gone] == [f"| {ORIGIN.pretraining.twin}"]
+
+
 def test_the_metadata_of_a_fine_tuned_model_reads_back():
     assert {name: value for name, value in card(settings=STATED).data.to_dict().items() if name != "model-index"} == {
         "language": ["en", "de"],

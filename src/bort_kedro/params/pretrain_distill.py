@@ -28,6 +28,7 @@ class PretrainDistillParams(FrozenModel):
     distillation: DistillationSettings
     teacher_cache: TeacherCacheSettings
     student_start: StudentStartSettings
+    twin: bool = Field(description="Whether the student's twin, what it is held against, is trained too.")
     launch: LaunchSettings
     training_data: Literal["tokens", "stream"] = Field(
         description="Of the students: the train split of `tokens`, or the endless text of the catalog's `text_stream`."

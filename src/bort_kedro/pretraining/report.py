@@ -97,12 +97,12 @@ class PretrainingMetrics(FrozenModel):
 
     Args:
         student: As it was asked for.
-        undistilled: Its twin, of the same shape and steps, without a teacher in its loop.
-        twin_lacks: In what alone the two differ.
         teacher: Asked in the student's vocabulary.
-        student_minus_undistilled: Lead of the student.
         num_predicted: Hidden tokens; all tokens where none is predicted.
         num_steps: Of the student.
+        undistilled: Its twin, of the same shape and steps, without a teacher in its loop; None where it was left out.
+        student_minus_undistilled: Lead of the student; None likewise.
+        twin_lacks: In what alone the two differ, or would.
         teacher_cache: None where the teacher ran live.
         trimming: None where no id was dropped.
         unigram: The most frequent token; None where no token is predicted, as the two that follow.
@@ -111,11 +111,11 @@ class PretrainingMetrics(FrozenModel):
     """
 
     student: EncoderScore
-    undistilled: EncoderScore
     teacher: EncoderScore
-    student_minus_undistilled: Lead
     num_predicted: int
     num_steps: int
+    undistilled: EncoderScore | None = None
+    student_minus_undistilled: Lead | None = None
     twin_lacks: TwinLacks = "distillation"
     teacher_cache: CacheError | None = None
     trimming: TrimmingCost | None = None

@@ -57,7 +57,7 @@ def score_encoders(
     """Scores on the test split.
 
     Args:
-        encoders: ``student``, ``undistilled`` and ``teacher``.
+        encoders: ``student``, ``teacher`` and, unless it was left out, ``undistilled``.
         tokens: In the student's vocabulary; the teacher is asked through the map between the two.
         distillation: What the teacher taught.
         seconds: What each took to train.
@@ -115,12 +115,12 @@ def score_encoders(
             cache = cache_error(student, reference, tokens, top_k=top_k)
     return PretrainingMetrics(
         student=encoder_score("student"),
-        undistilled=encoder_score("undistilled"),
+        undistilled=encoder_score("undistilled") if "undistilled" in encoders else None,
         teacher=encoder_score("teacher"),
         unigram=BaselineScore(accuracy=float(correct["unigram"].mean())),
         bigram=BaselineScore(accuracy=float(correct["bigram"].mean())),
         student_minus_bigram=lead(correct["bigram"]),
-        student_minus_undistilled=lead(scores["undistilled"].is_correct),
+        student_minus_undistilled=lead(scores["undistilled"].is_correct) if "undistilled" in scores else None,
         num_predicted=own.num_predicted,
         num_steps=num_steps,
         twin_lacks=twin_lacks,
@@ -145,7 +145,7 @@ def score_distances(
     """How far student and twin are from their teacher on the test split, where no token was predicted.
 
     Args:
-        encoders: ``student``, ``undistilled`` and ``teacher``.
+        encoders: ``student``, ``teacher`` and, unless it was left out, ``undistilled``.
         tokens: In the student's vocabulary.
         distillation: How the teacher's layers are read.
         seconds: What each took to train.
@@ -157,13 +157,17 @@ def score_distances(
     student, teacher = encoders["student"], encoders["teacher"]
     reference = Distillation(teacher, vocabulary_map(student.tokenizer, teacher.tokenizer), distillation)
     blocks, found = evaluation_blocks(tokens, "test"), {}
-    for name in ("student", "undistilled"):
+    for name in encoders.keys() - {"teacher"}:
         model = encoders[name].model.to(PartialState().device)
         with cpu_threads(num_threads), autocast(model.device, precision):
             found[name] = teacher_distance(
                 model, reference, blocks, batch_tokens=EVALUATION_BATCH_TOKENS, description=f"scoring the {name}"
             )
-    nearer = found["undistilled"].of_tokens - found["student"].of_tokens
+    own, lead = found["student"], None
+    if "undistilled" in found:
+        nearer = found["undistilled"].of_tokens - own.of_tokens
+        noise = clustered_standard_error(nearer, own.block_of)
+        lead = Lead(difference=float(nearer.mean()), standard_error=noise)
 
     def encoder_score(name: str) -> EncoderScore:
         errors = found[name].errors()
@@ -173,13 +177,10 @@ def score_distances(
 
     return PretrainingMetrics(
         student=encoder_score("student"),
-        undistilled=encoder_score("undistilled"),
+        undistilled=encoder_score("undistilled") if "undistilled" in found else None,
         teacher=EncoderScore(seconds=seconds["teacher"], distance=0.0),
-        student_minus_undistilled=Lead(
-            difference=float(nearer.mean()),
-            standard_error=clustered_standard_error(nearer, found["student"].block_of),
-        ),
-        num_predicted=len(nearer),
+        student_minus_undistilled=lead,
+        num_predicted=len(own.of_tokens),
         num_steps=num_steps,
         twin_lacks=twin_lacks,
     )

@@ -65,13 +65,14 @@ def verdicts(metrics: PretrainingMetrics) -> list[str]:
 
 def pretraining_section(metrics: PretrainingMetrics) -> str:
     """The student beside its rivals, what a cached teacher left out, and what a trimmed vocabulary saves and costs."""
-    taught, alone, lead = metrics.student.seconds, metrics.undistilled.seconds, metrics.student_minus_undistilled
+    taught, lead = metrics.student.seconds, metrics.student_minus_undistilled
+    alone = metrics.undistilled.seconds if metrics.undistilled else 0.0
     is_taught = metrics.twin_lacks == "distillation" and taught and alone
     return render(
         "pretraining",
         metrics=metrics,
         verdicts=verdicts(metrics),
-        is_clear=is_above_noise(abs(lead.difference), lead.standard_error),
+        is_clear=lead is not None and is_above_noise(abs(lead.difference), lead.standard_error),
         # What the teacher cost the student in time, since the comparison is at equal steps.
         slowdown=taught / alone if is_taught else None,
     )

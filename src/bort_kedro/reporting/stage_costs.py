@@ -67,12 +67,14 @@ def stage_costs(
             search.num_tokens,
         )
     ]
-    encoders: dict[str, tuple[EncoderScore, str, Purpose]] = {
+    encoders: dict[str, tuple[EncoderScore | None, str, Purpose]] = {
         "teacher": (pretraining.teacher, "the teacher", "model"),
         "student": (pretraining.student, "the student", "model"),
         "undistilled": (pretraining.undistilled, pretraining.twin, "compare"),
     }
     for key, (encoder, what, purpose) in encoders.items():
+        if encoder is None:
+            continue
         last = history[-1] if (history := histories.get(key)) else {}
         costs.append(
             _cost(

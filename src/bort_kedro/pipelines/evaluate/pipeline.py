@@ -28,6 +28,7 @@ def create_pipeline(
     has_teacher: bool = True,
     has_rivals: bool = True,
     trains_teacher: bool = True,
+    trains_twin: bool = True,
 ) -> Pipeline:
     """From predictions and the selected shape to scores, speed and the report.
 
@@ -36,6 +37,7 @@ def create_pipeline(
         has_teacher: Whether each task has a teacher of its own, as Agora needs.
         has_rivals: Whether other methods were trained beside Agora.
         trains_teacher: Whether the maximum point was trained further to teach; else that has no history.
+        trains_twin: Whether the student's twin was trained; likewise.
     """
     nodes: list[Node | Pipeline] = [
         of_task(task, _task_nodes(task, tasks, has_teacher=has_teacher, has_rivals=has_rivals), shared=ORIGIN)
@@ -57,7 +59,7 @@ def create_pipeline(
             name="measure_speed_node",
         ),
         Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
-        *_report_nodes(tasks, trains_teacher=trains_teacher),
+        *_report_nodes(tasks, trains_teacher=trains_teacher, trains_twin=trains_twin),
     ]
     return in_stage("evaluate", nodes)
 
@@ -115,9 +117,9 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
     return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
 
 
-def _report_nodes(tasks: Sequence[str], *, trains_teacher: bool) -> list[Node]:
+def _report_nodes(tasks: Sequence[str], *, trains_teacher: bool, trains_twin: bool) -> list[Node]:
     """What is written from saved data alone: ``kedro run --tags report`` writes it again."""
-    trained = ("student", "undistilled", "teacher") if trains_teacher else ("student", "undistilled")
+    trained = ("student", *(["undistilled"] if trains_twin else []), *(["teacher"] if trains_teacher else []))
     spent = ["search_report", "pretraining_metrics", "task_scores", *(f"{name}_history" for name in trained)]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
     parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]

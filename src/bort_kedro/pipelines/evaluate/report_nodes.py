@@ -24,8 +24,8 @@ def cost_stages(
     search_report: SearchReport,
     pretraining_metrics: JsonObject,
     student_history: pd.DataFrame,
-    undistilled_history: pd.DataFrame,
     task_scores: pd.DataFrame,
+    undistilled_history: pd.DataFrame | None = None,
     teacher_history: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Time, device hours and tokens of every training; a teacher that was opened rather than trained cost none."""

@@ -222,12 +222,12 @@ def _stream(
 
 def score_pretraining(
     student_encoder: Pretrained,
-    undistilled_encoder: Pretrained,
     teacher_encoder: Pretrained,
     tokens: Tokens,
     pretrain_distill: PretrainDistillParams,
     student_history: pd.DataFrame,
-    undistilled_history: pd.DataFrame,
+    undistilled_encoder: Pretrained | None = None,
+    undistilled_history: pd.DataFrame | None = None,
     teacher_history: pd.DataFrame | None = None,
 ) -> JsonObject:
     """Masked accuracy on the test split, beside counting baselines, on the same hidden tokens.
@@ -246,8 +246,9 @@ def score_pretraining(
     }
     scored_by_tokens = partial(score_encoders, top_k=pretrain_distill.teacher_cache.top_k)
     score = scored_by_tokens if pretrain_distill.distillation.predicts else score_distances
+    twin = {} if undistilled_encoder is None else {"undistilled": undistilled_encoder}
     return score(
-        {"student": student_encoder, "undistilled": undistilled_encoder, "teacher": teacher_encoder},
+        {"student": student_encoder, **twin, "teacher": teacher_encoder},
         tokens,
         pretrain_distill.distillation,
         seconds=seconds,
@@ -259,7 +260,9 @@ def score_pretraining(
 
 
 def plot_training(
-    student_history: pd.DataFrame, undistilled_history: pd.DataFrame, teacher_history: pd.DataFrame | None = None
+    student_history: pd.DataFrame,
+    undistilled_history: pd.DataFrame | None = None,
+    teacher_history: pd.DataFrame | None = None,
 ) -> Figure:
     """Masked accuracy of the trainings that predict tokens, step by step."""
     from bort_kedro.reporting.plots import training_curves_figure
