@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.configured import PROJECT
-from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.pending import pending
 from bort_kedro.device import describe_device
 from bort_kedro.reporting.markdown import MISSING, number
 from bort_kedro.statistics import is_missing

@@ -23,7 +23,7 @@ from benchmarks.distillation.arms import (
     Arm,
 )
 from benchmarks.distillation.corpora import Corpus, base_parameters
-from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.pending import pending
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.device import describe_device
 from bort_kedro.encoders.pretrained import Pretrained

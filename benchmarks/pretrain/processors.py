@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.page import processor_title, table
-from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.pending import pending
 from bort_kedro.device import describe_device
 from bort_kedro.reporting.markdown import MISSING, number, percent
 

@@ -17,7 +17,7 @@ from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
 from benchmarks.real.setting import MAX_TOKENS, TASK_TOKENS, Setting
 from benchmarks.real.tasks import task_data
 from bort_kedro import __version__
-from bort_kedro.datasets.atomic import pending
+from bort_kedro.datasets.pending import pending
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.progress import track

@@ -15,8 +15,8 @@ from bort_kedro.datasets.atomic import (
     AtomicJSONDataset,
     AtomicParquetDataset,
     AtomicPlotlyDataset,
-    pending,
 )
+from bort_kedro.datasets.pending import pending
 from bort_kedro.errors import StorageError
 from bort_kedro.reporting.drawings import draw_svg
 

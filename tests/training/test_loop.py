@@ -3,7 +3,6 @@ import threading
 
 import pytest
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from batch_reading import mask_of
@@ -15,6 +14,7 @@ from bort_kedro.training.loop import train
 from bort_kedro.training.optimizer import ADAM_BETA1, build_optimizer
 from bort_kedro.training.throughput import ThroughputMeter
 from bort_kedro.training.validation import Validation
+from half_on_cpu import HalfOnCpu
 from memory_states import DictStore
 from toy_training import OPTIMIZATION as SETTINGS
 
@@ -535,15 +535,6 @@ def test_a_stream_goes_on_from_its_saved_position(new_model, batch_at):
     fresh = DictStore()
     train(new_model(), masked_lm_objective, Stream(batch_at), SETTINGS, states=fresh)
     assert fresh.states[4].record["stream"] == {"at": 4}
-
-
-class HalfOnCpu(Accelerator):
-    """fp16 with its loss scale, on the CPU, where accelerate refuses it."""
-
-    def __init__(self, mixed_precision):
-        super().__init__(mixed_precision="no")
-        AcceleratorState()._mixed_precision = mixed_precision
-        self.native_amp, self.scaler = True, torch.amp.GradScaler("cpu")
 
 
 @pytest.fixture

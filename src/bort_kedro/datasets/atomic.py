@@ -1,16 +1,9 @@
-"""Whole or not at all: every write goes to a temporary sibling that is renamed when it is complete.
-
-A save that is killed leaves nothing that a later load, or Kedro's search for the latest version, can see.
-"""
+"""Datasets of kedro-datasets whose saves are whole or not at all: see `datasets.pending`."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -23,91 +16,12 @@ from kedro_datasets.plotly import JSONDataset as PlotlyJSONDataset
 
 from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import seen
-from bort_kedro.errors import StorageError
+from bort_kedro.datasets.pending import pending
 from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from plotly.graph_objects import Figure
-
-_ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EROFS: "the file system is read-only; remount it or move the project",
-    errno.EACCES: "you may not write there; change the permissions or move the project",
-    errno.EDQUOT: "your disk quota is used up; free some space",
-}
-
-
-@contextmanager
-def pending(final: Path) -> Iterator[Path]:
-    """Give a temporary sibling to write to; when the block ends well it becomes ``final``.
-
-    Raises:
-        StorageError: If the disk is full, read-only or forbidden. Nothing is left behind.
-    """
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
-    try:
-        # A killed process of the same number, as containers give, may have left its own.
-        _remove(temporary)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush(temporary)
-        _replace(temporary, final)
-        _flush_names(final.parent)
-    except OSError as fault:
-        _remove(temporary)
-        if fault.errno in _ADVICE:
-            raise StorageError(
-                f"{final} cannot be written: {_ADVICE[fault.errno]}, then run the same command again. "
-                "No part of the file was left behind."
-            ) from fault
-        raise
-    except BaseException:
-        _remove(temporary)
-        raise
-
-
-def _flush(path: Path) -> None:
-    """Force files to the disk, so that the rename cannot survive a power cut that their bytes do not."""
-    for file in [path] if path.is_file() else sorted(path.rglob("*")):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-
-
-def _flush_names(folder: Path) -> None:
-    """Force a folder's own entries to the disk: without this a power cut may undo the rename."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _replace(temporary: Path, final: Path) -> None:
-    """Rename, also over a folder with files in it, which the system's own rename refuses."""
-    if final.is_dir() and temporary.is_dir():
-        old = temporary.with_suffix(".old")
-        os.replace(final, old)
-        try:
-            os.replace(temporary, final)
-        except OSError:
-            os.replace(old, final)
-            raise
-        _remove(old)
-    else:
-        os.replace(temporary, final)
-
-
-def _remove(path: Path) -> None:
-    # A read-only file system refuses even to remove what is not there; the first fault is the one to tell.
-    with suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 class AtomicSave(VersionedByListing):

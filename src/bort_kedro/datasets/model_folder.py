@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from kedro.io import AbstractVersionedDataset, DatasetError
 
-from bort_kedro.datasets.atomic import pending
 from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
+from bort_kedro.datasets.pending import pending
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.opening import PretrainedFiles

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from kedro.io import AbstractDataset
 
-from bort_kedro.datasets.atomic import pending
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
+from bort_kedro.datasets.pending import pending
 from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
 from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject

@@ -118,7 +118,7 @@ def compare(run_versions: tuple[str, ...], output: Path | None) -> None:
 
 
 def _write(output: Path, page: str) -> None:
-    from bort_kedro.datasets.atomic import pending
+    from bort_kedro.datasets.pending import pending
 
     text = html_page(page, {}, script="", footer="") if output.suffix == ".html" else page
     try:
