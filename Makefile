@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick mutation lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-finetune bench-finetune-short bench-real clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -104,6 +104,9 @@ bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* 
 
 bench-pretrain: install ## Time pretraining against the plain ways of doing it (14 minutes)
 	@$(BIN)/python -m benchmarks.pretrain
+
+bench-cuda: install ## Check and time pretraining on one CUDA device (8 minutes)
+	@$(BIN)/python -m benchmarks.pretrain.cuda
 
 bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
 	@$(BIN)/python -m benchmarks.finetune $(if $(TASKS),--tasks "$(TASKS)")

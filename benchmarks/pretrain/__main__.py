@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.command import command_line
-from benchmarks.pretrain import cuda
+from benchmarks.pretrain.cuda.bench import is_present
+from benchmarks.pretrain.cuda.order import measure_and_write
+from benchmarks.pretrain.cuda.page import sentence
 from benchmarks.pretrain.material import Setting
 from benchmarks.pretrain.page import write
 from benchmarks.pretrain.turns import measure
@@ -31,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if min(given.rounds, given.steps) < 1:
         parser.exit(2, "--rounds and --steps must be at least 1\n")
-    if cuda.is_present():
-        cuda.measure_and_write(given.folder)
+    if is_present():
+        measure_and_write(given.folder)
     measured = measure(Setting(timed_steps=given.steps), SMALL, given.rounds)
-    write(measured, num_rounds=given.rounds, about_cuda=cuda.sentence(given.folder), folder=given.folder)
+    write(measured, num_rounds=given.rounds, about_cuda=sentence(given.folder), folder=given.folder)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.pretrain.material import (
     LEARNING_RATE,
@@ -18,6 +18,10 @@ from benchmarks.pretrain.material import (
     settings_of,
 )
 from bort_kedro.latency.memory import peak_resident_bytes
+
+if TYPE_CHECKING:
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.pretraining.distillation import Distillation, TeacherCache
 
 # As published with Bort; the square of the temperature is inside the loss.
 TEMPERATURE, MASKED_LM_WEIGHT, DISTILLATION_WEIGHT = 2.0, 0.1, 0.5
@@ -96,16 +100,22 @@ def _teacher(setting: Setting) -> Any:
     return encoder(setting.teacher_shape, setting, seed=1).eval().requires_grad_(False)
 
 
-def _distillation(setting: Setting, *, cache: Any) -> Any:
+def _distillation(setting: Setting, *, cache: Any) -> Distillation:
+    from bort_kedro.encoders.pretrained import Pretrained
+
+    return distillation_of(Pretrained(_teacher(setting), made_up_tokenizer(setting)), setting, cache=cache)
+
+
+def distillation_of(teacher: Pretrained, setting: Setting, *, cache: TeacherCache | None) -> Distillation:
+    """By a teacher's logits, weighed as published with Bort."""
     import torch
 
-    from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.pretraining.distillation import Distillation
     from bort_kedro.pretraining.settings import DistillationSettings
     from bort_kedro.text.vocabulary_map import VocabularyMap
 
     return Distillation(
-        teacher=Pretrained(_teacher(setting), made_up_tokenizer(setting)),
+        teacher=teacher,
         vocabulary_map=VocabularyMap(torch.arange(setting.vocabulary_size), setting.vocabulary_size, None),
         settings=DistillationSettings(
             masked_lm_weight=MASKED_LM_WEIGHT,

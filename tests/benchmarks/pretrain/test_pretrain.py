@@ -150,26 +150,6 @@ def test_processors_stand_side_by_side_with_the_figures_that_have_a_target_first
     ]
 
 
-@pytest.mark.parametrize(
-    ("of_batch", "tried"),
-    [
-        ({2: 10.0, 4: 20.0, 8: 20.1, 16: 99.0}, [2, 4, 8]),
-        ({2: 10.0, 4: 20.0}, [2, 4]),
-        ({}, []),
-    ],
-)
-def test_batches_double_until_memory_runs_out_or_speed_no_longer_grows(monkeypatch, setting, of_batch, tried):
-    from benchmarks.pretrain import cuda
-
-    def speed(setting, *, compiles):
-        size = setting.batch_size
-        return cuda.Speed(size, of_batch[size], 0.1, 1) if size in of_batch else None
-
-    monkeypatch.setattr(cuda, "_speed", speed)
-    found = cuda.speeds(replace(setting, batch_size=2), compiles=False)
-    assert [each.batch_size for each in found] == tried
-
-
 def test_a_process_of_its_own_has_its_environment_and_leaves_ours_alone():
     from benchmarks.own_process import in_own_process, on_the_cpu
 

@@ -1,0 +1,193 @@
+"""The benchmark of CUDA devices, as far as it can be told without one: its order, its budget, its page."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.page import Figure
+from benchmarks.pretrain.cuda import speed
+from benchmarks.pretrain.cuda.__main__ import main
+from benchmarks.pretrain.cuda.bench import Bench, Case, Sizes, Speed
+from benchmarks.pretrain.cuda.findings import Finding, Found, run_in_order
+from benchmarks.pretrain.cuda.order import findings_of
+from benchmarks.pretrain.cuda.page import sentence, write
+from tiny_benchmarks import written
+from tiny_cuda import ABSENT, stand_in
+
+PROJECT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def bench():
+    return Bench(stand_in(), Sizes())
+
+
+def test_the_most_important_comes_first_and_all_may_be_reached():
+    findings = findings_of(Sizes())
+    assert [finding.name for finding in findings[:6]] == [
+        "fp16 with forced overflows",
+        "resumed against uninterrupted",
+        "head in chunks against the whole",
+        "padded against unpadded",
+        "Bort, 128 tokens, no teacher",
+        "Bort, 512 tokens, no teacher",
+    ]
+    assert list(dict.fromkeys(finding.part for finding in findings)) == [
+        "Correctness",
+        "Speed without a teacher",
+        "Speed with a teacher",
+        "Best micro-batch",
+        "torch.compile",
+        "Latency",
+        "Hours",
+    ]
+    assert len({finding.name for finding in findings}) == len(findings)
+    assert sum(finding.seconds for finding in findings) < 8 * 60
+
+
+def test_what_does_not_fit_the_budget_is_left_and_said_and_a_fault_stops_nothing(bench, tmp_path, capsys):
+    now = [0.0]
+
+    def taking(seconds):
+        def find(bench):
+            now[0] += seconds
+            return Found(f"took {seconds}", [Figure(f"of {seconds}", seconds, "s", 40.0, seconds <= 40)])
+
+        return find
+
+    def broken(bench):
+        raise RuntimeError("no kernel\nfor this")
+
+    findings = [
+        Finding("First", "a", taking(50.0), 10),
+        Finding("First", "b", broken, 5),
+        Finding("Second", "c", taking(1.0), 20),
+        Finding("Second", "d", taking(2.0), 10),
+    ]
+    told = []
+
+    def write_and_note(outcomes):
+        write(outcomes, bench, minutes=1, folder=tmp_path)
+        told.append((tmp_path / "pretrain-cuda.md").read_text("utf-8"))
+
+    outcomes = run_in_order(findings, bench, minutes=1, on_outcomes=write_and_note, clock=lambda: now[0])
+    assert [outcome.seconds for outcome in outcomes] == [50.0, 0.0, 0.0, 2.0]
+    assert "RuntimeError: no kernel" in capsys.readouterr().err
+    # What was found is on the page before the next is begun.
+    assert "took 50.0" in told[0]
+    assert "failed" not in told[0]
+    page, figures = written(tmp_path, "pretrain-cuda")
+    assert page.splitlines()[4:] == [
+        *page.splitlines()[4:6],
+        *("## Missed", "", "- of 50.0", "- b", ""),
+        *("## First", "", "|  | found | s |", "| :--- | ---: | ---: |"),
+        "| a | took 50.0 | 50.0 |",
+        "| b | **failed**: RuntimeError: no kernel | 0.0 |",
+        *("", "## Second", "", "|  | found | s |", "| :--- | ---: | ---: |", "| d | took 2.0 | 2.0 |", ""),
+        *("## Not reached", "", "- Second: c (20 s)"),
+    ]
+    assert [(name, figure["met"]) for name, figure in figures.items()] == [
+        ("of 50.0", False),
+        ("b", False),
+        ("of 2.0", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of_batch", "tried", "best"),
+    [
+        ({256: 10.0, 512: 20.0, 1024: 20.1, 2048: 99.0}, [256, 512, 1024], 1024),
+        ({256: 10.0, 512: 20.0}, [256, 512], 512),
+        ({256: 20.0, 512: 10.0, 1024: 99.0}, [256, 512], 256),
+        ({}, [], None),
+    ],
+)
+def test_batches_double_until_memory_runs_out_or_speed_no_longer_grows(monkeypatch, bench, of_batch, tried, best):
+    def measured(bench, setting, case):
+        size = setting.batch_size
+        return Speed(size, of_batch[size], 0.1, 1) if size in of_batch else None
+
+    monkeypatch.setattr(speed, "measured", measured)
+    case = Case("Bort", 128)
+    found = speed.best_batch(case)(bench)
+    assert [each.batch_size for each in bench.speeds[case]] == tried
+    assert found.figures[-1].value == best
+
+
+def test_a_first_batch_that_does_not_fit_is_halved_and_the_aim_is_an_h100s(monkeypatch, bench):
+    monkeypatch.setattr(
+        speed, "measured", lambda bench, setting, case: Speed(64, 9e5, 0.4, 1) if setting.batch_size == 64 else None
+    )
+    case = Case("Bort", 128)
+    found = speed.speed_of(case)(bench)
+    assert [(figure.value, figure.target, figure.met) for figure in found.figures] == [
+        (9e5, None, None),
+        (0.4, 0.5, False),
+    ]
+    assert speed.hours(bench).figures[0].value == pytest.approx(1e9 / 9e5 / 3600)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
+def test_without_a_device_it_says_so_and_knows_its_options(capsys, tmp_path):
+    with pytest.raises(SystemExit, match="There is no CUDA device on this machine; nothing was measured"):
+        main(["--folder", str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    assert "--minutes MINUTES" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--minutes", "0"])
+    assert "--minutes is 0; it must be above 0" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert sentence(tmp_path).startswith("Never run on CUDA: no device was at hand; `make bench-cuda` measures one")
+
+
+def test_a_tiny_one_runs_whole_where_neither_kedro_nor_mlflow_nor_pandas_is(tmp_path):
+    assert {"kedro", "mlflow", "pandas", "datasets", "matplotlib"} <= ABSENT
+    places = os.pathsep.join(str(PROJECT / folder) for folder in (".", "src", "tests"))
+    run = subprocess.run(
+        [sys.executable, PROJECT / "tests" / "tiny_cuda.py", tmp_path],
+        env={**os.environ, "PYTHONPATH": places, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    page, figures = written(tmp_path, "pretrain-cuda")
+    assert "failed" not in page, run.stderr
+    assert [line for line in page.splitlines() if line.startswith("#")] == [
+        "# Pretraining on a CUDA device",
+        "## Missed",
+        "## Correctness",
+        "## Speed without a teacher",
+        "## Speed with a teacher",
+        "## Best micro-batch",
+        "## torch.compile",
+        "## Latency",
+        "## Hours",
+    ]
+    # One line for each, in their order.
+    lines = run.stdout.splitlines()
+    assert len(lines) == 4 + 2 + 4 + 2 + 2 + 1 + 1
+    assert "an encoder skipped step 1, 6" in lines[0]
+    assert "all weights equal" in lines[1]
+    assert "the cache is filled with" in lines[8]
+    correct = [each for each in figures.values() if each["target"] is not None and each["unit"] != "share"]
+    assert len(correct) == 5
+    assert all(each["met"] for each in correct)
+    assert figures["resumed: largest difference of a weight"]["value"] == 0.0
+    # The aim is for trainings without a teacher on the device that the stand-in is named after.
+    assert [name for name, each in figures.items() if each["met"] is False] == [
+        f"{case}: share of the device's peak{suffix}"
+        for cases, suffix in (
+            (("Bort, 8 tokens, no teacher", "BERT-base, 8 tokens, no teacher"), ""),
+            (("Bort, 8 tokens, no teacher", "BERT-base, 8 tokens, no teacher"), ", best batch"),
+            (("Bort, 8 tokens, no teacher, torch.compile", "BERT-base, 8 tokens, no teacher, torch.compile"), ""),
+        )
+        for case in cases
+    ]
