@@ -1,5 +1,6 @@
 """Seconds of steps that are taken just now are those that trainings then take."""
 
+import time
 from dataclasses import replace
 from statistics import median
 
@@ -15,7 +16,7 @@ from project_parameters import parameters
 
 SIZE, LENGTH = 1024, 64
 WIDE, NARROW = BertShape(2, 4, 96, 192), BertShape(1, 2, 32, 64)
-# Rounds of forecast and training, so that whoever else takes the machine takes it from both.
+# Rounds of forecast and training.
 ROUNDS, NUM_STEPS = 3, 15
 
 
@@ -33,7 +34,9 @@ def settings_of(num_steps):
 
 
 @pytest.mark.parametrize("shape", [WIDE, NARROW], ids=str)
-def test_a_forecast_is_within_a_factor_of_one_and_a_half_of_what_a_training_takes(shape, tokens):
+def test_a_forecast_is_within_a_factor_of_one_and_a_half_of_what_a_training_takes(shape, tokens, monkeypatch):
+    # On one thread the processor's time is the time that passes, but for what others take of the machine meanwhile.
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
     settings = settings_of(NUM_STEPS)
     step = Step(Encoder(shape, SIZE, 128), settings.batch_tokens, LENGTH, settings.masked_share, "no", 1)
     ratios = []

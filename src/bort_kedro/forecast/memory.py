@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bort_kedro.forecast.work import FULL_BYTES, Encoder, Step, Work
+from bort_kedro.forecast.work import FULL_BYTES, Step, Work
 
 # Bytes of what a layer keeps for the backward pass, for each token and unit of H or I, at two bytes a number
 # (Korthikanti et al. 2022, arXiv 2205.05198, section 4.1, where I = 4 H: 34 H = 18 H + 4 I). Attention keeps no scores:
 # the fused scaled dot product computes them again.
 HIDDEN_BYTES, INTERMEDIATE_BYTES = 18, 4
-# Numbers of a predicted position in the head: logits, their log-softmax and its gradient.
+# Numbers of a predicted position in the head: logits, their log-softmax and its gradient. Without a teacher the head
+# takes so many positions at a time as its table may have.
 HEAD_COPIES = 3
 
 
@@ -34,10 +35,14 @@ def _activation_bytes(step: Step, tokens: float) -> float:
 
 
 def _head_bytes(step: Step, tokens: float) -> float:
-    def logits(encoder: Encoder, copies: int) -> float:
-        return copies * FULL_BYTES * step.masked_share * tokens * encoder.vocabulary_size
+    predicted = step.masked_share * tokens
+    if step.teacher is None:
+        # Imports torch, which commands that forecast nothing do without.
+        from bort_kedro.pretraining.chunked_head import rows_at_once
 
-    return logits(step.encoder, HEAD_COPIES) + (logits(step.teacher, 1) if step.teacher else 0.0)
+        size = step.encoder.vocabulary_size
+        return HEAD_COPIES * FULL_BYTES * min(predicted, rows_at_once(size)) * size
+    return FULL_BYTES * predicted * (HEAD_COPIES * step.encoder.vocabulary_size + step.teacher.vocabulary_size)
 
 
 def work_bytes(work: Work, *, shares_memory: bool) -> int:
