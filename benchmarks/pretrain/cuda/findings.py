@@ -33,7 +33,7 @@ class Finding:
         part: Of the page.
         name: Unlike that of any other.
         find: Finds it; what it leaves in the bench later ones may use.
-        seconds: That it is expected to take.
+        seconds: That it is expected to take; one of 0 is always run.
     """
 
     part: str
@@ -84,7 +84,7 @@ def run_in_order(
     outcomes: list[Outcome] = []
     for finding in findings:
         began = clock()
-        if began + finding.seconds > end:
+        if finding.seconds and began + finding.seconds > end:
             outcomes.append(Outcome(finding))
         else:
             found = _found(finding, bench)
@@ -95,11 +95,11 @@ def run_in_order(
 
 def _found(finding: Finding, bench: Bench) -> Found:
     try:
+        # Inside, since after some faults a device refuses even this.
+        bench.device.clear()
         return finding.find(bench)
     # Whatever it is, on a device that none of this was run on: time on it is too dear to end here.
     except Exception as fault:
         traceback.print_exc(file=sys.stderr)
         said = (str(fault) or "no message").splitlines()[0]
         return Found(f"**failed**: {type(fault).__name__}: {said}", [Figure(finding.name, None, "", met=False)])
-    finally:
-        bench.device.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,26 @@ def test_what_does_not_fit_the_budget_is_left_and_said_and_a_fault_stops_nothing
         ("b", False),
         ("of 2.0", True),
     ]
+
+
+def test_what_is_made_of_the_others_is_told_even_where_they_took_too_long(bench):
+    times = iter([0.0, 0.0, 100.0, 100.0, 100.0, 100.0])
+    expected = {"a": 9, "b": 9, "c": 0}
+    findings = [Finding("First", name, lambda bench: Found("found"), seconds) for name, seconds in expected.items()]
+    outcomes = run_in_order(findings, bench, minutes=1, on_outcomes=lambda outcomes: None, clock=lambda: next(times))
+    assert [outcome.found is not None for outcome in outcomes] == [True, False, True]
+
+
+def test_a_device_that_refuses_everything_after_a_fault_is_told_of_each_finding():
+    def refuse():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    bench = Bench(replace(stand_in(), clear=refuse), Sizes())
+    findings = [Finding("First", name, lambda bench: Found("found"), 1) for name in ("a", "b")]
+    outcomes = run_in_order(findings, bench, minutes=1, on_outcomes=lambda outcomes: None)
+    assert [outcome.found.text for outcome in outcomes] == [
+        "**failed**: RuntimeError: CUDA error: an illegal memory access was encountered"
+    ] * 2
 
 
 @pytest.mark.parametrize(
