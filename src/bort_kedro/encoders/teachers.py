@@ -1,4 +1,4 @@
-"""Open an encoder as a teacher, or say plainly why it is none."""
+"""Open an encoder of somebody else as a teacher, or as the student, or say plainly why it is none."""
 
 from __future__ import annotations
 
@@ -29,10 +29,17 @@ class TeacherPlace:
     Args:
         teacher: The parameter that names it.
         sequence_length: The parameter that says how long its inputs are.
+        role: What it is to be.
+        written_in: Where that parameter is stated, where there is more to say of it than its name.
     """
 
     teacher: str
     sequence_length: str
+    role: str = "teacher"
+    written_in: str = ""
+
+    def __str__(self) -> str:
+        return f"`{self.teacher}`" + (f" ({self.written_in})" if self.written_in else "")
 
 
 def open_teacher(
@@ -80,9 +87,9 @@ def open_teacher(
 
 def _refusal(name_or_path: str, place: TeacherPlace, reason: str) -> TeacherError:
     return TeacherError(
-        f"The teacher `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
+        f"The {place.role} `{name_or_path}` cannot be opened: {reason}. Expected a folder with config.json, "
         "model.safetensors and tokenizer.json, or a hub id (with a network, or in the hub's local cache). Change "
-        f"`{place.teacher}`."
+        f"{place}."
     )
 
 
@@ -94,9 +101,9 @@ def _require_masked_lm(config: PreTrainedConfig, name_or_path: str, place: Teach
         return
     architectures = ", ".join(config.architectures or ["of an unnamed class"])
     raise TeacherError(
-        f"The teacher `{name_or_path}` is no masked-LM encoder: it is a `{config.model_type}` model ({architectures}). "
-        "Allowed are encoders that transformers opens with AutoModelForMaskedLM, such as BERT, RoBERTa, ModernBERT and "
-        f"DeBERTa-v2. Change `{place.teacher}`."
+        f"The {place.role} `{name_or_path}` is no masked-LM encoder: it is a `{config.model_type}` model "
+        f"({architectures}). Allowed are encoders that transformers opens with AutoModelForMaskedLM, such as BERT, "
+        f"RoBERTa, ModernBERT and DeBERTa-v2. Change {place}."
     )
 
 
@@ -107,7 +114,7 @@ def _require_family(
         return
     raise TeacherError(
         f"The encoder `{name_or_path}` is of the family `{config.model_type}`, whose layers no candidate can take "
-        f"over: they are not BERT's. Families that can serve here: {', '.join(families)}. Change `{place.teacher}`."
+        f"over: they are not BERT's. Families that can serve here: {', '.join(families)}. Change {place}."
     )
 
 
@@ -122,9 +129,9 @@ def _require_all_weights(loaded: Mapping[str, Collection[str]], name_or_path: st
     """transformers draws missing weights at random, with which an encoder without its head would teach noise."""
     if missing := sorted(loaded["missing_keys"]):
         raise TeacherError(
-            f"The teacher `{name_or_path}` lacks {len(missing)} weights of a masked-LM encoder: {_some(missing)}. Its "
-            f"own weights beyond these: {_some(sorted(loaded['unexpected_keys'])) or 'none'}. Choose a checkpoint "
-            f"saved with its masked-LM head as `{place.teacher}`."
+            f"The {place.role} `{name_or_path}` lacks {len(missing)} weights of a masked-LM encoder: {_some(missing)}. "
+            f"Its own weights beyond these: {_some(sorted(loaded['unexpected_keys'])) or 'none'}. Choose a checkpoint "
+            f"saved with its masked-LM head as {place}."
         )
 
 
@@ -136,9 +143,9 @@ def _some(names: list[str]) -> str:
 def _require_masking_tokenizer(tokenizer: PreTrainedTokenizerFast, name_or_path: str, place: TeacherPlace) -> None:
     if faults := masking_faults(tokenizer):
         raise TeacherError(
-            f"The tokenizer of the teacher `{name_or_path}` cannot serve masked-LM training: {' and '.join(faults)}. "
-            "Needed is a fast tokenizer (tokenizer.json) with a mask and a padding token. Choose another teacher as "
-            f"`{place.teacher}`."
+            f"The tokenizer of the {place.role} `{name_or_path}` cannot serve masked-LM training: "
+            f"{' and '.join(faults)}. Needed is a fast tokenizer (tokenizer.json) with a mask and a padding token. "
+            f"Choose another {place.role} as {place}."
         )
 
 
@@ -149,8 +156,8 @@ def _require_embeddings(
     rows = model.config.get_text_config().vocab_size
     if (num := num_ids(tokenizer)) > rows:
         raise TeacherError(
-            f"The tokenizer of the teacher `{name_or_path}` has {num} ids but the model only {rows} word "
-            f"embeddings; they do not belong together. Choose another teacher as `{place.teacher}`."
+            f"The tokenizer of the {place.role} `{name_or_path}` has {num} ids but the model only {rows} word "
+            f"embeddings; they do not belong together. Choose another {place.role} as {place}."
         )
 
 
@@ -158,9 +165,9 @@ def _require_length(config: PreTrainedConfig, sequence_length: int, name_or_path
     longest = longest_sequence(config)
     if longest is not None and sequence_length > longest:
         raise TeacherError(
-            f"The teacher `{name_or_path}` takes at most {longest} tokens, and inputs have up to {sequence_length}. "
-            f"Set `{place.sequence_length}` to at most {longest}, or choose another teacher as "
-            f"`{place.teacher}`."
+            f"The {place.role} `{name_or_path}` takes at most {longest} tokens, and inputs have up to "
+            f"{sequence_length}. Set `{place.sequence_length}` to at most {longest}, or choose another {place.role} as "
+            f"{place}."
         )
 
 
@@ -174,6 +181,6 @@ def _require_answer(teacher: Pretrained, name_or_path: str, place: TeacherPlace)
             predicted_logits(model, ids, torch.ones_like(ids), torch.tensor([0]))
     except Exception as fault:  # families share no narrower class
         raise TeacherError(
-            f"The teacher `{name_or_path}`, a `{model.config.model_type}` model, does not predict a hidden token: "
-            f"{said_by(fault)}. Choose another as `{place.teacher}`."
+            f"The {place.role} `{name_or_path}`, a `{model.config.model_type}` model, does not predict a hidden token: "
+            f"{said_by(fault)}. Choose another as {place}."
         ) from fault
