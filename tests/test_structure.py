@@ -137,6 +137,21 @@ def test_who_teaches_the_tasks_is_an_encoder_that_the_pretraining_makes(further,
     assert larger in pipelines["pretrain_distill"].datasets()
 
 
+def test_with_a_student_that_is_opened_nothing_is_searched_or_pretrained(parameters):
+    teacher = parameters.finetune.teacher.changed(encoder="a/hub-id")
+    opened = {"student": "a/hub-id", "teacher": teacher}
+    default = build_pipelines(changed(parameters, "finetune", tasks=("mnli", "ax"), **opened))["__default__"]
+    assert {node.name.partition(".")[0] for node in default.nodes} == {"tasks", "finetune", "evaluate"}
+    asked = {name for name in default.inputs() if not name.startswith("params:")}
+    assert asked == {"task_files", "training_states"}
+    made = {"finetune.finetuning_student", "evaluate.mnli.metrics", "evaluate.mnli.export", "evaluate.task_scores"}
+    assert made <= default.all_outputs()
+    assert not any(name.endswith(("model_card", "report_page")) for name in default.all_outputs())
+    built_in = build_pipelines(changed(parameters, "finetune", tasks=("library",), **opened))["__default__"]
+    stages = {node.name.partition(".")[0] for node in built_in.nodes}
+    assert stages == {"corpus", "tasks", "finetune", "evaluate"}
+
+
 def test_search_brings_its_corpus_along_and_finetune_the_examples_of_its_tasks(pipelines):
     assert names_of(pipelines["corpus"]) <= names_of(pipelines["search"])
     assert pipelines["search"].inputs() - {"raw_corpus", "training_states"} == {

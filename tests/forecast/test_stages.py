@@ -2,8 +2,8 @@
 
 import pytest
 
-from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.forecast.facts import Examples, Facts
+from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BertShape
+from bort_kedro.forecast.facts import KNOWN_ENCODERS, Examples, Facts
 from bort_kedro.forecast.stages import Forecaster, typical
 from bort_kedro.forecast.task_works import most_of_agora
 from bort_kedro.pipeline_registry import build_pipelines
@@ -36,7 +36,7 @@ def test_the_default_trains_a_maximum_point_24_candidates_a_student_and_its_twin
 
 
 def test_every_environment_has_a_forecast():
-    for environment in ("smoke", "theory", "encoder", "bench", "paper"):
+    for environment in ("smoke", "theory", "encoder", "bench", "paper", "released"):
         assert all(work.flops > 0 for work in works(environment).values())
 
 
@@ -65,6 +65,17 @@ def test_a_student_that_is_stated_or_was_chosen_takes_the_place_of_a_typical_can
     forecast = Forecaster(asked, Facts(selected=shape, vocabulary_size=777)).works(nodes)
     assert {work.step.encoder.shape for work in forecast} == {shape}
     assert {work.step.encoder.vocabulary_size for work in forecast} == {777}
+
+
+def test_a_student_that_is_opened_is_forecast_as_its_files_have_it():
+    bort, pair = KNOWN_ENCODERS["bort"], {"rte": Examples(1000, 300, words=30)}
+    known, unknown = (works("released", Facts(student=student, examples=pair)) for student in (bort, None))
+    assert {node.partition(".")[0] for node, _ in known} == {"finetune"}
+    (trials,) = of_node(known, "rte.fine_tune_student_node")
+    assert trials.step.encoder.shape == BORT
+    assert of_node(unknown, "rte.fine_tune_student_node")[0].step.encoder.shape == BERT_LARGE
+    said = Forecaster(parameters("released"), Facts()).assumptions(frozenset())
+    assert said[0] == "`data/01_raw/bort` is not on this machine, and is taken to be (24, 16, 1024, 4096)."
 
 
 def test_the_typical_shape_is_nearest_to_the_mean_of_the_weights():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from transformers import BertModel
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
@@ -19,9 +22,10 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import TeacherError
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines import tasks
-from bort_kedro.pipelines.finetune import OWN_TEACHER, create_pipeline
+from bort_kedro.pipelines.finetune import OWN_STUDENT, OWN_TEACHER, create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
     diagnostic_predictor_of,
+    open_finetuning_student,
     open_finetuning_teacher,
     rival_tuner_of,
     student_tuner_of,
@@ -122,6 +126,16 @@ def test_a_teacher_of_the_users_is_opened_once_for_all_tasks():
     assert "finetune.open_finetuning_teacher_node" not in names_of(
         create_pipeline(["cola"], method="plain", teacher=OWN_TEACHER)
     )
+
+
+def test_a_student_of_the_users_is_opened_once_for_all_tasks_and_none_is_waited_for():
+    pipeline = create_pipeline(["cola", "rte"], teacher=OWN_TEACHER, student=OWN_STUDENT)
+    assert "finetune.open_finetuning_student_node" in names_of(pipeline)
+    assert pipeline.inputs() == {"cola.examples", "rte.examples", "training_states", "params:finetune"}
+    taught = create_pipeline(["cola"], teacher=OWN_STUDENT, student=OWN_STUDENT)
+    assert "finetune.open_finetuning_teacher_node" not in names_of(taught)
+    readers = {node.name for node in taught.nodes if "finetune.finetuning_student" in node.inputs}
+    assert readers == {f"finetune.cola.fine_tune_{what}_node" for what in ("teacher", "student", "rivals")}
 
 
 @pytest.mark.parametrize(
@@ -225,6 +239,38 @@ def test_a_teacher_that_cannot_be_opened_names_the_parameter_of_this_stage(tmp_p
         open_finetuning_teacher(parameters().model_copy(update={"teacher": teacher}))
     assert str(caught.value).startswith(f"The teacher `{tmp_path / 'none'}` cannot be opened: ")
     assert str(caught.value).endswith("Change `params:finetune.teacher.encoder`.")
+
+
+def opened_student(folder, max_tokens=48):
+    training = parameters().training.changed(max_tokens=max_tokens)
+    return open_finetuning_student(parameters().model_copy(update={"student": str(folder), "training": training}))
+
+
+def test_a_student_needs_no_masked_lm_head_and_comes_with_its_tokenizer(tmp_path, student):
+    half = copy.deepcopy(student.model.bert).half()
+    half.save_pretrained(tmp_path)
+    student.tokenizer.save_pretrained(tmp_path)
+    opened = opened_student(tmp_path)
+    assert type(opened.model) is BertModel
+    assert opened.tokenizer("the mean")["input_ids"] == student.tokenizer("the mean")["input_ids"]
+    assert all(torch.equal(value, half.state_dict()[name].float()) for name, value in opened.model.state_dict().items())
+
+
+def test_a_student_that_cannot_be_opened_names_its_parameter_and_where_it_is_stated(tmp_path, student):
+    with pytest.raises(TeacherError) as caught:
+        opened_student(tmp_path / "none")
+    assert str(caught.value).startswith(f"The student `{tmp_path / 'none'}` cannot be opened: it is no folder, ")
+    written = "in conf/released/parameters_finetune.yml, or as `--params finetune.student=FOLDER`"
+    assert str(caught.value).endswith(f"Change `params:finetune.student` ({written}).")
+    student.model.bert.save_pretrained(tmp_path)
+    student.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(TeacherError) as caught:
+        opened_student(tmp_path, max_tokens=49)
+    assert str(caught.value) == (
+        f"The student `{tmp_path}` takes at most 48 tokens, and inputs have up to 49. Set "
+        "`params:finetune.training.max_tokens` to at most 48, or choose another student as "
+        f"`params:finetune.student` ({written})."
+    )
 
 
 def test_a_diagnostic_node_answers_with_the_model_it_is_given(student, states):

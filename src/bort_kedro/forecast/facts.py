@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BertShape
+from bort_kedro.encoders.shapes import BERT_BASE, BERT_LARGE, BORT, BertShape
 from bort_kedro.forecast.work import Encoder
 
 # Encoders of the hub that may be named before anything is downloaded.
@@ -14,6 +14,7 @@ KNOWN_ENCODERS = {
     "roberta-base": Encoder(BERT_BASE, 50265, 514),
     "bert-large-uncased": Encoder(BERT_LARGE, 30522, 512),
     "bert-base-uncased": Encoder(BERT_BASE, 30522, 512),
+    "bort": Encoder(BORT, 50265, 512),
 }
 # In the place of any other that is not on this machine.
 UNKNOWN_ENCODER = KNOWN_ENCODERS["roberta-large"]
@@ -45,6 +46,7 @@ class Facts:
         vocabulary_size: Of the corpus, once it is tokenised.
         train_tokens: Of its train split.
         opened: A maximum point that is opened rather than trained, as its configuration has it.
+        student: A student that is opened rather than pretrained, likewise.
         selected: The shape that the last search chose.
         examples: Of tasks whose examples are there.
         precision: What ``auto`` is on the device.
@@ -54,6 +56,7 @@ class Facts:
     vocabulary_size: int | None = None
     train_tokens: int | None = None
     opened: Encoder | None = None
+    student: Encoder | None = None
     selected: BertShape | None = None
     examples: Mapping[str, Examples] = field(default_factory=dict)
     precision: Callable[[str], str] = lambda wanted: "fp16" if wanted == "auto" else wanted

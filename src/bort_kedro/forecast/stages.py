@@ -59,6 +59,8 @@ class Forecaster:
         """The student, and why it is taken for one."""
         if self.stated is not None:
             return self._here(self.stated), "as stated"
+        if self.parameters.finetune.student is not None:
+            return self.facts.student or UNKNOWN_ENCODER, "as its files have it"
         if (self.is_searched or CHOOSING not in nodes) and self.facts.selected is not None:
             return self._here(self.facts.selected), "as the last search chose it"
         return self._here(typical(self.candidates)), "a typical candidate, until the search has chosen"
@@ -69,6 +71,8 @@ class Forecaster:
         said = []
         if search.encoder is not None and self.facts.opened is None:
             said.append(f"`{search.encoder}` is not on this machine, and is taken to be {self.maximum.shape}.")
+        if finetune.student is not None and self.facts.student is None:
+            said.append(f"`{finetune.student}` is not on this machine, and is taken to be {UNKNOWN_ENCODER.shape}.")
         if self.facts.vocabulary_size is None:
             said.append("There are no tokens yet: sequences count as full, tokens of tasks are guessed from words.")
         unknown = [name for name in finetune.tasks if examples_of(name, finetune, self.facts) is None]

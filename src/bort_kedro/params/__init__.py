@@ -86,7 +86,9 @@ class Parameters(FrozenModel):
 
     @model_validator(mode="after")
     def _a_student_that_replaces_words_predicts(self) -> Self:
-        is_taught_by_student = self.finetune.method == "agora" and self.finetune.teacher.encoder == "student"
+        # What the files of a student that is opened lack is found when they are opened.
+        is_made_here = self.finetune.method == "agora" and self.finetune.student is None
+        is_taught_by_student = is_made_here and self.finetune.teacher.encoder == "student"
         replaces_words = is_taught_by_student and self.finetune.agora.transformation.replaces_words
         if replaces_words and not self.pretrain_distill.distillation.predicts:
             raise ValueError(
@@ -98,6 +100,8 @@ class Parameters(FrozenModel):
 
     @model_validator(mode="after")
     def _examples_fit_positions(self) -> Self:
+        if self.finetune.student is not None:  # whose files say how long its inputs may be
+            return self
         positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
         made_here = ("teacher", "student") if self.search.encoder is None else ("student",)
         if self.finetune.teacher.encoder in made_here:

@@ -29,6 +29,10 @@ class FinetuneParams(ReadingSettings):
     own_tasks: dict[str, OwnTaskSettings] = Field(description="Your own tasks, by name.")
     split_seed: int = Field(ge=0, description="Halves the official dev where the official test has no labels.")
     builtin_tasks: BuiltinTasksSettings = Field(description="How the built-in tasks are made.")
+    student: str | None = Field(
+        description="Hub id or folder of an encoder in the place of search and pretraining; null is theirs. No "
+        "masked-LM head is needed."
+    )
     method: Literal["agora", "plain"] = Field(description="How the student is fine-tuned.")
     rivals: tuple[Literal["plain", "distilled", "random_augmentation"], ...] = Field(
         description="Trained beside Agora with as many steps, to compare."
@@ -39,6 +43,16 @@ class FinetuneParams(ReadingSettings):
     training: FinetuningSettings = Field(description="How the student learns each task.")
     teacher: FinetuneTeacherParams
     agora: AgoraSettings
+
+    @model_validator(mode="after")
+    def _an_opened_student_is_taught_by_what_is_there(self) -> Self:
+        if self.student is not None and self.teacher.encoder == "teacher" and self.method == "agora":
+            raise ValueError(
+                f"teacher.encoder is teacher, that of the pretraining, and student is {self.student}, which takes the "
+                "place of the pretraining; name a hub id or a folder as teacher.encoder, such as roberta-large, or set "
+                "student to null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _tasks_are_known(self) -> Self:

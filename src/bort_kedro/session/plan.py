@@ -97,13 +97,14 @@ def _manifest(catalog: CatalogProtocol) -> JsonObject | None:
 def _facts(
     parameters: Parameters, catalog: CatalogProtocol, manifest: JsonObject | None, sheet: DataSheet | None
 ) -> Facts:
-    opened = parameters.search.encoder
+    opened, student = parameters.search.encoder, parameters.finetune.student
     selected = catalog.load("selected_shape") if catalog.exists("selected_shape") else None
     examples = {name: found for name in parameters.finetune.tasks if (found := _examples(name, catalog)) is not None}
     facts = Facts(
         vocabulary_size=manifest["vocabulary"]["size"] if manifest else None,
         train_tokens=manifest["splits"]["train"]["tokens"] if manifest else None,
         opened=None if opened is None else _encoder(opened),
+        student=None if student is None else _encoder(student),
         selected=None if selected is None else BertShape.from_row(selected),
         examples=examples,
         num_devices=1,
@@ -131,7 +132,7 @@ def _examples(name: str, catalog: CatalogProtocol) -> Examples | None:
 
 
 def _encoder(name: str) -> Encoder | None:
-    """A maximum point by its folder, by what the hub's client keeps of it, or by a name that is known."""
+    """An encoder that is opened by its folder, by what the hub's client keeps of it, or by a name that is known."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

@@ -21,16 +21,18 @@ def exporter_of(name: str) -> Callable[..., tuple[TemporaryDirectory[str], JsonO
     def export_model(
         finetuned_model: Pretrained,
         examples: pd.DataFrame,
-        corpus_documents: pd.DataFrame,
         finetune: FinetuneParams,
         export: ExportSettings,
+        corpus_documents: pd.DataFrame | None = None,
     ) -> tuple[TemporaryDirectory[str], JsonObject]:
         """Convert the model, hold each format against PyTorch on the test split, and keep those that hold."""
         from bort_kedro.exports.verification import export_task
         from bort_kedro.finetuning.data import check_examples
 
         data = check_examples(examples, task_of(name, finetune))
-        texts = corpus_documents.loc[corpus_documents["split"] == "train", "text"].tolist()
+        # An encoder of somebody else has no corpus here; the task's own train split is as near to its inputs.
+        source = examples if corpus_documents is None else corpus_documents
+        texts = source.loc[source["split"] == "train", "text"].tolist()
         folder = TemporaryDirectory(prefix="bort_kedro_export_")
         try:
             report = export_task(

@@ -29,6 +29,7 @@ def create_pipeline(
     has_rivals: bool = True,
     trains_teacher: bool = True,
     trains_twin: bool = True,
+    opens_student: bool = False,
 ) -> Pipeline:
     """From predictions and the selected shape to scores, speed and the report.
 
@@ -38,20 +39,30 @@ def create_pipeline(
         has_rivals: Whether other methods were trained beside Agora.
         trains_teacher: Whether the maximum point was trained further to teach; else that has no history.
         trains_twin: Whether the student's twin was trained; likewise.
+        opens_student: Whether the student is somebody's. There are scores, exports and leaderboards then; cards, speed
+            and the report tell of a search and a pretraining, and are not made.
     """
-    nodes: list[Node | Pipeline] = [
-        of_task(task, _task_nodes(task, tasks, has_teacher=has_teacher, has_rivals=has_rivals), shared=ORIGIN)
-        for task in tasks
-    ]
-    nodes += [
+    nodes: list[Node | Pipeline] = []
+    for task in tasks:
+        scored = _score_nodes(task, tasks, has_rivals=has_rivals)
+        if not scoring_task(task, tasks):
+            scored += _model_nodes(task, has_teacher=has_teacher, opens_student=opens_student)
+        nodes.append(of_task(task, scored, shared=ORIGIN))
+    nodes += [_summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals), *_leaderboard_nodes(tasks)]
+    if not opens_student:
+        nodes += _origin_nodes(tasks, trains_teacher=trains_teacher, trains_twin=trains_twin)
+    return in_stage("evaluate", nodes)
+
+
+def _origin_nodes(tasks: Sequence[str], *, trains_teacher: bool, trains_twin: bool) -> list[Node]:
+    """What tells of a student that was searched and pretrained here."""
+    return [
         Node(
             write_encoder_card,
             ["student_encoder", *ORIGIN, CARD],
             "encoder_card",
             name="write_encoder_card_node",
         ),
-        _summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals),
-        *_leaderboard_nodes(tasks),
         Node(
             measure_speed,
             ["selected_shape", "params:evaluate.speed"],
@@ -61,14 +72,12 @@ def create_pipeline(
         Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
         *_report_nodes(tasks, trains_teacher=trains_teacher, trains_twin=trains_twin),
     ]
-    return in_stage("evaluate", nodes)
 
 
-def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> list[Node]:
-    """Scores of a task; where it has a model of its own, the model for other runtimes and its card."""
+def _score_nodes(task: str, tasks: Sequence[str], *, has_rivals: bool) -> list[Node]:
+    """Scores of a task, beside its floors."""
     model_of = scoring_task(task, tasks)
-    has_model = not model_of
-    rivals = ["rival_predictions"] if has_rivals and has_model else []
+    rivals = ["rival_predictions"] if has_rivals and not model_of else []
     floors = Node(
         floors_of(task, model_of or task),
         ["examples", FINETUNE, *([f"{model_of}.examples"] if model_of else [])],
@@ -81,14 +90,20 @@ def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rival
         "metrics",
         name="score_task_node",
     )
-    if not has_model:
-        return [floors, score]
+    return [floors, score]
+
+
+def _model_nodes(task: str, *, has_teacher: bool, opens_student: bool) -> list[Node]:
+    """Of a task with a model of its own, the model for other runtimes and its card."""
+    corpus = [] if opens_student else ["corpus_documents"]
     export = Node(
         exporter_of(task),
-        ["finetuned_model", "examples", "corpus_documents", FINETUNE, EXPORT],
+        ["finetuned_model", "examples", FINETUNE, EXPORT, *corpus],
         ["export", "export_report"],
         name="export_model_node",
     )
+    if opens_student:
+        return [export]
     learnt = ["teacher_report"] if has_teacher else []
     told = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report", *learnt, *ORIGIN]
     card = Node(
@@ -97,7 +112,7 @@ def _task_nodes(task: str, tasks: Sequence[str], *, has_teacher: bool, has_rival
         "model_card",
         name="write_task_card_node",
     )
-    return [floors, score, export, card]
+    return [export, card]
 
 
 def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) -> Node:

@@ -38,6 +38,21 @@ def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
     )
 
 
+def open_finetuning_student(finetune: FinetuneParams) -> Pretrained:
+    """Open the encoder that is fine-tuned in the place of one that was pretrained here."""
+    from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
+
+    place = TeacherPlace(
+        "params:finetune.student",
+        "params:finetune.training.max_tokens",
+        role="student",
+        written_in="in conf/released/parameters_finetune.yml, or as `--params finetune.student=FOLDER`",
+    )
+    return open_teacher(
+        str(finetune.student), sequence_length=finetune.training.max_tokens, place=place, needs_head=False
+    )
+
+
 def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, FinetuneParams], Finetuned]:
     """The node function that fine-tunes the teacher on one task."""
 

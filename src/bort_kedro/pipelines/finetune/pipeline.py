@@ -6,6 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.finetune.nodes import (
     diagnostic_predictor_of,
+    open_finetuning_student,
     open_finetuning_teacher,
     rival_tuner_of,
     student_tuner_of,
@@ -14,7 +15,7 @@ from bort_kedro.pipelines.finetune.nodes import (
 from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
 from bort_kedro.tasks.table import scoring_task
 
-OWN_TEACHER = "finetuning_teacher"
+OWN_TEACHER, OWN_STUDENT = "finetuning_teacher", "finetuning_student"
 LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
 
 
@@ -25,6 +26,7 @@ def create_pipeline(
     method: str = "agora",
     has_rivals: bool = True,
     teacher: str = "teacher_encoder",
+    student: str = "student_encoder",
 ) -> Pipeline:
     """From the student to a model and its predictions for each task.
 
@@ -33,16 +35,21 @@ def create_pipeline(
         method: ``agora``, or ``plain`` without a teacher.
         has_rivals: Whether other methods are trained beside Agora.
         teacher: The dataset of the encoder that teaches, `OWN_TEACHER` where it is opened here.
+        student: The dataset of the encoder that learns, `OWN_STUDENT` where it is opened here.
     """
-    opened = Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node")
-    nodes: list[Node | Pipeline] = [opened] if teacher == OWN_TEACHER and method == "agora" else []
+    nodes: list[Node | Pipeline] = []
+    if student == OWN_STUDENT:
+        nodes.append(Node(open_finetuning_student, FINETUNE, OWN_STUDENT, name="open_finetuning_student_node"))
+    if teacher == OWN_TEACHER and method == "agora":
+        nodes.append(Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node"))
     for task in tasks:
         model_of = scoring_task(task, tasks)
         if model_of is not None:
             own = [_diagnostic_node(task, model_of)]
         else:
-            own = [_student_node(task)] if method == "plain" else _agora_nodes(task, teacher, has_rivals)
-        nodes.append(of_task(task, own, shared={OWN_TEACHER}))
+            is_plain = method == "plain"
+            own = [_student_node(task, student)] if is_plain else _agora_nodes(task, student, teacher, has_rivals)
+        nodes.append(of_task(task, own, shared={OWN_TEACHER, OWN_STUDENT}))
     return in_stage("finetune", nodes)
 
 
@@ -53,12 +60,12 @@ def _diagnostic_node(task: str, model_of: str) -> Node:
     )
 
 
-def _student_node(task: str, teacher: Sequence[str] = ()) -> Node:
-    inputs = ["examples", "student_encoder", "training_states", FINETUNE, *teacher]
+def _student_node(task: str, student: str, teacher: Sequence[str] = ()) -> Node:
+    inputs = ["examples", student, "training_states", FINETUNE, *teacher]
     return Node(student_tuner_of(task), inputs, LEARNT, name="fine_tune_student_node")
 
 
-def _agora_nodes(task: str, teacher: str, has_rivals: bool) -> list[Node]:
+def _agora_nodes(task: str, student: str, teacher: str, has_rivals: bool) -> list[Node]:
     nodes = [
         Node(
             teacher_tuner_of(task),
@@ -66,7 +73,7 @@ def _agora_nodes(task: str, teacher: str, has_rivals: bool) -> list[Node]:
             ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"],
             name="fine_tune_teacher_node",
         ),
-        _student_node(task, [teacher, "teacher_classifier", "teacher_report"]),
+        _student_node(task, student, [teacher, "teacher_classifier", "teacher_report"]),
     ]
     if has_rivals:
         nodes.append(
@@ -74,7 +81,7 @@ def _agora_nodes(task: str, teacher: str, has_rivals: bool) -> list[Node]:
                 rival_tuner_of(task),
                 [
                     "examples",
-                    "student_encoder",
+                    student,
                     "training_states",
                     FINETUNE,
                     teacher,
