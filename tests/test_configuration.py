@@ -51,7 +51,7 @@ def fault(raw: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("environment", ["base", "bench", "paper", "smoke", "theory"])
+@pytest.mark.parametrize("environment", ["base", "bench", "paper", "released", "smoke", "theory"])
 def test_every_environment_gives_complete_parameters(environment):
     parameters = parameters_of(environment)
     assert parameters.corpus.sequence_length <= parameters.corpus.max_positions
@@ -280,6 +280,19 @@ def test_a_parameter_of_an_older_version_in_a_shared_block_is_answered_there():
         "1 parameter(s) cannot be used:\n  - `distillation.temperature` (value 4.0) is a parameter of an older "
         "version. Write `distillation.logits.temperature` instead.\n"
     )
+
+
+def test_a_student_that_is_opened_takes_the_place_of_the_teacher_of_the_pretraining():
+    opened = {"finetune": {"student": "a/hub-id", "training": {"max_tokens": 4096}}}
+    assert parameters_of("released").finetune.student == "data/01_raw/bort"
+    # How long its inputs may be is for its files to say.
+    assert parameters_of("base", **opened).finetune.training.max_tokens == 4096
+    told = fault(raw_parameters("smoke", **opened))
+    assert (
+        "`finetune`: teacher.encoder is teacher, that of the pretraining, and student is a/hub-id, which takes the "
+        "place of the pretraining; name a hub id or a folder as teacher.encoder, such as roberta-large, or set student "
+        "to null."
+    ) in told
 
 
 # SHA-256 of what saved states are told apart by; it changes where settings of trainings come or go, and only there.
