@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
 run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about eight minutes)
 	@$(BIN)/kedro run
 
-test: install    ## Run all tests, on every core (six minutes on two)
+test: install    ## Run all tests, on every core (seven minutes on two)
 	@$(PYTEST)
 
 test-quick: install ## Run the tests that take no stage, process or conversion (a minute on two cores)
