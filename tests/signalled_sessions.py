@@ -9,19 +9,8 @@ from unittest.mock import patch
 import mlflow
 
 from bort_kedro.session.tracking import TrackingHook
-from bort_kedro.training.observer import SilentObserver, TrialEnded
-from tracked_sessions import STATES, STUDENT, children, context_of, points, started, tell, tell_trial
-
-ROW = {
-    "learning_rate": 0.001,
-    "batch_tokens": 512,
-    "num_steps": 40,
-    "num_steps_done": 30,
-    "dev_score": 0.75,
-    "has_diverged": False,
-    "seconds": 0.5,
-}
-TRIAL = TrialEnded("rte", "agora", 0, 0, ROW, [], [])
+from bort_kedro.training.observer import SilentObserver
+from tracked_sessions import STATES, STUDENT, children, context_of, points, started, tell, tell_trial, trial
 
 
 def _during(call, number, function, *arguments):
@@ -37,13 +26,13 @@ def _during(call, number, function, *arguments):
 
 
 def _after_a_trial(number):
-    tell_trial(TRIAL)
+    tell_trial(trial())
     signal.raise_signal(number)
 
 
 MOMENTS = {
     "after a trial": _after_a_trial,
-    "while a trial is logged": lambda number: _during("create_run", number, tell_trial, TRIAL),
+    "while a trial is logged": lambda number: _during("create_run", number, tell_trial, trial()),
     "while a row is logged": lambda number: _during("log_batch", number, tell, STUDENT, {"step": 3, "loss": 0.5}),
 }
 
@@ -70,8 +59,8 @@ def observe(connection, folder, store, number, moment):
         "is_restored": signal.getsignal(number) is before,
     }
     trials = children(child.info.run_id).values()
-    for trial in trials:
-        seen["trial"] = {"status": trial.info.status, "dev_score": trial.data.metrics["dev_score"]}
+    for run in trials:
+        seen["trial"] = {"status": run.info.status, "dev_score": run.data.metrics["dev_score"]}
     if not trials:
         seen["loss"] = points(child, "training.loss")
     connection.send(seen)

@@ -10,7 +10,7 @@ from kedro.pipeline import Pipeline
 
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.session.nested_runs import PARENT_TAG
-from bort_kedro.training.observer import Training
+from bort_kedro.training.observer import Training, TrialEnded
 from project_copy import PROJECT
 
 RUN_PARAMS = dict.fromkeys(("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "load_versions"))
@@ -39,6 +39,21 @@ def tell_ended(training, results, history=(), failure=None):
 
 def tell_trial(trial):
     STATES.load().observer.trial_ended(trial)
+
+
+def trial(task="rte", method="agora", number=0, setting=0, **changes):
+    row = {
+        "learning_rate": 0.001,
+        "batch_tokens": 512,
+        "num_steps": 40,
+        "num_steps_done": 30,
+        "dev_score": 0.75,
+        "has_diverged": False,
+        "seconds": 0.5,
+    }
+    history = [{"step": 10, "loss": 0.7, "accuracy": 0.5}, {"step": 30, "loss": 0.2, "accuracy": 1.0}]
+    looks = [{"step": 10, "score": 0.75}, {"step": 20, "score": 0.5}, {"step": 30, "score": 0.25}]
+    return TrialEnded(task, method, number, setting, row | changes, history, looks)
 
 
 def started(hook):

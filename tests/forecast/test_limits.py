@@ -29,7 +29,9 @@ def test_a_step_that_is_too_large_for_the_memory_is_refused_and_its_parts_are_no
 
 
 def test_what_is_finished_is_not_refused():
-    require_fitting([replace(STUDENT, num_finished=1)], V100)
+    finished = replace(STUDENT, num_finished=1)
+    assert (finished.steps_left, disk_bytes([finished])) == (0, 0)
+    require_fitting([finished], replace(V100, disk=Path("data"), disk_bytes=0))
 
 
 def test_trainings_that_share_a_memory_are_counted_together():

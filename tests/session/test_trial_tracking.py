@@ -29,22 +29,8 @@ from tracked_sessions import (
     started,
     tell,
     tell_trial,
+    trial,
 )
-
-
-def trial(task="rte", method="agora", number=0, setting=0, **changes):
-    row = {
-        "learning_rate": 0.001,
-        "batch_tokens": 512,
-        "num_steps": 40,
-        "num_steps_done": 30,
-        "dev_score": 0.75,
-        "has_diverged": False,
-        "seconds": 0.5,
-    }
-    history = [{"step": 10, "loss": 0.7, "accuracy": 0.5}, {"step": 30, "loss": 0.2, "accuracy": 1.0}]
-    looks = [{"step": 10, "score": 0.75}, {"step": 20, "score": 0.5}, {"step": 30, "score": 0.25}]
-    return TrialEnded(task, method, number, setting, row | changes, history, looks)
 
 
 def diverged(**where):

@@ -9,8 +9,8 @@ from pathlib import Path
 from bort_kedro.errors import ConfigurationError, StorageError
 from bort_kedro.forecast.memory import work_bytes
 from bort_kedro.forecast.work import FULL_BYTES, Work
+from bort_kedro.training.devices import GIGABYTE
 
-GIGABYTE = 10**9
 # States of a training under way that are on the disk at a time: two that are kept, and one that is being written.
 STATES = 3
 # Where the parameters of a node's trainings stand that save memory.

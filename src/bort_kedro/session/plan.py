@@ -125,7 +125,7 @@ def _examples(name: str, catalog: CatalogProtocol) -> Examples | None:
     texts = table["text"].str.cat(table["text_pair"].fillna(""), sep=" ")
     # Rows of one group are one unit.
     split = table.groupby("split")["group"].nunique()
-    words = texts.str.split().str.len().sum() / max(1, table.groupby("split")["group"].nunique().sum())
+    words = texts.str.split().str.len().sum() / max(1, split.sum())
     if not split.get("train", 0):
         return None
     return Examples(int(split["train"]), int(split.get("dev", 0)), float(words))
