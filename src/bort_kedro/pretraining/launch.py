@@ -151,6 +151,8 @@ def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]
             except BaseException:
                 processes.kill()
                 raise
+        # Those written between the last look and the end.
+        rows.pass_on(job)
         if processes.returncode == 0:
             return
         fault = _fault_file(path)
