@@ -22,7 +22,7 @@ FINETUNING = FinetuningReport(
 )
 TEACHER = TeacherReport(
     **dict(FINETUNING) | {"method": "teacher", "seconds": 4.5},
-    check=TeacherCheck(score=0.8, bar=0.7, chance=0.5, majority=0.75, is_over=True),
+    check=TeacherCheck(score=0.8, error=0.02, bar=0.7, chance=0.5, majority=0.75, lead_error=0.03, is_over=True),
 )
 
 

@@ -125,7 +125,7 @@ def real_part(found: Sequence[RealOutcome]) -> Part:
             each.name,
             " / ".join(str(each.report["num_units"].get(split, 0)) for split in ("train", "dev", "test")),
             each.report["method"],
-            f"{percent(each.check['score'])} / {percent(each.check['bar'])}" if each.check else "",
+            f"{percent(each.check['score'], each.check['error'])} / {percent(each.check['bar'])}" if each.check else "",
             each.report["metrics"][0].replace("_", " "),
             percent(each.score.score.value, each.score.score.standard_error),
             *(cell for floor in each.score.floors.values() for cell in (percent(floor.score), lead_over_floor(floor))),

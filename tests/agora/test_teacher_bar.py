@@ -51,8 +51,56 @@ def test_two_of_three_is_at_the_published_bar_and_not_over_it():
 
 
 def test_teacher_above_bar_and_majority_is_over():
-    found = check("aabb", "aaba")
-    assert asdict(found) == {"score": 0.75, "bar": 2 / 3, "chance": 0.5, "majority": 0.5, "is_over": True}
+    # Of 40 rows 32 are right; the constant answer `a` is ahead in 4, behind in 16.
+    found = check("a" * 20 + "b" * 20, "a" * 16 + "b" * 4 + "b" * 16 + "a" * 4)
+    assert asdict(found) == {
+        "score": 0.8,
+        "error": pytest.approx(math.sqrt(0.8 * 0.2 / 39)),
+        "bar": 2 / 3,
+        "chance": 0.5,
+        "majority": 0.5,
+        "lead_error": pytest.approx(math.sqrt((20 / 40 - 0.3**2) / 39)),
+        "is_over": True,
+    }
+
+
+def test_teacher_above_the_bar_by_less_than_a_standard_error_is_not_over():
+    # As on CB: three labels, 16 of 28 right, 57.1 % against 55.6 %.
+    labels = "a" * 10 + "b" * 9 + "c" * 9
+    found = check(labels, labels[:16] + "a" * 12, names="abc")
+    assert (found.score, found.bar) == (16 / 28, pytest.approx(5 / 9))
+    assert found.score > found.bar
+    assert found.error == pytest.approx(math.sqrt(16 * 12 / 28**2 / 27))
+    assert not found.is_over
+    # At 19 of 28 it is: 67.9 - 9.0 %.
+    assert not check(labels, labels[:18] + "a" * 10, names="abc").is_over
+    assert check(labels, labels[:19] + "a" * 9, names="abc").is_over
+
+
+def test_teacher_above_the_majority_by_less_than_a_standard_error_is_not_over():
+    # Over 2/3 in any case; ahead by one row of a hundred where five were answered otherwise, by three of three.
+    labels = "b" * 75 + "a" * 25
+    close = check(labels, "a" * 2 + "b" * 73 + "a" * 3 + "b" * 22)
+    assert close.score - close.majority == pytest.approx(0.01)
+    assert close.lead_error == pytest.approx(math.sqrt((0.05 - 0.01**2) / 99))
+    assert not close.is_over
+    assert check(labels, "b" * 75 + "a" * 3 + "b" * 22).is_over
+
+
+def test_answers_to_one_question_count_as_drawn_together():
+    task = replace(TASKS["multirc"], labels=("a", "b"))
+    rows = classified(list("abab" * 10), list("abab" * 8 + "baba" * 2))
+    alone = check_teacher(task, ("a", "b"), rows)
+    grouped = check_teacher(task, ("a", "b"), rows.assign(group=rows["group"] // 4))
+    assert (alone.score, grouped.score) == (0.8, 0.8)
+    assert alone.error == pytest.approx(math.sqrt(0.8 * 0.2 / 39))
+    assert grouped.error == pytest.approx(math.sqrt(0.8 * 0.2 / 9))
+
+
+def test_teacher_of_a_single_group_is_over_no_bar():
+    found = check("a", "a")
+    assert (found.score, found.is_over) == (1.0, False)
+    assert math.isnan(found.error)
 
 
 def test_constant_answer_above_the_bar_is_not_over():
@@ -60,7 +108,7 @@ def test_constant_answer_above_the_bar_is_not_over():
     labels = "b" * 69 + "a" * 31
     found = check(labels, "b" * 100)
     assert (found.score, found.majority, found.is_over) == (0.69, 0.69, False)
-    assert check(labels, "b" * 69 + "a" + "b" * 30).is_over
+    assert check(labels, "b" * 69 + "a" * 4 + "b" * 27).is_over
 
 
 def test_chance_is_that_of_all_labels_even_where_some_do_not_occur():
@@ -70,7 +118,17 @@ def test_chance_is_that_of_all_labels_even_where_some_do_not_occur():
 
 def test_choice_is_scored_by_question_and_its_majority_is_the_most_frequent_place():
     found = asked(("+---", 0), ("+---", 0), ("-+--", 1), ("---+", 0))
-    assert asdict(found) == {"score": 0.75, "bar": 0.5, "chance": 0.25, "majority": 0.5, "is_over": True}
+    # The constant answer is wrong in the third alone of those that the teacher has right.
+    assert asdict(found) == {
+        "score": 0.75,
+        "error": pytest.approx(0.25),
+        "bar": 0.5,
+        "chance": 0.25,
+        "majority": 0.5,
+        "lead_error": pytest.approx(0.25),
+        "is_over": False,
+    }
+    assert asked(*[("+---", 0), ("-+--", 1), ("--+-", 2), ("---+", 0)] * 4).is_over
 
 
 def test_chance_of_choice_is_the_mean_share_of_right_options():
@@ -89,11 +147,16 @@ def test_regression_explains_a_third_of_the_variance_or_more():
     labels = ["0", "1", "2", "3"]
     # Residuals 0, 0, 0, 1 of squares around the mean of 5; then the mean itself; then residuals of squares 4.
     found = check_teacher(task, (), classified(labels, ["0", "1", "2", "2"]))
+    # Without one row: 1 - 1/2, 1 - 3/14, 1 - 3/14, 1.
+    left = [0.5, 1 - 3 / 14, 1 - 3 / 14, 1.0]
+    moved = sum((each - sum(left) / 4) ** 2 for each in left)
     assert asdict(found) == {
         "score": pytest.approx(0.8),
+        "error": pytest.approx(math.sqrt(0.75 * moved)),
         "bar": 1 / 3,
         "chance": 0.0,
         "majority": 0.0,
+        "lead_error": pytest.approx(math.sqrt(0.75 * moved)),
         "is_over": True,
     }
     assert check_teacher(task, (), classified(labels, ["1.5"] * 4)).score == 0.0

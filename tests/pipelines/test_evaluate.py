@@ -372,10 +372,13 @@ def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_to
     assert library["other_scores"] == "matched 1.000, mismatched 0.000"
     # Of any other metric than the first.
     assert order["other_scores"] == "accuracy 0.500"
-    names = ("teacher_score", "teacher_bar", "is_teacher_over", "teacher_seconds", "rival_seconds")
-    assert [library[name] for name in names] == [0.8, 0.75, True, 4.5, 5.0]
-    assert [order[name] for name in names[3:]] == [0.0, 0]
-    assert table.loc[1, list(names[:3])].isna().all()
+    names = (
+        *("teacher_score", "teacher_standard_error", "teacher_bar", "is_teacher_over"),
+        *("teacher_seconds", "rival_seconds"),
+    )
+    assert [library[name] for name in names] == [0.8, 0.02, 0.75, True, 4.5, 5.0]
+    assert [order[name] for name in names[4:]] == [0.0, 0]
+    assert table.loc[1, list(names[:4])].isna().all()
 
 
 def test_speed_of_the_smoke_configuration_is_measured_for_both_shapes_with_and_without_a_head(tiny_shape):

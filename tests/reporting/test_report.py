@@ -50,7 +50,10 @@ def whole():
     intervals = {"interval_low_ms": 39.5, "interval_high_ms": 40.5, "vocabulary_size": 50_265}
     interval = {"interval_low": 0.655, "interval_high": 0.7449, "interval_level": 0.95}
     points = {"num_made": 1200, "num_kept": 1000, "num_copies": 150}
-    teacher = {"teacher_score": 0.81, "teacher_bar": 2 / 3, "is_teacher_over": True, "teacher_seconds": 30.0}
+    teacher = {
+        **{"teacher_score": 0.81, "teacher_standard_error": 0.014},
+        **{"teacher_bar": 2 / 3, "is_teacher_over": True, "teacher_seconds": 30.0},
+    }
     nothing = {"tasks": {}, "missing": (), "diagnostics": {}}
     int8 = {"score_after": 0.69, "max_difference": 0.0123, "bytes": 260_000, "median_ms": 0.5, "speedup": 4.0}
     return inputs | {
@@ -226,7 +229,7 @@ def test_numbers_are_written_for_readers(text, expected):
 
 
 def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inputs):
-    teacher = {"teacher_score": 0.81, "teacher_bar": 2 / 3, "is_teacher_over": True}
+    teacher = {"teacher_score": 0.81, "teacher_standard_error": 0.014, "teacher_bar": 2 / 3, "is_teacher_over": True}
     inputs["tasks"] = [
         task("mrpc", other_scores="accuracy 0.750", **teacher),
         task("rte", **teacher | {"teacher_score": 0.55, "is_teacher_over": False}),
@@ -234,9 +237,9 @@ def test_further_scores_and_the_teacher_are_told_of_a_table_as_it_was_saved(inpu
     ]
     expected = (
         "- `mrpc`: scored on the official test; further scores there: accuracy 0.750; TF-IDF took 1.3 s; the "
-        "teacher scored 81.0 % on dev and had to be over 66.7 %.\n"
-        "- `rte`: scored on the official test; TF-IDF took 1.3 s; the teacher scored 55.0 % on dev and had to be over "
-        "66.7 %, so the task was fine-tuned plainly, without Agora.\n"
+        "teacher scored 81.0 ± 1.4 % on dev and had to be over 66.7 % by a standard error.\n"
+        "- `rte`: scored on the official test; TF-IDF took 1.3 s; the teacher scored 55.0 ± 1.4 % on dev and had to be "
+        "over 66.7 % by a standard error, so the task was fine-tuned plainly, without Agora.\n"
         "- `ax`: scored on the official test; TF-IDF took 1.3 s.\n"
     )
     assert expected in build_report(**inputs)

@@ -296,9 +296,13 @@ def test_a_weak_teacher_that_is_to_stop_the_run_says_what_can_be_done(fresh):
     own = write_own(fresh, num_train=16, num_dev=24, num_test=8, flipped=0.5)
     configure(fresh, tasks=["mine"], own_tasks=own, weak_teacher="stop")
     output = refused(fresh)
-    assert "Task `mine`: the fine-tuned teacher reaches " in output
+    assert "Task `mine`: the teacher reaches " in output
     assert (
-        "on dev and must be over 66.7% to label new points (chance 50.0%, majority 50.0%). Give it more examples or "
+        "on dev and must be over 66.7% by that standard error to label new points (chance 50.0%), and ahead of the "
+        "best constant answer, 50.0%, by "
+    ) in output.replace("\n", " ")
+    assert (
+        "the standard error of the lead. Give it more examples or "
         "epochs (params:finetune.teacher.training), name a stronger one (params:finetune.teacher.encoder), or set "
         "params:finetune.weak_teacher to `plain`, which fine-tunes such tasks without Agora."
     ) in output.replace("\n", " ")

@@ -53,8 +53,9 @@ def require_strong_teacher(check: TeacherCheck, task: str) -> None:
 def weakness(check: TeacherCheck) -> str:
     """What a teacher that is not over its bar lacks, as a sentence."""
     return (
-        f"the fine-tuned teacher reaches {check.score:.1%} on dev and must be over {check.bar:.1%} to label new "
-        f"points (chance {check.chance:.1%}, majority {check.majority:.1%})."
+        f"the teacher reaches {check.score:.1%} ± {check.error:.1%} on dev and must be over {check.bar:.1%} by that "
+        f"standard error to label new points (chance {check.chance:.1%}), and ahead of the best constant answer, "
+        f"{check.majority:.1%}, by {check.lead_error:.1%}, the standard error of the lead."
     )
 
 

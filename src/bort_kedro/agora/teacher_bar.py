@@ -6,7 +6,8 @@ from chance to perfect. Ours, for all other tasks, is the same third of the way,
 of the labels has, so 1/3.
 
 Where one label is frequent the published bar says nothing: on CoLA always answering "acceptable" is right in 69 % of
-dev. So a teacher must also be above the best constant answer (our addition).
+dev. So a teacher must also be above the best constant answer (our addition), and above either by a standard error: of
+28 rows one that is just at a bar of 5/9 answers 16 or more every other time.
 
 References:
     de Wynter 2020, arXiv 2010.07990, for the bar of binary tasks.
@@ -14,14 +15,12 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from bort_kedro.evaluation.scores import Estimate, constant_answers, estimate, score_answers
 from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.tasks.description import RIGHT, Form, Task
-from bort_kedro.tasks.metrics import score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,17 +34,23 @@ class TeacherCheck:
 
     Args:
         score: Its accuracy, by question for multiple choice; R squared for regression.
+        error: Standard error of the score, for other examples; rows of one group, such as the answers to a question,
+            count as drawn together. NaN of a single group.
         bar: To be over, see `teacher_bar`.
         chance: Score of guessing.
         majority: Score on this same split of the best constant answer: the most frequent label, the place where most
             questions have a right option, the mean.
-        is_over: True if the score is above both the bar and the majority's.
+        lead_error: Standard error of the score's lead over the majority's, paired by group.
+        is_over: True if the score is above the bar by more than ``error``, and above the majority's by more than
+            ``lead_error``.
     """
 
     score: float
+    error: float
     bar: float
     chance: float
     majority: float
+    lead_error: float
     is_over: bool
 
 
@@ -72,17 +77,28 @@ def check_teacher(task: Task, labels: Sequence[str], predictions: pd.DataFrame) 
     Raises:
         ValueError: If there is no row.
     """
+    if predictions.empty:
+        raise ValueError("a teacher is held against the rows of dev, and there is none: at least one is needed")
     if task.form == Form.REGRESSION:
-        score, chance, majority = _explained_share(predictions), 0.0, 0.0
+        score = lead = estimate(lambda rows: _explained_share(predictions.iloc[rows]), predictions)
+        chance, majority = 0.0, 0.0
     else:
-        score = score_rows(task, "accuracy", predictions, predictions["prediction"])
-        chance, majority = (
-            _guessing_options(predictions)
-            if task.form == Form.MULTIPLE_CHOICE
-            else _guessing_labels(labels, predictions)
-        )
+        accuracy = replace(task, metrics=("accuracy",))
+        constant = {"constant": constant_answers(accuracy, predictions)}
+        found = score_answers(accuracy, predictions, predictions["prediction"].tolist(), floors=constant)
+        score, floor = found.score, found.floors["constant"]
+        lead, majority = Estimate(floor.lead, floor.lead_standard_error), floor.score
+        chance = _share_of_right_options(predictions) if task.form == Form.MULTIPLE_CHOICE else 1.0 / len(labels)
     bar = teacher_bar(chance)
-    return TeacherCheck(score, bar, chance, majority, is_over=score > bar and score > majority)
+    return TeacherCheck(
+        score=score.value,
+        error=score.standard_error,
+        bar=bar,
+        chance=chance,
+        majority=majority,
+        lead_error=lead.standard_error,
+        is_over=score.value - score.standard_error > bar and lead.value > lead.standard_error,
+    )
 
 
 def _explained_share(predictions: pd.DataFrame) -> float:
@@ -94,14 +110,7 @@ def _explained_share(predictions: pd.DataFrame) -> float:
     return float(r2_score(predictions["label"].astype(float), predictions["prediction"].astype(float)))
 
 
-def _guessing_labels(labels: Sequence[str], predictions: pd.DataFrame) -> tuple[float, float]:
-    """Chance, and the share of the most frequent label."""
-    return 1.0 / len(labels), float(predictions["label"].value_counts(normalize=True).iloc[0])
-
-
-def _guessing_options(predictions: pd.DataFrame) -> tuple[float, float]:
-    """Chance, by question the share of right options, and the best that always choosing the same place can do."""
+def _share_of_right_options(predictions: pd.DataFrame) -> float:
+    """Of a question, the mean of all questions."""
     is_right = predictions["label"] == RIGHT
-    by_question = is_right.groupby(predictions["group"], sort=False)
-    right_at_place = np.bincount(by_question.cumcount(), weights=is_right)
-    return float(by_question.mean().mean()), float(right_at_place.max() / by_question.ngroups)
+    return float(is_right.groupby(predictions["group"], sort=False).mean().mean())

@@ -58,8 +58,9 @@ class TaskRow(FrozenModel):
         num_made: Points that Agora made.
         num_copies: Of them thrown away as near-duplicates of dev or test.
         num_kept: Of them learned from.
-        teacher_score: On dev; None where there was no teacher, as the two that follow.
-        teacher_bar: That it had to be over, its own bar or the best constant answer.
+        teacher_score: On dev; None where there was no teacher, as the three that follow.
+        teacher_standard_error: Of that score.
+        teacher_bar: That it had to be over by a standard error, its own bar or the best constant answer.
         is_teacher_over: Whether it was.
         teacher_seconds: Of its training.
         teacher_num_tokens: Likewise.
@@ -92,6 +93,7 @@ class TaskRow(FrozenModel):
     num_copies: int = 0
     num_kept: int = 0
     teacher_score: float | None = None
+    teacher_standard_error: float | None = None
     teacher_bar: float | None = None
     is_teacher_over: bool | None = None
     teacher_seconds: float = 0.0
@@ -167,6 +169,7 @@ def task_row(
         num_copies=sum(each.num_copies for each in draws),
         num_kept=sum(each.num_kept for each in draws),
         teacher_score=check.score if check else None,
+        teacher_standard_error=check.error if check else None,
         # It must be over the share of the most frequent label, too.
         teacher_bar=max(check.bar, check.majority) if check else None,
         is_teacher_over=check.is_over if check else None,
