@@ -146,7 +146,8 @@ def test_with_a_student_that_is_opened_nothing_is_searched_or_pretrained(paramet
     assert asked == {"task_files", "training_states"}
     made = {"finetune.finetuning_student", "evaluate.mnli.metrics", "evaluate.mnli.export", "evaluate.task_scores"}
     assert made <= default.all_outputs()
-    assert not any(name.endswith(("model_card", "report_page")) for name in default.all_outputs())
+    ends = ("mnli.model_card", "mnli.export", "report_page", "submission_archives", "submission_report")
+    assert default.outputs() - {"finetune_results", "tasks_results"} >= {f"evaluate.{name}" for name in ends}
     built_in = build_pipelines(changed(parameters, "finetune", tasks=("library",), **opened))["__default__"]
     stages = {node.name.partition(".")[0] for node in built_in.nodes}
     assert stages == {"corpus", "tasks", "finetune", "evaluate"}
@@ -226,7 +227,8 @@ def test_a_twin_that_is_left_out_is_neither_trained_nor_asked_for(parameters):
 
 def test_what_passes_between_stages_has_a_plain_name_and_all_else_that_of_its_stage(parameters, further):
     used: dict[str, set[str]] = {}
-    for given in (parameters, further, changed(parameters, "pretrain_distill", training_data="stream")):
+    opened = changed(further, "finetune", student="a/hub-id", teacher=parameters.finetune.teacher)
+    for given in (parameters, further, opened, changed(parameters, "pretrain_distill", training_data="stream")):
         for node in build_pipelines(given)["__default__"].nodes:
             for name in datasets_of(node):
                 used.setdefault(name, set()).add(node.namespace.partition(".")[0])

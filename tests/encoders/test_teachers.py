@@ -10,6 +10,10 @@ from transformers import (
     BertModel,
     DebertaV2Config,
     DebertaV2ForMaskedLM,
+    DistilBertConfig,
+    DistilBertModel,
+    FNetConfig,
+    FNetModel,
     GPT2Config,
     GPT2LMHeadModel,
     IBertConfig,
@@ -26,7 +30,7 @@ from transformers import (
 
 from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
+from bort_kedro.encoders.teachers import TeacherPlace, describe_opened, open_teacher
 from bort_kedro.errors import TeacherError
 
 SIZES = {
@@ -244,4 +248,25 @@ def test_blocks_longer_than_the_teacher_takes_are_refused(tmp_path, tiny_tokeniz
     assert refusal(name, sequence_length=19) == (
         f"The teacher `{name}` takes at most 18 tokens, and inputs have up to 19. Set `params:corpus.sequence_length` "
         "to at most 18, or choose another teacher as " + PLACE + "."
+    )
+
+
+def test_what_is_told_of_an_opened_encoder_is_its_shape_and_its_size_without_a_head():
+    config = DistilBertConfig(vocab_size=50, dim=16, n_layers=2, n_heads=4, hidden_dim=24, max_position_embeddings=10)
+    told = describe_opened("someone/small", DistilBertModel(config), NAMED)
+    assert (told.name, told.family, str(told.shape)) == ("someone/small", "distilbert", "(2, 4, 16, 24)")
+    # Words, places and a layer norm; of each layer attention, feed-forward part and two layer norms.
+    layer = 4 * (16 * 16 + 16) + (16 * 24 + 24) + (24 * 16 + 16) + 2 * 2 * 16
+    assert told.num_parameters == 16 * (50 + 10) + 2 * 16 + 2 * layer
+    bert = BertForMaskedLM(BertConfig(**SIZES))
+    assert describe_opened("a", bert, NAMED) == describe_opened("a", bert.bert, NAMED)
+
+
+def test_an_encoder_without_heads_has_no_shape_to_be_told():
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 24}
+    with pytest.raises(TeacherError) as caught:
+        describe_opened("someone/fnet", FNetModel(FNetConfig(**sizes)), NAMED)
+    assert str(caught.value) == (
+        "The teacher `someone/fnet`, a `fnet` model, has no num_attention_heads in its configuration, by which its "
+        f"size and speed are told. Choose another as {PLACE}."
     )

@@ -7,13 +7,14 @@ import re
 import pandas as pd
 import pytest
 
+from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.shapes import BORT, BORT_EXCHANGED, BertShape
 from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.latency.conditions import speed_rows
 from bort_kedro.pretraining.report import CacheError, Lead, TrimmingCost
 from bort_kedro.reporting.markdown import duration, large, number, percent, times
 from bort_kedro.reporting.paper_claims import CLAIMS
-from bort_kedro.reporting.report import PLOTS, build_report
+from bort_kedro.reporting.report import PLOTS, Measured, build_opened_report, build_report
 from bort_kedro.reporting.report_choice import ANSWERS
 from bort_kedro.reporting.report_sections import pretraining_section, verdict
 from bort_kedro.reporting.stage_costs import stage_costs
@@ -262,3 +263,43 @@ def test_a_student_that_predicts_no_tokens_is_told_of_by_its_distance_from_the_t
     behind = DISTANCES.model_copy(update={"student_minus_undistilled": Lead(difference=-0.001, standard_error=0.002)})
     assert "0.0010 ± 0.0020 nats farther from the teacher" in pretraining_section(behind)
     assert "without a teacher, within two standard errors." in pretraining_section(behind)
+
+
+OPENED = OpenedEncoder(name="someone/small", family="bert", num_parameters=75_100_000, **BORT.to_row())
+
+
+def measured():
+    """What the report tells of a student that was opened."""
+    inputs = {name: values for name, values in whole().items() if name in Measured.__annotations__}
+    return inputs | {"plots": {"speed_plot": "How fast"}}
+
+
+def test_the_report_of_an_opened_student_has_the_sections_of_what_was_done_with_it():
+    text = build_opened_report(OPENED, **measured())
+    assert text.startswith("# An encoder as it was opened: (4, 8, 1024, 768)\n\n## In short\n\n- Opened as it is: ")
+    assert re.findall("^## (.*)", text, re.MULTILINE) == [
+        *("In short", "What was asked", "Tasks", "Speed", "Exports"),
+        *("Beside the paper", "Known limits", "Look further"),
+    ]
+    assert "`someone/small`, a `bert` encoder of the shape **(4, 8, 1024, 768)** (layers" in text
+    assert "75.1 M parameters." in text
+    assert "nothing was searched or pretrained" in text
+    assert "The shape chosen here is one of these: " in text
+    assert "W weighs" not in text
+    assert "steps; published" not in text
+
+
+def test_sections_that_all_students_have_say_the_same_of_an_opened_one():
+    sections = [
+        dict(part.split("\n\n", 1) for part in text.split("\n## ")[1:])
+        for text in (build_report(**whole()), build_opened_report(OPENED, **measured()))
+    ]
+    assert "![How fast](speed_plot.svg)" in sections[1]["Speed"]
+    for title in ("Tasks", "Exports", "Beside the paper", "Look further"):
+        assert sections[0][title] == sections[1][title]
+
+
+def test_an_opened_student_of_another_family_is_said_to_be_timed_as_a_bert():
+    said = "sizes and times under Speed are those of a BERT of the same four values"
+    assert said in build_opened_report(OPENED.changed(family="modernbert"), **measured())
+    assert said not in build_opened_report(OPENED, **measured())

@@ -39,6 +39,10 @@ def test_each_training_has_a_row_in_the_order_of_the_stages():
     ]
 
 
+def test_without_search_and_pretraining_there_are_the_costs_of_tasks():
+    assert [row.stage for row in stage_costs(None, None, {}, [task("library", **TASK)])] == ["finetune"] * 3
+
+
 def test_device_hours_are_those_recorded_and_else_the_time_on_one_device():
     student, other = costs()[2:4]
     assert (student.device_hours, other.device_hours) == (0.005, 18 / 3600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 import yaml
@@ -26,8 +28,14 @@ SMALL = {
         },
         "agora": {"transformation": {"max_tokens": 32, "batch_tokens": 512}},
     },
-    "evaluate": {"export": {"formats": [], "sequence_length": 16, "num_calibration": 4, "timed_rounds": 3}},
+    "evaluate": {
+        "speed": {"compare_with": ["tinybert_4"], "turn_ms": 0, "vocabulary_size": 300, "sequence_lengths": [16]},
+        "export": {"formats": [], "sequence_length": 16, "num_calibration": 4, "timed_rounds": 3},
+    },
 }
+
+# 300 words, 66 places and one type of 16 units, two layer norms, and of the layer attention and the feed-forward part.
+OPENED_PARAMETERS = 16 * (300 + 66 + 1) + 2 * 2 * 16 + 4 * 16 * 17 + (16 * 12 + 12) + (12 * 16 + 16) + 2 * 16
 
 
 def write_sst2(folder):
@@ -80,6 +88,22 @@ def test_a_published_student_learns_a_task_by_agora_without_search_and_pretraini
     assert metrics["test"]["metric_accuracy"] * 32 in range(33)
     assert report["method"] == "agora"
     assert report["num_examples"] == {"train": 96, "dev": 32, "test": 32, "submission": 8}
+    assert fresh.read("07_model_output/opened_student.json") == {
+        **{"name": "data/01_raw/bort", "family": "bert", "num_parameters": OPENED_PARAMETERS},
+        **{"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 12},
+    }
+    speed = pd.read_csv(fresh.latest("08_reporting/speed_table.csv"))
+    assert set(speed.loc[speed["is_chosen"], "hidden_size"]) == {16}
+    told = fresh.latest("08_reporting/report.md").read_text("utf-8")
+    assert told.startswith("# An encoder as it was opened: (1, 2, 16, 12)\n")
+    assert re.findall("^## (.*)", told, re.MULTILINE) == [
+        *("In short", "What was asked", "What each stage cost", "Tasks", "Speed", "Exports"),
+        *("Beside the paper", "Known limits", "Look further"),
+    ]
+    assert f"| `sst2` | agora | accuracy | 32 | {100 * metrics['test']['metric_accuracy']:.1f} ± " in told
+    assert ">Tasks</h2>" in fresh.latest("08_reporting/report.html").read_text("utf-8")
+    card = fresh.latest("08_reporting/model_cards/sst2/README.md").read_text("utf-8")
+    assert "`data/01_raw/bort`, a `bert` encoder of the shape (1, 2, 16, 12)" in card
     (scores,) = pd.read_csv(fresh.latest("08_reporting/task_scores.csv")).to_dict("records")
     assert scores["task"] == "sst2"
     # The archive is made by this run too, and is right to be refused.

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from bort_kedro.encoders.families import has_masked_lm_head, longest_sequence, predicted_logits
+from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.errors import TeacherError, said_by
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokenizer import masking_faults, num_ids
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 WEIGHTS_SHOWN = 6
+# Of the four values of a shape, where a family has another name for one.
+OTHER_NAMES = {"intermediate_size": ("hidden_dim", "d_inner")}
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,24 @@ def open_teacher(
     teacher = Pretrained(model.eval().requires_grad_(False), tokenizer)
     _require_answer(teacher, name_or_path, place)
     return teacher
+
+
+def describe_opened(name_or_path: str, model: PreTrainedModel, place: TeacherPlace) -> OpenedEncoder:
+    """What is told of an encoder that was opened.
+
+    Raises:
+        TeacherError: If its family has no shape of four values.
+    """
+    config = model.config
+    names = {column: (column, *OTHER_NAMES.get(column, ())) for column in SHAPE_COLUMNS}
+    values = {column: getattr(config, name) for column in names for name in names[column] if hasattr(config, name)}
+    if missing := [column for column in SHAPE_COLUMNS if column not in values]:
+        raise TeacherError(
+            f"The {place.role} `{name_or_path}`, a `{config.model_type}` model, has no {' and no '.join(missing)} in "
+            f"its configuration, by which its size and speed are told. Choose another as {place}."
+        )
+    count = sum(weights.numel() for weights in model.base_model.parameters())
+    return OpenedEncoder(name=name_or_path, family=config.model_type, num_parameters=count, **values)
 
 
 def _refusal(name_or_path: str, place: TeacherPlace, reason: str) -> TeacherError:

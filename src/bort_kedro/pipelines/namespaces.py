@@ -29,6 +29,7 @@ REPORTED = {
         *("teacher_history", "student_history", "undistilled_history"),
         *("pretraining_metrics", "pretraining_plot"),
     ),
+    "finetune": ("opened_student",),
 }
 # Likewise of each task.
 REPORTED_OF_TASKS = {

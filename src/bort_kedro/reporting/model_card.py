@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.evaluation.scores import TaskScore
@@ -49,7 +50,6 @@ TEXTS_OF_LAYOUT = {
     "wic": ("A sentence with the [ word ].", "Another with the [ word ]."),
     "wsc": ("A sentence with [ a phrase ] and with [ it ].", ""),
 }
-TAGS = ["bert", "bort", "optimal-subarchitecture", "knowledge-distillation"]
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,24 @@ class Origin:
     pretraining: PretrainingMetrics
     device: JsonObject
 
+    family = "A BERT"
+    followed = "The search for the shape, the distillation and Agora follow"
+    tags = ("bert", "bort", "optimal-subarchitecture", "knowledge-distillation")
+
     @property
     def shape(self) -> BertShape:
         """The chosen one."""
         return self.search.selected.to_shape()
+
+    @property
+    def past(self) -> str:
+        """How the encoder came to be, in words."""
+        return f"chosen among {self.search.num_candidates} shapes, pretrained {self.pretraining.way}"
+
+    @property
+    def data(self) -> str:
+        """What it was pretrained on, in words."""
+        return render("pretraining_data", corpus=self.corpus)
 
     def trainings(self) -> list[tuple[str, float]]:
         """What was run for the encoder, with seconds."""
@@ -98,6 +112,45 @@ class Origin:
             *([("teacher of the pretraining", teacher)] if teacher else []),
             ("pretraining under the teacher" if is_taught else "pretraining", self.pretraining.student.seconds),
         ]
+
+
+@dataclass(frozen=True)
+class OpenedOrigin:
+    """What the cards of a student that was opened tell of, in the place of `Origin`.
+
+    Args:
+        student: `opened_student`.
+        device: As of `Origin`.
+    """
+
+    student: OpenedEncoder
+    device: JsonObject
+
+    followed = "Fine-tuning by Agora follows"
+    past = "which was opened as it is"
+    data = (
+        "What the encoder was pretrained on, by whom and at what cost is not known here: it was opened, and the costs "
+        "below are those of fine-tuning alone."
+    )
+
+    @property
+    def family(self) -> str:
+        """With the name by which it was opened."""
+        return f"`{self.student.name}`, a `{self.student.family}`"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Of the hub."""
+        return (self.student.family,)
+
+    @property
+    def shape(self) -> BertShape:
+        """Its own."""
+        return self.student.shape
+
+    def trainings(self) -> list[tuple[str, float]]:
+        """None here."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -123,7 +176,7 @@ class TaskResults:
     exports: ExportReport | None = None
 
 
-def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: CardSettings) -> str:
+def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrigin, settings: CardSettings) -> str:
     """The card of a fine-tuned model.
 
     Returns:
@@ -136,7 +189,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin, settings: C
         name=f"{NAME_PREFIX}-{task.name}",
         # The hub's pipeline of text classification cannot answer it.
         pipeline_tag=None if is_choice else "text-classification",
-        tags=[*TAGS, *(["agora"] if is_agora else []), task.name],
+        tags=[*origin.tags, *(["agora"] if is_agora else []), task.name],
         base_model=settings.encoder_repository,
         datasets=[task.hub[0]] if task.hub[0] else None,
         scores=_task_evaluations(results),
@@ -201,7 +254,7 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
         if value is not None
     ]
     name, pipeline_tag = f"{NAME_PREFIX}-encoder", "fill-mask" if scores else "feature-extraction"
-    metadata = _metadata(settings, name=name, pipeline_tag=pipeline_tag, tags=TAGS, scores=scores)
+    metadata = _metadata(settings, name=name, pipeline_tag=pipeline_tag, tags=list(origin.tags), scores=scores)
     return _card(
         "encoder_card",
         metadata=metadata,

@@ -6,7 +6,9 @@ Rows of an encoder are mappings of the columns of `speed_table`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict, Unpack
 
+from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.leaderboards import Leaderboard
 from bort_kedro.exports.report import ExportReport
@@ -39,27 +41,17 @@ PLOTS = {
 }
 
 
-def build_report(
-    *,
-    corpus: JsonObject,
-    search: SearchReport,
-    candidates: Sequence[Candidate],
-    pretraining: PretrainingMetrics,
-    tasks: Sequence[TaskRow],
-    speed: Sequence[TableRow],
-    costs: Sequence[StageCost] = (),
-    device: str = "a machine that was not recorded",
-    leaderboard: Mapping[str, Leaderboard] | None = None,
-    exports: Mapping[str, ExportReport] | None = None,
-    plots: Mapping[str, str] | None = None,
-) -> str:
-    """The whole report.
+# In the order of the report; one of which there is nothing to tell is left out.
+SECTIONS = (
+    *("In short", "What was asked", "The shape, and why", "What each stage cost", "Pretraining", "Tasks", "Speed"),
+    *("Exports", "Beside the paper", "Known limits", "Look further"),
+)
 
-    Args:
-        corpus: `corpus_manifest`.
-        search: `search_report`.
-        candidates: Those of `candidate_table`.
-        pretraining: `pretraining_metrics`.
+
+class Measured(TypedDict):
+    """What is told of every student.
+
+    Attributes:
         tasks: Rows of `task_scores`.
         speed: Rows of `speed_table`, those of one condition.
         costs: Rows of `stage_costs`.
@@ -68,42 +60,91 @@ def build_report(
         exports: `export_report` by task.
         plots: What each of `PLOTS` that was drawn shows, by its name; ``<name>.svg`` lies beside the report.
     """
-    shape = search.selected.to_shape()
-    sections = {
-        "In short": _summary(shape, search, pretraining, tasks, speed),
+
+    tasks: Sequence[TaskRow]
+    speed: Sequence[TableRow]
+    costs: NotRequired[Sequence[StageCost]]
+    device: NotRequired[str]
+    leaderboard: NotRequired[Mapping[str, Leaderboard]]
+    exports: NotRequired[Mapping[str, ExportReport]]
+    plots: NotRequired[Mapping[str, str]]
+
+
+def build_report(
+    *,
+    corpus: JsonObject,
+    search: SearchReport,
+    candidates: Sequence[Candidate],
+    pretraining: PretrainingMetrics,
+    **measured: Unpack[Measured],
+) -> str:
+    """The whole report of a student that was searched and pretrained here.
+
+    Args:
+        corpus: `corpus_manifest`.
+        search: `search_report`.
+        candidates: Those of `candidate_table`.
+        pretraining: `pretraining_metrics`.
+        measured: As `Measured` says.
+    """
+    shape, tasks = search.selected.to_shape(), measured["tasks"]
+    told = {
+        "In short": _summary(
+            measured,
+            origin=render("summary_searched", shape=shape, search=search, done=done_words(search)),
+            verdicts=verdicts(pretraining),
+        ),
         "What was asked": _question(corpus, search, tasks),
         "The shape, and why": choice_section(search, candidates),
-        "What each stage cost": costs_section(costs, device),
         "Pretraining": pretraining_section(pretraining),
-        "Tasks": "\n\n".join(part for part in (tasks_section(tasks), leaderboard_text(leaderboard or {})) if part),
+        "Known limits": _limits(measured, pretraining.num_steps),
+    }
+    return _report(f"A small BERT for this corpus: {shape}", shape, told, measured)
+
+
+def build_opened_report(student: OpenedEncoder, **measured: Unpack[Measured]) -> str:
+    """The report of a student that was opened, of which nothing was searched or pretrained.
+
+    Args:
+        student: `opened_student`.
+        measured: As `Measured` says.
+    """
+    told = {
+        "In short": _summary(measured, origin=render("summary_opened", student=student), verdicts=[]),
+        "What was asked": render("question_opened", student=student, tasks=_named(measured["tasks"])),
+        "Known limits": _limits(measured, None),
+    }
+    return _report(f"An encoder as it was opened: {student.shape}", student.shape, told, measured)
+
+
+def _report(title: str, shape: BertShape, told: Mapping[str, str], measured: Measured) -> str:
+    speed, boards, plots = measured["speed"], measured.get("leaderboard", {}), measured.get("plots", {})
+    parts = (tasks_section(measured["tasks"]), leaderboard_text(boards))
+    sections = {
+        **told,
+        "What each stage cost": costs_section(
+            measured.get("costs", ()), measured.get("device", "a machine that was not recorded")
+        ),
+        "Tasks": "\n\n".join(part for part in parts if part),
         "Speed": speed_section(speed),
-        "Exports": exports_section(exports or {}),
+        "Exports": exports_section(measured.get("exports", {})),
         "Beside the paper": paper_section(shape, speed),
-        "Known limits": _limits(pretraining, tasks, speed),
         "Look further": render("further"),
     }
-    for title, name in PLOTS.items():
-        if plots and name in plots:
-            sections[title] += "\n\n" + image(f"{name}.svg", plots[name])
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
-    return f"# A small BERT for this corpus: {shape}\n\n{body}\n"
+    for section, name in PLOTS.items():
+        if name in plots:
+            sections[section] += "\n\n" + image(f"{name}.svg", plots[name])
+    body = "\n\n".join(f"## {section}\n\n{sections[section]}" for section in SECTIONS if sections.get(section))
+    return f"# {title}\n\n{body}\n"
 
 
-def _summary(
-    shape: BertShape,
-    search: SearchReport,
-    pretraining: PretrainingMetrics,
-    tasks: Sequence[TaskRow],
-    speed: Sequence[TableRow],
-) -> str:
+def _summary(measured: Measured, *, origin: str, verdicts: Sequence[str]) -> str:
     return render(
         "summary",
-        shape=shape,
-        search=search,
-        done=done_words(search),
-        verdicts=verdicts(pretraining),
-        floors=floor_verdicts(tasks),
-        chosen=chosen_row(speed),
+        origin=origin,
+        verdicts=verdicts,
+        floors=floor_verdicts(measured["tasks"]),
+        chosen=chosen_row(measured["speed"]),
     )
 
 
@@ -114,20 +155,20 @@ def _question(corpus: JsonObject, search: SearchReport, tasks: Sequence[TaskRow]
         answer=ANSWERS[search.answer],
         versions=", ".join(f"{name} {version}" for name, version in corpus["versions"].items()),
         splits=", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items()),
-        tasks="; ".join(_task_named(row.task) for row in tasks) or "none",
+        tasks=_named(tasks),
     )
 
 
-def _task_named(name: str) -> str:
-    """A task by its name, a built-in one with what is asked."""
-    asked = BUILTIN_TASKS[name].description if name in BUILTIN_TASKS else ""
-    return f"`{name}`, {asked}" if asked else f"`{name}`"
+def _named(tasks: Sequence[TaskRow]) -> str:
+    """Tasks by their names, built-in ones with what is asked."""
+    asked = {row.task: BUILTIN_TASKS[row.task].description for row in tasks if row.task in BUILTIN_TASKS}
+    return "; ".join(f"`{row.task}`" + (f", {asked[row.task]}" if row.task in asked else "") for row in tasks) or "none"
 
 
-def _limits(pretraining: PretrainingMetrics, tasks: Sequence[TaskRow], speed: Sequence[TableRow]) -> str:
+def _limits(measured: Measured, num_steps: int | None) -> str:
     return render(
         "limits",
-        num_steps=pretraining.num_steps,
-        largest=max((row.num_examples for row in tasks), default=0),
-        sequence_length=speed[0]["sequence_length"],
+        num_steps=num_steps,
+        largest=max((row.num_examples for row in measured["tasks"]), default=0),
+        sequence_length=measured["speed"][0]["sequence_length"],
     )

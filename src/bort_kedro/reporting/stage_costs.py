@@ -46,27 +46,37 @@ class StageCost(FrozenModel):
 
 
 def stage_costs(
-    search: SearchReport,
-    pretraining: PretrainingMetrics,
+    search: SearchReport | None,
+    pretraining: PretrainingMetrics | None,
     histories: Mapping[str, Sequence[Row]],
     tasks: Sequence[TaskRow],
 ) -> list[StageCost]:
     """What each kind of training took, in the order of the stages; what took no time is left out.
 
     Args:
-        search: `search_report`.
-        pretraining: `pretraining_metrics`.
+        search: `search_report`; None where nothing was searched.
+        pretraining: `pretraining_metrics`; None where nothing was pretrained.
         histories: Rows of the histories of ``teacher``, ``student`` and ``undistilled``.
         tasks: Rows of `task_scores`.
     """
-    costs = [
-        _cost(
-            "search",
-            f"{search.num_trained} candidates and the maximum point",
-            search.seconds,
-            search.num_tokens,
-        )
-    ]
+    costs = []
+    if search is not None:
+        trained = f"{search.num_trained} candidates and the maximum point"
+        costs.append(_cost("search", trained, search.seconds, search.num_tokens))
+    if pretraining is not None:
+        costs += _pretraining_costs(pretraining, histories)
+    for row in tasks:
+        task = f"task `{row.task}`"
+        costs += [
+            _cost("finetune", f"{task}: its teacher", row.teacher_seconds, row.teacher_num_tokens),
+            _cost("finetune", f"{task}: {row.num_trials} trials", row.seconds, row.num_tokens),
+            _cost("finetune", f"{task}: other methods", row.rival_seconds, row.rival_num_tokens, purpose="compare"),
+        ]
+    return [cost for cost in costs if cost.seconds]
+
+
+def _pretraining_costs(pretraining: PretrainingMetrics, histories: Mapping[str, Sequence[Row]]) -> list[StageCost]:
+    costs = []
     encoders: dict[str, tuple[EncoderScore | None, str, Purpose]] = {
         "teacher": (pretraining.teacher, "the teacher", "model"),
         "student": (pretraining.student, "the student", "model"),
@@ -86,14 +96,7 @@ def stage_costs(
                 device_hours=last.get("device_hours"),
             )
         )
-    for row in tasks:
-        task = f"task `{row.task}`"
-        costs += [
-            _cost("finetune", f"{task}: its teacher", row.teacher_seconds, row.teacher_num_tokens),
-            _cost("finetune", f"{task}: {row.num_trials} trials", row.seconds, row.num_tokens),
-            _cost("finetune", f"{task}: other methods", row.rival_seconds, row.rival_num_tokens, purpose="compare"),
-        ]
-    return [cost for cost in costs if cost.seconds]
+    return costs
 
 
 def _cost(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.device import describe_device
+from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.exports.report import ExportReport
@@ -13,7 +16,7 @@ from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pretraining.report import PretrainingMetrics
-from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults, encoder_card, task_card
+from bort_kedro.reporting.model_card import ModelSize, OpenedOrigin, Origin, TaskResults, encoder_card, task_card
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.search.report import SearchReport
 from bort_kedro.tasks.splits import ExamplesReport
@@ -28,14 +31,12 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
         finetuning_report: JsonObject,
         examples_report: JsonObject,
         export_report: JsonObject,
-        corpus_manifest: JsonObject,
-        search_report: SearchReport,
-        pretraining_metrics: JsonObject,
         finetune: FinetuneParams,
         card: CardSettings,
         teacher_report: JsonObject | None = None,
+        **origin: Any,
     ) -> str:
-        """What a person who is handed the model must know."""
+        """What a person who is handed the model must know; ``origin`` is what there is of the encoder."""
         exports = ExportReport.from_json(export_report)
         results = TaskResults(
             task_of(name, finetune),
@@ -47,8 +48,7 @@ def task_card_writer_of(name: str) -> Callable[..., str]:
             exports,
         )
         size = _size_of(finetuned_model, finetune.training.max_tokens)
-        origin = _origin(corpus_manifest, search_report, pretraining_metrics)
-        return task_card(results, size, origin, card)
+        return task_card(results, size, _origin_of(**origin), card)
 
     return write_task_card
 
@@ -68,7 +68,7 @@ def write_encoder_card(
     longest = sizes.sequence_length if sizes else longest_sequence(student_encoder.model.config)
     assert longest is not None  # noqa: S101 - a student's positions are learned
     size = _size_of(student_encoder, longest)
-    origin = _origin(corpus_manifest, search_report, pretraining_metrics)
+    origin = _searched_origin(corpus_manifest, search_report, pretraining_metrics)
     return encoder_card(size, student_encoder.tokenizer.mask_token, origin, card)
 
 
@@ -80,7 +80,14 @@ def _size_of(pretrained: Pretrained, max_tokens: int) -> ModelSize:
     )
 
 
-def _origin(corpus: JsonObject, search: SearchReport, pretraining: JsonObject) -> Origin:
-    from bort_kedro.device import describe_device
+def _origin_of(opened_student: JsonObject | None = None, **made_here: Any) -> Origin | OpenedOrigin:
+    if opened_student is None:
+        return _searched_origin(**made_here)
+    return OpenedOrigin(OpenedEncoder.from_json(opened_student), describe_device())
 
-    return Origin(corpus, search, PretrainingMetrics.from_json(pretraining), describe_device())
+
+def _searched_origin(
+    corpus_manifest: JsonObject, search_report: SearchReport, pretraining_metrics: JsonObject
+) -> Origin:
+    pretraining = PretrainingMetrics.from_json(pretraining_metrics)
+    return Origin(corpus_manifest, search_report, pretraining, describe_device())

@@ -1,21 +1,28 @@
 """The evaluate stage as a table of nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from bort_kedro.pipelines.evaluate.export_nodes import exporter_of
-from bort_kedro.pipelines.evaluate.report_nodes import cost_stages, write_report, write_report_page
+from bort_kedro.pipelines.evaluate.report_nodes import (
+    cost_stages,
+    write_opened_report,
+    write_report,
+    write_report_page,
+)
 from bort_kedro.pipelines.evaluate.score_nodes import floors_of, scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
 from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
+from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.tasks.table import TASKS, scoring_task
 
-# What every model card tells of.
+# What every model card tells of: of a student that was made here, and of one that was opened.
 ORIGIN = ("corpus_manifest", "search_report", "pretraining_metrics")
+OPENED_ORIGIN = ("opened_student",)
 CARD = "params:evaluate.card"
 BOOTSTRAP = "params:evaluate.bootstrap"
 EXPORT = "params:evaluate.export"
@@ -39,38 +46,38 @@ def create_pipeline(
         has_rivals: Whether other methods were trained beside Agora.
         trains_teacher: Whether the maximum point was trained further to teach; else that has no history.
         trains_twin: Whether the student's twin was trained; likewise.
-        opens_student: Whether the student is somebody's. There are scores, exports and leaderboards then; cards, speed
-            and the report tell of a search and a pretraining, and are not made.
+        opens_student: Whether the student is somebody's. Nothing tells of a search and a pretraining then, and the
+            encoder itself has no card.
     """
+    origin = OPENED_ORIGIN if opens_student else ORIGIN
     nodes: list[Node | Pipeline] = []
     for task in tasks:
         scored = _score_nodes(task, tasks, has_rivals=has_rivals)
         if not scoring_task(task, tasks):
-            scored += _model_nodes(task, has_teacher=has_teacher, opens_student=opens_student)
-        nodes.append(of_task(task, scored, shared=ORIGIN))
+            scored += _model_nodes(task, origin, has_teacher=has_teacher)
+        nodes.append(of_task(task, scored, shared=origin))
     nodes += [_summary_node(tasks, has_teacher=has_teacher, has_rivals=has_rivals), *_leaderboard_nodes(tasks)]
-    if not opens_student:
-        nodes += _origin_nodes(tasks, trains_teacher=trains_teacher, trains_twin=trains_twin)
+    # The record of an opened student has the four values of its shape too.
+    nodes += _speed_nodes("opened_student" if opens_student else "selected_shape")
+    if opens_student:
+        nodes += _report_nodes(tasks, write_opened_report, origin)
+    else:
+        trained = ("student", *(["undistilled"] if trains_twin else []), *(["teacher"] if trains_teacher else []))
+        spent = ("search_report", "pretraining_metrics", *(f"{name}_history" for name in trained))
+        told = (*origin, "candidate_table", "pareto_plot", "pretraining_plot")
+        card_inputs = ["student_encoder", *origin, CARD]
+        nodes += [
+            Node(write_encoder_card, card_inputs, "encoder_card", name="write_encoder_card_node"),
+            *_report_nodes(tasks, write_report, told, spent),
+        ]
     return in_stage("evaluate", nodes)
 
 
-def _origin_nodes(tasks: Sequence[str], *, trains_teacher: bool, trains_twin: bool) -> list[Node]:
-    """What tells of a student that was searched and pretrained here."""
+def _speed_nodes(shape: str) -> list[Node]:
+    """Times and sizes of the shape of the student beside known ones."""
     return [
-        Node(
-            write_encoder_card,
-            ["student_encoder", *ORIGIN, CARD],
-            "encoder_card",
-            name="write_encoder_card_node",
-        ),
-        Node(
-            measure_speed,
-            ["selected_shape", "params:evaluate.speed"],
-            "speed_table",
-            name="measure_speed_node",
-        ),
+        Node(measure_speed, [shape, "params:evaluate.speed"], "speed_table", name="measure_speed_node"),
         Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
-        *_report_nodes(tasks, trains_teacher=trains_teacher, trains_twin=trains_twin),
     ]
 
 
@@ -93,19 +100,17 @@ def _score_nodes(task: str, tasks: Sequence[str], *, has_rivals: bool) -> list[N
     return [floors, score]
 
 
-def _model_nodes(task: str, *, has_teacher: bool, opens_student: bool) -> list[Node]:
+def _model_nodes(task: str, origin: Sequence[str], *, has_teacher: bool) -> list[Node]:
     """Of a task with a model of its own, the model for other runtimes and its card."""
-    corpus = [] if opens_student else ["corpus_documents"]
+    corpus = ["corpus_documents"] if "corpus_manifest" in origin else []
     export = Node(
         exporter_of(task),
         ["finetuned_model", "examples", FINETUNE, EXPORT, *corpus],
         ["export", "export_report"],
         name="export_model_node",
     )
-    if opens_student:
-        return [export]
     learnt = ["teacher_report"] if has_teacher else []
-    told = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report", *learnt, *ORIGIN]
+    told = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report", *learnt, *origin]
     card = Node(
         task_card_writer_of(task),
         {name: name for name in told} | {"finetune": FINETUNE, "card": CARD},
@@ -132,30 +137,38 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
     return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
 
 
-def _report_nodes(tasks: Sequence[str], *, trains_teacher: bool, trains_twin: bool) -> list[Node]:
-    """What is written from saved data alone: ``kedro run --tags report`` writes it again."""
-    trained = ("student", *(["undistilled"] if trains_twin else []), *(["teacher"] if trains_teacher else []))
-    spent = ["search_report", "pretraining_metrics", "task_scores", *(f"{name}_history" for name in trained)]
+def _report_nodes(
+    tasks: Sequence[str], write: Callable[..., IllustratedText], told: Sequence[str], spent: Sequence[str] = ()
+) -> list[Node]:
+    """What is written from saved data alone: ``kedro run --tags report`` writes it again.
+
+    Args:
+        tasks: Names.
+        write: The node function of the report.
+        told: What it tells of beside tasks, speed and exports, with the plots of that.
+        spent: What tells of the costs of other stages than fine-tuning.
+    """
+    plots = [name for name in PLOTS.values() if name in (*told, "speed_plot")]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
-    parts = ["candidate_table", "task_scores", "speed_table", "stage_costs", "leaderboard"]
+    parts = ["task_scores", "speed_table", "stage_costs", "leaderboard"]
     return [
         Node(
             cost_stages,
-            {name: name for name in spent},
+            {name: name for name in (*spent, "task_scores")},
             "stage_costs",
             name="cost_stages_node",
             tags="report",
         ),
         Node(
-            write_report,
-            {name: name for name in (*ORIGIN, *parts, *PLOTS.values(), *exported)},
+            write,
+            {name: name for name in (*told, *parts, "speed_plot", *exported)},
             "report",
             name="write_report_node",
             tags="report",
         ),
         Node(
             write_report_page,
-            {name: name for name in ("report", *PLOTS.values())},
+            {name: name for name in ("report", *plots)},
             "report_page",
             name="write_report_page_node",
             tags="report",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,6 +16,9 @@ from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.training.saved_state import States
+
+if TYPE_CHECKING:
+    from bort_kedro.encoders.teachers import TeacherPlace
 
 LOGGER = logging.getLogger(__name__)
 Finetuned = tuple[Pretrained, pd.DataFrame, pd.DataFrame, JsonObject]
@@ -40,17 +43,21 @@ def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
 
 def open_finetuning_student(finetune: FinetuneParams) -> Pretrained:
     """Open the encoder that is fine-tuned in the place of one that was pretrained here."""
-    from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
+    from bort_kedro.encoders.teachers import open_teacher
 
-    place = TeacherPlace(
-        "params:finetune.student",
-        "params:finetune.training.max_tokens",
-        role="student",
-        written_in="in conf/released/parameters_finetune.yml, or as `--params finetune.student=FOLDER`",
-    )
     return open_teacher(
-        str(finetune.student), sequence_length=finetune.training.max_tokens, place=place, needs_head=False
+        str(finetune.student),
+        sequence_length=finetune.training.max_tokens,
+        place=_student_place(),
+        needs_head=False,
     )
+
+
+def describe_student(finetuning_student: Pretrained, finetune: FinetuneParams) -> JsonObject:
+    """What report and cards tell of a student that was opened."""
+    from bort_kedro.encoders.teachers import describe_opened
+
+    return describe_opened(str(finetune.student), finetuning_student.model, _student_place()).to_json()
 
 
 def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, FinetuneParams], Finetuned]:
@@ -169,6 +176,17 @@ def diagnostic_predictor_of(name: str) -> Callable[..., tuple[pd.DataFrame, Json
         return predictions, report.to_json()
 
     return predict_diagnostic
+
+
+def _student_place() -> TeacherPlace:
+    from bort_kedro.encoders.teachers import TeacherPlace
+
+    return TeacherPlace(
+        "params:finetune.student",
+        "params:finetune.training.max_tokens",
+        role="student",
+        written_in="in conf/released/parameters_finetune.yml, or as `--params finetune.student=FOLDER`",
+    )
 
 
 def _task_teacher(task: Any, encoder: Pretrained, classifier: Pretrained, finetune: FinetuneParams) -> Any:

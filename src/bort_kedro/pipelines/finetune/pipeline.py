@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.finetune.nodes import (
+    describe_student,
     diagnostic_predictor_of,
     open_finetuning_student,
     open_finetuning_teacher,
@@ -39,7 +40,10 @@ def create_pipeline(
     """
     nodes: list[Node | Pipeline] = []
     if student == OWN_STUDENT:
-        nodes.append(Node(open_finetuning_student, FINETUNE, OWN_STUDENT, name="open_finetuning_student_node"))
+        nodes += [
+            Node(open_finetuning_student, FINETUNE, OWN_STUDENT, name="open_finetuning_student_node"),
+            Node(describe_student, [OWN_STUDENT, FINETUNE], "opened_student", name="describe_student_node"),
+        ]
     if teacher == OWN_TEACHER and method == "agora":
         nodes.append(Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node"))
     for task in tasks:
