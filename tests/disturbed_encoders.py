@@ -30,3 +30,12 @@ def disturbed(model):
         drawn = float(is_gain) + 0.3 * torch.randn(parameter.shape, generator=generator)
         parameter.data = (drawn * 2**10).round() / 2**10
     return model.double().eval()
+
+
+def with_trained_head(model):
+    """With a masked-LM head whose biases and gains are no longer what they begin with, as after a step (in place)."""
+    generator = torch.Generator().manual_seed(3)
+    for name, vector in model.named_parameters():
+        if vector.dim() == 1 and not name.startswith(f"{model.base_model_prefix}."):
+            vector.data += 0.01 * torch.randn(vector.shape, generator=generator).to(vector.dtype)
+    return model

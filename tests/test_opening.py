@@ -20,6 +20,7 @@ from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 from bort_kedro.errors import BortKedroError, ModelFolderError
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.text.tokenizer import open_tokenizer, tokenizer_fingerprint
+from disturbed_encoders import with_trained_head
 
 PLACE = TeacherPlace("params:finetune.teacher.encoder", "params:corpus.sequence_length")
 SOURCE = Path(__file__).parent.parent / "src" / "bort_kedro"
@@ -96,7 +97,7 @@ def test_code_beside_a_model_of_unknown_kind_is_refused_and_neither_run_nor_aske
 
 
 def test_of_a_kind_that_transformers_knows_its_own_class_is_opened(asks, tmp_path, pretrained):
-    pretrained.model.save_pretrained(tmp_path)
+    with_trained_head(pretrained.model).save_pretrained(tmp_path)
     pretrained.tokenizer.save_pretrained(tmp_path)
     opened = open_teacher(str(with_code(tmp_path, known=True)), sequence_length=16, place=PLACE)
     assert type(opened.model) is BertForMaskedLM

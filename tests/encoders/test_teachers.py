@@ -29,9 +29,11 @@ from transformers import (
 )
 
 from bort_kedro.datasets.model_folder import PretrainedDataset
+from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.teachers import TeacherPlace, describe_opened, open_teacher
 from bort_kedro.errors import TeacherError
+from disturbed_encoders import with_trained_head
 
 SIZES = {
     "vocab_size": 300,
@@ -58,7 +60,7 @@ PLACE = f"`{NAMED.teacher}`"
 
 
 def saved(folder, model, tokenizer=None):
-    model.save_pretrained(folder)
+    with_trained_head(model).save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     return str(folder)
@@ -193,6 +195,32 @@ def test_an_encoder_that_lacks_a_part_of_its_head_is_spoiled_and_not_without_one
     with pytest.raises(TeacherError) as caught:
         open_teacher(name, sequence_length=16, place=NAMED, needs_head=False)
     assert "lacks 1 weights of a masked-LM encoder: cls.predictions.transform.dense.bias." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "vectors"),
+    [
+        (
+            "bert",
+            "cls.predictions.bias, cls.predictions.transform.dense.bias, cls.predictions.transform.LayerNorm.weight, "
+            "cls.predictions.transform.LayerNorm.bias",
+        ),
+        ("roberta", "lm_head.bias, lm_head.dense.bias, lm_head.layer_norm.weight, lm_head.layer_norm.bias"),
+        ("modernbert, padded", "head.norm.weight, decoder.bias"),
+    ],
+)
+def test_a_head_that_was_saved_untrained_is_refused_or_left_out(name, vectors, tmp_path, tiny_tokenizer):
+    """As in the published Bort's form for transformers, which was made with a head that nobody trained."""
+    model = TEACHERS[name]()
+    model.half().save_pretrained(tmp_path)
+    tiny_tokenizer.save_pretrained(tmp_path)
+    assert refusal(str(tmp_path)) == (
+        f"The teacher `{tmp_path}` has a masked-LM head that was never trained: {vectors} are all still the 0 or 1 "
+        "that they begin with, so the words that it predicts are noise. Choose a checkpoint with a trained head as "
+        f"{PLACE}."
+    )
+    opened = open_teacher(str(tmp_path), sequence_length=16, place=NAMED, needs_head=False)
+    assert not has_masked_lm_head(opened.model)
 
 
 def test_an_encoder_of_another_family_is_refused_by_name_where_layers_are_taken_over(tmp_path, tiny_tokenizer):

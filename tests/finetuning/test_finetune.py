@@ -32,6 +32,7 @@ from bort_kedro.finetuning.settings import ThetaSettings
 from bort_kedro.finetuning.theta import HyperparameterSet, build_theta
 from bort_kedro.tasks.table import TASKS, Form
 from bort_kedro.tasks.units import Unit
+from disturbed_encoders import with_trained_head
 from memory_states import NotingObserver
 from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
@@ -85,7 +86,7 @@ def roberta(tokenizer, folder):
             pad_token_id=1,
             initializer_range=0.1,
         )
-        RobertaForMaskedLM(config).save_pretrained(folder)
+        with_trained_head(RobertaForMaskedLM(config)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return open_teacher(str(folder), sequence_length=48, place=PLACE)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from transformers import BertModel
+from transformers import BertForMaskedLM, BertModel
 
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
@@ -240,6 +240,33 @@ def test_a_teacher_that_cannot_be_opened_names_the_parameter_of_this_stage(tmp_p
         open_finetuning_teacher(parameters().model_copy(update={"teacher": teacher}))
     assert str(caught.value).startswith(f"The teacher `{tmp_path / 'none'}` cannot be opened: ")
     assert str(caught.value).endswith("Change `params:finetune.teacher.encoder`.")
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+def test_a_teacher_whose_head_is_missing_or_untrained_is_refused_unless_it_replaces_no_words(
+    has_head, tmp_path, student
+):
+    """As the published Bort's is in the form for transformers, which draws what is missing and goes on."""
+    drawn = BertForMaskedLM(student.model.config)
+    drawn.bert = copy.deepcopy(student.model.bert)
+    (drawn if has_head else drawn.bert).save_pretrained(tmp_path)
+    student.tokenizer.save_pretrained(tmp_path)
+    given = parameters()
+    training = given.teacher.training.changed(max_tokens=48)
+    given = given.changed(teacher=given.teacher.changed(encoder=str(tmp_path), training=training))
+    with pytest.raises(TeacherError) as caught:
+        open_finetuning_teacher(given)
+    message = str(caught.value)
+    why = "has a masked-LM head that was never trained: " if has_head else "lacks 6 weights of a masked-LM encoder: "
+    assert message.startswith(f"The teacher `{tmp_path}` {why}cls.predictions.bias, cls.predictions.")
+    assert message.endswith(
+        " head as `params:finetune.teacher.encoder`, or set `params:finetune.agora.transformation.weights.masked_lm` "
+        "to 0, so that it replaces no words."
+    )
+    weights = given.agora.transformation.weights | {"masked_lm": 0.0}
+    transformation = given.agora.transformation.changed(weights=weights)
+    without = given.changed(agora=given.agora.changed(transformation=transformation))
+    assert type(open_finetuning_teacher(without).model) is BertModel
 
 
 def opened_student(folder, max_tokens=48):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from bort_kedro.session.nested_runs import PARENT_TAG
+from disturbed_encoders import with_trained_head
 from project_copy import SECONDS
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
@@ -134,14 +135,16 @@ def test_a_roberta_of_a_folder_is_the_maximum_point_of_students_that_take_its_tr
     from transformers import RobertaConfig, RobertaForMaskedLM
 
     project = fresh
-    teacher = RobertaForMaskedLM(
-        RobertaConfig(
-            vocab_size=len(tiny_tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=66,
+    teacher = with_trained_head(
+        RobertaForMaskedLM(
+            RobertaConfig(
+                vocab_size=len(tiny_tokenizer),
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=64,
+                max_position_embeddings=66,
+            )
         )
     )
     teacher.save_pretrained(project.root / "teacher")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from disturbed_encoders import with_trained_head
 from toy_tasks import examples_of
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
@@ -60,7 +61,7 @@ def write_encoders(folder, tokenizer):
     # Small weights would take it longer to learn the task.
     teacher = RobertaConfig(**ROBERTA, **layers, hidden_size=64, intermediate_size=64, initializer_range=0.1)
     BertModel(student, add_pooling_layer=False).half().save_pretrained(folder / "bort")
-    RobertaForMaskedLM(teacher).save_pretrained(folder / "roberta")
+    with_trained_head(RobertaForMaskedLM(teacher)).save_pretrained(folder / "roberta")
     for name in ("bort", "roberta"):
         typed.save_pretrained(folder / name)
 

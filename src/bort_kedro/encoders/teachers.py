@@ -35,15 +35,22 @@ class TeacherPlace:
         sequence_length: The parameter that says how long its inputs are.
         role: What it is to be.
         written_in: Where that parameter is stated, where there is more to say of it than its name.
+        headless: What to do to be without its masked-LM head, if anything.
     """
 
     teacher: str
     sequence_length: str
     role: str = "teacher"
     written_in: str = ""
+    headless: str = ""
 
     def __str__(self) -> str:
         return f"`{self.teacher}`" + (f" ({self.written_in})" if self.written_in else "")
+
+    @property
+    def or_else(self) -> str:
+        """The end of a sentence that asks for another."""
+        return f", or {self.headless}" if self.headless else ""
 
 
 def open_teacher(
@@ -63,13 +70,14 @@ def open_teacher(
         sequence_length: Longest input, in tokens.
         place: Where it is named.
         families: Model types of transformers that are allowed; None allows every masked-LM encoder.
-        needs_head: Whether an encoder without a masked-LM head is refused, such as one made for sentences. Else it is
+        needs_head: Whether an encoder without a masked-LM head is refused, such as one made for sentences, and one
+            whose head was saved as it was drawn, such as the published Bort's in the form for transformers. Else it is
             opened as the encoder alone, without a pooler that its files lack.
 
     Raises:
-        TeacherError: If it cannot be opened, is no masked-LM encoder or of another family, lacks weights, has no
-            tokenizer fit for masked-LM training, has fewer word embeddings than ids, takes only shorter blocks, or
-            wants to be told more than tokens.
+        TeacherError: If it cannot be opened, is no masked-LM encoder or of another family, lacks weights or the
+            training of its head, has no tokenizer fit for masked-LM training, has fewer word embeddings than ids, takes
+            only shorter blocks, or wants to be told more than tokens.
     """
     files = PretrainedFiles(name_or_path, partial(_refusal, name_or_path, place))
     config = files.config()
@@ -77,9 +85,10 @@ def open_teacher(
     _require_family(config, families, name_or_path, place)
     with torch.random.fork_rng(devices=[]):  # weights that are missing would be drawn, before they are refused
         model, loaded = files.model("AutoModelForMaskedLM", dtype=torch.float32)
-        if not needs_head and _lacks_its_head_alone(model, loaded):
+        if not needs_head and (_lacks_its_head_alone(model, loaded) or _untrained_head(model)):
             model, loaded = files.model("AutoModel", dtype=torch.float32)
     _require_all_weights(loaded, name_or_path, place)
+    _require_trained_head(model, name_or_path, place)
     tokenizer = files.tokenizer()
     _require_masking_tokenizer(tokenizer, name_or_path, place)
     _require_embeddings(model, tokenizer, name_or_path, place)
@@ -153,7 +162,32 @@ def _require_all_weights(loaded: Mapping[str, Collection[str]], name_or_path: st
         raise TeacherError(
             f"The {place.role} `{name_or_path}` lacks {len(missing)} weights of a masked-LM encoder: {_some(missing)}. "
             f"Its own weights beyond these: {_some(sorted(loaded['unexpected_keys'])) or 'none'}. Choose a checkpoint "
-            f"saved with its masked-LM head as {place}."
+            f"saved with its masked-LM head as {place}{place.or_else}."
+        )
+
+
+def _untrained_head(model: PreTrainedModel) -> list[str]:
+    """The biases and gains of a masked-LM head, if each is still the 0 or 1 it began with, and else nothing.
+
+    Training moves them in its first step, at the latest those of words that are never right.
+    """
+    prefix = f"{model.base_model_prefix}."
+    vectors = {
+        name: vector
+        for name, vector in model.named_parameters()
+        if has_masked_lm_head(model) and not name.startswith(prefix) and vector.dim() == 1
+    }
+    is_drawn = all(bool((vector == 0).all() or (vector == 1).all()) for vector in vectors.values())
+    return list(vectors) if is_drawn else []
+
+
+def _require_trained_head(model: PreTrainedModel, name_or_path: str, place: TeacherPlace) -> None:
+    """A head that was saved untrained opens without a word, and would replace words by noise."""
+    if drawn := _untrained_head(model):
+        raise TeacherError(
+            f"The {place.role} `{name_or_path}` has a masked-LM head that was never trained: {_some(drawn)} "
+            "are all still the 0 or 1 that they begin with, so the words that it predicts are noise. Choose a "
+            f"checkpoint with a trained head as {place}{place.or_else}."
         )
 
 

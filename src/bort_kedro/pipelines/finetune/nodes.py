@@ -32,7 +32,11 @@ def open_finetuning_teacher(finetune: FinetuneParams) -> Pretrained:
     from bort_kedro.encoders.teachers import TeacherPlace, open_teacher
 
     teacher = finetune.teacher
-    place = TeacherPlace("params:finetune.teacher.encoder", "params:finetune.teacher.training.max_tokens")
+    place = TeacherPlace(
+        "params:finetune.teacher.encoder",
+        "params:finetune.teacher.training.max_tokens",
+        headless="set `params:finetune.agora.transformation.weights.masked_lm` to 0, so that it replaces no words",
+    )
     return open_teacher(
         teacher.encoder,
         sequence_length=teacher.training.max_tokens,
