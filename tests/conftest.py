@@ -31,6 +31,7 @@ SLOW = (
     "finetuning/test_finetune.py",
     "finetuning/test_task_error.py",
     "finetuning/test_trials.py",
+    "forecast/test_stage_seconds.py",
     "latency/test_memory.py",
     "pipelines/test_evaluate.py",
     "pipelines/test_finetune.py",

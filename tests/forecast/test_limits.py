@@ -30,7 +30,7 @@ def test_a_step_that_is_too_large_for_the_memory_is_refused_and_its_parts_are_no
 
 def test_what_is_finished_is_not_refused():
     finished = replace(STUDENT, num_finished=1)
-    assert (finished.steps_left, disk_bytes([finished])) == (0, 0)
+    assert (finished.trainings_left, disk_bytes([finished])) == (0, 0)
     require_fitting([finished], replace(V100, disk=Path("data"), disk_bytes=0))
 
 

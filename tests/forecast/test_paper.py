@@ -5,7 +5,7 @@ import pytest
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BORT_EXCHANGED
 from bort_kedro.forecast.facts import Facts
 from bort_kedro.forecast.limits import Room, require_fitting
-from bort_kedro.forecast.rates import NamedDevice, device_seconds, wall_seconds
+from bort_kedro.forecast.rates import PROCESS_SECONDS, NamedDevice, device_seconds, wall_seconds
 from bort_kedro.forecast.stages import Forecaster
 from bort_kedro.forecast.work import Encoder, Step
 from bort_kedro.pipeline_registry import build_pipelines
@@ -32,7 +32,7 @@ def test_the_student_takes_the_published_hours_on_devices_of_then(shape, factor)
     assert student.step.teacher.shape == BERT_LARGE
     hours = device_seconds(student, device) / 3600
     assert BORT_HOURS / factor < hours < BORT_HOURS * factor
-    assert wall_seconds(student, device) == pytest.approx(hours * 3600 / 8)
+    assert wall_seconds(student, device) == pytest.approx(PROCESS_SECONDS + hours * 3600 / 8)
 
 
 def test_the_assumed_share_of_the_peak_gives_half_the_hours_of_bert_large():

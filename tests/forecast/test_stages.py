@@ -46,6 +46,29 @@ def test_sets_and_seeds_multiply_the_trainings():
     assert of_node(found, "train_maximum_point_node")[0].num_trainings == 6
 
 
+def test_what_scores_a_training_is_counted_by_the_tokens_of_its_split():
+    facts = Facts(split_tokens={"train": 10**6, "validation": 3000, "test": 500})
+    changes = {"search": {"error_measure": "divergence"}, "pretrain_distill": {"teacher_cache": {"top_k": 8}}}
+    found = works("smoke", facts, **changes)
+    (candidates,) = of_node(found, "measure_errors_node")
+    # By the candidate, and by T, which it is compared with.
+    seen = [(each.encoder.shape, each.tokens, each.learns) for each in candidates.passes]
+    assert seen == [(candidates.step.encoder.shape, 3000, False), (BertShape(2, 4, 64, 128), 3000, False)]
+    (student,), (twin,) = of_node(found, "distill_student_node"), of_node(found, "train_without_teacher_node")
+    # One look on the way, student and teacher scored, and what the teacher says of 40 steps, asked beforehand.
+    assert [each.tokens for each in student.passes] == [3000, 500, 500, 40 * 512]
+    assert [each.tokens for each in twin.passes] == [3000, 500]
+    assert (student.num_states, student.keeps_whole) == (4, False)
+
+
+def test_a_schedule_that_can_be_gone_on_with_keeps_a_whole_state():
+    longer = {"student": {"optimization": {"schedule": "warmup_stable_decay"}}}
+    (usual,), (kept,) = (
+        of_node(works("smoke", pretrain_distill=changes), "train_without_teacher_node") for changes in ({}, longer)
+    )
+    assert kept.kept_bytes == usual.kept_bytes + 3 * kept.step.encoder.weight_bytes
+
+
 def test_a_teacher_runs_beside_the_student_alone_and_a_cache_takes_its_place():
     (student,) = of_node(works("smoke"), "distill_student_node")
     assert student.step.teacher.shape == BertShape(2, 4, 64, 128)
@@ -97,13 +120,15 @@ def test_the_most_that_agora_takes(sets, replays, share, trials, passes):
 
 
 def test_trials_of_a_task_see_its_examples_as_often_as_the_epochs_ask():
-    facts = Facts(vocabulary_size=50000, examples={"library": Examples(1000, 300, words=30)})
+    facts = Facts(vocabulary_size=50000, examples={"library": Examples(1000, 300, words=30, num_others=40)})
     changes = {"finetune": {"tasks": ["library"], "method": "plain", "rivals": []}}
     (trials,) = of_node(works(facts=facts, **changes), "library.fine_tune_student_node")
     # 30 words are 44 tokens here; six epochs of 1000 examples in batches of 1024 tokens, with two learning rates.
     assert trials.num_trainings == 2
     assert trials.num_steps == round(6 * 1000 * 44 / 1024)
-    assert trials.looks == pytest.approx(300 / 3000)
+    # A look an epoch and one at the end, at 300 examples of dev; 40 others are predicted by one of both trials.
+    assert (trials.num_looks, trials.passes[0].tokens) == (7, (7 * 300 + 20) * 44)
+    assert not trials.passes[0].learns
 
 
 def test_what_is_not_known_is_said():

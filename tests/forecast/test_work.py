@@ -7,8 +7,8 @@ import pytest
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BertShape
 from bort_kedro.forecast.memory import step_bytes, work_bytes
-from bort_kedro.forecast.rates import NamedDevice, device_seconds, wall_seconds
-from bort_kedro.forecast.work import Encoder, Step, Work
+from bort_kedro.forecast.rates import LOOK_SECONDS, PROCESS_SECONDS, NamedDevice, device_seconds, wall_seconds
+from bort_kedro.forecast.work import Encoder, Step, Work, passed
 from bort_kedro.training.devices import named_data_sheet
 
 SMALL = Encoder(BertShape(2, 2, 8, 12), vocabulary_size=20, max_positions=16)
@@ -65,7 +65,15 @@ def test_seconds_of_trainings_that_are_left():
     assert work.flops == 40 * STEP.flops
     assert device_seconds(work, v100) == pytest.approx(30 * STEP.flops / (0.5 * 15.7e12))
     assert wall_seconds(work, v100) == pytest.approx(device_seconds(work, v100) / 3)
-    assert device_seconds(replace(work, looks=0.5), v100) == pytest.approx(1.5 * device_seconds(work, v100))
+    # Three of its own forward passes are a step.
+    looked_at = replace(work, passes=(passed(STEP, 3 * 40),) * 5)
+    assert device_seconds(looked_at, v100) == pytest.approx(1.5 * device_seconds(work, v100))
+    assert device_seconds(replace(work, num_looks=7), v100) == pytest.approx(
+        device_seconds(work, v100) + 3 * 7 * LOOK_SECONDS
+    )
+    started = replace(work, num_starts=2)
+    assert wall_seconds(started, v100) == pytest.approx(wall_seconds(work, v100) + 2 * PROCESS_SECONDS)
+    assert wall_seconds(replace(started, num_finished=4), v100) == 0
     assert device_seconds(replace(work, num_finished=4), v100) == 0
 
 
@@ -74,6 +82,8 @@ def test_bytes_on_the_disk_are_those_of_all_trainings_and_to_come_those_that_are
     assert work.kept_bytes == 4 * SMALL.weight_bytes + 100
     assert work.bytes_to_come == 2 * SMALL.weight_bytes + 100
     assert replace(work, num_finished=4).bytes_to_come == 0
+    # The state before the decay of the learning rate has weights and two moments.
+    assert replace(work, keeps_whole=True).kept_bytes == 4 * 4 * SMALL.weight_bytes + 100
     assert replace(work, step=replace(STEP, learns=False), other_bytes=0).kept_bytes == 0
 
 

@@ -68,7 +68,7 @@ def test_facts_of_the_catalog_take_the_place_of_assumptions(catalog, tmp_path):
     # 30 examples of four words, which are twelve tokens here, in batches of 512.
     tuned = work(plan(catalog, tmp_path, "finetune"), "finetune.library.fine_tune_teacher_node")
     assert tuned.step.length == 12
-    assert tuned.looks == pytest.approx(10 / 90)
+    assert tuned.passes[0].tokens == tuned.num_looks * 10 * 12
 
 
 def test_finished_trainings_are_found_by_the_headers_of_their_states(catalog, tmp_path):
@@ -86,7 +86,7 @@ def test_finished_trainings_are_found_by_the_headers_of_their_states(catalog, tm
     assert work(plan(catalog, tmp_path), maximum.node).num_finished == 0
     store.put(SavedState(60, weights, {"has_ended": True}))
     done = work(plan(catalog, tmp_path), maximum.node)
-    assert (maximum.num_finished, done.num_finished, done.steps_left) == (0, 1, 0)
+    assert (maximum.num_finished, done.num_finished, done.trainings_left) == (0, 1, 0)
     assert catalog.load("tokens").fingerprint == identity["tokens"]
     # One that cannot be read is none.
     next((tmp_path / "states/search").glob("*/step-000000060*")).write_bytes(b"torn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from safetensors.torch import save
 
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.shapes import BertShape
@@ -19,9 +21,9 @@ from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary
 from bort_kedro.training.settings import OptimizationSettings
+from bort_kedro.training.state import capture
 from bort_kedro.training.steps import Batch, Steps
 from bort_kedro.training.threads import cpu_threads, tensor_float32
-from bort_kedro.training.throughput import peak_flops
 
 # Operations of a step that is taken, at most: on a CPU, and elsewhere. A larger one is scaled down and its time up.
 MOST_FLOPS = {"cpu": 4e9, "cuda": 2e13}
@@ -30,12 +32,25 @@ LEAST_LENGTH, LEAST_VOCABULARY = 64, 4096
 # Steps to begin with, which are slower, and those whose median counts.
 WARM_UP, TAKEN = 1, 5
 # After which no other step of a kind begins.
-MOST_SECONDS = 0.4
-# Of the peak, what a timed pass reaches.
-SHARE_OF_PASSES = 0.6
+MOST_SECONDS = 0.3
 SPECIAL_IDS = 5
 # Of a step without a masked-LM head, which is timed with one over as few positions.
 LEAST_MASKED_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the steps that were taken say of a training of the same encoder.
+
+    Args:
+        step: Seconds of one.
+        beginning: Seconds until the first, and those that it takes more than others.
+        state: Seconds to copy, serialise and check a whole state.
+    """
+
+    step: float
+    beginning: float
+    state: float
 
 
 @dataclass
@@ -43,10 +58,10 @@ class ThisMachine:
     """The device that trainings would take here.
 
     Steps are taken when an encoder is first asked about in a precision and on so many threads; those of other sizes
-    are taken to go as their operations.
+    and forward passes alone are taken to go as their operations, states as their bytes.
     """
 
-    _rates: dict[tuple[Encoder, str, int], float] = field(default_factory=dict)
+    _taken: dict[tuple[Encoder, str, int], tuple[Step, Taken]] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
@@ -56,17 +71,31 @@ class ThisMachine:
 
     def seconds(self, step: Step) -> float:
         """See `rates.Rates`."""
-        if not step.learns:
-            return step.flops / (SHARE_OF_PASSES * peak_flops(device_type(), step.precision, step.num_threads))
+        if step.teacher is not None:
+            teacher = replace(step, encoder=step.teacher, teacher=None, learns=False)
+            return self.seconds(replace(step, teacher=None)) + self.seconds(teacher)
+        small, found = self._of(step)
+        return step.flops * found.step / small.flops
+
+    def beside(self, step: Step, num_states: int) -> float:
+        """See `rates.Rates`."""
+        small, found = self._of(step)
+        share = step.encoder.weight_bytes / small.encoder.weight_bytes
+        return found.beginning + num_states * found.state * share
+
+    def _of(self, step: Step) -> tuple[Step, Taken]:
+        """The step that was taken in the place of another, and what it took."""
         if device_type() == "cpu" and step.precision == "fp16":
             # Which a CPU does not train in; `kedro run` says so.
             step = replace(step, precision="no")
         key = step.encoder, step.precision, step.num_threads
-        if key not in self._rates:
-            small = smaller(replace(step, teacher=None), MOST_FLOPS[device_type()])
-            self._rates[key] = small.flops / taken(small)
-        # The operations of a teacher take as long as the student's.
-        return step.flops / self._rates[key]
+        if key not in self._taken:
+            small = smaller(replace(step, teacher=None, learns=True), MOST_FLOPS[device_type()])
+            # On a machine that others load, threads that wait for one another take many times as long as one alone.
+            threads = {step.num_threads, 1} if device_type() == "cpu" else {step.num_threads}
+            every = (taken(replace(small, num_threads=number)) for number in sorted(threads))
+            self._taken[key] = small, min(every, key=lambda found: found.step)
+        return self._taken[key]
 
 
 def device_type() -> str:
@@ -100,9 +129,9 @@ def _with_depth(shape: BertShape, depth: int) -> BertShape:
     return replace(shape, num_hidden_layers=depth)
 
 
-def taken(step: Step) -> float:
-    """Seconds of a step as the loop of all trainings takes it, the making of its batch included."""
-    size = step.encoder.vocabulary_size
+def taken(step: Step) -> Taken:
+    """Steps as the loop of all trainings takes them, the making of the encoder and of batches included."""
+    began, size = time.perf_counter(), step.encoder.vocabulary_size
     config = bert_config(
         step.encoder.shape,
         vocabulary_size=size,
@@ -130,11 +159,17 @@ def taken(step: Step) -> float:
         )
         steps.objective.train()
         with tensor_float32(accelerator.device):
-            return _median_seconds(steps, batch_at, parts=min(step.parts, _rows(step)))
+            built = time.perf_counter() - began
+            seconds = _seconds(steps, batch_at, parts=min(step.parts, _rows(step)))
+        began = time.perf_counter()
+        hashlib.sha256(save(capture(model, steps.optimizer, accelerator)))
+        state = time.perf_counter() - began
+    usual = float(np.median(seconds[WARM_UP:] or seconds))
+    return Taken(usual, built + seconds[0] - usual, state)
 
 
-def _median_seconds(steps: Steps, batch_at: Callable[..., Batch], *, parts: int) -> float:
-    """Of some steps; where they are long, of the first alone."""
+def _seconds(steps: Steps, batch_at: Callable[..., Batch], *, parts: int) -> list[float]:
+    """Of some steps, the first among them; where they are long, of that alone."""
     seconds: list[float] = []
     began = time.perf_counter()
     for number in range(WARM_UP + TAKEN):
@@ -145,7 +180,7 @@ def _median_seconds(steps: Steps, batch_at: Callable[..., Batch], *, parts: int)
         seconds.append(time.perf_counter() - start)
         if time.perf_counter() - began > MOST_SECONDS:
             break
-    return float(np.median(seconds[WARM_UP:] or seconds))
+    return seconds
 
 
 def _rows(step: Step) -> int:

@@ -31,11 +31,13 @@ class Examples:
         num_train: Units to learn from.
         num_dev: Units that are looked at.
         words: Of a unit, on average.
+        num_others: Units that are predicted at the end, those of dev left out.
     """
 
     num_train: int
     num_dev: int
     words: float
+    num_others: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Facts:
 
     Args:
         vocabulary_size: Of the corpus, once it is tokenised.
-        train_tokens: Of its train split.
+        split_tokens: Of each of its splits, once there are such.
         opened: A maximum point that is opened rather than trained, as its configuration has it.
         student: A student that is opened rather than pretrained, likewise.
         selected: The shape that the last search chose.
@@ -54,7 +56,7 @@ class Facts:
     """
 
     vocabulary_size: int | None = None
-    train_tokens: int | None = None
+    split_tokens: Mapping[str, int] = field(default_factory=dict)
     opened: Encoder | None = None
     student: Encoder | None = None
     selected: BertShape | None = None

@@ -60,7 +60,7 @@ def with_finished(
 def is_searched(works: Sequence[Work]) -> bool:
     """Whether all trainings of the search are finished."""
     search = [work for work in works if work.stage == "search"]
-    return bool(search) and not any(work.steps_left for work in search)
+    return bool(search) and not any(work.trainings_left for work in search)
 
 
 @dataclass(frozen=True)

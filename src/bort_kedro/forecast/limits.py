@@ -49,7 +49,7 @@ def require_fitting(works: Sequence[Work], room: Room) -> None:
     """
     for work in works:
         needed = work_bytes(work, shares_memory=room.is_shared)
-        if work.steps_left and needed > room.memory_bytes:
+        if work.trainings_left and needed > room.memory_bytes:
             raise ConfigurationError(
                 f"{work.stage}: a step of {work.what} needs about {_gigabytes(needed)} of memory"
                 f"{_times(work) if room.is_shared else ''}, and {_gigabytes(room.memory_bytes)} are there; allowed is "
@@ -70,7 +70,7 @@ def disk_bytes(works: Sequence[Work]) -> int:
     under_way = (
         STATES * work.side_by_side * (1 + work.step.moments) * FULL_BYTES * work.step.encoder.parameters
         for work in works
-        if work.steps_left and work.step.learns
+        if work.trainings_left and work.step.learns
     )
     return sum(work.bytes_to_come for work in works) + max(under_way, default=0)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bort_kedro.forecast.limits import Room, disk_bytes
 from bort_kedro.forecast.memory import work_bytes
-from bort_kedro.forecast.rates import SECONDS_PER_HOUR, Rates, device_seconds, wall_seconds
+from bort_kedro.forecast.rates import NODE_SECONDS, Rates, device_seconds, wall_seconds
 from bort_kedro.forecast.work import Work
 from bort_kedro.reporting.markdown import large
 
 COLUMNS = (
-    *("stage", "what", "trainings", "finished", "steps", "tokens", "FLOPs", "hours", "device\nhours"),
+    *("stage", "what", "trainings", "finished", "steps", "tokens", "FLOPs", "time", "device\ntime"),
     *("memory", "disk"),
 )
 AT_MOST = "≤ "
@@ -27,12 +27,14 @@ class Plan:
         rates: How long their steps take.
         room: What there is of memory and disk.
         assumptions: Of the trainings, as sentences.
+        num_nodes: Of each stage that trains.
     """
 
     works: Sequence[Work]
     rates: Rates
     room: Room
     assumptions: Sequence[str] = ()
+    num_nodes: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Cells of the table under `COLUMNS`, and the sum as the last row."""
@@ -42,14 +44,22 @@ class Plan:
         tokens, flops = sum(work.tokens for work in self.works), sum(work.flops for work in self.works)
         whole = ("sum", "", "", "", "", limit + large(tokens), f"{limit}{flops:.1e}", limit + time_words(wall))
         most = max((self._memory(work) for work in self.works), default=0)
-        return [*rows, (*whole, f"{limit}{device / SECONDS_PER_HOUR:.3g}", size_words(most), self._disk(limit))]
+        return [*rows, (*whole, limit + time_words(device), size_words(most), self._disk(limit))]
 
     def _disk(self, limit: str) -> str:
         return limit + size_words(sum(work.kept_bytes for work in self.works))
 
-    def seconds(self) -> float:
-        """From beginning to end, one kind of training after the other."""
-        return sum(wall_seconds(work, self.rates) for work in self.works)
+    def seconds(self, stage: str | None = None) -> float:
+        """From beginning to end, one kind of training after the other, and what the nodes take beside them.
+
+        Args:
+            stage: That is asked about; None is all.
+        """
+        trained = sum(wall_seconds(work, self.rates) for work in self.works if stage in (None, work.stage))
+        return trained + NODE_SECONDS * sum(count for name, count in self.num_nodes.items() if stage in (None, name))
+
+    def _time(self, limit: str, seconds: float) -> str:
+        return limit + time_words(seconds) if seconds else "–"
 
     def _memory(self, work: Work) -> int:
         return work_bytes(work, shares_memory=self.room.is_shared)
@@ -59,13 +69,12 @@ class Plan:
         return (
             work.stage,
             work.what,
-            f"{limit}{work.num_trainings}",
+            f"{limit}{work.num_trainings:,}",
             str(work.num_finished or "–"),
             f"{limit}{work.num_steps:,}",
             limit + large(work.tokens),
             f"{limit}{work.flops:.1e}",
-            limit + time_words(wall_seconds(work, self.rates)),
-            f"{limit}{device_seconds(work, self.rates) / SECONDS_PER_HOUR:.3g}",
+            *(self._time(limit, seconds(work, self.rates)) for seconds in (wall_seconds, device_seconds)),
             size_words(self._memory(work)),
             limit + size_words(work.kept_bytes) if work.kept_bytes else "–",
         )
@@ -90,17 +99,17 @@ class Plan:
             lines.append(
                 f"{stage}: {limit}{count} trainings{said}, {large(sum(work.tokens for work in works))} tokens, "
                 f"{sum(work.flops for work in works):.1e} operations, "
-                f"{time_words(sum(wall_seconds(work, self.rates) for work in works))}, "
+                f"{time_words(self.seconds(stage))}, "
                 f"{size_words(max(map(self._memory, works)))} of memory"
             )
         return lines
 
 
 def time_words(seconds: float) -> str:
-    """``42 s``, ``3.5 min`` or ``288 h``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.3g} min" if seconds < SECONDS_PER_HOUR else f"{seconds / SECONDS_PER_HOUR:,.3g} h"
+    """``4.2 s``, ``35.0 min`` or ``288 h``."""
+    size, unit = (1, "s") if seconds < 60 else (60, "min") if seconds < 3600 else (3600, "h")
+    value = seconds / size
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 1 else 2}f} {unit}"
 
 
 def size_words(num_bytes: float) -> str:

@@ -1,4 +1,4 @@
-"""How long a step takes: on a device that is named, by its data sheet."""
+"""How long a step and a training take: on a device that is named, by its data sheet."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from bort_kedro.training.devices import DataSheet
 # Share of a data sheet's peak that a training reaches: an assumption, which `kedro plan` says beside its hours.
 # Published trainings of encoders lie between a tenth and a half of it.
 ASSUMED_SHARE = 0.3
-SECONDS_PER_HOUR = 3600.0
+# Until a process that is started for trainings has imported what it needs, measured on two cores of a server CPU.
+PROCESS_SECONDS = 4.0
+# What a node takes beside its trainings, likewise: its data are opened, checked and saved, its tables and plots made.
+NODE_SECONDS = 0.1
+# What a look at dev takes beside its forward passes, likewise: answers are made of them, and scored.
+LOOK_SECONDS = 0.005
 
 
 class Rates(Protocol):
-    """How long a step takes on a device, and how sure that is."""
+    """How long steps and trainings take on a device, and how sure that is."""
 
     @property
     def said(self) -> str:
@@ -23,6 +28,9 @@ class Rates(Protocol):
 
     def seconds(self, step: Step) -> float:
         """Of one step on one device."""
+
+    def beside(self, step: Step, num_states: int) -> float:
+        """Seconds of a training of such steps beside these: it is built, begins, and keeps so many states."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,21 @@ class NamedDevice:
         """See `Rates`."""
         return step.flops / (self.share * self.sheet.peak(step.precision))
 
+    def beside(self, step: Step, num_states: int) -> float:
+        """See `Rates`; nothing is known of it."""
+        return 0.0
+
 
 def device_seconds(work: Work, rates: Rates) -> float:
-    """Of all devices together, for the steps that are left; a device is one GPU, or all cores of a machine."""
-    return work.steps_left * (1 + work.looks) * rates.seconds(work.step) if work.steps_left else 0.0
+    """Of all devices together, for the trainings that are left; a device is one GPU, or all cores of a machine."""
+    if not work.trainings_left:
+        return 0.0
+    steps = work.num_steps * rates.seconds(work.step) + sum(map(rates.seconds, work.passes))
+    looks = work.num_looks * LOOK_SECONDS
+    return work.trainings_left * (steps + looks + rates.beside(work.step, work.num_states))
 
 
 def wall_seconds(work: Work, rates: Rates) -> float:
-    """From beginning to end."""
-    return device_seconds(work, rates) / (work.side_by_side * work.num_devices)
+    """From beginning to end, the start of processes included."""
+    started = PROCESS_SECONDS * work.num_starts if work.trainings_left else 0.0
+    return started + device_seconds(work, rates) / (work.side_by_side * work.num_devices)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.encoders.training_cost import layer_weights
 from bort_kedro.forecast.facts import UNKNOWN_ENCODER, Facts
 from bort_kedro.forecast.task_works import examples_of, searched_task_works, task_works
-from bort_kedro.forecast.work import Encoder, Step, Work
+from bort_kedro.forecast.work import Encoder, Step, Work, passed
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.space import enumerate_shapes, parts_of
 
+# Padded tokens of a look at the validation split at most, as `pretraining.pretrain` has it.
+MOST_VALIDATED = 64 * 8192
 SEARCH, PRETRAIN, EVALUATE = "search", "pretrain_distill", "evaluate"
 CHOOSING, SPEED = f"{SEARCH}.select_shape_node", f"{EVALUATE}.measure_speed_node"
 
@@ -104,87 +108,124 @@ class Forecaster:
             teacher=self.maximum if distillation is not None and distillation.kinds else None,
         )
 
+    def _passes(self, step: Step, split: str, *encoders: Encoder) -> tuple[Step, ...]:
+        """One over a split of the corpus by each encoder; none where its tokens are not there yet."""
+        tokens = self.facts.split_tokens.get(split, 0)
+        return tuple(passed(step, tokens, encoder) for encoder in encoders if tokens)
+
+    def _looks(self, step: Step, settings: PretrainingSettings) -> tuple[Step, ...]:
+        """At the validation split on the way."""
+        if settings.validate_every_steps is None:
+            return ()
+        seen = min(self.facts.split_tokens.get("validation", 0), MOST_VALIDATED)
+        return (passed(step, seen * ceil(settings.optimization.num_steps / settings.validate_every_steps)),)
+
     def _search(self) -> Iterator[Work]:
         search = self.parameters.search
         if search.error_source == "table":
             return
         each = len(search.hyperparameter_sets) * search.num_seeds
         longer = search.maximum_point_training()
+        against = [self.maximum] if search.error_measure in ("divergence", "distance") else []
+        step = self._step(self.maximum, longer)
         yield Work(
             SEARCH,
             f"{SEARCH}.train_maximum_point_node",
             f"the maximum point {self.maximum.shape}",
-            self._step(self.maximum, longer),
+            step,
             longer.optimization.num_steps,
             each,
+            passes=self._passes(step, "validation", self.maximum, *against) + self._looks(step, longer),
             other_bytes=self.maximum.weight_bytes,
+            **_states(longer),
         )
         everyone, workers = len(self.candidates), min(search.num_workers, self.facts.num_devices or search.num_workers)
         trained = everyone if search.strategy == "exhaustive" else min(search.trainings(everyone), everyone)
         encoder = self._here(typical(self.candidates))
+        step = self._step(encoder, search.training, search.distillation)
         yield Work(
             SEARCH,
             f"{SEARCH}.measure_errors_node",
             f"{trained} of {everyone} candidates, each like {encoder.shape}",
-            self._step(encoder, search.training, search.distillation),
+            step,
             search.training.optimization.num_steps,
             trained * each,
+            passes=self._passes(step, "validation", encoder, *against) + self._looks(step, search.training),
+            num_starts=search.engine != "sequential",
             side_by_side=workers,
             variety=self.candidates,
             is_limit=search.max_minutes is not None or search.min_expected_gain is not None,
             other_bytes=encoder.weight_bytes,
+            **_states(search.training),
         )
         yield from searched_task_works(self.parameters, self.facts, encoder, trainings=trained * each, workers=workers)
 
     def _pretraining(self, nodes: frozenset[str]) -> Iterator[Work]:
         params = self.parameters.pretrain_distill
         student, why = self.student(nodes)
-        devices, is_sharded = params.launch.num_processes, params.launch.sharding == "full"
+        launched: JsonObject = {
+            "num_devices": params.launch.num_processes,
+            "is_sharded": params.launch.sharding == "full",
+            "num_starts": params.launch.num_processes > 1,
+        }
         if self.parameters.trains_teacher and params.teacher is not None:
+            step = self._step(self.maximum, params.teacher)
             yield Work(
                 PRETRAIN,
                 f"{PRETRAIN}.train_teacher_node",
                 f"the teacher {self.maximum.shape}",
-                self._step(self.maximum, params.teacher),
+                step,
                 params.teacher.optimization.num_steps,
+                passes=self._looks(step, params.teacher),
                 other_bytes=self.maximum.weight_bytes,
-                num_devices=devices,
-                is_sharded=is_sharded,
+                **_states(params.teacher),
+                **launched,
             )
         num_steps, model = params.student.optimization.num_steps, student.weight_bytes
-        top_k = params.teacher_cache.top_k
+        top_k, twin = params.teacher_cache.top_k, self._step(student, params.student)
         is_live = params.distillation if top_k is None or params.distillation.reads_layers else None
+        step, looks = self._step(student, params.student, is_live), self._looks(twin, params.student)
         yield Work(
             PRETRAIN,
             f"{PRETRAIN}.distill_student_node",
             f"the student {student.shape} ({why})",
-            self._step(student, params.student, is_live),
+            step,
             num_steps,
+            # The teacher is scored beside it, and asked beforehand where its answers are kept.
+            passes=(
+                *looks,
+                *self._passes(step, "test", student, self.maximum),
+                *([passed(step, self._tokens_asked(), self.maximum)] if top_k else []),
+            ),
             other_bytes=model + (self._cache_bytes(top_k, student.vocabulary_size) if top_k else 0),
-            num_devices=devices,
-            is_sharded=is_sharded,
+            **_states(params.student),
+            **launched,
         )
         yield Work(
             PRETRAIN,
             f"{PRETRAIN}.train_without_teacher_node",
             "its twin, to compare",
-            self._step(student, params.student),
+            twin,
             num_steps,
+            passes=looks + self._passes(twin, "test", student),
             other_bytes=model,
-            num_devices=devices,
-            is_sharded=is_sharded,
+            **_states(params.student),
+            **launched,
         )
 
     def _cache_bytes(self, top_k: int, vocabulary_size: int) -> int:
         """Of the teacher's answers; `pretraining.teacher_cache` counts them exactly once the corpus is there."""
         from bort_kedro.pretraining.teacher_targets import bytes_per_position
 
-        params = self.parameters.pretrain_distill
-        optimization, student = params.student.optimization, params.student
-        seen = student.batch_tokens * params.distillation.logits.steps_taught(optimization.num_steps)
-        if self.facts.train_tokens and params.teacher_cache.num_epochs:
-            seen = min(seen, self.facts.train_tokens * params.teacher_cache.num_epochs)
-        return round(student.masked_share * seen) * bytes_per_position(top_k, vocabulary_size)
+        share = self.parameters.pretrain_distill.student.masked_share
+        return round(share * self._tokens_asked()) * bytes_per_position(top_k, vocabulary_size)
+
+    def _tokens_asked(self) -> int:
+        """That a teacher whose answers are kept reads."""
+        params, train = self.parameters.pretrain_distill, self.facts.split_tokens.get("train")
+        steps = params.distillation.logits.steps_taught(params.student.optimization.num_steps)
+        seen = params.student.batch_tokens * steps
+        return min(seen, train * params.teacher_cache.num_epochs) if train and params.teacher_cache.num_epochs else seen
 
     def _tasks(self, nodes: frozenset[str]) -> Iterator[Work]:
         teachers = {"student": self.student(nodes)[0], "teacher": self.maximum}
@@ -221,6 +262,15 @@ class Forecaster:
                 ),
                 max(1, round(rounds * weights)),
             )
+
+
+def _states(settings: PretrainingSettings) -> JsonObject:
+    """Those that a training keeps on its way and at its end, and whether one of them stays for good."""
+    optimization = settings.optimization
+    return {
+        "num_states": ceil(optimization.num_steps / optimization.checkpoint_every_steps),
+        "keeps_whole": optimization.schedule == "warmup_stable_decay",
+    }
 
 
 def typical(shapes: Sequence[BertShape]) -> BertShape:

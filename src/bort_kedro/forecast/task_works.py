@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.forecast.facts import Examples, Facts, tokens_of
-from bort_kedro.forecast.work import Encoder, Step, Work
+from bort_kedro.forecast.work import Encoder, Step, Work, passed
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
@@ -41,6 +41,7 @@ def searched_task_works(
         batch_tokens=(asked.batch_tokens,), num_epochs=asked.num_epochs, num_threads=search.training.num_threads
     )
     step, per_epoch = _step(encoder, settings, examples, facts)
+    looks = _num_looks(settings)
     yield Work(
         "search",
         "search.measure_errors_node",
@@ -49,7 +50,8 @@ def searched_task_works(
         max(1, round(settings.num_epochs * per_epoch)),
         trainings,
         side_by_side=workers,
-        looks=settings.looks_per_epoch * examples.num_dev / (3 * examples.num_train),
+        passes=(passed(step, looks * examples.num_dev * step.length),),
+        num_looks=looks,
     )
 
 
@@ -59,23 +61,33 @@ def examples_of(name: str, finetune: FinetuneParams, facts: Facts) -> Examples |
         return facts.examples.get(name)
     made = finetune.builtin_tasks
     words = (made.min_words + made.max_words) / 2
-    return Examples(made.max_examples.train, made.max_examples.dev, 2 * words if name == PAIRS else words)
+    counts = made.max_examples
+    return Examples(counts.train, counts.dev, 2 * words if name == PAIRS else words, counts.test)
 
 
 def _of_task(
     name: str, examples: Examples, finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder
 ) -> Iterator[Work]:
-    def work(node: str, what: str, encoder: Encoder, settings: FinetuningSettings, trials: int, passes: float) -> Work:
-        """Trials that see the train split so often in all; the sets of Theta are the first round."""
+    def work(
+        node: str, what: str, encoder: Encoder, settings: FinetuningSettings, trials: int, passes: float, *asked: float
+    ) -> Work:
+        """Trials that see the train split so often in all, beside tokens that the teacher is asked about; the sets of
+        Theta are the first round."""
         step, per_epoch = _step(encoder, settings, examples, facts)
+        num_steps = max(1, round(settings.num_epochs * per_epoch * passes / trials))
+        # The best of all predicts the other splits.
+        looks = _num_looks(settings, passes / trials)
+        seen = (looks * examples.num_dev + examples.num_others // trials) * step.length
         return Work(
             FINETUNE,
             f"{FINETUNE}.{name}.{node}_node",
             f"`{name}`: {what}",
             step,
-            max(1, round(settings.num_epochs * per_epoch * passes / trials)),
+            num_steps,
             trials,
-            looks=settings.looks_per_epoch * examples.num_dev / (3 * examples.num_train),
+            passes=(passed(step, seen), *(passed(step, round(tokens / trials), teacher) for tokens in asked)),
+            num_looks=looks,
+            num_states=1 + num_steps // settings.checkpoint_every_steps,
             is_limit=settings.patience is not None or trials > _num_sets(settings, finetune),
             least_trainings=min(trials, _num_sets(settings, finetune)),
             other_bytes=round(COPIES * encoder.weight_bytes),
@@ -88,7 +100,10 @@ def _of_task(
     taught = _num_sets(finetune.teacher.training, finetune)
     yield work("fine_tune_teacher", "its teacher", teacher, finetune.teacher.training, taught, taught)
     trials, passes = most_of_agora(sets, finetune.agora.max_replays, finetune.agora.max_points_share)
-    yield work("fine_tune_student", "trials of Agora", student, finetune.training, trials, passes)
+    # Points are made by a teacher, and labelled by it.
+    length = _step(teacher, finetune.training, examples, facts)[0].length
+    made = 2 * finetune.agora.max_points_share * examples.num_train * length * (sets - 1 + finetune.agora.max_replays)
+    yield work("fine_tune_student", "trials of Agora", student, finetune.training, trials, passes, made)
     if finetune.rivals:
         many = len(finetune.rivals)
         what = f"the same trials by {', '.join(finetune.rivals)}"
@@ -115,6 +130,11 @@ def most_of_agora(num_sets: int, max_replays: int, max_points_share: float) -> t
     replayed = max(rounds[1:], key=lambda each: each[0] * each[1], default=(0, 0.0))
     rounds += [replayed] * max_replays
     return sum(sets for sets, _ in rounds), sum(sets * size for sets, size in rounds)
+
+
+def _num_looks(settings: FinetuningSettings, growth: float = 1.0) -> int:
+    """How often a trial is scored on dev, on its way and at its end; more often where the train split has grown."""
+    return round(settings.looks_per_epoch * settings.num_epochs * growth) + 1
 
 
 def _step(encoder: Encoder, settings: FinetuningSettings, examples: Examples, facts: Facts) -> tuple[Step, float]:

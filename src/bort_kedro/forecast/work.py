@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bort_kedro.encoders.costs import count_parameters
 from bort_kedro.encoders.shapes import BertShape
@@ -89,6 +89,11 @@ class Step:
         )
 
 
+def passed(step: Step, tokens: int, encoder: Encoder | None = None) -> Step:
+    """A forward pass alone over so many tokens, by the encoder of a step or by another."""
+    return replace(step, encoder=encoder or step.encoder, tokens=tokens, teacher=None, learns=False)
+
+
 @dataclass(frozen=True)
 class Work:
     """Trainings of one kind.
@@ -104,7 +109,11 @@ class Work:
         side_by_side: Trainings at a time.
         num_devices: That share a training.
         is_sharded: Whether they divide weights, gradients and moments.
-        looks: What looking at dev takes for each step, in steps.
+        passes: Forward passes of each training that look at it, on its way and at its end, or run its teacher.
+        num_looks: How often each training is scored on its way and at its end.
+        num_states: That each training keeps on its way, the last included.
+        keeps_whole: Whether each training keeps a whole state for good, the one before its learning rate falls.
+        num_starts: How often processes are started for it.
         is_limit: Whether fewer steps or trainings may do, as early stopping and Agora decide.
         least_trainings: That are needed in any case; None is all.
         variety: Shapes that are trained, where they are others than the step's own, which then is typical of them.
@@ -121,7 +130,11 @@ class Work:
     side_by_side: int = 1
     num_devices: int = 1
     is_sharded: bool = False
-    looks: float = 0.0
+    passes: tuple[Step, ...] = ()
+    num_looks: int = 0
+    num_states: int = 0
+    keeps_whole: bool = False
+    num_starts: int = 0
     is_limit: bool = False
     least_trainings: int | None = None
     variety: tuple[BertShape, ...] = ()
@@ -156,9 +169,10 @@ class Work:
         return self._kept_bytes(max(0, needed - self.num_finished))
 
     def _kept_bytes(self, num_trainings: int) -> int:
-        return self.other_bytes + num_trainings * self.step.encoder.weight_bytes * self.step.learns
+        copies = self.step.learns + self.keeps_whole * (1 + self.step.moments)
+        return self.other_bytes + num_trainings * copies * self.step.encoder.weight_bytes
 
     @property
-    def steps_left(self) -> int:
-        """Of the trainings that are not finished."""
-        return self.num_steps * (self.num_trainings - self.num_finished)
+    def trainings_left(self) -> int:
+        """That are not finished."""
+        return self.num_trainings - self.num_finished

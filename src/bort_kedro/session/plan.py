@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import Counter
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,9 @@ def plan_of(
     works = with_finished(works, *kept)
     if is_searched(works):
         works = with_finished(replace(forecaster, is_searched=True).works(nodes), *kept)
-    return Plan(works, _rates(sheet), _room(data, sheet), forecaster.assumptions(nodes))
+    trains = {work.stage for work in works if work.step.learns}
+    num_nodes = Counter(stage for node in nodes if (stage := node.partition(".")[0]) in trains)
+    return Plan(works, _rates(sheet), _room(data, sheet), forecaster.assumptions(nodes), num_nodes)
 
 
 def _manifest(catalog: CatalogProtocol) -> JsonObject | None:
@@ -102,7 +105,7 @@ def _facts(
     examples = {name: found for name in parameters.finetune.tasks if (found := _examples(name, catalog)) is not None}
     facts = Facts(
         vocabulary_size=manifest["vocabulary"]["size"] if manifest else None,
-        train_tokens=manifest["splits"]["train"]["tokens"] if manifest else None,
+        split_tokens={name: split["tokens"] for name, split in manifest["splits"].items()} if manifest else {},
         opened=None if opened is None else _encoder(opened),
         student=None if student is None else _encoder(student),
         selected=None if selected is None else BertShape.from_row(selected),
@@ -128,7 +131,8 @@ def _examples(name: str, catalog: CatalogProtocol) -> Examples | None:
     words = texts.str.split().str.len().sum() / max(1, split.sum())
     if not split.get("train", 0):
         return None
-    return Examples(int(split["train"]), int(split.get("dev", 0)), float(words))
+    train, dev = int(split["train"]), int(split.get("dev", 0))
+    return Examples(train, dev, float(words), int(split.sum()) - train - dev)
 
 
 def _encoder(name: str) -> Encoder | None:
