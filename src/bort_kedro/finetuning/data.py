@@ -11,7 +11,7 @@ import pandas as pd
 from bort_kedro.errors import TaskError
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
 from bort_kedro.finetuning.objectives import answers_of
-from bort_kedro.tasks.labels import fault_of_found, label_text
+from bort_kedro.tasks.labels import fault_of_found, label_text, output_columns
 from bort_kedro.tasks.metrics import score_rows
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import units_of
@@ -89,17 +89,20 @@ class EncodedTask:
             Columns ``split``, ``part``, ``group``, ``index`` (the official one), ``option``, ``label``,
             ``prediction``, and ``probability_<label>`` for each label, or ``output`` of a regression or an option.
         """
-        tables = []
-        for split, values in outputs.items():
-            table = self.tables[split][["split", "part", "group", "index", "option", "label"]].reset_index(drop=True)
-            table["prediction"] = answers_of(self.task.form, self.labels, values, self.splits[split].starts)
-            names = (
-                [f"probability_{label}" for label in self.labels]
-                if self.task.form == Form.CLASSIFICATION
-                else ["output"]
-            )
-            tables.append(pd.concat([table, pd.DataFrame(values, columns=names)], axis=1))
+        tables = [
+            answered_table(self.task, self.labels, self.tables[split], values, self.splits[split].starts)
+            for split, values in outputs.items()
+        ]
         return pd.concat(tables, ignore_index=True)
+
+
+def answered_table(
+    task: Task, labels: Sequence[str], table: pd.DataFrame, outputs: NDArray[np.float64], starts: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Rows of examples with what is said of them, see `EncodedTask.predictions`."""
+    kept = table[["split", "part", "group", "index", "option", "label"]].reset_index(drop=True)
+    kept["prediction"] = answers_of(task.form, labels, outputs, starts)
+    return pd.concat([kept, pd.DataFrame(outputs, columns=output_columns(task.form, labels))], axis=1)
 
 
 def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
+
+from bort_kedro.tasks.description import Form
 
 # Python also reads `1_000`, `infinity` and digits of other scripts as numbers.
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -28,6 +30,11 @@ def label_text(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return json.dumps(value).removesuffix(".0")
     return value.strip() or None if isinstance(value, str) else value
+
+
+def output_columns(form: Form, labels: Sequence[str]) -> list[str]:
+    """(C,) names of the columns of a table that say what is believed of a row."""
+    return [f"probability_{label}" for label in labels] if form == Form.CLASSIFICATION else ["output"]
 
 
 def number_of(text: str) -> float | None:

@@ -60,6 +60,22 @@ class BuiltinTasksSettings(FrozenModel):
         return self
 
 
+Columns = dict[
+    Literal["text", "text_pair", "label", "options"],
+    Annotated[str | tuple[str, ...], BeforeValidator(_each_as_written)],
+]
+
+
+class RecordedLabelsSettings(FrozenModel):
+    """Labels, or beliefs, that are a task's teacher."""
+
+    file: File = Field(
+        description=".jsonl, or .tsv or .csv for labels alone, seen from the project's folder; or a map of path, "
+        "header, trailing and format."
+    )
+    columns: Columns = Field({}, description="Names of columns that are called otherwise than in the task's own files.")
+
+
 class OwnTaskSettings(FrozenModel):
     """A task of the user's own: files and what their columns mean."""
 
@@ -67,10 +83,7 @@ class OwnTaskSettings(FrozenModel):
         description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, seen from the project's folder; or a "
         "map of path, header, trailing and format."
     )
-    columns: dict[
-        Literal["text", "text_pair", "label", "options"],
-        Annotated[str | tuple[str, ...], BeforeValidator(_each_as_written)],
-    ] = Field(description="Their names in the files; options is a list, of multiple choice.")
+    columns: Columns = Field(description="Their names in the files; options is a list, of multiple choice.")
     form: Literal["classification", "regression", "multiple_choice"] = Field(
         "classification", description="What is predicted."
     )

@@ -23,6 +23,7 @@ _FOLDERS = {
     "SuperGLUE": ("superglue", "SuperGLUE", "super_glue"),
     "RACE": ("race",),
 }
+FILES = "`files` in params:finetune"
 
 
 class TaskFolder:
@@ -54,7 +55,8 @@ class TaskFolder:
         for source, base, file in chosen:
             path = base / file.path
             progress.begin(source, str(path))
-            _read_file(progress, source, path, file)
+            where = f"`columns` of `own_tasks.{task.name}` in params:finetune" if task.benchmark == "own" else FILES
+            read_file(progress, source, path, file, columns_at=where)
             progress.end(source)
         return progress.reading()
 
@@ -155,8 +157,21 @@ def _kept_rows(path: Path, file: SourceFile) -> Iterator[FileRow]:
     )
 
 
-def _read_file(progress: ReadingInProgress, source: SplitSource, path: Path, file: SourceFile) -> None:
-    """Give every row to the reading, with the columns that it has."""
+def read_file(
+    progress: ReadingInProgress, source: SplitSource, path: Path, file: SourceFile, *, columns_at: str
+) -> None:
+    """Give every row to the reading, with the columns that it has.
+
+    Args:
+        progress: Collects them.
+        source: What they are rows of.
+        path: Of the file.
+        file: How it is read.
+        columns_at: Where columns are named, for the error of a table that lacks some.
+
+    Raises:
+        TaskError: If it does, or the reading ends at a row.
+    """
     task, columns = progress.task, None
     has_one_header = is_table(path, file.suffix)
     for number, row in enumerate(_kept_rows(path, file)):
@@ -170,10 +185,7 @@ def _read_file(progress: ReadingInProgress, source: SplitSource, path: Path, fil
                 columns = resolve_columns(task, row.fields, is_labelled=is_labelled(source))
             except TaskError as fault:
                 if has_one_header:
-                    where = f"`columns` of `own_tasks.{task.name}`" if task.benchmark == "own" else "`files`"
-                    raise TaskError(
-                        f"{path}, line 1: {fault}. Mend the file, or change {where} in params:finetune."
-                    ) from fault
+                    raise TaskError(f"{path}, line 1: {fault}. Mend the file, or change {columns_at}.") from fault
                 progress.refuse(str(fault), file=name, place=place)
                 continue
         progress.add(source, Record(row.fields, columns, number), file=name, place=place)
