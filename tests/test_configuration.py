@@ -372,6 +372,26 @@ def test_examples_of_a_teacher_longer_than_the_positions_are_refused_unless_it_i
     assert "finetune.teacher.training.max_tokens 65 is over corpus.max_positions 64" in fault(raw)
 
 
+def test_recorded_labels_are_of_a_task_that_is_run_and_taught(raw):
+    labels = {"file": "labels.jsonl"}
+    raw["finetune"] |= {"tasks": ["rte", "axb"]}
+    raw["finetune"]["teacher"]["recorded"] = {"cola": labels}
+    assert "teacher.recorded names ['cola'], which tasks does not hold (rte, axb)" in fault(raw)
+    raw["finetune"]["teacher"]["recorded"] = {"axb": labels}
+    assert "teacher.recorded names axb, a diagnostic, which nothing is taught; name superglue_rte or rte" in fault(raw)
+    raw["finetune"]["teacher"]["recorded"] = {"rte": {"file": "labels.jsonl", "columns": {"probability": "p"}}}
+    assert "probability" in fault(raw)
+
+
+def test_where_all_labels_are_recorded_nothing_is_asked_of_the_encoder_that_teaches(raw):
+    raw["finetune"] |= {"tasks": ["rte", "axb"], "student": "an/encoder"}
+    raw["finetune"]["teacher"]["encoder"] = "teacher"
+    assert "teacher.encoder is teacher" in fault(raw)
+    raw["finetune"]["teacher"]["recorded"] = {"rte": {"file": "labels.jsonl"}}
+    raw["finetune"]["teacher"]["training"]["max_tokens"] = 65
+    assert not check_parameters(raw).finetune.has_encoder_as_teacher
+
+
 def test_a_student_whose_head_nothing_trains_replaces_no_words(raw):
     raw["finetune"] |= {"method": "agora"}
     raw["finetune"]["teacher"]["encoder"] = "student"

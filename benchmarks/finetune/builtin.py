@@ -109,7 +109,7 @@ def outcome_of(task: str, seed: int, states: Path) -> Outcome:
     _, _, predictions, own = student_tuner_of(task)(examples, student, kept, finetune, teacher, classifier, report)
     tables, reports = {own["method"]: predictions}, {own["method"]: own}
     if report["check"]["is_over"]:
-        _, rivals, rival_reports = rival_tuner_of(task)(examples, student, kept, finetune, teacher, classifier, own)
+        _, rivals, rival_reports = rival_tuner_of(task)(examples, student, kept, finetune, own, teacher, classifier)
         tables |= dict(iter(rivals.groupby("method")))
         reports |= rival_reports
     test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}

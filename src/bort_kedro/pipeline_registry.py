@@ -50,6 +50,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
             has_rivals=bool(finetuning.rivals),
             teacher=task_teacher(parameters),
             student=task_student(parameters),
+            recorded=finetuning.teacher.recorded,
         ),
         "evaluate": evaluate.create_pipeline(
             finetuning.tasks,

@@ -14,6 +14,7 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 from agora_bounds import max_trials
 from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import (
+    BETTER_ENCODER,
     TaskTeacher,
     fine_tune_by_agora,
     fine_tune_rivals,
@@ -186,7 +187,7 @@ def test_a_teacher_of_another_family_is_fine_tuned_checked_and_teaches(tiny_toke
     assert check.score == (dev["label"] == dev["prediction"]).mean()
     assert (check.bar, check.chance, check.majority) == (pytest.approx(2 / 3), 0.5, 0.5)
     assert check.is_over
-    require_strong_teacher(check, "toy")
+    require_strong_teacher(check, "toy", BETTER_ENCODER)
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
     said = teacher.says(data.units["dev"])
     assert said == pytest.approx(dev[["probability_array", "probability_row"]].to_numpy(), abs=1e-6)
@@ -251,7 +252,7 @@ WEAK = TeacherCheck(score=0.5, error=0.05, bar=2 / 3, chance=0.5, majority=0.5, 
 
 def test_a_weak_teacher_is_refused_with_what_it_lacks_and_the_ways_out():
     with pytest.raises(TeacherError) as caught:
-        require_strong_teacher(WEAK, "toy")
+        require_strong_teacher(WEAK, "toy", BETTER_ENCODER)
     assert str(caught.value) == (
         "Task `toy`: the teacher reaches 50.0% ± 5.0% on dev and must be over 66.7% by that standard error to label "
         "new points (chance 50.0%), and ahead of the best constant answer, 50.0%, by 7.0%, the standard error of the "
@@ -262,9 +263,9 @@ def test_a_weak_teacher_is_refused_with_what_it_lacks_and_the_ways_out():
 
 
 def test_only_a_teacher_that_is_not_over_its_bar_stops_the_run():
-    assert require_strong_teacher(replace(WEAK, score=0.7, is_over=True), "toy") is None
+    assert require_strong_teacher(replace(WEAK, score=0.7, is_over=True), "toy", BETTER_ENCODER) is None
     with pytest.raises(TeacherError, match=r"reaches 66.7% ± 5.0% on dev and must be over 66.7%"):
-        require_strong_teacher(replace(WEAK, score=2 / 3), "toy")
+        require_strong_teacher(replace(WEAK, score=2 / 3), "toy", BETTER_ENCODER)
 
 
 def test_a_teacher_above_the_bar_that_is_below_the_majority_is_told_both():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import subprocess
 import sys
@@ -15,22 +16,25 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from transformers import BertForMaskedLM, BertModel
 
-from bort_kedro.configuration import check_parameters
+from bort_kedro.configuration import base_parameters, check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import TeacherError
 from bort_kedro.params.finetune import task_of
+from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines import tasks
 from bort_kedro.pipelines.finetune import OWN_STUDENT, OWN_TEACHER, create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
     diagnostic_predictor_of,
     open_finetuning_student,
     open_finetuning_teacher,
+    recorded_reader_of,
     rival_tuner_of,
     student_tuner_of,
     teacher_tuner_of,
 )
+from bort_kedro.tasks.settings import RecordedLabelsSettings
 from bort_kedro.tasks.table import TASKS, scoring_task
 from memory_states import NotingObserver
 from project_parameters import raw_parameters
@@ -50,6 +54,7 @@ def parameters(**changes):
     raw |= {"tasks": ["toy"], "own_tasks": {"toy": {"files": files, "columns": columns}}, "rivals": ["plain"]}
     raw["training"] |= {**QUICK, "learning_rates": [1e-3, 3e-3], "dropout": 0.0}
     raw["teacher"]["training"] |= {**QUICK, "learning_rates": [1e-2], "num_epochs": changes.pop("teacher_epochs", 8)}
+    raw["teacher"]["recorded"] = changes.pop("recorded", {})
     raw["agora"]["transformation"]["max_tokens"] = 48
     raw |= changes
     return check_parameters(every | {"finetune": raw}).finetune
@@ -196,7 +201,7 @@ def test_a_weak_teacher_is_told_and_leads_to_plain_fine_tuning(student, larger, 
     assert "It is fine-tuned plainly, without Agora (params:finetune.weak_teacher)." in caplog.messages[-1]
     _, _, _, told = student_tuner_of("toy")(examples, student, states, finetune, larger, model, report)
     assert (told["method"], told["num_trials"]) == ("plain", 2)
-    rivals = rival_tuner_of("toy")(examples, student, states, finetune, larger, model, told)
+    rivals = rival_tuner_of("toy")(examples, student, states, finetune, told, larger, model)
     assert [len(table) for table in rivals] == [0, 0, 0]
     assert list(rivals[0].columns) == ["method", "round", "setting", "step"]
     assert set(history["method"]) == {"teacher"}
@@ -232,6 +237,105 @@ def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, la
     by_method = {method: sum(trial.method == method for trial in told) for method in ("teacher", "agora", "plain")}
     assert by_method == {"teacher": 1, "agora": report["num_trials"], "plain": report["num_trials"]}
     assert all(trial.task == "toy" and trial.looks and trial.history for trial in told)
+
+
+def write_labels(folder, examples, *, wrong=0):
+    """A file that labels dev, of which so many are wrong, and 60 texts of no split."""
+    others = {"array": "row", "row": "array"}
+    dev = examples[examples["split"] == "dev"]
+    labels = [others[label] if place < wrong else label for place, label in enumerate(dev["label"])]
+    pool = examples_of(num_train=60, num_dev=0, num_test=0, seed=9)
+    rows = [*zip(dev["text"], labels, strict=True), *zip(pool["text"], pool["label"], strict=True)]
+    path = folder / "labels.jsonl"
+    path.write_text("".join(json.dumps({"said": text, "label": {label: 1.0}}) + "\n" for text, label in rows))
+    return {"toy": {"file": str(path), "columns": {"text": "said"}}}
+
+
+def test_a_task_whose_teacher_is_a_file_has_no_encoder_that_teaches():
+    pipeline = create_pipeline(["toy", "cola"], teacher=OWN_TEACHER, recorded=["toy"])
+    nodes = {node.name.removeprefix("finetune."): node for node in pipeline.nodes}
+    read = nodes["toy.read_recorded_labels_node"]
+    assert read.inputs == ["toy.examples", "params:finetune"]
+    for name in ("toy.fine_tune_student_node", "toy.fine_tune_rivals_node"):
+        assert "finetune.toy.recorded_labels" in nodes[name].inputs
+        assert not any("classifier" in name or name == "finetune.finetuning_teacher" for name in nodes[name].inputs)
+    assert "toy.fine_tune_teacher_node" not in nodes
+    assert "cola.fine_tune_teacher_node" in nodes
+    alone = create_pipeline(["toy"], teacher=OWN_TEACHER, recorded=["toy"])
+    assert "finetune.open_finetuning_teacher_node" not in names_of(alone)
+    assert alone.inputs() == {"toy.examples", "student_encoder", "training_states", "params:finetune"}
+
+
+def test_recorded_labels_are_checked_before_anything_is_trained():
+    parameters = base_parameters()
+    recorded = {"order": RecordedLabelsSettings(file="labels.jsonl")}
+    teacher = parameters.finetune.teacher.changed(recorded=recorded)
+    finetune = parameters.finetune.model_copy(update={"tasks": ("order",), "teacher": teacher})
+    pipelines = build_pipelines(parameters.model_copy(update={"finetune": finetune}))
+    order = [node.name for node in pipelines["__default__"].nodes]
+    assert order.index("finetune.order.read_recorded_labels_node") < order.index("search.train_maximum_point_node")
+
+
+def test_the_stage_runs_from_files_to_predictions_by_recorded_labels(tmp_path, student, states, told):
+    examples = examples_of(num_train=96, num_dev=24, num_test=24)
+    write_csv(tmp_path, examples)
+    recorded = write_labels(tmp_path, examples, wrong=1)
+    catalog = DataCatalog(
+        {
+            "task_files": MemoryDataset(TaskFilesDataset(folder=str(tmp_path)).load(), copy_mode="assign"),
+            "student_encoder": MemoryDataset(student, copy_mode="assign"),
+            "training_states": MemoryDataset(states, copy_mode="assign"),
+            "params:finetune": MemoryDataset(parameters(folder=tmp_path, recorded=recorded)),
+        }
+    )
+    pipeline = tasks.create_pipeline(["toy"]) + create_pipeline(["toy"], recorded=["toy"])
+    made = {name: Kept(copy_mode="assign") for name in pipeline.all_outputs()}
+    for name, dataset in made.items():
+        catalog[name] = dataset
+    SequentialRunner().run(pipeline, catalog)
+    found = {name.rpartition("toy.")[2]: dataset.load() for name, dataset in made.items()}
+    taught, report = found["teacher_report"], found["finetuning_report"]
+    assert (taught["method"], taught["check"]["score"], taught["check"]["is_over"]) == ("recorded", 23 / 24, True)
+    assert taught["num_units"] == {"train": 0, "dev": 24, "pool": 60}
+    assert (found["teacher_predictions"]["label"] != found["teacher_predictions"]["prediction"]).sum() == 1
+    assert report["method"] == "agora"
+    assert sum(each["points"]["num_kept"] for each in report["rounds"] if each["points"]) > 0
+    assert list(found["rivals_report"]) == ["plain"]
+    assert {trial.method for trial in told} == {"agora", "plain"}
+
+
+def test_recorded_labels_under_the_bar_lead_to_plain_fine_tuning_or_stop_the_run(tmp_path, student, states, caplog):
+    examples = examples_of(num_train=12, num_dev=24, num_test=4)
+    recorded = write_labels(tmp_path, examples, wrong=12)
+    finetune = parameters(recorded=recorded)
+    with caplog.at_level(logging.WARNING):
+        labels, _, taught = recorded_reader_of("toy")(examples, finetune)
+    assert not taught["check"]["is_over"]
+    assert "It is fine-tuned plainly, without Agora (params:finetune.weak_teacher)." in caplog.messages[-1]
+    tune = student_tuner_of("toy")
+    _, _, _, report = tune(examples, student, states, finetune, teacher_report=taught, recorded_labels=labels)
+    assert report["method"] == "plain"
+    with pytest.raises(TeacherError) as caught:
+        recorded_reader_of("toy")(examples, parameters(recorded=recorded, weak_teacher="stop"))
+    assert str(caught.value) == (
+        "Task `toy`: the teacher reaches 50.0% ± 10.4% on dev and must be over 66.7% by that standard error to label "
+        "new points (chance 50.0%), and ahead of the best constant answer, 50.0%, by 14.7%, the standard error of the "
+        "lead. Give better labels (params:finetune.teacher.recorded.toy), or set params:finetune.weak_teacher to "
+        "`plain`, which fine-tunes such tasks without Agora."
+    )
+
+
+def test_rows_of_recorded_labels_that_are_left_out_are_told(tmp_path, caplog):
+    examples = examples_of(num_train=12, num_dev=24, num_test=4)
+    recorded = write_labels(tmp_path, examples)
+    path = Path(recorded["toy"]["file"])
+    path.write_text(path.read_text() + '{"said": "x", "label": "neither"}\n')
+    with caplog.at_level(logging.WARNING):
+        recorded_reader_of("toy")(examples, parameters(recorded=recorded, skip_bad_rows=True))
+    assert caplog.messages == [
+        "Task `toy`: 1 rows of the file of params:finetune.teacher.recorded.toy were left out, such as "
+        f"{path}, line 85, column `label`: 'neither', expected one of 'array', 'row'."
+    ]
 
 
 def test_a_teacher_that_cannot_be_opened_names_the_parameter_of_this_stage(tmp_path):

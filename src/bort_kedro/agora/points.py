@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from bort_kedro import __version__
+from bort_kedro.agora.near_duplicates import NearDuplicates
 from bort_kedro.agora.settings import PointSettings
+from bort_kedro.finetuning.finetune import PREDICTED_SPLITS
 from bort_kedro.finetuning.objectives import likeliest_options
 from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.frozen import JsonObject
@@ -24,19 +26,38 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bort_kedro.agora.near_duplicates import NearDuplicates
-    from bort_kedro.agora.transformation import Transformation
+    from bort_kedro.agora.settings import AgoraSettings
+    from bort_kedro.finetuning.data import TaskData
     from bort_kedro.tasks.table import Task
+
+
+class Teacher(Protocol):
+    """Who labels new points: an encoder that was fine-tuned, or a file."""
+
+    settings: AgoraSettings
+
+    def says(self, units: Sequence[Unit]) -> NDArray[np.float64]:
+        """(N, C) of the rows of these units."""
+
+    def points(self, states: States) -> PointMaker:
+        """Makes points that repeat neither dev nor test, with what it says of them."""
+
+
+class PointSource(Protocol):
+    """New texts similar to given ones: made by tau, or drawn from a pool."""
+
+    def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
+        """``copies`` for the first of the units, then for the second, and so on."""
 
 
 class PointMaker:
     """Makes points, and finds those again that it made before.
 
     Args:
-        transformation: tau.
+        source: tau, or a pool.
         references: Of dev and test, which no point may repeat.
         teacher_says: From units to (N, C) outputs of the teacher for their rows.
-        identity: JSON-able; all of the teacher, tau and the references that points depend on.
+        identity: JSON-able; all of the teacher, the source and the references that points depend on.
         task: For the form and the names of states.
         settings: See there.
         states: Handle with ``of(name, identity)``.
@@ -44,7 +65,7 @@ class PointMaker:
 
     def __init__(
         self,
-        transformation: Transformation,
+        source: PointSource,
         references: NearDuplicates,
         teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
         identity: JsonObject,
@@ -52,7 +73,7 @@ class PointMaker:
         settings: PointSettings,
         states: States,
     ) -> None:
-        self._transformation, self._references, self._teacher_says = transformation, references, teacher_says
+        self._source, self._references, self._teacher_says = source, references, teacher_says
         self._identity, self._task, self._settings, self._states = identity, task, settings, states
 
     def make(self, sources: Sequence[Unit], *, seed: int, max_points: int) -> Draw:
@@ -80,7 +101,7 @@ class PointMaker:
 
     def _draw(self, sources: Sequence[Unit], seed: int, max_points: int) -> Draw:
         copies = self._settings.points_per_mistake
-        made = self._transformation(sources, copies=copies, seed=seed) if sources else []
+        made = self._source(sources, copies=copies, seed=seed) if sources else []
         # Copy by copy rather than source by source, so that a full round has points of every source.
         ordered = [made[place] for copy in range(copies) for place in range(copy, len(made), copies)]
         # A text that came out as it was is no new point.
@@ -110,3 +131,28 @@ class PointMaker:
             starts = list(accumulate((len(unit.rows) for unit in units), initial=0))
             hard[likeliest_options(outputs, starts), 0] = 1.0
         return hard
+
+
+def points_of(
+    data: TaskData,
+    source: PointSource,
+    teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
+    identity: JsonObject,
+    settings: PointSettings,
+    states: States,
+) -> PointMaker:
+    """Points for a task that repeat none of its dev and test.
+
+    Args:
+        data: Of the task.
+        source: tau, or a pool.
+        teacher_says: From units to (N, C).
+        identity: JSON-able; all of the teacher and the source that points depend on.
+        settings: Of the points.
+        states: Handle with ``of(name, identity)``.
+    """
+    references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
+    texts = json.dumps([unit.rows for unit in references])
+    near = NearDuplicates(references, max_overlap=settings.max_overlap, ngram_words=settings.ngram_words)
+    whole = {**identity, "references": hashlib.sha256(texts.encode()).hexdigest()}
+    return PointMaker(source, near, teacher_says, whole, data.task, settings, states)

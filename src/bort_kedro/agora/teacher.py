@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate import PartialState
 
-from bort_kedro.agora.near_duplicates import NearDuplicates
-from bort_kedro.agora.points import PointMaker
+from bort_kedro.agora.points import PointMaker, Teacher, points_of
 from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.settings import MASKED_LM
@@ -22,7 +19,7 @@ from bort_kedro.encoders.families import has_masked_lm_head
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError
 from bort_kedro.finetuning.encoding import TaskEncoder
-from bort_kedro.finetuning.finetune import PREDICTED_SPLITS, PREDICTION_TOKENS, Finetuned, conclude, train_plainly
+from bort_kedro.finetuning.finetune import PREDICTION_TOKENS, Finetuned, conclude, train_plainly
 from bort_kedro.finetuning.methods import MethodResult, StudentTask
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.training.saved_state import States
@@ -40,14 +37,22 @@ if TYPE_CHECKING:
     from bort_kedro.tasks.units import Unit
 
 
-def require_strong_teacher(check: TeacherCheck, task: str) -> None:
+def require_strong_teacher(check: TeacherCheck, task: str, better: str) -> None:
     """Stop where the teacher is too weak to label anything.
+
+    Args:
+        check: What it reaches.
+        task: Its name.
+        better: How to come by a better one, without a full stop.
 
     Raises:
         TeacherError: If it is not over its bar.
     """
     if not check.is_over:
-        raise TeacherError(f"Task `{task}`: {weakness(check)} {CHOICES_OF_A_WEAK_TEACHER}")
+        raise TeacherError(
+            f"Task `{task}`: {weakness(check)} {better}, or set params:finetune.weak_teacher to `plain`, which "
+            "fine-tunes such tasks without Agora."
+        )
 
 
 def weakness(check: TeacherCheck) -> str:
@@ -59,10 +64,9 @@ def weakness(check: TeacherCheck) -> str:
     )
 
 
-CHOICES_OF_A_WEAK_TEACHER = (
+BETTER_ENCODER = (
     "Give it more examples or epochs (params:finetune.teacher.training), name a stronger one "
-    "(params:finetune.teacher.encoder), or set params:finetune.weak_teacher to `plain`, which fine-tunes such tasks "
-    "without Agora."
+    "(params:finetune.teacher.encoder)"
 )
 
 
@@ -93,21 +97,17 @@ class TaskTeacher:
 
     def points(self, states: States) -> PointMaker:
         """Makes points that repeat neither dev nor test, labelled by this teacher."""
-        settings, data, protects_spans = self.settings, self._data, self._data.task.has_marked_spans
-        references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
-        texts = json.dumps([unit.rows for unit in references])
+        settings, protects_spans = self.settings, self._data.task.has_marked_spans
         identity = {
             "teacher": self._classifier.fingerprint,
             "masked_lm": self._masked_lm.fingerprint,
             "transformation": settings.transformation.model_dump() | {"protects_spans": protects_spans},
-            "references": hashlib.sha256(texts.encode()).hexdigest(),
             "max_tokens": self._max_tokens,
             "num_threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        near = NearDuplicates(references, max_overlap=settings.max_overlap, ngram_words=settings.ngram_words)
         tau = Transformation(self._masked_lm, settings.transformation, protects_spans=protects_spans)
-        return PointMaker(tau, near, self.says, identity, data.task, settings, states)
+        return points_of(self._data, tau, self.says, identity, settings, states)
 
 
 def require_words_can_be_replaced(encoder: Pretrained, settings: TransformationSettings) -> None:
@@ -133,7 +133,7 @@ def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, TeacherReport]:
     return finetuned, TeacherReport(check=check, **dict(finetuned.report))
 
 
-def fine_tune_by_agora(task: StudentTask, teacher: TaskTeacher) -> MethodResult:
+def fine_tune_by_agora(task: StudentTask, teacher: Teacher) -> MethodResult:
     """Agora with a teacher that was checked."""
     settings = teacher.settings
     return run_agora(
@@ -149,7 +149,7 @@ def fine_tune_rivals(
     methods: Sequence[str],
     task: StudentTask,
     agora_report: MethodReport,
-    teacher: TaskTeacher,
+    teacher: Teacher,
 ) -> list[MethodResult]:
     """The methods that Agora is held against, each with as many trials and steps."""
     settings = teacher.settings

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# The method of a teacher that is a file.
+RECORDED = "recorded"
+
+
 @dataclass(frozen=True)
 class TeacherCheck:
     """How good a teacher is on dev, and how good it must be.
@@ -55,7 +59,7 @@ class TeacherCheck:
 
 
 class TeacherReport(FinetuningReport):
-    """How a teacher of a task was trained, and whether it may teach."""
+    """How a teacher of a task was trained, or what is recorded of which split, and whether it may teach."""
 
     check: TeacherCheck
 

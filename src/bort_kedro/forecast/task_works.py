@@ -97,8 +97,9 @@ def _of_task(
     if finetune.method == "plain":
         yield work("fine_tune_student", "the student's trials", student, finetune.training, sets, sets)
         return
-    taught = _num_sets(finetune.teacher.training, finetune)
-    yield work("fine_tune_teacher", "its teacher", teacher, finetune.teacher.training, taught, taught)
+    if name not in finetune.teacher.recorded:
+        taught = _num_sets(finetune.teacher.training, finetune)
+        yield work("fine_tune_teacher", "its teacher", teacher, finetune.teacher.training, taught, taught)
     trials, passes = most_of_agora(sets, finetune.agora.max_replays, finetune.agora.max_points_share)
     # Points are made by a teacher, and labelled by it.
     length = _step(teacher, finetune.training, examples, facts)[0].length

@@ -87,7 +87,7 @@ class Parameters(FrozenModel):
     @model_validator(mode="after")
     def _a_student_that_replaces_words_predicts(self) -> Self:
         # What the files of a student that is opened lack is found when they are opened.
-        is_made_here = self.finetune.method == "agora" and self.finetune.student is None
+        is_made_here = self.finetune.has_encoder_as_teacher and self.finetune.student is None
         is_taught_by_student = is_made_here and self.finetune.teacher.encoder == "student"
         replaces_words = is_taught_by_student and self.finetune.agora.transformation.replaces_words
         if replaces_words and not self.pretrain_distill.distillation.predicts:
@@ -104,7 +104,7 @@ class Parameters(FrozenModel):
             return self
         positions, longest = self.corpus.max_positions, {"training": self.finetune.training.max_tokens}
         made_here = ("teacher", "student") if self.search.encoder is None else ("student",)
-        if self.finetune.teacher.encoder in made_here:
+        if self.finetune.has_encoder_as_teacher and self.finetune.teacher.encoder in made_here:
             longest["teacher.training"] = self.finetune.teacher.training.max_tokens
         for place, max_tokens in longest.items():
             if max_tokens > positions:

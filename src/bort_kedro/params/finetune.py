@@ -9,17 +9,20 @@ from pydantic import Field, model_validator
 from bort_kedro.agora.settings import AgoraSettings
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.frozen import FrozenModel
-from bort_kedro.tasks.settings import BuiltinTasksSettings, OwnTaskSettings, ReadingSettings
-from bort_kedro.tasks.table import TASKS, Task, find_task, own_task
+from bort_kedro.tasks.settings import BuiltinTasksSettings, OwnTaskSettings, ReadingSettings, RecordedLabelsSettings
+from bort_kedro.tasks.table import TASKS, Task, find_task, own_task, scoring_task
 
 
 class FinetuneTeacherParams(FrozenModel):
-    """The encoder that labels new points once it is fine-tuned."""
+    """Who labels new points: an encoder once it is fine-tuned, or a file."""
 
     encoder: str = Field(
         description="teacher or student, those of the pretraining; or the hub id or folder of a masked-LM encoder."
     )
-    training: FinetuningSettings = Field(description="How it is fine-tuned on each task, plainly.")
+    recorded: dict[str, RecordedLabelsSettings] = Field(
+        description="By task, a file of labels or beliefs that is its teacher in the encoder's place."
+    )
+    training: FinetuningSettings = Field(description="How the encoder is fine-tuned on each task, plainly.")
 
 
 class FinetuneParams(ReadingSettings):
@@ -44,9 +47,15 @@ class FinetuneParams(ReadingSettings):
     teacher: FinetuneTeacherParams
     agora: AgoraSettings
 
+    @property
+    def has_encoder_as_teacher(self) -> bool:
+        """Whether the teacher of any task is an encoder."""
+        taught = [name for name in self.tasks if scoring_task(name, self.tasks) is None]
+        return self.method == "agora" and not set(taught) <= set(self.teacher.recorded)
+
     @model_validator(mode="after")
     def _an_opened_student_is_taught_by_what_is_there(self) -> Self:
-        if self.student is not None and self.teacher.encoder == "teacher" and self.method == "agora":
+        if self.student is not None and self.teacher.encoder == "teacher" and self.has_encoder_as_teacher:
             raise ValueError(
                 f"teacher.encoder is teacher, that of the pretraining, and student is {self.student}, which takes the "
                 "place of the pretraining; name a hub id or a folder as teacher.encoder, such as roberta-large, or set "
@@ -74,6 +83,9 @@ class FinetuneParams(ReadingSettings):
         unread = [name for name in self.files if self.read_from == "hub" and name in TASKS and TASKS[name].hub[0]]
         if unread:
             raise ValueError(f"files names {unread}, and read_from is hub, which reads no file; set it to files")
+        untaught = [name for name in self.teacher.recorded if name not in self.tasks]
+        if untaught:
+            raise ValueError(f"teacher.recorded names {untaught}, which tasks does not hold ({', '.join(self.tasks)})")
         if len(set(self.rivals)) < len(self.rivals):
             raise ValueError(f"rivals is {list(self.rivals)}; each may stand once")
         taken = [name for name in self.own_tasks if name in TASKS]
@@ -84,6 +96,10 @@ class FinetuneParams(ReadingSettings):
             if needed and not set(needed) & set(self.tasks):
                 raise ValueError(
                     f"tasks holds {name}, which is scored with the model of {' or '.join(needed)}; add it to tasks"
+                )
+            if needed and name in self.teacher.recorded:
+                raise ValueError(
+                    f"teacher.recorded names {name}, a diagnostic, which nothing is taught; name {' or '.join(needed)}"
                 )
         return self
 

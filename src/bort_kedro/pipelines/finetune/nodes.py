@@ -79,18 +79,59 @@ def teacher_tuner_of(name: str) -> Callable[[pd.DataFrame, Pretrained, Any, Fine
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, encoder, training_states, finetune, params)
             finetuned, report = agora.fine_tune_teacher(task)
-        if finetune.weak_teacher == "stop":
-            agora.require_strong_teacher(report.check, name)
-        elif not report.check.is_over:
-            LOGGER.warning(
-                "Task `%s`: %s It is fine-tuned plainly, without Agora (params:finetune.weak_teacher).",
-                name,
-                agora.weakness(report.check),
-            )
+        _tell_of_a_weak_teacher(name, report, finetune, agora.BETTER_ENCODER)
         history = pd.DataFrame(finetuned.history)
         return finetuned.model, history, finetuned.predictions, report.to_json()
 
     return fine_tune_teacher
+
+
+def recorded_reader_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame, JsonObject]]:
+    """The node function that reads the labels that were recorded for one task."""
+
+    def read_recorded_labels(
+        examples: pd.DataFrame, finetune: FinetuneParams
+    ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
+        """Read the teacher that is a file, and hold it against its bar."""
+        from bort_kedro.agora.recorded_teacher import RecordedTeacher, check_recorded_teacher
+        from bort_kedro.finetuning.data import check_examples
+        from bort_kedro.tasks.reading import recorded
+
+        task, place = task_of(name, finetune), f"params:finetune.teacher.recorded.{name}"
+        data = check_examples(examples, task)
+        reading = recorded.read_recorded_labels(
+            task, data.labels, finetune.teacher.recorded[name], skip_bad_rows=finetune.skip_bad_rows
+        )
+        if reading.num_skipped:
+            LOGGER.warning(
+                "Task `%s`: %d rows of the file of %s were left out, such as %s.",
+                name,
+                reading.num_skipped,
+                place,
+                "; ".join(reading.first_faults),
+            )
+        teacher = RecordedTeacher(reading.table, data, finetune.agora)
+        predictions, report = check_recorded_teacher(
+            teacher, data, place=place, needs_train="distilled" in finetune.rivals
+        )
+        _tell_of_a_weak_teacher(name, report, finetune, f"Give better labels ({place})")
+        return reading.table, predictions, report.to_json()
+
+    return read_recorded_labels
+
+
+def _tell_of_a_weak_teacher(name: str, report: TeacherReport, finetune: FinetuneParams, better: str) -> None:
+    """End the run, or say that the task is fine-tuned without Agora, where the teacher is not over its bar."""
+    from bort_kedro.agora import teacher as agora
+
+    if finetune.weak_teacher == "stop":
+        agora.require_strong_teacher(report.check, name, better)
+    elif not report.check.is_over:
+        LOGGER.warning(
+            "Task `%s`: %s It is fine-tuned plainly, without Agora (params:finetune.weak_teacher).",
+            name,
+            agora.weakness(report.check),
+        )
 
 
 def student_tuner_of(name: str) -> Callable[..., Finetuned]:
@@ -104,6 +145,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         encoder: Pretrained | None = None,
         teacher_classifier: Pretrained | None = None,
         teacher_report: JsonObject | None = None,
+        recorded_labels: pd.DataFrame | None = None,
     ) -> Finetuned:
         """Fine-tune by Agora where there is a teacher over its bar, else each set of hyperparameters once."""
         from bort_kedro.agora import teacher as agora
@@ -114,8 +156,8 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
             is_over = teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over
-            if encoder and teacher_classifier and is_over:
-                teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
+            if is_over:
+                teacher = _task_teacher(task, finetune, encoder, teacher_classifier, recorded_labels)
                 result = agora.fine_tune_by_agora(task, teacher)
             else:
                 result = finetuning.train_plainly(task)
@@ -133,9 +175,10 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         student_encoder: Pretrained,
         training_states: States,
         finetune: FinetuneParams,
-        encoder: Pretrained,
-        teacher_classifier: Pretrained,
         finetuning_report: JsonObject,
+        encoder: Pretrained | None = None,
+        teacher_classifier: Pretrained | None = None,
+        recorded_labels: pd.DataFrame | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
         from bort_kedro.agora import teacher as agora
@@ -148,7 +191,7 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         histories, tables, report = [], [], {}
         with cpu_threads(finetune.training.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
-            teacher = _task_teacher(task, encoder, teacher_classifier, finetune)
+            teacher = _task_teacher(task, finetune, encoder, teacher_classifier, recorded_labels)
             for result in agora.fine_tune_rivals(finetune.rivals, task, agora_report, teacher):
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
@@ -193,10 +236,19 @@ def _student_place() -> TeacherPlace:
     )
 
 
-def _task_teacher(task: Any, encoder: Pretrained, classifier: Pretrained, finetune: FinetuneParams) -> Any:
-    """The teacher, before and after its fine-tuning, as Agora and its rivals use it."""
+def _task_teacher(
+    task: Any,
+    finetune: FinetuneParams,
+    encoder: Pretrained | None,
+    classifier: Pretrained | None,
+    recorded_labels: pd.DataFrame | None,
+) -> Any:
+    """The teacher as Agora and its rivals use it: an encoder before and after its fine-tuning, or what was recorded."""
+    from bort_kedro.agora.recorded_teacher import RecordedTeacher
     from bort_kedro.agora.teacher import TaskTeacher
 
+    if encoder is None or classifier is None:
+        return RecordedTeacher(recorded_labels, task.data, finetune.agora)
     return TaskTeacher(classifier, encoder, task.data, finetune.agora, finetune.teacher.training.max_tokens)
 
 

@@ -1,6 +1,6 @@
 """The finetune stage as a table of nodes: one small pipeline, wrapped once for each task."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,6 +9,7 @@ from bort_kedro.pipelines.finetune.nodes import (
     diagnostic_predictor_of,
     open_finetuning_student,
     open_finetuning_teacher,
+    recorded_reader_of,
     rival_tuner_of,
     student_tuner_of,
     teacher_tuner_of,
@@ -28,6 +29,7 @@ def create_pipeline(
     has_rivals: bool = True,
     teacher: str = "teacher_encoder",
     student: str = "student_encoder",
+    recorded: Collection[str] = (),
 ) -> Pipeline:
     """From the student to a model and its predictions for each task.
 
@@ -37,6 +39,7 @@ def create_pipeline(
         has_rivals: Whether other methods are trained beside Agora.
         teacher: The dataset of the encoder that teaches, `OWN_TEACHER` where it is opened here.
         student: The dataset of the encoder that learns, `OWN_STUDENT` where it is opened here.
+        recorded: Tasks whose teacher is a file.
     """
     nodes: list[Node | Pipeline] = []
     if student == OWN_STUDENT:
@@ -44,15 +47,19 @@ def create_pipeline(
             Node(open_finetuning_student, FINETUNE, OWN_STUDENT, name="open_finetuning_student_node"),
             Node(describe_student, [OWN_STUDENT, FINETUNE], "opened_student", name="describe_student_node"),
         ]
-    if teacher == OWN_TEACHER and method == "agora":
+    taught = {task for task in tasks if method == "agora" and scoring_task(task, tasks) is None}
+    if teacher == OWN_TEACHER and not taught <= set(recorded):
         nodes.append(Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node"))
     for task in tasks:
         model_of = scoring_task(task, tasks)
         if model_of is not None:
             own = [_diagnostic_node(task, model_of)]
+        elif task not in taught:
+            own = [_student_node(task, student, {})]
         else:
-            is_plain = method == "plain"
-            own = [_student_node(task, student)] if is_plain else _agora_nodes(task, student, teacher, has_rivals)
+            teacher_node, teaching = _recorded_teacher(task) if task in recorded else _encoder_teacher(task, teacher)
+            own = [teacher_node, _student_node(task, student, {**teaching, "teacher_report": "teacher_report"})]
+            own += [_rivals_node(task, student, teaching)] if has_rivals else []
         nodes.append(of_task(task, own, shared={OWN_TEACHER, OWN_STUDENT}))
     return in_stage("finetune", nodes)
 
@@ -64,36 +71,35 @@ def _diagnostic_node(task: str, model_of: str) -> Node:
     )
 
 
-def _student_node(task: str, student: str, teacher: Sequence[str] = ()) -> Node:
-    inputs = ["examples", student, "training_states", FINETUNE, *teacher]
-    return Node(student_tuner_of(task), inputs, LEARNT, name="fine_tune_student_node")
+def _encoder_teacher(task: str, teacher: str) -> tuple[Node, dict[str, str]]:
+    """The node that makes an encoder the teacher, and what those that it teaches read of it."""
+    made = ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"]
+    inputs = ["examples", teacher, "training_states", FINETUNE]
+    node = Node(teacher_tuner_of(task), inputs, made, name="fine_tune_teacher_node")
+    return node, {"encoder": teacher, "teacher_classifier": "teacher_classifier"}
 
 
-def _agora_nodes(task: str, student: str, teacher: str, has_rivals: bool) -> list[Node]:
-    nodes = [
-        Node(
-            teacher_tuner_of(task),
-            ["examples", teacher, "training_states", FINETUNE],
-            ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"],
-            name="fine_tune_teacher_node",
-        ),
-        _student_node(task, student, [teacher, "teacher_classifier", "teacher_report"]),
-    ]
-    if has_rivals:
-        nodes.append(
-            Node(
-                rival_tuner_of(task),
-                [
-                    "examples",
-                    student,
-                    "training_states",
-                    FINETUNE,
-                    teacher,
-                    "teacher_classifier",
-                    "finetuning_report",
-                ],
-                ["rivals_history", "rival_predictions", "rivals_report"],
-                name="fine_tune_rivals_node",
-            )
-        )
-    return nodes
+def _recorded_teacher(task: str) -> tuple[Node, dict[str, str]]:
+    """Likewise of a file."""
+    made = ["recorded_labels", "teacher_predictions", "teacher_report"]
+    node = Node(recorded_reader_of(task), ["examples", FINETUNE], made, name="read_recorded_labels_node")
+    return node, {"recorded_labels": "recorded_labels"}
+
+
+def _student_node(task: str, student: str, taught: Mapping[str, str]) -> Node:
+    return Node(student_tuner_of(task), _learning(student) | dict(taught), LEARNT, name="fine_tune_student_node")
+
+
+def _rivals_node(task: str, student: str, teaching: Mapping[str, str]) -> Node:
+    inputs = _learning(student) | dict(teaching) | {"finetuning_report": "finetuning_report"}
+    made = ["rivals_history", "rival_predictions", "rivals_report"]
+    return Node(rival_tuner_of(task), inputs, made, name="fine_tune_rivals_node")
+
+
+def _learning(student: str) -> dict[str, str]:
+    return {
+        "examples": "examples",
+        "student_encoder": student,
+        "training_states": "training_states",
+        "finetune": FINETUNE,
+    }
