@@ -135,6 +135,14 @@ def test_hours_of_every_training_that_led_to_the_model_are_summed():
     assert "Energy and CO2 were not measured and are not estimated." in cost
 
 
+def test_a_teacher_that_is_a_file_is_told_of_and_has_no_row_of_cost():
+    teacher = RESULTS.teacher.model_copy(update={"method": "recorded", "num_units": {"dev": 100, "pool": 12_000}})
+    text = card(replace(RESULTS, teacher=teacher)).text
+    assert "the most alike to those that were answered wrong on dev among 12,000 whose labels" in text
+    assert "teacher of the task" not in text
+    assert "fine-tuned on the task before" not in text
+
+
 def test_a_task_without_a_teacher_has_no_row_for_one_and_is_not_tagged():
     results = replace(RESULTS, teacher=None, finetuning=RESULTS.finetuning.model_copy(update={"method": "plain"}))
     assert "teacher of the task" not in card(results).text

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.agora.teacher_bar import RECORDED, TeacherReport
 from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.evaluation.floors import FLOORS
@@ -184,6 +184,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
     """
     task = results.task
     is_choice, is_agora = task.form == Form.MULTIPLE_CHOICE, results.finetuning.method == "agora"
+    is_recorded = results.teacher is not None and results.teacher.method == RECORDED
     metadata = _metadata(
         settings,
         name=f"{NAME_PREFIX}-{task.name}",
@@ -196,7 +197,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
     )
     trainings = [
         *origin.trainings(),
-        *([("teacher of the task", results.teacher.seconds)] if results.teacher else []),
+        *([("teacher of the task", results.teacher.seconds)] if results.teacher and not is_recorded else []),
         (f"fine-tuning, {results.finetuning.num_trials} trainings", results.finetuning.seconds),
     ]
     return _card(
@@ -207,6 +208,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
         results=results,
         texts=example_texts(task),
         is_agora=is_agora,
+        is_recorded=is_recorded,
         floors=FLOORS,
         trainings=trainings,
         size=size,
