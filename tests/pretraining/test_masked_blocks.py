@@ -8,6 +8,8 @@ from batch_reading import labels_of, mask_of
 from bort_kedro.errors import CorpusError
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masking import IGNORED
+from bort_kedro.text.batching import plan_epoch
+from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts
 from bort_kedro.text.tokens import TokenBlocks
 
 
@@ -109,6 +111,18 @@ def test_whole_words_without_the_ids_that_begin_one_are_refused(tiny_blocks, tin
         "Whole words cannot be hidden: `tokens` was stored without the ids that begin a word. Run `kedro run "
         "--pipelines corpus` to make it again, or set whole_word_masking to false."
     )
+
+
+def test_of_full_blocks_only_the_batch_with_the_last_of_the_corpus_has_a_mask(tiny_tokenizer, tiny_vocabulary):
+    encoder = DocumentEncoder(tiny_tokenizer, sequence_length=12, packing="full")
+    blocks = tokenize_texts([f"The mean of row {number} and more." for number in range(40)], encoder)
+    data = MaskedBlocks(blocks, tiny_vocabulary, seed=1, masked_share=0.3)
+    assert blocks.lengths[-1] < 12
+    for indices in plan_epoch(blocks.lengths, batch_tokens=48, seed=0, epoch=0):
+        batch = data.batch(indices, epoch=0)
+        is_padded = len(blocks) - 1 in indices and len(indices) > 1
+        assert ("attention_mask" in batch) == is_padded
+        assert "document_ids" not in batch
 
 
 def test_documents_of_a_joined_block_are_numbered_from_one_in_each_row(data, tiny_vocabulary):

@@ -278,6 +278,35 @@ def masks(blocks, num_steps):
     }
 
 
+def test_with_full_packing_no_batch_of_a_stream_is_padded(new_blocks):
+    blocks = new_blocks(packing="full")
+    for step in range(STEPS):
+        batch = blocks.batch_at(step)
+        assert batch["input_ids"].shape == (8, SEQUENCE_LENGTH)
+        assert not {"attention_mask", "document_ids"} & batch.keys()
+
+
+def test_full_blocks_of_a_window_are_its_documents_one_after_another_without_the_rest(new_blocks, tiny_tokenizer):
+    blocks = new_blocks(packing="full", num_readers=1, stream=CountedStream([documents()]))
+    reader = blocks._reader(0)
+    reader.block(0)
+    window = reader._windows[0]
+    texts = [text for text in documents()[: window.end.documents] if text in trained_on()]
+    ids = [token for text in texts for token in [*tiny_tokenizer(text, add_special_tokens=False)["input_ids"], 2]][:-1]
+    room, rows = SEQUENCE_LENGTH - 2, [window.blocks[number].tolist() for number in range(len(window.blocks))]
+    assert rows == [[0, *ids[place * room : (place + 1) * room], 2] for place in range(len(ids) // room)]
+    assert 32 <= len(rows) == window.end.first_block
+    assert len(window.blocks.ids) == len(rows) * SEQUENCE_LENGTH
+
+
+def test_with_full_packing_batches_after_a_restore_equal_those_of_an_uninterrupted_reading(new_blocks):
+    alone, before, after = (new_blocks(packing="full") for _ in range(3))
+    expected = [alone.batch_at(step) for step in range(STEPS)]
+    before.batch_at(17)
+    after.restore(json.loads(json.dumps(before.state(18))))
+    assert all(is_equal(after.batch_at(step), expected[step]) for step in range(18, STEPS))
+
+
 def test_the_next_pass_masks_the_same_blocks_otherwise(new_blocks):
     # Ten blocks of one text, all alike.
     stream = CountedStream([["w1 w2 w3 w4 w5"]])

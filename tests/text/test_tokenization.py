@@ -51,15 +51,15 @@ def word_piece():
 
 def test_a_tokenizer_to_which_most_of_a_text_is_unknown_is_refused(word_piece, unigram):
     encoder = DocumentEncoder(word_piece, sequence_length=8)
-    require_known(tokenize_texts(["unable unables 漢 字"], encoder, joined=False), word_piece)
+    require_known(tokenize_texts(["unable unables 漢 字"], encoder), word_piece)
     with pytest.raises(TokenizerError) as caught:
-        require_known(tokenize_texts(["un 漢 字"], encoder, joined=False), word_piece)
+        require_known(tokenize_texts(["un 漢 字"], encoder), word_piece)
     assert str(caught.value) == (
         "67% of the 3 tokens of the training split are [UNK], unknown to the tokenizer, and at most 50% may be: it was "
         "made for other text. Choose another as `pretrained` under params:corpus.tokenizer, or another teacher, whose "
         "tokenizer is taken where that is null."
     )
-    require_known(tokenize_texts(["ab ab"], DocumentEncoder(unigram, sequence_length=8), joined=False), unigram)
+    require_known(tokenize_texts(["ab ab"], DocumentEncoder(unigram, sequence_length=8)), unigram)
 
 
 def as_lists(blocks):
@@ -84,7 +84,7 @@ def test_ordinary_text_gets_the_blocks_of_the_tokenizer_itself(
     tiny_tokenizer, monkeypatch, sequence_length, characters
 ):
     monkeypatch.setattr(tokenization, "CHARACTERS_PER_CALL", characters)
-    blocks = tokenize_texts(iter(TEXTS), DocumentEncoder(tiny_tokenizer, sequence_length=sequence_length), joined=False)
+    blocks = tokenize_texts(iter(TEXTS), DocumentEncoder(tiny_tokenizer, sequence_length=sequence_length))
     expected = one_by_one(TEXTS, tiny_tokenizer, sequence_length)
     assert as_lists(blocks) == as_lists(expected)
     assert blocks.offsets.tolist() == expected.offsets.tolist()
@@ -94,16 +94,40 @@ def test_ordinary_text_gets_the_blocks_of_the_tokenizer_itself(
 @pytest.mark.parametrize("characters", [1, 2**21], ids="{} characters a call".format)
 def test_joined_documents_do_not_depend_on_how_many_are_tokenized_at_a_time(tiny_tokenizer, monkeypatch, characters):
     monkeypatch.setattr(tokenization, "CHARACTERS_PER_CALL", characters)
-    blocks = tokenize_texts(TEXTS, DocumentEncoder(tiny_tokenizer, sequence_length=100), joined=True)
+    blocks = tokenize_texts(TEXTS, DocumentEncoder(tiny_tokenizer, sequence_length=100, packing="joined"))
     expected = join_blocks(one_by_one(TEXTS, tiny_tokenizer, 100), sequence_length=100)
     assert as_lists(blocks) == as_lists(expected)
     assert blocks.joined
     assert max(row.count(0) for row in as_lists(blocks)) > 1
 
 
+@pytest.mark.parametrize("characters", [1, 2**21], ids="{} characters a call".format)
+def test_full_blocks_hold_the_documents_one_after_another_and_only_the_last_is_shorter(
+    tiny_tokenizer, monkeypatch, characters
+):
+    monkeypatch.setattr(tokenization, "CHARACTERS_PER_CALL", characters)
+    blocks = tokenize_texts(TEXTS, DocumentEncoder(tiny_tokenizer, sequence_length=20, packing="full"))
+    documents = [tiny_tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    text = [token for ids in documents if ids for token in [*ids, 2]][:-1]
+    pieces = [text[start : start + 18] for start in range(0, len(text), 18)]
+    assert as_lists(blocks) == [[0, *piece, 2] for piece in pieces]
+    assert len(pieces) > 2
+    assert (blocks.joined, blocks.ids.dtype, blocks.offsets.dtype) == (False, np.uint16, np.int64)
+
+
+def test_what_a_packing_makes_of_so_many_tokens_is_known_before_it_is_made(tiny_tokenizer):
+    for packing in ("documents", "joined", "full"):
+        encoder = DocumentEncoder(tiny_tokenizer, sequence_length=20, packing=packing)
+        for count in range(1, len(TEXTS) + 1):
+            blocks = encoder.blocks(TEXTS[:count])
+            made, least = encoder.arrange(blocks), encoder.num_arranged(len(blocks), len(blocks.ids))
+            full = len(made) if packing == "documents" else int((made.lengths == 20).sum())
+            assert least == full if packing != "joined" else least <= len(made)
+
+
 def test_no_text_gives_no_block(tiny_tokenizer):
-    for joined in (False, True):
-        blocks = tokenize_texts([], DocumentEncoder(tiny_tokenizer, sequence_length=8), joined=joined)
+    for packing in ("documents", "joined", "full"):
+        blocks = tokenize_texts([], DocumentEncoder(tiny_tokenizer, sequence_length=8, packing=packing))
         assert (len(blocks), blocks.ids.dtype) == (0, np.uint16)
 
 
@@ -148,13 +172,13 @@ def test_the_start_token_is_the_first_of_the_frame_where_it_stands_nowhere_else(
 
 def test_joining_without_a_start_token_is_refused(word_piece):
     with pytest.raises(ConfigurationError) as caught:
-        tokenize_texts(["un"], DocumentEncoder(word_piece, sequence_length=8), joined=True)
+        DocumentEncoder(word_piece, sequence_length=8, packing="joined")
     assert str(caught.value) == (
         "params:corpus.packing is joined, but the tokenizer puts no token before a text that stands nowhere else "
         "(before: [], after: []), by which the documents of a block could be told apart. Set params:corpus.packing to "
-        "documents, or choose another tokenizer in params:corpus.tokenizer.pretrained."
+        "documents or full, or choose another tokenizer in params:corpus.tokenizer.pretrained."
     )
-    assert len(tokenize_texts(["un"], DocumentEncoder(word_piece, sequence_length=8), joined=False)) == 1
+    assert len(tokenize_texts(["un"], DocumentEncoder(word_piece, sequence_length=8))) == 1
 
 
 def beginning(tokenizer):

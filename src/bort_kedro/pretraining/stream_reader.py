@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bort_kedro.errors import CorpusError, TrainingError
 from bort_kedro.text.tokenization import DocumentEncoder, text_digests
-from bort_kedro.text.tokens import TokenBlocks, join_blocks, starts_of
+from bort_kedro.text.tokens import TokenBlocks, starts_of
 
 # Beginnings of windows that are remembered: blocks may be asked for some steps ahead of the state.
 REMEMBERED_WINDOWS = 64
@@ -130,7 +130,6 @@ class StreamReader:
         encoder: Cuts documents into blocks.
         held_out: `text_digests` of texts that are left out.
         window_blocks: A window ends with the documents that bring it to so many blocks.
-        joined: Put several documents into a block, as many as fit.
         thread: Reads ahead.
     """
 
@@ -143,11 +142,10 @@ class StreamReader:
         *,
         held_out: frozenset[bytes],
         window_blocks: int,
-        joined: bool,
         thread: ThreadPoolExecutor,
     ) -> None:
         self._number, self._dealing, self._stream, self._encoder = number, dealing, stream, encoder
-        self._held_out, self._window_blocks, self._joined, self._thread = held_out, window_blocks, joined, thread
+        self._held_out, self._window_blocks, self._thread = held_out, window_blocks, thread
         self._coming: Future[Window] | None = None
         self.go_to(Position())
 
@@ -205,22 +203,21 @@ class StreamReader:
         turn, documents = start.turn, start.documents
         parts: list[TokenBlocks] = [self._encoder.blocks([])]
         num_blocks = num_tokens = 0
-        length = self._encoder.sequence_length
-        while num_blocks < self._window_blocks:
+        while self._encoder.num_arranged(num_blocks, num_tokens) < self._window_blocks:
             texts, num_read = self._next_texts(turn, documents)
             documents += num_read
             if texts:
                 parts.append(self._encoder.blocks(texts))
                 num_tokens += len(parts[-1].ids)
-                num_blocks = num_tokens // length if self._joined else num_blocks + len(parts[-1])
+                num_blocks += len(parts[-1])
                 self._is_void &= not len(parts[-1])
             if not num_read:
                 self._end_slice(turn)
                 turn, documents = turn + 1, 0
         ids = np.concatenate([part.ids for part in parts])
-        blocks = TokenBlocks(ids, starts_of(np.concatenate([part.lengths for part in parts])))
-        if self._joined:
-            blocks = join_blocks(blocks, sequence_length=length)
+        blocks = self._encoder.arrange(TokenBlocks(ids, starts_of(np.concatenate([part.lengths for part in parts]))))
+        if self._encoder.packing == "full" and blocks.lengths[-1] < self._encoder.sequence_length:
+            blocks = TokenBlocks(blocks.ids[: blocks.offsets[-2]], blocks.offsets[:-1])
         end = Position(turn, documents, start.first_block + len(blocks))
         shuffled = np.random.default_rng([self._dealing.seed, self._number, start.first_block])
         return Window(start, end, blocks, shuffled.permutation(len(blocks)))

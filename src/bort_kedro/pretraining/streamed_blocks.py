@@ -22,6 +22,7 @@ from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
 from bort_kedro.pretraining.stream_reader import Dealing, Position, StreamReader, TextStream
+from bort_kedro.text.settings import Packing
 from bort_kedro.text.tokenization import DocumentEncoder
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary, starts_of
 
@@ -39,10 +40,11 @@ class StreamedBlocks:
     """Batches by step from a stream that starts again, under other masks and in another order, whenever it ends.
 
     What is promised: the batch of a step depends on the arguments below alone, never on how many processes or parts
-    divide it, nor on interruptions. Each document of a pass is in the batches of one reader and once; readers may be in
-    different passes, see `stream_reader.Dealing`. Row j of a step is of reader ``j % num_readers``, and part p of n is
-    the rows p::n. So where the number of processes divides that of readers each process reads its own text; where
-    it does not, processes share readers, each of them reads that text for itself, and the batches are the same.
+    divide it, nor on interruptions. Each document of a pass is in the batches of one reader and once, but for what
+    ``full`` packing leaves out: less than a block at the end of a reader's window. Readers may be in different passes,
+    see `stream_reader.Dealing`. Row j of a step is of reader ``j % num_readers``, and part p of n is the rows p::n. So
+    where the number of processes divides that of readers each process reads its own text; where it does not, processes
+    share readers, each of them reads that text for itself, and the batches are the same.
     After a restore no shard is opened but those at hand, and of these what comes before is read again.
 
     Steps are asked for in rising order. Travels to another process as it was made, without what it has read.
@@ -60,7 +62,7 @@ class StreamedBlocks:
         batch_tokens: Padded tokens of a step at most: a step has as many blocks as fit at their longest, at least one.
         num_readers: Who share the text; fewer where a step has fewer blocks.
         shuffle_blocks: Held to be shuffled, of all readers together.
-        joined: Put several documents into a block, each between its own special tokens, as many as fit.
+        packing: See `text.settings.CorpusSettings`; with ``full`` a step has no padding.
     """
 
     stream: TextStream
@@ -75,7 +77,7 @@ class StreamedBlocks:
     batch_tokens: int
     num_readers: int
     shuffle_blocks: int
-    joined: bool = False
+    packing: Packing = "documents"
 
     def __post_init__(self) -> None:
         self._lock = Lock()
@@ -93,7 +95,7 @@ class StreamedBlocks:
 
     @cached_property
     def _encoder(self) -> DocumentEncoder:
-        return DocumentEncoder(self.tokenizer, sequence_length=self.sequence_length)
+        return DocumentEncoder(self.tokenizer, sequence_length=self.sequence_length, packing=self.packing)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -109,7 +111,7 @@ class StreamedBlocks:
             "batch_tokens": self.batch_tokens,
             "num_readers": self.num_readers,
             "shuffle_blocks": self.shuffle_blocks,
-            "joined": self.joined,
+            "packing": self.packing,
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -195,7 +197,6 @@ class StreamedBlocks:
                 self._encoder,
                 held_out=self.held_out_texts,
                 window_blocks=-(-self.shuffle_blocks // self.num_dealt),
-                joined=self.joined,
                 thread=self._thread,
             )
             reader.go_to(self._restored.get(number, Position()))
@@ -206,7 +207,7 @@ class StreamedBlocks:
         numbers, rows = zip(*blocks, strict=True)
         offsets = starts_of(np.array([len(row) for row in rows], dtype=np.int64))
         data = MaskedBlocks(
-            TokenBlocks(np.concatenate(rows), offsets, joined=self.joined),
+            TokenBlocks(np.concatenate(rows), offsets, joined=self.packing == "joined"),
             self.vocabulary,
             self.seed,
             self.masked_share,

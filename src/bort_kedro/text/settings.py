@@ -38,6 +38,9 @@ class SplitShares(FrozenModel):
         return self
 
 
+Packing = Literal["documents", "joined", "full"]
+
+
 class CorpusSettings(FrozenModel):
     """From text to token blocks."""
 
@@ -45,8 +48,9 @@ class CorpusSettings(FrozenModel):
     splits: SplitShares
     tokenizer: TokenizerSettings
     sequence_length: int = Field(ge=8, description="Tokens of a block, the two special ones included.")
-    packing: Literal["documents", "joined"] = Field(
-        description="documents: a block holds a piece of one; joined: as many pieces as fit, attention inside each."
+    packing: Packing = Field(
+        description="documents: a block holds a piece of one; joined: as many pieces as fit, attention inside each; "
+        "full: documents run on from block to block, attention over all of a block, so that none is padded."
     )
     max_positions: int = Field(ge=8, description="Position embeddings of every encoder trained on it.")
 

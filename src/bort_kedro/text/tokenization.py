@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from bort_kedro.errors import ConfigurationError, TokenizerError
 from bort_kedro.text.tokenizer import PARAMETER_PATH, SENTENCE_PIECE_SPACE, num_ids, special_frame, vocabulary_of
-from bort_kedro.text.tokens import TokenBlocks, frame_documents, id_dtype, join_blocks, starts_of
+from bort_kedro.text.tokens import TokenBlocks, fill_blocks, frame_documents, id_dtype, join_blocks, starts_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
+    from bort_kedro.text.settings import Packing
+
+# Longer than any.
+WHOLE_DOCUMENT = 2**62
 # Characters that the tokenizer takes at a time: enough to keep its threads busy, and little enough that what it
 # keeps of each token beside the id (some hundred bytes) stays well under a gigabyte.
 CHARACTERS_PER_CALL = 2**20
@@ -43,12 +47,25 @@ class DocumentEncoder:
     Args:
         tokenizer: Left as it is; its settings for truncation and padding are not followed.
         sequence_length: Tokens of the longest block, special ones included.
+        packing: See `settings.CorpusSettings`.
+
+    Raises:
+        ConfigurationError: If documents are to be joined and no token tells where one starts.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, sequence_length: int) -> None:
-        self.sequence_length = sequence_length
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, *, sequence_length: int, packing: Packing = "documents"
+    ) -> None:
+        self.sequence_length, self.packing = sequence_length, packing
         self.vocabulary = vocabulary_of(tokenizer)
         self.before, self.after = special_frame(tokenizer)
+        if packing == "joined" and self.vocabulary.start_id is None:
+            raise ConfigurationError(
+                "params:corpus.packing is joined, but the tokenizer puts no token before a text that stands nowhere "
+                f"else (before: {self.before}, after: {self.after}), by which the documents of a block could be told "
+                "apart. Set params:corpus.packing to documents or full, or choose another tokenizer in "
+                "params:corpus.tokenizer.pretrained."
+            )
         self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
         self._backend.no_truncation()
         self._backend.no_padding()
@@ -58,7 +75,7 @@ class DocumentEncoder:
         self._is_control[[token for token in self.vocabulary.special_ids if token != tokenizer.unk_token_id]] = True
 
     def blocks(self, texts: Sequence[str]) -> TokenBlocks:
-        """Blocks of these documents, in order; none crosses documents.
+        """Blocks of these documents, in order, for `arrange`; none crosses documents.
 
         The documents are tokenized in parallel, all at once: see `CHARACTERS_PER_CALL`.
         """
@@ -70,7 +87,7 @@ class DocumentEncoder:
         return encodings
 
     def pack(self, encodings: Sequence[Encoding]) -> TokenBlocks:
-        """Blocks of encoded documents, in order."""
+        """Blocks of encoded documents, in order, for `arrange`; with ``full`` packing each is a whole document."""
         lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
         ids = np.fromiter(
             chain.from_iterable(encoding.ids for encoding in encodings), dtype=self._dtype, count=int(lengths.sum())
@@ -81,30 +98,38 @@ class DocumentEncoder:
             # out, since a start token inside a document would cut it in two.
             lengths = np.diff(starts_of(~is_control)[starts_of(lengths)])
             ids = ids[~is_control]
-        return frame_documents(ids, lengths, before=self.before, after=self.after, sequence_length=self.sequence_length)
+        longest = WHOLE_DOCUMENT if self.packing == "full" else self.sequence_length
+        return frame_documents(ids, lengths, before=self.before, after=self.after, sequence_length=longest)
+
+    def arrange(self, blocks: TokenBlocks) -> TokenBlocks:
+        """Packed blocks as they are trained on."""
+        if self.packing == "joined":
+            return join_blocks(blocks, sequence_length=self.sequence_length)
+        if self.packing == "full":
+            return fill_blocks(blocks, before=self.before, after=self.after, sequence_length=self.sequence_length)
+        return blocks
+
+    def num_arranged(self, num_blocks: int, num_tokens: int) -> int:
+        """How many blocks at least `arrange` makes of so many with so many tokens, those that are not full left out."""
+        frame = len(self.before) + len(self.after)
+        if self.packing == "full":
+            return max(0, num_tokens - num_blocks * len(self.before) - len(self.after)) // (
+                self.sequence_length - frame
+            )
+        return num_tokens // self.sequence_length if self.packing == "joined" else num_blocks
 
 
-def tokenize_texts(texts: Iterable[str], encoder: DocumentEncoder, *, joined: bool) -> TokenBlocks:
+def tokenize_texts(texts: Iterable[str], encoder: DocumentEncoder) -> TokenBlocks:
     """Blocks of all documents of a split.
 
     The ids are gathered in memory, two bytes a token for vocabularies up to 65 536 ids and four beyond: less than the
-    text itself takes, which is in memory already. What is larger is read as a stream.
+    text itself takes, which is in memory already. What is larger is read as a stream. With ``full`` packing they are in
+    memory twice at the end.
 
     Args:
         texts: One document each.
         encoder: Cuts them.
-        joined: Put several documents into a block, each between its own special tokens, as many as fit.
-
-    Raises:
-        ConfigurationError: If documents are to be joined and no token tells where one starts.
     """
-    if joined and encoder.vocabulary.start_id is None:
-        raise ConfigurationError(
-            "params:corpus.packing is joined, but the tokenizer puts no token before a text that stands nowhere else "
-            f"(before: {encoder.before}, after: {encoder.after}), by which the documents of a block could be told "
-            "apart. Set params:corpus.packing to documents, or choose another tokenizer in "
-            "params:corpus.tokenizer.pretrained."
-        )
     # A bytearray grows in place, where gathering arrays would need all of them twice at the end.
     ids, lengths = bytearray(), [np.zeros(0, dtype=np.int64)]
     with ThreadPoolExecutor(max_workers=1) as ahead:
@@ -115,7 +140,7 @@ def tokenize_texts(texts: Iterable[str], encoder: DocumentEncoder, *, joined: bo
     blocks = TokenBlocks(
         np.frombuffer(ids, dtype=id_dtype(encoder.vocabulary.size)), starts_of(np.concatenate(lengths))
     )
-    return join_blocks(blocks, sequence_length=encoder.sequence_length) if joined else blocks
+    return encoder.arrange(blocks)
 
 
 def _one_ahead(

@@ -168,6 +168,29 @@ def frame_documents(
     return TokenBlocks(framed, offsets)
 
 
+def fill_blocks(
+    documents: TokenBlocks, *, before: Sequence[int], after: Sequence[int], sequence_length: int
+) -> TokenBlocks:
+    """Documents one after another in blocks of ``sequence_length`` tokens; only the last may have fewer.
+
+    The input of RoBERTa (Liu et al. 2019, arXiv 1907.11692, section 4.2): behind the special tokens that end a document
+    a block goes on with the next. We cut wherever a block is full, also within a sentence.
+
+    Args:
+        documents: Each whole and between its special tokens.
+        before: Special ids before a block, that documents begin with too.
+        after: Likewise behind it.
+        sequence_length: Tokens of a block, special ones included.
+    """
+    starts = np.asarray(documents.offsets)[:-1]
+    # What ends the last document ends its block.
+    text = np.delete(documents.ids, (starts[:, None] + np.arange(len(before))).ravel())
+    text = text[: max(0, len(text) - len(after))]
+    room = sequence_length - len(before) - len(after)
+    lengths = np.minimum(room, len(text) - np.arange(0, len(text), room))
+    return frame_documents(text, lengths, before=before, after=after, sequence_length=sequence_length)
+
+
 def join_blocks(blocks: TokenBlocks, *, sequence_length: int) -> TokenBlocks:
     """Put as many following blocks into one as fit into ``sequence_length`` tokens; the ids stay as they are.
 

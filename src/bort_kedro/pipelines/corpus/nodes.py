@@ -69,17 +69,16 @@ def _whole_tokenizer(train: list[str], corpus: CorpusSettings, encoder: str | No
 
 
 def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: CorpusSettings) -> Tokens:
-    """Cut the documents of the pretraining splits into blocks; where they are joined, each keeps its special tokens."""
+    """Cut the documents of the pretraining splits into blocks."""
     from bort_kedro.text.tokenization import DocumentEncoder, require_known, tokenize_texts, word_starts
 
-    encoder = DocumentEncoder(tokenizer, sequence_length=corpus.sequence_length)
+    encoder = DocumentEncoder(tokenizer, sequence_length=corpus.sequence_length, packing=corpus.packing)
     splits = {}
     for split in PRETRAINING_SPLITS:
         texts = corpus_documents.loc[corpus_documents["split"] == split, "text"].tolist()
         splits[split] = tokenize_texts(
             track(texts, f"tokenizing the {split} split", total=len(texts)),
             encoder,
-            joined=corpus.packing == "joined",
         )
     num_tokens = len(splits["train"].ids)
     if num_tokens < corpus.sequence_length:

@@ -216,7 +216,7 @@ def _stream(
         batch_tokens=student.batch_tokens,
         num_readers=pretrain_distill.stream.num_readers,
         shuffle_blocks=pretrain_distill.stream.shuffle_blocks,
-        joined=corpus.packing == "joined",
+        packing=corpus.packing,
     )
 
 
