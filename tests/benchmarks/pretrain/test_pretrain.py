@@ -209,3 +209,29 @@ def test_tiny_trainings_take_turns_and_are_written(monkeypatch, tmp_path, settin
     assert figures["tokens/s, ours fp32 over Trainer fp32"]["target"] == 2.2
     assert figures["Trainer, fp32: step"]["value"] > 0
     assert figures["matrix product, fp32"]["value"] == 2.0
+
+
+def test_shares_of_padding_are_printed_for_every_packing_and_full_blocks_have_none(monkeypatch, capsys):
+    from benchmarks.pretrain import padding
+
+    monkeypatch.setattr(padding, "embedded_text", lambda: tiny_text().head(30))
+    monkeypatch.setattr(padding, "VOCABULARY_SIZE", 300)
+    monkeypatch.setattr(padding, "STREAMED_STEPS", 2)
+    monkeypatch.setattr(padding, "SHUFFLE_BLOCKS", 16)
+    padding.main([])
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("30 documents, blocks of 512 tokens, ")
+    assert [row.split(":")[0] for row in rows] == [
+        f"{kind}, {packing}" for kind in ("held", "streamed") for packing in ("documents", "joined", "full")
+    ]
+    assert rows[-1] == ("streamed, full: batches with padding 0.0%, with a mask 0.0%, padding 0.0% of the positions")
+
+
+def test_padding_is_counted_in_batches_and_in_positions():
+    import torch
+
+    from benchmarks.pretrain import padding
+
+    padded = {"input_ids": torch.tensor([[5, 6, 7], [5, 1, 1]]), "attention_mask": torch.ones(2, 3)}
+    full = {"input_ids": torch.tensor([[5, 6]])}
+    assert padding.padding_of(iter([padded, full]), 1) == (0.5, 0.5, 2 / 8)
