@@ -93,7 +93,7 @@ def test_a_student_that_is_stated_or_was_chosen_takes_the_place_of_a_typical_can
 def test_a_student_that_is_opened_is_forecast_as_its_files_have_it():
     bort, pair = KNOWN_ENCODERS["bort"], {"rte": Examples(1000, 300, words=30)}
     known, unknown = (works("released", Facts(student=student, examples=pair)) for student in (bort, None))
-    assert {node.partition(".")[0] for node, _ in known} == {"finetune"}
+    assert {node.partition(".")[0] for node, _ in known} == {"finetune", "evaluate"}
     (trials,) = of_node(known, "rte.fine_tune_student_node")
     assert trials.step.encoder.shape == BORT
     assert of_node(unknown, "rte.fine_tune_student_node")[0].step.encoder.shape == BERT_LARGE
@@ -124,7 +124,10 @@ def test_trials_of_a_task_see_its_examples_as_often_as_the_epochs_ask():
     changes = {"finetune": {"tasks": ["library"], "method": "plain", "rivals": []}}
     (trials,) = of_node(works(facts=facts, **changes), "library.fine_tune_student_node")
     # 30 words are 44 tokens here; six epochs of 1000 examples in batches of 1024 tokens, with two learning rates.
-    assert trials.num_trainings == 2
+    assert (trials.num_trainings, trials.is_limit) == (2, True)
+    # The warm-up and the patience, each look at the end of an epoch.
+    per_epoch = 1000 * 44 / 1024
+    assert trials.least_steps == int(0.1 * trials.num_steps) + 3 * int(per_epoch)
     assert trials.num_steps == round(6 * 1000 * 44 / 1024)
     # A look an epoch and one at the end, at 300 examples of dev; 40 others are predicted by one of both trials.
     assert (trials.num_looks, trials.passes[0].tokens) == (7, (7 * 300 + 20) * 44)

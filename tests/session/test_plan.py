@@ -24,6 +24,7 @@ from bort_kedro.session.plan import PlanHook, plan_of, print_plan
 from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
 from bort_kedro.training.devices import named_data_sheet
 from bort_kedro.training.saved_state import SavedState
+from bort_kedro.training.threads import resolve_precision
 from project_parameters import parameters, raw_parameters
 
 SMOKE = parameters("smoke")
@@ -103,8 +104,48 @@ def test_a_table_has_a_row_for_each_kind_of_training_and_their_sum(catalog, tmp_
     ]
     assert [row[2:6] for row in rows] == [("1", "–", "40", "20.5 k")] * 3
     assert whole[5] == "61.4 k"
-    assert found.notes()[0].startswith("Hours on V100, assumed to reach 0.3 of the peak of its data sheet.")
+    assert found.notes()[0].startswith("Times on V100, assumed to reach 0.3 of the peak of its data sheet: ")
     assert found.short()[0].startswith("pretrain_distill: 3 trainings, 61.4 k tokens, ")
+
+
+def test_what_may_end_early_is_said_with_the_least_that_it_takes(catalog, tmp_path):
+    found = plan(catalog, tmp_path, "finetune")
+    tuned = work(found, "finetune.library.fine_tune_student_node")
+    # Of Agora at the least its first round.
+    assert (tuned.num_trainings, tuned.least.num_trainings) == (4, 2)
+    assert found.notes()[0].startswith(
+        "≤ is at most. Where all that may end early does so as soon as it may, it takes "
+    )
+    assert " at the least, " in found.short()[0]
+
+
+def test_a_fine_tuning_that_is_repeated_finds_the_trials_of_its_last_run(catalog, tmp_path):
+    states = catalog.load("training_states")
+    settings = SMOKE.finetune.training
+    for rate in settings.learning_rates:
+        optimization = {
+            "num_steps": 4,
+            "learning_rate": rate,
+            "weight_decay": settings.weight_decays[0],
+            "warmup_share": settings.warmup_shares[0],
+            "mixed_precision": resolve_precision(settings.mixed_precision),
+            **settings.model_dump(include={"adam_beta2", "adam_epsilon", "max_gradient_norm"}),
+        }
+        identity = {
+            "encoder": "student",
+            "optimization": optimization,
+            "batch_tokens": settings.batch_tokens[0],
+            "patience_after_warmup": settings.patience,
+            "versions": {"bort_kedro": __version__, "torch": torch.__version__},
+            **settings.model_dump(include={"looks_per_epoch", "class_weights", "dropout", "num_threads"}),
+        }
+        states.of("finetune/library", identity).put(SavedState(4, {}, {"has_ended": True}))
+    catalog["finetune.library.finetuning_report"] = MemoryDataset({"num_trials": 2})
+    catalog["finetune.library.rivals_report"] = MemoryDataset({})
+    found = plan(catalog, tmp_path, "finetune", sheet=None)
+    tuned = work(found, "finetune.library.fine_tune_student_node")
+    assert (tuned.num_trainings, tuned.num_finished, tuned.is_limit) == (2, 2, False)
+    assert "finetune.library.fine_tune_rivals_node" not in [each.node for each in found.works]
 
 
 def run(catalog, tmp_path, pipeline="pretrain_distill"):

@@ -95,8 +95,8 @@ class TrainingStates:
         key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
         return TrainingFolder(self._root / f"{name}-{key}", self._keep, text, self._predecessors)
 
-    def ended(self) -> Iterator[tuple[str, JsonObject]]:
-        """Name and identity of each training that has ended, as far as what is said of their files tells.
+    def ended(self) -> Iterator[tuple[str, JsonObject, float]]:
+        """Name, identity and time of each training that has ended, as far as what is said of their files tells.
 
         No file is read whole, so a damaged one may be among them, and those that are accepted otherwise are not.
         """
@@ -104,7 +104,7 @@ class TrainingStates:
             newest = next(iter(TrainingFolder.files(path.parent)), None)
             if newest is not None and _has_ended(newest):
                 name = path.parent.relative_to(self._root).as_posix()[: -HASH_LENGTH - 1]
-                yield name, json.loads(path.read_text("utf-8"))
+                yield name, json.loads(path.read_text("utf-8")), newest.stat().st_mtime
 
     def names(self, folder: str) -> set[str]:
         """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""

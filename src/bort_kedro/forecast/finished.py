@@ -18,10 +18,12 @@ class Ended:
     Args:
         name: Its folder, such as ``search/scores/D2-A4-H128-I256``.
         identity: All that it depended on.
+        ended_at: When, of which the order counts.
     """
 
     name: str
     identity: JsonObject
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ def with_finished(
     """The works with the number of trainings that are found finished.
 
     A training counts by its shape, settings, corpus and versions, whichever encoder it began with, so this is a
-    forecast too: the run compares everything. Trials of fine-tuning are not looked for.
+    forecast too: the run compares everything. For trials of fine-tuning see `finished_trials`.
     """
     alike = [each for each in ended if _is_alike(each, circumstances)]
     kinds = _kinds(parameters)
     return [
         replace(work, num_finished=min(work.num_trainings, _count(alike, kinds[work.node], work, circumstances)))
-        if work.node in kinds and work.step.masked_share
+        if work.node in kinds
         else work
         for work in works
     ]

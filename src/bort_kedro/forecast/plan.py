@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bort_kedro.forecast.limits import Room, disk_bytes
 from bort_kedro.forecast.memory import work_bytes
@@ -81,11 +81,19 @@ class Plan:
 
     def notes(self) -> list[str]:
         """What stands below the table."""
-        return [
-            f"Hours on {self.rates.said}. Tokens hold padding; hours are of the trainings that are not finished.",
-            f"To be written in any case, with the state of a training under way: {size_words(disk_bytes(self.works))}.",
-            *self.assumptions,
+        needed = size_words(disk_bytes(self.works))
+        said = [
+            f"Times on {self.rates.said}: of what is not finished, with what scores and keeps it.",
+            "Tokens count padding; shapes are (layers, heads, hidden size, intermediate size).",
+            f"Free space that is needed in any case, states of a training under way included: {needed}.",
         ]
+        if any(work.is_limit for work in self.works):
+            least = time_words(self._least().seconds())
+            said.insert(0, f"≤ is at most. Where all that may end early does so as soon as it may, it takes {least}.")
+        return [*said, *self.assumptions]
+
+    def _least(self) -> Plan:
+        return replace(self, works=[work.least for work in self.works])
 
     def short(self) -> list[str]:
         """A line for each stage that trains."""
@@ -93,13 +101,14 @@ class Plan:
         for stage in dict.fromkeys(work.stage for work in trainings):
             works = [work for work in trainings if work.stage == stage]
             limit = "at most " if any(work.is_limit for work in works) else ""
+            ended_early = f", {time_words(self._least().seconds(stage))} at the least" if limit else ""
             finished = sum(work.num_finished for work in works)
             count = sum(work.num_trainings for work in works)
             said = f", {finished} of them finished" if finished else ""
             lines.append(
                 f"{stage}: {limit}{count} trainings{said}, {large(sum(work.tokens for work in works))} tokens, "
                 f"{sum(work.flops for work in works):.1e} operations, "
-                f"{time_words(self.seconds(stage))}, "
+                f"{time_words(self.seconds(stage))}{ended_early}, "
                 f"{size_words(max(map(self._memory, works)))} of memory"
             )
         return lines

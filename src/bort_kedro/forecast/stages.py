@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 
@@ -140,13 +140,14 @@ class Forecaster:
             **_states(longer),
         )
         everyone, workers = len(self.candidates), min(search.num_workers, self.facts.num_devices or search.num_workers)
+        is_limit = search.max_minutes is not None or search.min_expected_gain is not None
         trained = everyone if search.strategy == "exhaustive" else min(search.trainings(everyone), everyone)
         encoder = self._here(typical(self.candidates))
         step = self._step(encoder, search.training, search.distillation)
         yield Work(
             SEARCH,
             f"{SEARCH}.measure_errors_node",
-            f"{trained} of {everyone} candidates, each like {encoder.shape}",
+            f"{trained} of {everyone} candidates, typically {encoder.shape}",
             step,
             search.training.optimization.num_steps,
             trained * each,
@@ -154,11 +155,15 @@ class Forecaster:
             num_starts=search.engine != "sequential",
             side_by_side=workers,
             variety=self.candidates,
-            is_limit=search.max_minutes is not None or search.min_expected_gain is not None,
+            is_limit=is_limit,
+            least_trainings=1 if is_limit else None,
             other_bytes=encoder.weight_bytes,
             **_states(search.training),
         )
-        yield from searched_task_works(self.parameters, self.facts, encoder, trainings=trained * each, workers=workers)
+        for work in searched_task_works(
+            self.parameters, self.facts, encoder, trainings=trained * each, workers=workers
+        ):
+            yield replace(work, variety=self.candidates)
 
     def _pretraining(self, nodes: frozenset[str]) -> Iterator[Work]:
         params = self.parameters.pretrain_distill
@@ -250,7 +255,7 @@ class Forecaster:
             yield Work(
                 EVALUATE,
                 SPEED,
-                f"timed passes of {len(every)} encoders, in passes of the largest",
+                f"{len(every)} encoders, timed: so many passes of the largest",
                 Step(
                     Encoder(max(every, key=layer_weights), speed.vocabulary_size, speed.max_positions),
                     tokens=tokens,

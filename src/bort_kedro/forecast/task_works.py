@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
@@ -69,11 +69,19 @@ def _of_task(
     name: str, examples: Examples, finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder
 ) -> Iterator[Work]:
     def work(
-        node: str, what: str, encoder: Encoder, settings: FinetuningSettings, trials: int, passes: float, *asked: float
+        node: str,
+        what: str,
+        encoder: Encoder,
+        settings: FinetuningSettings,
+        *,
+        trials: int,
+        passes: float,
+        least: int,
+        asked: Sequence[float] = (),
     ) -> Work:
-        """Trials that see the train split so often in all, beside tokens that the teacher is asked about; the sets of
-        Theta are the first round."""
+        """Trials that see the train split so often in all, beside tokens that the teacher is asked about."""
         step, per_epoch = _step(encoder, settings, examples, facts)
+        first_steps = max(1, round(settings.num_epochs * per_epoch))
         num_steps = max(1, round(settings.num_epochs * per_epoch * passes / trials))
         # The best of all predicts the other splits.
         looks = _num_looks(settings, passes / trials)
@@ -88,27 +96,53 @@ def _of_task(
             passes=(passed(step, seen), *(passed(step, round(tokens / trials), teacher) for tokens in asked)),
             num_looks=looks,
             num_states=1 + num_steps // settings.checkpoint_every_steps,
-            is_limit=settings.patience is not None or trials > _num_sets(settings, finetune),
-            least_trainings=min(trials, _num_sets(settings, finetune)),
+            is_limit=settings.patience is not None or trials > least,
+            first_steps=first_steps,
+            least_steps=_least_steps(settings, first_steps, per_epoch),
+            least_trainings=least,
             other_bytes=round(COPIES * encoder.weight_bytes),
         )
 
     sets = _num_sets(finetune.training, finetune)
     if finetune.method == "plain":
-        yield work("fine_tune_student", "the student's trials", student, finetune.training, sets, sets)
+        yield work(
+            "fine_tune_student",
+            "the student's trials",
+            student,
+            finetune.training,
+            trials=sets,
+            passes=sets,
+            least=sets,
+        )
         return
-    if name not in finetune.teacher.recorded:
-        taught = _num_sets(finetune.teacher.training, finetune)
-        yield work("fine_tune_teacher", "its teacher", teacher, finetune.teacher.training, taught, taught)
+    is_recorded = name in finetune.teacher.recorded
+    if not is_recorded:
+        training = finetune.teacher.training
+        taught = _num_sets(training, finetune)
+        yield work("fine_tune_teacher", "its teacher", teacher, training, trials=taught, passes=taught, least=taught)
     trials, passes = most_of_agora(sets, finetune.agora.max_replays, finetune.agora.max_points_share)
     # Points are made by a teacher, and labelled by it.
     length = _step(teacher, finetune.training, examples, facts)[0].length
     made = 2 * finetune.agora.max_points_share * examples.num_train * length * (sets - 1 + finetune.agora.max_replays)
-    yield work("fine_tune_student", "trials of Agora", student, finetune.training, trials, passes, made)
-    if finetune.rivals:
-        many = len(finetune.rivals)
-        what = f"the same trials by {', '.join(finetune.rivals)}"
-        yield work("fine_tune_rivals", what, student, finetune.training, many * trials, many * passes)
+    training = finetune.training
+    # Under a teacher that is too weak they are the first round alone, and no rival has any.
+    yield work(
+        *("fine_tune_student", "trials of Agora", student, training),
+        trials=trials,
+        passes=passes,
+        least=sets,
+        asked=[] if is_recorded else [made],
+    )
+    # Plainly the first round is Agora's, and found finished.
+    many, found = len(finetune.rivals), sets if "plain" in finetune.rivals else 0
+    if many * trials > found:
+        what = f"as many trials by {', '.join(finetune.rivals)}"
+        yield work(
+            *("fine_tune_rivals", what, student, training),
+            trials=many * trials - found,
+            passes=many * passes - found,
+            least=0,
+        )
 
 
 def _num_sets(settings: FinetuningSettings, finetune: FinetuneParams) -> int:
@@ -131,6 +165,14 @@ def most_of_agora(num_sets: int, max_replays: int, max_points_share: float) -> t
     replayed = max(rounds[1:], key=lambda each: each[0] * each[1], default=(0, 0.0))
     rounds += [replayed] * max_replays
     return sum(sets for sets, _ in rounds), sum(sets * size for sets, size in rounds)
+
+
+def _least_steps(settings: FinetuningSettings, num_steps: int, per_epoch: float) -> int:
+    """Of a trial that early stopping ends as soon as it may."""
+    if settings.patience is None:
+        return num_steps
+    warmup = int(min(settings.warmup_shares) * num_steps)
+    return min(num_steps, warmup + settings.patience * max(1, int(per_epoch / settings.looks_per_epoch)))
 
 
 def _num_looks(settings: FinetuningSettings, growth: float = 1.0) -> int:

@@ -115,6 +115,8 @@ class Work:
         keeps_whole: Whether each training keeps a whole state for good, the one before its learning rate falls.
         num_starts: How often processes are started for it.
         is_limit: Whether fewer steps or trainings may do, as early stopping and Agora decide.
+        first_steps: Of a training of the first round, where there are rounds.
+        least_steps: Of one training, that are taken in any case; None is all.
         least_trainings: That are needed in any case; None is all.
         variety: Shapes that are trained, where they are others than the step's own, which then is typical of them.
         other_bytes: That it leaves on the disk beside the weights of each training.
@@ -136,6 +138,8 @@ class Work:
     keeps_whole: bool = False
     num_starts: int = 0
     is_limit: bool = False
+    first_steps: int = 0
+    least_steps: int | None = None
     least_trainings: int | None = None
     variety: tuple[BertShape, ...] = ()
     other_bytes: int = 0
@@ -171,6 +175,18 @@ class Work:
     def _kept_bytes(self, num_trainings: int) -> int:
         copies = self.step.learns + self.keeps_whole * (1 + self.step.moments)
         return self.other_bytes + num_trainings * copies * self.step.encoder.weight_bytes
+
+    @property
+    def least(self) -> Work:
+        """What is taken in any case, without what scores it."""
+        needed = self.num_trainings if self.least_trainings is None else self.least_trainings
+        return replace(
+            self,
+            num_trainings=max(needed, self.num_finished),
+            num_steps=self.num_steps if self.least_steps is None else self.least_steps,
+            passes=() if self.is_limit else self.passes,
+            num_looks=0 if self.is_limit else self.num_looks,
+        )
 
     @property
     def trainings_left(self) -> int:

@@ -25,6 +25,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.forecast.facts import KNOWN_ENCODERS, Examples, Facts
 from bort_kedro.forecast.finished import Circumstances, Ended, is_searched, with_finished
+from bort_kedro.forecast.finished_trials import with_finished_trials
 from bort_kedro.forecast.limits import Room, require_fitting
 from bort_kedro.forecast.plan import Plan
 from bort_kedro.forecast.rates import NamedDevice, Rates
@@ -83,10 +84,15 @@ def plan_of(
     works = forecaster.works(nodes)
     if not works:
         return Plan([], NamedDevice(named_data_sheet("V100")), Room(0, is_shared=False))
-    kept = _ended(catalog), parameters, _circumstances(manifest, facts)
-    works = with_finished(works, *kept)
+    ended, circumstances = _ended(catalog), _circumstances(manifest, facts)
+    works = with_finished(works, ended, parameters, circumstances)
     if is_searched(works):
-        works = with_finished(replace(forecaster, is_searched=True).works(nodes), *kept)
+        works = replace(forecaster, is_searched=True).works(nodes)
+        works = with_finished(works, ended, parameters, circumstances)
+    if not any(work.trainings_left for work in works if work.step.masked_share):
+        # Only then the student is the one that trials of before began with.
+        last = _last_trials(parameters, catalog)
+        works = with_finished_trials(works, ended, parameters.finetune, circumstances, last)
     trains = {work.stage for work in works if work.step.learns}
     num_nodes = Counter(stage for node in nodes if (stage := node.partition(".")[0]) in trains)
     return Plan(works, _rates(sheet), _room(data, sheet), forecaster.assumptions(nodes), num_nodes)
@@ -133,6 +139,21 @@ def _examples(name: str, catalog: CatalogProtocol) -> Examples | None:
         return None
     train, dev = int(split["train"]), int(split.get("dev", 0))
     return Examples(train, dev, float(words), int(split.sum()) - train - dev)
+
+
+def _last_trials(parameters: Parameters, catalog: CatalogProtocol) -> dict[str, int]:
+    """Trials of each node of fine-tuning, as the reports of its last run have them."""
+    found = {}
+    for place in (f"finetune.{task}" for task in parameters.finetune.tasks):
+        for node, name in (("teacher", "teacher_report"), ("student", "finetuning_report")):
+            if catalog.exists(f"{place}.{name}"):
+                found[f"{place}.fine_tune_{node}_node"] = catalog.load(f"{place}.{name}")["num_trials"]
+        if catalog.exists(f"{place}.rivals_report"):
+            rivals = catalog.load(f"{place}.rivals_report")
+            # The first round of the plain one was Agora's.
+            repeated = len(rivals["plain"]["rounds"][0]["trials"]) if "plain" in rivals else 0
+            found[f"{place}.fine_tune_rivals_node"] = sum(each["num_trials"] for each in rivals.values()) - repeated
+    return found
 
 
 def _encoder(name: str) -> Encoder | None:

@@ -1,0 +1,93 @@
+"""Which trials of fine-tuning a forecast takes for those of the run."""
+
+from dataclasses import replace
+
+import pytest
+
+from bort_kedro.finetuning.theta import build_theta
+from bort_kedro.forecast.facts import Examples, Facts
+from bort_kedro.forecast.finished import Circumstances, Ended
+from bort_kedro.forecast.finished_trials import with_finished_trials
+from bort_kedro.forecast.stages import Forecaster
+from bort_kedro.pipeline_registry import build_pipelines
+from project_parameters import parameters
+
+PARAMETERS = parameters("smoke", finetune={"tasks": ["library"]})
+FINETUNE = PARAMETERS.finetune
+VERSIONS = {"bort_kedro": "1", "torch": "2"}
+HERE = Circumstances(VERSIONS, tokens=None, auto="no")
+NODES = frozenset(node.name for node in build_pipelines(PARAMETERS)["finetune"].nodes)
+# 640 tokens are two steps of 512.
+WORKS = Forecaster(PARAMETERS, Facts(examples={"library": Examples(64, 32, words=4)})).works(NODES)
+TEACHER, STUDENT, RIVALS = (f"finetune.library.fine_tune_{who}_node" for who in ("teacher", "student", "rivals"))
+
+
+def trial(chosen, settings=FINETUNE.training, *, encoder="student", at=1.0, name="finetune/library", **other):
+    """As `finetuning.trials` has it."""
+    optimization = {
+        "num_steps": 2,
+        "seed": chosen.seed,
+        "learning_rate": chosen.learning_rate,
+        "weight_decay": chosen.weight_decay,
+        "warmup_share": chosen.warmup_share,
+        "mixed_precision": "no",
+        **settings.model_dump(include={"adam_beta2", "adam_epsilon", "max_gradient_norm"}),
+    }
+    identity = {
+        "encoder": encoder,
+        "optimization": optimization | {key: other.pop(key) for key in tuple(other) if key in optimization},
+        "batch_tokens": chosen.batch_tokens,
+        "patience_after_warmup": settings.patience,
+        **settings.model_dump(include={"looks_per_epoch", "class_weights", "dropout", "num_threads"}),
+        "versions": VERSIONS,
+    }
+    return Ended(name, identity | other, at)
+
+
+TRIALS = [trial(chosen) for chosen in build_theta(FINETUNE.training, draw_seed=0)]
+TAUGHT = trial(build_theta(FINETUNE.teacher.training, draw_seed=0)[0], FINETUNE.teacher.training, encoder="teacher")
+
+
+def found(*trials, last=None):
+    """By node, trainings and those that are finished."""
+    works = with_finished_trials(WORKS, trials, FINETUNE, HERE, last or {})
+    return {work.node: (work.num_trainings, work.num_finished) for work in works}
+
+
+def test_trials_are_given_to_the_teacher_to_agora_and_to_its_rival_in_turn():
+    assert found() == {TEACHER: (1, 0), STUDENT: (4, 0), RIVALS: (2, 0)}
+    assert found(TAUGHT, *TRIALS) == {TEACHER: (1, 1), STUDENT: (4, 2), RIVALS: (2, 0)}
+    later = [replace(each, identity=each.identity | {"train": number}) for number in range(2) for each in TRIALS]
+    seeded = [trial(chosen, seed=1000) for chosen in build_theta(FINETUNE.training, draw_seed=0)]
+    assert found(*later, *seeded) == {TEACHER: (1, 0), STUDENT: (4, 4), RIVALS: (2, 2)}
+
+
+def test_as_many_as_the_last_run_took_are_all():
+    last = {TEACHER: 1, STUDENT: 2, RIVALS: 0}
+    assert found(TAUGHT, *TRIALS, last=last) == {TEACHER: (1, 1), STUDENT: (2, 2)}
+    # One of them is gone.
+    assert found(TAUGHT, TRIALS[0], last=last) == {TEACHER: (1, 1), STUDENT: (4, 1)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "finetune/order"},
+        {"versions": VERSIONS | {"torch": "3"}},
+        {"dropout": 0.7},
+        {"learning_rate": 0.7},
+        {"num_steps": 1},
+        {"patience_after_warmup": 3},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_trial_that_differs_is_not_found(other):
+    chosen = build_theta(FINETUNE.training, draw_seed=0)[0]
+    assert found(trial(chosen))[STUDENT] == (4, 1)
+    assert found(trial(chosen, **other))[STUDENT] == (4, 0)
+
+
+def test_of_several_students_the_last_counts():
+    older = [replace(each, identity=each.identity | {"encoder": "older"}, ended_at=0.0) for each in TRIALS]
+    assert found(*older, TRIALS[0])[STUDENT] == (4, 1)
+    assert found(*older)[STUDENT] == (4, 2)
