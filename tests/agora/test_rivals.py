@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bort_kedro.agora.rivals import RIVALS, ROUND_SEED_STRIDE, Material, ScheduledRound, run_rival
+from bort_kedro.agora.rivals import (
+    PLAIN_WITH_DEV,
+    REPEATED,
+    RIVALS,
+    ROUND_SEED_STRIDE,
+    Material,
+    ScheduledRound,
+    run_rival,
+)
 from bort_kedro.agora.run import run_agora
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError
@@ -141,7 +149,7 @@ def test_schedule_is_read_from_a_report_as_it_was_saved():
     assert [each.look_every for each in SCHEDULE] == [(3, 4), (4, 5), (5, 6), (7,)]
 
 
-@pytest.mark.parametrize("method", RIVALS)
+@pytest.mark.parametrize("method", REPEATED)
 def test_a_rival_has_the_trials_of_agora_and_as_many_steps_and_looks_in_each(noted, method):
     result = run_rival(method, noted, SCHEDULE, material())
     assert [trial[:4] for trial in noted.trials] == [
@@ -165,6 +173,21 @@ def test_plain_learns_the_train_split_each_time_with_other_seeds_but_in_the_firs
     train = noted.encoded.splits["train"]
     assert {examples.fingerprint for *_, examples in noted.trials} == {train.fingerprint}
     assert [shift // ROUND_SEED_STRIDE for *_, shift, _ in noted.trials] == [0, 0, 1, 1, 2, 2, 3]
+
+
+def test_plain_with_dev_chooses_as_plain_does_and_learns_both_splits_with_the_best_setting(noted):
+    result = run_rival(PLAIN_WITH_DEV, noted, SCHEDULE, material())
+    # Setting 1 is the better one of the first round; it had 2 steps for 12 examples and has 3 for 20.
+    assert [trial[:4] for trial in noted.trials] == [(0, 0, 1, 3), (0, 1, 2, 4), (1, 1, 3, 3)]
+    splits = noted.encoded.splits
+    assert noted.trials[-1][-1].fingerprint == splits["train"].joined(splits["dev"]).fingerprint
+    assert (result.best.model, result.report().num_steps) == ("model 1/1", 6)
+    assert [(each.num_train, each.plan.settings) for each in result.rounds] == [(12, (0, 1)), (20, (1,))]
+
+
+def test_plain_with_dev_is_its_last_training_however_the_first_did_on_dev(noted):
+    task = replace(noted, score=lambda number, place: 0.9 - number / 2)
+    assert run_rival(PLAIN_WITH_DEV, task, SCHEDULE, material()).best.model == "model 1/0"
 
 
 def test_distilled_targets_lie_between_labels_and_beliefs(noted):

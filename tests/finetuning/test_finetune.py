@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ import torch
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 from agora_bounds import max_trials
+from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
+from bort_kedro.agora.rivals import RIVALS, ScheduledRound
 from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import (
     BETTER_ENCODER,
@@ -60,7 +63,6 @@ AGORA = AgoraSettings(
         max_tokens=48,
     ),
 )
-RIVALS = ("plain", "distilled", "random_augmentation")
 
 
 @pytest.fixture
@@ -126,8 +128,12 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
         assert (chosen == 1).all()
     assert set(taught.to_json()["check"]) == {*("score", "error", "bar", "chance", "majority", "lead_error", "is_over")}
     assert len(states.observer.trials) == report.num_trials
-    rivals = fine_tune_rivals(RIVALS, task, report, teacher)
-    assert [rival.method for rival in rivals] == list(RIVALS)
+    schedule = [ScheduledRound.of(each) for each in report.rounds]
+    beliefs = partial(out_of_fold_beliefs, task, num_folds=2, seed=0)
+    *rivals, with_dev = fine_tune_rivals(RIVALS, task, schedule, teacher, beliefs)
+    assert [rival.method for rival in (*rivals, with_dev)] == list(RIVALS)
+    splits = task.encoded.splits
+    assert with_dev.rounds[-1].num_train == splits["train"].num_units + splits["dev"].num_units
     for rival in rivals:
         its = rival.report()
         assert (its.num_trials, its.num_steps) == (report.num_trials, report.num_steps)

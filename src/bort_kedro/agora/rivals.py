@@ -2,19 +2,20 @@
 
 A trial of Agora on a grown train set takes more steps than one on the train split alone; its counterpart is given the
 same number. So every method may spend the same steps of the student, and whether they are spent on new points, on a
-teacher's beliefs or on the labelled examples again is all that differs.
+teacher's beliefs, on the rows of dev or on the labelled examples again is all that differs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
+from bort_kedro.finetuning.rounds import Round
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from bort_kedro.agora.points import PointMaker
     from bort_kedro.finetuning.encoding import EncodedExamples
     from bort_kedro.finetuning.report import RoundReport
-    from bort_kedro.finetuning.rounds import Draw, Round
+    from bort_kedro.finetuning.rounds import Draw
 
+# The one that is no repetition of Agora's rounds.
+PLAIN_WITH_DEV = "plain_with_dev"
 # Between the seeds of two rounds of a method that learns from the same examples each time.
 ROUND_SEED_STRIDE = 1000
 # Random points made for each one wanted, since some are copies; what is too much is left out.
@@ -38,7 +41,8 @@ class Material:
 
     Args:
         points: tau and the teacher.
-        train_beliefs: The teacher's outputs for the rows of the train split, asked for when they are needed.
+        train_beliefs: What teachers that have not seen them say of the rows of the train split, asked for when they
+            are needed.
         points_per_source: That tau makes.
         distillation_share: Weight of the teacher's beliefs in the targets of `distilled`.
         seed: Of random points.
@@ -61,15 +65,20 @@ class ScheduledRound:
 
     Args:
         plan: Number, hyperparameter sets and draws.
-        num_steps: Of each trial.
-        look_every: Steps between two looks at dev of each trial, so that patience is as long as Agora's.
+        num_steps: Of each trial; None is as many epochs as set.
+        look_every: Steps between two looks at dev of each trial, so that patience is as long as Agora's; None likewise.
         num_points: That the round added; None where it added none.
     """
 
     plan: Round
-    num_steps: tuple[int, ...]
-    look_every: tuple[int, ...]
+    num_steps: tuple[int | None, ...]
+    look_every: tuple[int | None, ...]
     num_points: int | None
+
+    @classmethod
+    def first(cls, num_settings: int) -> ScheduledRound:
+        """Every setting once, without an Agora beside it."""
+        return cls(Round.first(num_settings), (None,) * num_settings, (None,) * num_settings, None)
 
     @classmethod
     def of(cls, done: RoundReport) -> ScheduledRound:
@@ -94,11 +103,12 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
     Raises:
         TrainingError: If every trial of the first round diverges.
     """
+    if method == PLAIN_WITH_DEV:
+        return _plain_with_dev(task, schedule, material)
     draws: dict[int, Draw] = {}
     record = MethodRecord(method, task.data.task.name)
-    examples_of = RIVALS[method]
     for each in schedule:
-        examples = examples_of(task, each, draws, material)
+        examples = REPEATED[method](task, each, draws, material)
         # The same examples with the same seed would be the same training; points make their own difference.
         shift = 0 if draws else each.plan.number * ROUND_SEED_STRIDE
         trials = [
@@ -147,8 +157,28 @@ def _random_points(
     return task.with_points([draws[number] for number in each.plan.draws])
 
 
-RIVALS: dict[str, Callable[[StudentTask, ScheduledRound, dict[int, Draw], Material], EncodedExamples]] = {
+def _plain_with_dev(task: StudentTask, schedule: Sequence[ScheduledRound], material: Material) -> MethodResult:
+    """Choose by dev as `plain` does, then train once more on train and dev: Agora learns from dev too.
+
+    The second training has the setting that was best and as many passes over its examples, whatever Agora's later
+    rounds took, and no look at dev but the last, since it has seen every row of it.
+    """
+    first = run_rival("plain", task, schedule[:1], material)
+    trials, train = first.rounds[0].trials, task.encoded.splits["train"]
+    best = max(range(len(trials)), key=lambda number: trials[number].score)
+    place = schedule[0].plan.settings[best]
+    examples = train.joined(task.encoded.splits["dev"])
+    num_steps = max(1, round(trials[best].num_steps * examples.num_units / train.num_units))
+    plan = Round(number=1, settings=(place,), is_replay=False, draws=(), mistakes_of=None)
+    last = task.train(examples, place, method=PLAIN_WITH_DEV, number=1, num_steps=num_steps, look_every=num_steps)
+    record = MethodRecord(PLAIN_WITH_DEV, task.data.task.name)
+    record.add(plan, None, [last], examples)
+    return replace(record.result(), rounds=[*first.rounds, *record.rounds])
+
+
+REPEATED: dict[str, Callable[[StudentTask, ScheduledRound, dict[int, Draw], Material], EncodedExamples]] = {
     "plain": _plain,
     "distilled": _distilled,
     "random_augmentation": _random_points,
 }
+RIVALS = (*REPEATED, PLAIN_WITH_DEV)

@@ -25,7 +25,7 @@ from bort_kedro.finetuning.objectives import predict
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
     from bort_kedro.agora.teacher_bar import TeacherCheck
     from bort_kedro.finetuning.data import TaskData
-    from bort_kedro.finetuning.report import MethodReport
     from bort_kedro.tasks.units import Unit
 
 
@@ -148,15 +147,23 @@ def fine_tune_by_agora(task: StudentTask, teacher: Teacher) -> MethodResult:
 def fine_tune_rivals(
     methods: Sequence[str],
     task: StudentTask,
-    agora_report: MethodReport,
+    schedule: Sequence[ScheduledRound],
     teacher: Teacher,
+    train_beliefs: Callable[[], NDArray[np.float64]],
 ) -> list[MethodResult]:
-    """The methods that Agora is held against, each with as many trials and steps."""
+    """The methods that Agora is held against, each with as many trials and steps.
+
+    Args:
+        methods: Names of `rivals.RIVALS`.
+        task: The student's.
+        schedule: Agora's rounds.
+        teacher: Of Agora.
+        train_beliefs: Gives what teachers that have not seen them say of the rows of train, (N, C).
+    """
     settings = teacher.settings
-    schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
     material = Material(
         teacher.points(task.states),
-        cache(lambda: teacher.says(task.data.units["train"])),
+        cache(train_beliefs),
         settings.points_per_mistake,
         settings.distillation_share,
         settings.seed,

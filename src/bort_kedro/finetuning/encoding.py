@@ -113,6 +113,19 @@ class EncodedExamples:
         """The same texts with other targets, of the same shape."""
         return replace(self, targets=targets.astype(np.float32).reshape(self.targets.shape))
 
+    def taken(self, units: Sequence[int]) -> EncodedExamples:
+        """These units alone, in this order; how many of their rows lost tokens is not known."""
+        rows = self.rows_of(units)
+        types = self.token_type_ids
+        return EncodedExamples(
+            [self.input_ids[row] for row in rows],
+            None if types is None else [types[row] for row in rows],
+            self.targets[rows],
+            np.cumsum([0, *(self.starts[unit + 1] - self.starts[unit] for unit in units)]).astype(np.int64),
+            self.pad_id,
+            0,
+        )
+
     def joined(self, other: EncodedExamples) -> EncodedExamples:
         """These and then those."""
         types = None

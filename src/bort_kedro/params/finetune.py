@@ -37,8 +37,12 @@ class FinetuneParams(ReadingSettings):
         "masked-LM head is needed."
     )
     method: Literal["agora", "plain"] = Field(description="How the student is fine-tuned.")
-    rivals: tuple[Literal["plain", "distilled", "random_augmentation"], ...] = Field(
+    rivals: tuple[Literal["plain", "plain_with_dev", "distilled", "random_augmentation"], ...] = Field(
         description="Trained beside Agora with as many steps, to compare."
+    )
+    num_folds: int = Field(
+        ge=2,
+        description="Parts of train; for `distilled` each is answered by a teacher that has seen the others.",
     )
     weak_teacher: Literal["stop", "plain"] = Field(
         description="Where a teacher is not over its bar: stop the run, or fine-tune that task plainly."

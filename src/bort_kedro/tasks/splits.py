@@ -137,18 +137,36 @@ def divide_splits(
 def _test_half(dev: pd.DataFrame, *, form: Form, seed: int, whose: str) -> tuple[pd.Series, dict[str, str]]:
     """Which rows of the official dev go to test, and what is to be said of both halves."""
     is_only_scored = dev["part"].isin(ONLY_SCORED_PARTS)
-    rows = dev[~is_only_scored].assign(cluster=_clusters(dev[~is_only_scored]))
-    strata = _strata(rows, form)
-    order = _mixed_within_strata(strata, seed)
+    rows = dev[~is_only_scored]
     is_test = is_only_scored.copy()
-    # One after the other of each stratum in turn: no stratum's halves differ by more than one unit.
-    is_test[~is_only_scored] = pd.MultiIndex.from_frame(rows[["part", "cluster"]]).isin(strata.index[order[1::2]])
+    is_test[~is_only_scored] = folds_of(rows, form=form, num_folds=2, seed=seed) == 1
     parts = [part for part in dict.fromkeys(rows["part"]) if part]
     by = f"{_STRATIFIED_BY[form]} and part" if len(parts) > 1 else _STRATIFIED_BY[form]
     how = f"the {whose} dev{_named(parts)}, stratified by {by}, seed {seed}"
     others = dict.fromkeys(dev.loc[is_only_scored, "part"])
     whole = f"; and all of the {whose} dev{_named(list(others))}" if others else ""
     return is_test, {DEV: f"half of {how}", TEST: f"the other half of {how}{whole}"}
+
+
+def folds_of(rows: pd.DataFrame, *, form: Form, num_folds: int, seed: int) -> NDArray[np.intp]:
+    """Deal labelled examples to folds, rows of one ``group`` together, and groups that ask about one text.
+
+    Args:
+        rows: Columns ``part``, ``group``, ``text`` and ``label``.
+        form: Of the task; folds are stratified as `divide_splits` stratifies halves.
+        num_folds: At least two.
+        seed: Of the dealing.
+
+    Returns:
+        (N,) the fold of each row, from 0.
+    """
+    rows = rows.assign(cluster=_clusters(rows))
+    strata = _strata(rows, form)
+    # One after the other of each stratum in turn: no stratum's folds differ by more than one unit.
+    fold_of = np.empty(len(strata), dtype=np.intp)
+    fold_of[_mixed_within_strata(strata, seed)] = np.arange(len(strata)) % num_folds
+    places: NDArray[np.intp] = strata.index.get_indexer(pd.MultiIndex.from_frame(rows[["part", "cluster"]]))
+    return fold_of[places]
 
 
 def _clusters(rows: pd.DataFrame) -> pd.Series:

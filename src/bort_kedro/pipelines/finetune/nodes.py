@@ -182,6 +182,8 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
     ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
         from bort_kedro.agora import teacher as agora
+        from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
+        from bort_kedro.agora.rivals import ScheduledRound
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
 
@@ -192,7 +194,16 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         with cpu_threads(finetune.training.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
             teacher = _task_teacher(task, finetune, encoder, teacher_classifier, recorded_labels)
-            for result in agora.fine_tune_rivals(finetune.rivals, task, agora_report, teacher):
+            schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
+
+            def train_beliefs() -> Any:
+                if encoder is None:
+                    return teacher.says(task.data.units["train"])
+                training = finetune.teacher.training
+                teaching = _student_task(name, examples, encoder, training_states, finetune, training)
+                return out_of_fold_beliefs(teaching, num_folds=finetune.num_folds, seed=finetune.split_seed)
+
+            for result in agora.fine_tune_rivals(finetune.rivals, task, schedule, teacher, train_beliefs):
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
