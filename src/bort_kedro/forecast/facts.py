@@ -21,6 +21,8 @@ UNKNOWN_ENCODER = KNOWN_ENCODERS["roberta-large"]
 # Tokens of a word, assumed: of a small vocabulary (2.9 were counted with 600 ids), and of one that is not.
 SMALL_VOCABULARY = 8192
 TOKENS_OF_WORD = {True: 2.5, False: 1.4}
+# Characters of an English word and the space behind it, assumed.
+CHARACTERS_OF_WORD = 6
 
 
 @dataclass(frozen=True)

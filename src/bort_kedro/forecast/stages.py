@@ -9,13 +9,16 @@ from math import ceil
 
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
 from bort_kedro.encoders.training_cost import layer_weights
+from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.forecast.facts import UNKNOWN_ENCODER, Facts
 from bort_kedro.forecast.task_works import examples_of, searched_task_works, task_works
 from bort_kedro.forecast.work import Encoder, Step, Work, passed
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
+from bort_kedro.params.finetune import task_of
 from bort_kedro.pretraining.settings import DistillationSettings, PretrainingSettings
 from bort_kedro.search.space import enumerate_shapes, parts_of
+from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
 # Padded tokens of a look at the validation split at most, as `pretraining.pretrain` has it.
 MOST_VALIDATED = 64 * 8192
@@ -79,9 +82,19 @@ class Forecaster:
             said.append(f"`{finetune.student}` is not on this machine, and is taken to be {UNKNOWN_ENCODER.shape}.")
         if self.facts.vocabulary_size is None:
             said.append("There are no tokens yet: sequences count as full, tokens of tasks are guessed from words.")
-        unknown = [name for name in finetune.tasks if examples_of(name, finetune, self.facts) is None]
-        if unknown and any(node.startswith("finetune.") for node in nodes):
-            said.append(f"Not counted, since their examples are not there yet: {', '.join(unknown)}.")
+        if not any(node.startswith("finetune.") for node in nodes):
+            return said
+        trained = [name for name in finetune.tasks if not task_of(name, finetune).is_diagnostic]
+        unknown = [name for name in trained if examples_of(name, finetune, self.facts) is None]
+        assumed = [name for name in trained if name not in (*unknown, *self.facts.examples, *BUILTIN_TASKS)]
+        if assumed:
+            said.append(f"Examples are not there yet, and taken to be as many as are published: {', '.join(assumed)}.")
+        if unknown:
+            sets = len(build_theta(finetune.training, draw_seed=finetune.split_seed))
+            said.append(
+                f"Not counted, since their examples are not there yet: {', '.join(unknown)}; each has {sets} trials or "
+                "more. `kedro run --pipelines tasks` makes them."
+            )
         return said
 
     def _here(self, shape: BertShape) -> Encoder:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
-from bort_kedro.forecast.facts import Examples, Facts, tokens_of
+from bort_kedro.forecast.facts import CHARACTERS_OF_WORD, Examples, Facts, tokens_of
 from bort_kedro.forecast.work import Encoder, Step, Work, passed
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
@@ -56,9 +56,17 @@ def searched_task_works(
 
 
 def examples_of(name: str, finetune: FinetuneParams, facts: Facts) -> Examples | None:
-    """Those that are there, or of a built-in task as many as may be made; None where nothing is known."""
-    if name in facts.examples or name not in BUILTIN_TASKS:
-        return facts.examples.get(name)
+    """Those that are there, else of a built-in task as many as may be made, and of another as many as are published;
+    None where nothing is known."""
+    if name in facts.examples:
+        return facts.examples[name]
+    if name not in BUILTIN_TASKS:
+        size = task_of(name, finetune).size
+        if size is None:
+            return None
+        # Half of the official dev becomes the test split.
+        half = size.num_dev // 2
+        return Examples(size.num_train, half, size.characters / CHARACTERS_OF_WORD, size.num_dev - half)
     made = finetune.builtin_tasks
     words = (made.min_words + made.max_words) / 2
     counts = made.max_examples

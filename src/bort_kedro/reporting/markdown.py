@@ -65,7 +65,7 @@ def large(value: float | None) -> str:
     """A count with three significant digits and its unit, such as ``56.0 M``."""
     if value is None or math.isnan(value):
         return MISSING
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             scaled = value / size
             return f"{scaled:.{2 if scaled < 10 else 1 if scaled < 100 else 0}f}{unit}"

@@ -94,6 +94,21 @@ class SplitSource:
 
 
 @dataclass(frozen=True)
+class PublishedSize:
+    """How large the official splits of a task are.
+
+    Args:
+        num_train: Examples.
+        num_dev: Examples; of several dev splits all.
+        characters: Of the texts of an example of the train split, on average.
+    """
+
+    num_train: int
+    num_dev: int
+    characters: int
+
+
+@dataclass(frozen=True)
 class Task:
     """One row of the table.
 
@@ -117,6 +132,7 @@ class Task:
         allows_empty_text: True where official files have examples of which one text is empty.
         submissions: The leaderboard's file for each part of the test split.
         hub: Id and configuration on the hub.
+        size: Of its official splits, for forecasts before they are there; None where the table does not say it.
     """
 
     name: str
@@ -137,6 +153,7 @@ class Task:
     allows_empty_text: bool = False
     submissions: Mapping[str, str] = field(default_factory=dict, hash=False)
     hub: tuple[str, str] = ("", "")
+    size: PublishedSize | None = None
 
     @property
     def has_marked_spans(self) -> bool:

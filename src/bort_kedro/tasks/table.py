@@ -1,7 +1,9 @@
 """The table of tasks: one row says all that reading, training, scoring and submitting need to know of a task.
 
 Files and columns are those of the archives that https://gluebenchmark.com, https://super.gluebenchmark.com and
-https://www.cs.cmu.edu/~glai1/data/race hand out; metrics those of their leaderboards.
+https://www.cs.cmu.edu/~glai1/data/race hand out; metrics those of their leaderboards. Sizes are those of the card of
+https://huggingface.co/datasets/nyu-mll/glue: `num_examples`, and `num_bytes` of the train split for each of these, less
+20 of label, index and offsets.
 """
 
 from __future__ import annotations
@@ -12,7 +14,17 @@ from typing import Any
 from bort_kedro.errors import TaskError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
-from bort_kedro.tasks.description import RIGHT, SPLITS, WRONG, Form, SourceFile, SplitSource, Task, Truncation
+from bort_kedro.tasks.description import (
+    RIGHT,
+    SPLITS,
+    WRONG,
+    Form,
+    PublishedSize,
+    SourceFile,
+    SplitSource,
+    Task,
+    Truncation,
+)
 from bort_kedro.tasks.own import own_task
 
 __all__ = [
@@ -167,9 +179,18 @@ _ROWS = (
         ("matthews",),
         _SENTENCE,
         sources=_COLA_SOURCES,
+        size=PublishedSize(8_551, 1_043, 37),
         spellings={"unacceptable": "0", "acceptable": "1"},
     ),
-    _glue("sst2", "SST-2", _BINARY, ("accuracy",), _SENTENCE, spellings={"negative": "0", "positive": "1"}),
+    _glue(
+        "sst2",
+        "SST-2",
+        _BINARY,
+        ("accuracy",),
+        _SENTENCE,
+        spellings={"negative": "0", "positive": "1"},
+        size=PublishedSize(67_349, 872, 50),
+    ),
     _glue(
         "mrpc",
         "MRPC",
@@ -177,6 +198,7 @@ _ROWS = (
         ("f1", "accuracy"),
         _texts(["#1 String", "sentence1"], ["#2 String", "sentence2"], label="Quality"),
         sources=_MRPC_SOURCES,
+        size=PublishedSize(3_668, 408, 238),
         spellings={"not_equivalent": "0", "equivalent": "1"},
     ),
     _glue(
@@ -186,6 +208,7 @@ _ROWS = (
         ("pearson", "spearman"),
         _texts(["sentence1"], ["sentence2"], label="score"),
         form=Form.REGRESSION,
+        size=PublishedSize(5_749, 1_500, 111),
     ),
     _glue(
         "qqp",
@@ -195,6 +218,7 @@ _ROWS = (
         _texts(["question1"], ["question2"], label="is_duplicate", index="id"),
         spellings={"not_duplicate": "0", "duplicate": "1"},
         skips_short_rows=True,
+        size=PublishedSize(363_846, 40_430, 120),
         allows_empty_text=True,
     ),
     _glue(
@@ -204,10 +228,18 @@ _ROWS = (
         ("accuracy",),
         _texts(["sentence1", "premise"], ["sentence2", "hypothesis"], label="gold_label"),
         sources=_MNLI_SOURCES,
+        size=PublishedSize(392_702, 9_815 + 9_832, 171),
         submissions={"matched": "MNLI-m.tsv", "mismatched": "MNLI-mm.tsv"},
     ),
-    _glue("qnli", "QNLI", ENTAILMENT, ("accuracy",), _texts(["question"], ["sentence"])),
-    _glue("rte", "RTE", ENTAILMENT, ("accuracy",), _SENTENCES),
+    _glue(
+        "qnli",
+        "QNLI",
+        ENTAILMENT,
+        ("accuracy",),
+        _texts(["question"], ["sentence"]),
+        size=PublishedSize(104_743, 5_463, 225),
+    ),
+    _glue("rte", "RTE", ENTAILMENT, ("accuracy",), _SENTENCES, size=PublishedSize(2_490, 277, 320)),
     _glue(
         "wnli",
         "WNLI",
@@ -215,6 +247,7 @@ _ROWS = (
         ("accuracy",),
         _SENTENCES,
         spellings={"not_entailment": "0", "entailment": "1"},
+        size=PublishedSize(635, 71, 149),
     ),
     _glue(
         "ax",
