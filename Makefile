@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick mutation lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-real clean
+.PHONY: help install run smoke test test-quick mutation lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -113,6 +113,9 @@ bench-finetune: install ## Hold Agora against other methods, after `make run`; T
 
 bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
 	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short
+
+bench-noise: install ## Ask how wrong recorded labels may be for Agora to gain from them; after `make run`, or TASK=library
+	@$(BIN)/python -m benchmarks.finetune.noise $(if $(TASK),--task "$(TASK)")
 
 bench-real: install ## Ask what a student keeps of a real encoder; ENCODER=folder TASKS=folder CORPUS='wiki_*' (an hour)
 	@$(BIN)/python -m benchmarks.real "$(ENCODER)" $(if $(TASKS),--tasks "$(TASKS)") --corpus "$(CORPUS)" $(if $(FULL),--full)

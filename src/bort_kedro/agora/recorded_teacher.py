@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     from bort_kedro.agora.points import PointMaker
     from bort_kedro.agora.settings import AgoraSettings
@@ -83,15 +85,19 @@ class AlikeTexts:
     Alike is the cosine of TF-IDF weights of words, marks and neighbouring two of them, which are those of the pool.
 
     Args:
-        pool: Not empty.
+        pool: Not empty where it is drawn from.
     """
 
     def __init__(self, pool: Sequence[Unit]) -> None:
+        self._pool = pool
+
+    @cached_property
+    def _weighed(self) -> tuple[TfidfVectorizer, csr_matrix]:
+        """What weighs the words of texts, and the weights of the pool."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self._pool = pool
-        self._vectorizer = TfidfVectorizer(token_pattern=TOKEN, ngram_range=(1, 2), max_features=MOST_NGRAMS)
-        self._weights = self._vectorizer.fit_transform(map(_text, pool))
+        vectorizer = TfidfVectorizer(token_pattern=TOKEN, ngram_range=(1, 2), max_features=MOST_NGRAMS)
+        return vectorizer, vectorizer.fit_transform(map(_text, self._pool))
 
     def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
         """Units of the pool for each of these: so many, drawn from `ALIKE_PER_POINT` times as many that are most alike.
@@ -107,8 +113,9 @@ class AlikeTexts:
         from sklearn.neighbors import NearestNeighbors
 
         num_alike = min(len(self._pool), ALIKE_PER_POINT * copies)
-        index = NearestNeighbors(n_neighbors=num_alike, metric="cosine").fit(self._weights)
-        alike = index.kneighbors(self._vectorizer.transform(map(_text, units)), return_distance=False)
+        vectorizer, weights = self._weighed
+        index = NearestNeighbors(n_neighbors=num_alike, metric="cosine").fit(weights)
+        alike = index.kneighbors(vectorizer.transform(map(_text, units)), return_distance=False)
         drawn = []
         for place, nearest in enumerate(alike):
             generator = np.random.default_rng([seed, place])
