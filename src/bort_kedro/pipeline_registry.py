@@ -26,7 +26,7 @@ def build_pipelines(parameters: Parameters) -> dict[str, Pipeline]:
     """
     finetuning, pretraining = parameters.finetune, parameters.pretrain_distill
     added = added_pipelines()
-    is_agora, error_source = finetuning.method == "agora", parameters.search.error_source
+    is_agora, error_source = finetuning.method != "plain", parameters.search.error_source
     trains_teacher = parameters.trains_teacher
     stages = {
         "corpus": corpus.create_pipeline(),

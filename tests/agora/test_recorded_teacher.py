@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bort_kedro.agora.points import Teaching
 from bort_kedro.agora.recorded_teacher import (
     ALIKE_PER_POINT,
     LEAST_DEV,
@@ -210,5 +211,6 @@ def test_every_form_goes_through_agora_and_its_rivals_without_an_encoder_that_te
     assert all(set(draw.units) <= pool for draw in draws)
     assert all(draw.targets.shape[1] == len(output_columns(form, data.labels)) for draw in draws)
     schedule = [ScheduledRound.of(each) for each in result.report().rounds]
-    rivals = fine_tune_rivals(list(REPEATED), task, schedule, teacher, lambda: teacher.says(data.units["train"]))
+    teaching = Teaching(teacher, lambda: teacher.says(data.units["train"]))
+    rivals = fine_tune_rivals(list(REPEATED), task, schedule, teaching)
     assert [rival.report().num_steps for rival in rivals] == [result.report().num_steps] * 3

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bort_kedro.agora.rivals import (
-    PLAIN_WITH_DEV,
     REPEATED,
     RIVALS,
     ROUND_SEED_STRIDE,
@@ -23,6 +22,7 @@ from bort_kedro.agora.run import run_agora
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning import trials
+from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV
 from bort_kedro.finetuning.methods import StudentTask
 from bort_kedro.finetuning.report import MethodReport, RoundReport, RoundTrial
 from bort_kedro.finetuning.rounds import Draw, DrawReport, Round
@@ -89,7 +89,8 @@ class Noted(StudentTask):
         score = self.score(number, place)
         model = None if score == DIVERGED else f"model {number}/{place}"
         chosen = replace(self.theta[place], seed=self.theta[place].seed + seed_shift)
-        trial = Trial(chosen, score, np.zeros(1), model, num_steps, num_steps, look_every, 1.0)
+        done = num_steps or 2
+        trial = Trial(chosen, score, np.zeros(1), model, done, done, look_every or 1, 1.0)
         self.tell(method, number, place, trial)
         return trial
 
@@ -175,13 +176,13 @@ def test_plain_learns_the_train_split_each_time_with_other_seeds_but_in_the_firs
     assert [shift // ROUND_SEED_STRIDE for *_, shift, _ in noted.trials] == [0, 0, 1, 1, 2, 2, 3]
 
 
-def test_plain_with_dev_chooses_as_plain_does_and_learns_both_splits_with_the_best_setting(noted):
+def test_plain_with_dev_is_chosen_by_dev_and_learns_both_splits_with_the_best_setting(noted):
     result = run_rival(PLAIN_WITH_DEV, noted, SCHEDULE, material())
     # Setting 1 is the better one of the first round; it had 2 steps for 12 examples and has 3 for 20.
-    assert [trial[:4] for trial in noted.trials] == [(0, 0, 1, 3), (0, 1, 2, 4), (1, 1, 3, 3)]
+    assert [trial[:4] for trial in noted.trials] == [(0, 0, None, None), (0, 1, None, None), (1, 1, 3, 3)]
     splits = noted.encoded.splits
     assert noted.trials[-1][-1].fingerprint == splits["train"].joined(splits["dev"]).fingerprint
-    assert (result.best.model, result.report().num_steps) == ("model 1/1", 6)
+    assert (result.best.model, result.report().num_steps) == ("model 1/1", 7)
     assert [(each.num_train, each.plan.settings) for each in result.rounds] == [(12, (0, 1)), (20, (1,))]
 
 

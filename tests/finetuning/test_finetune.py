@@ -14,6 +14,7 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 
 from agora_bounds import max_trials
 from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
+from bort_kedro.agora.points import Teaching
 from bort_kedro.agora.rivals import RIVALS, ScheduledRound
 from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import (
@@ -130,7 +131,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     assert len(states.observer.trials) == report.num_trials
     schedule = [ScheduledRound.of(each) for each in report.rounds]
     beliefs = partial(out_of_fold_beliefs, task, num_folds=2, seed=0)
-    *rivals, with_dev = fine_tune_rivals(RIVALS, task, schedule, teacher, beliefs)
+    *rivals, with_dev = fine_tune_rivals(RIVALS, task, schedule, Teaching(teacher, beliefs))
     assert [rival.method for rival in (*rivals, with_dev)] == list(RIVALS)
     splits = task.encoded.splits
     assert with_dev.rounds[-1].num_train == splits["train"].num_units + splits["dev"].num_units

@@ -251,6 +251,21 @@ def write_labels(folder, examples, *, wrong=0):
     return {"toy": {"file": str(path), "columns": {"text": "said"}}}
 
 
+def test_auto_compares_the_methods_on_train_and_fine_tunes_by_the_best(student, larger, states, caplog):
+    examples = examples_of(num_train=96, num_dev=24, num_test=12)
+    finetune = parameters(method="auto", num_folds=2, teacher_epochs=12)
+    classifier, _, _, taught = teacher_tuner_of("toy")(examples, larger, states, finetune)
+    assert taught["check"]["is_over"]
+    with caplog.at_level(logging.INFO, "bort_kedro"):
+        _, history, _, report = student_tuner_of("toy")(examples, student, states, finetune, larger, classifier, taught)
+    compared = report["compared"]
+    assert set(compared) == {"plain", "plain_with_dev", "distilled", "agora"}
+    ahead = {name: each["score"] for name, each in compared.items() if each["lead"] > each["lead_error"]}
+    assert report["method"] == (max(ahead, key=ahead.get) if ahead else "plain")
+    assert f"it is fine-tuned by {report['method']}, the best of those ahead" in caplog.text
+    assert set(history["method"]) <= {report["method"], "plain"}
+
+
 def test_a_task_whose_teacher_is_a_file_has_no_encoder_that_teaches():
     pipeline = create_pipeline(["toy", "cola"], teacher=OWN_TEACHER, recorded=["toy"])
     nodes = {node.name.removeprefix("finetune."): node for node in pipeline.nodes}

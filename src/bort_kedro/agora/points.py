@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,6 +42,20 @@ class Teacher(Protocol):
 
     def points(self, states: States) -> PointMaker:
         """Makes points that repeat neither dev nor test, with what it says of them."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A teacher that is over its bar.
+
+    Args:
+        teacher: Labels new points.
+        train_beliefs: Gives what is said of the rows of train, (N, C), by who has not seen them; None where nobody says
+            anything of some.
+    """
+
+    teacher: Teacher
+    train_beliefs: Callable[[], NDArray[np.float64]] | None
 
 
 class PointSource(Protocol):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV, train_with_dev
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
 from bort_kedro.finetuning.rounds import Round
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from bort_kedro.finetuning.report import RoundReport
     from bort_kedro.finetuning.rounds import Draw
 
-# The one that is no repetition of Agora's rounds.
-PLAIN_WITH_DEV = "plain_with_dev"
 # Between the seeds of two rounds of a method that learns from the same examples each time.
 ROUND_SEED_STRIDE = 1000
 # Random points made for each one wanted, since some are copies; what is too much is left out.
@@ -42,14 +41,14 @@ class Material:
     Args:
         points: tau and the teacher.
         train_beliefs: What teachers that have not seen them say of the rows of the train split, asked for when they
-            are needed.
+            are needed; None where nobody says anything of some.
         points_per_source: That tau makes.
         distillation_share: Weight of the teacher's beliefs in the targets of `distilled`.
         seed: Of random points.
     """
 
     points: PointMaker
-    train_beliefs: Callable[[], NDArray[np.float64]]
+    train_beliefs: Callable[[], NDArray[np.float64]] | None
     points_per_source: int
     distillation_share: float
     seed: int
@@ -104,7 +103,7 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
         TrainingError: If every trial of the first round diverges.
     """
     if method == PLAIN_WITH_DEV:
-        return _plain_with_dev(task, schedule, material)
+        return train_with_dev(task)
     draws: dict[int, Draw] = {}
     record = MethodRecord(method, task.data.task.name)
     for each in schedule:
@@ -138,6 +137,7 @@ def _distilled(task: StudentTask, each: ScheduledRound, draws: dict[int, Draw], 
     At temperature 1 the cross-entropy with mixed targets is the mixture of both losses, but for a constant; of a
     regression likewise the squared errors.
     """
+    assert material.train_beliefs is not None  # noqa: S101 - nobody asks for this method where there are none
     train, share = task.encoded.splits["train"], material.distillation_share
     return train.answered((1 - share) * train.targets + share * material.train_beliefs())
 
@@ -155,25 +155,6 @@ def _random_points(
             max_points=each.num_points,
         )
     return task.with_points([draws[number] for number in each.plan.draws])
-
-
-def _plain_with_dev(task: StudentTask, schedule: Sequence[ScheduledRound], material: Material) -> MethodResult:
-    """Choose by dev as `plain` does, then train once more on train and dev: Agora learns from dev too.
-
-    The second training has the setting that was best and as many passes over its examples, whatever Agora's later
-    rounds took, and no look at dev but the last, since it has seen every row of it.
-    """
-    first = run_rival("plain", task, schedule[:1], material)
-    trials, train = first.rounds[0].trials, task.encoded.splits["train"]
-    best = max(range(len(trials)), key=lambda number: trials[number].score)
-    place = schedule[0].plan.settings[best]
-    examples = train.joined(task.encoded.splits["dev"])
-    num_steps = max(1, round(trials[best].num_steps * examples.num_units / train.num_units))
-    plan = Round(number=1, settings=(place,), is_replay=False, draws=(), mistakes_of=None)
-    last = task.train(examples, place, method=PLAIN_WITH_DEV, number=1, num_steps=num_steps, look_every=num_steps)
-    record = MethodRecord(PLAIN_WITH_DEV, task.data.task.name)
-    record.add(plan, None, [last], examples)
-    return replace(record.result(), rounds=[*first.rounds, *record.rounds])
 
 
 REPEATED: dict[str, Callable[[StudentTask, ScheduledRound, dict[int, Draw], Material], EncodedExamples]] = {

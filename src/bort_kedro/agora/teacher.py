@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import PartialState
 
-from bort_kedro.agora.points import PointMaker, Teacher, points_of
+from bort_kedro.agora.points import PointMaker, Teacher, Teaching, points_of
 from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
 from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.settings import MASKED_LM
@@ -25,7 +25,7 @@ from bort_kedro.finetuning.objectives import predict
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -148,8 +148,7 @@ def fine_tune_rivals(
     methods: Sequence[str],
     task: StudentTask,
     schedule: Sequence[ScheduledRound],
-    teacher: Teacher,
-    train_beliefs: Callable[[], NDArray[np.float64]],
+    teaching: Teaching,
 ) -> list[MethodResult]:
     """The methods that Agora is held against, each with as many trials and steps.
 
@@ -157,13 +156,12 @@ def fine_tune_rivals(
         methods: Names of `rivals.RIVALS`.
         task: The student's.
         schedule: Agora's rounds.
-        teacher: Of Agora.
-        train_beliefs: Gives what teachers that have not seen them say of the rows of train, (N, C).
+        teaching: Agora's teacher, and what is believed of train.
     """
-    settings = teacher.settings
+    settings = teaching.teacher.settings
     material = Material(
-        teacher.points(task.states),
-        cache(train_beliefs),
+        teaching.teacher.points(task.states),
+        cache(teaching.train_beliefs) if teaching.train_beliefs else None,
         settings.points_per_mistake,
         settings.distillation_share,
         settings.seed,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Predictions need no gradients, so their batches may be larger than those of a training.
 PREDICTION_TOKENS = 8192
+# The method that learns from dev too, once dev has chosen.
+PLAIN_WITH_DEV = "plain_with_dev"
 PREDICTED_SPLITS = ("dev", "test", "submission")
 
 
@@ -63,6 +65,27 @@ def train_plainly(task: StudentTask, *, method: str = "plain") -> MethodResult:
     record = MethodRecord(method, task.data.task.name)
     record.add(plan, None, trials, examples)
     return record.result()
+
+
+def train_with_dev(task: StudentTask) -> MethodResult:
+    """Choose by dev as plain fine-tuning does, then train once more on train and dev: Agora learns from dev too.
+
+    The second training has the hyperparameters that were best and as many passes over its examples, and no look at dev
+    but the last, since it has seen every row of it.
+
+    Raises:
+        TrainingError: If every trial diverges.
+    """
+    first = train_plainly(task)
+    trials, train = first.rounds[0].trials, task.encoded.splits["train"]
+    place = max(range(len(trials)), key=lambda number: trials[number].score)
+    examples = train.joined(task.encoded.splits["dev"])
+    num_steps = max(1, round(trials[place].num_steps * examples.num_units / train.num_units))
+    last = task.train(examples, place, method=PLAIN_WITH_DEV, number=1, num_steps=num_steps, look_every=num_steps)
+    plan = Round(number=1, settings=(place,), is_replay=False, draws=(), mistakes_of=None)
+    record = MethodRecord(PLAIN_WITH_DEV, task.data.task.name)
+    record.add(plan, None, [last], examples)
+    return replace(record.result(), rounds=[*first.rounds, *record.rounds])
 
 
 def conclude(task: StudentTask, result: MethodResult) -> Finetuned:

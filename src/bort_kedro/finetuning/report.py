@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from bort_kedro.finetuning.rounds import DrawReport, Round
 from bort_kedro.frozen import FrozenModel
 
@@ -69,10 +71,25 @@ class MethodReport(FrozenModel):
     num_tokens: int = 0
 
 
+class MethodScore(FrozenModel):
+    """What cross-validation on train says of a method.
+
+    Args:
+        score: Of all folds together, by the task's first metric.
+        lead: Over plain fine-tuning, paired by unit.
+        lead_error: Standard error of the lead.
+    """
+
+    score: float
+    lead: float
+    lead_error: float
+
+
 class FinetuningReport(MethodReport):
     """The same with what is known of the task's examples.
 
     Args:
+        compared: Methods that this one was chosen among, by name; empty where it was set.
         task: Its name.
         form: Of the task.
         metrics: Of the task, the first to choose by.
@@ -82,6 +99,7 @@ class FinetuningReport(MethodReport):
         truncated_share: Share of the inputs that are cut.
     """
 
+    compared: dict[str, MethodScore] = Field(default_factory=dict)
     task: str
     form: str
     metrics: tuple[str, ...]

@@ -36,13 +36,15 @@ class FinetuneParams(ReadingSettings):
         description="Hub id or folder of an encoder in the place of search and pretraining; null is theirs. No "
         "masked-LM head is needed."
     )
-    method: Literal["agora", "plain"] = Field(description="How the student is fine-tuned.")
+    method: Literal["agora", "plain", "auto"] = Field(
+        description="How the student is fine-tuned; auto is what cross-validation on train finds best for each task."
+    )
     rivals: tuple[Literal["plain", "plain_with_dev", "distilled", "random_augmentation"], ...] = Field(
         description="Trained beside Agora with as many steps, to compare."
     )
     num_folds: int = Field(
         ge=2,
-        description="Parts of train; for `distilled` each is answered by a teacher that has seen the others.",
+        description="Parts of train: for `distilled`, each is answered by a teacher of the others; for auto, by all.",
     )
     weak_teacher: Literal["stop", "plain"] = Field(
         description="Where a teacher is not over its bar: stop the run, or fine-tune that task plainly."
@@ -55,7 +57,7 @@ class FinetuneParams(ReadingSettings):
     def has_encoder_as_teacher(self) -> bool:
         """Whether the teacher of any task is an encoder."""
         taught = [name for name in self.tasks if scoring_task(name, self.tasks) is None]
-        return self.method == "agora" and not set(taught) <= set(self.teacher.recorded)
+        return self.method != "plain" and not set(taught) <= set(self.teacher.recorded)
 
     @model_validator(mode="after")
     def _an_opened_student_is_taught_by_what_is_there(self) -> Self:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.finetuning.report import FinetuningReport
+from bort_kedro.finetuning.report import FinetuningReport, MethodScore
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
@@ -147,8 +147,8 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         teacher_report: JsonObject | None = None,
         recorded_labels: pd.DataFrame | None = None,
     ) -> Finetuned:
-        """Fine-tune by Agora where there is a teacher over its bar, else each set of hyperparameters once."""
-        from bort_kedro.agora import teacher as agora
+        """Fine-tune by Agora, or what gains most, where there is a teacher over its bar; else plainly."""
+        from bort_kedro.agora import choice
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
 
@@ -156,13 +156,17 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
             is_over = teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over
-            if is_over:
-                teacher = _task_teacher(task, finetune, encoder, teacher_classifier, recorded_labels)
-                result = agora.fine_tune_by_agora(task, teacher)
-            else:
-                result = finetuning.train_plainly(task)
-            finetuned = finetuning.conclude(task, result)
-        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, finetuned.report.to_json()
+            teaches = _teaches(finetune, encoder, recorded_labels) if is_over else None
+            method: str = finetune.method if is_over else "plain"
+            compared: dict[str, MethodScore] = {}
+            if finetune.method == "auto":
+                compared = choice.compare_methods(task, teaches, num_folds=finetune.num_folds, seed=finetune.split_seed)
+                method = choice.best_method(compared)
+                LOGGER.info("Task `%s`: %s", name, choice.told(compared, method))
+            teaching = teaches(task, teacher_classifier) if teaches else None
+            finetuned = finetuning.conclude(task, choice.fine_tune_by(method, task, teaching))
+        report = finetuned.report.model_copy(update={"compared": compared}).to_json()
+        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, report
 
     return fine_tune_student
 
@@ -182,7 +186,6 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
     ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
         from bort_kedro.agora import teacher as agora
-        from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
         from bort_kedro.agora.rivals import ScheduledRound
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.training.threads import cpu_threads
@@ -193,17 +196,9 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         histories, tables, report = [], [], {}
         with cpu_threads(finetune.training.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
-            teacher = _task_teacher(task, finetune, encoder, teacher_classifier, recorded_labels)
+            teaching = _teaches(finetune, encoder, recorded_labels)(task, teacher_classifier)
             schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
-
-            def train_beliefs() -> Any:
-                if encoder is None:
-                    return teacher.says(task.data.units["train"])
-                training = finetune.teacher.training
-                teaching = _student_task(name, examples, encoder, training_states, finetune, training)
-                return out_of_fold_beliefs(teaching, num_folds=finetune.num_folds, seed=finetune.split_seed)
-
-            for result in agora.fine_tune_rivals(finetune.rivals, task, schedule, teacher, train_beliefs):
+            for result in agora.fine_tune_rivals(finetune.rivals, task, schedule, teaching):
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
@@ -247,20 +242,13 @@ def _student_place() -> TeacherPlace:
     )
 
 
-def _task_teacher(
-    task: Any,
-    finetune: FinetuneParams,
-    encoder: Pretrained | None,
-    classifier: Pretrained | None,
-    recorded_labels: pd.DataFrame | None,
-) -> Any:
-    """The teacher as Agora and its rivals use it: an encoder before and after its fine-tuning, or what was recorded."""
-    from bort_kedro.agora.recorded_teacher import RecordedTeacher
-    from bort_kedro.agora.teacher import TaskTeacher
+def _teaches(finetune: FinetuneParams, encoder: Pretrained | None, recorded_labels: pd.DataFrame | None) -> Any:
+    """What makes teachers for splits of the task: an encoder, or what was recorded."""
+    from bort_kedro.agora.teaching import EncoderTeaches, FileTeaches
 
-    if encoder is None or classifier is None:
-        return RecordedTeacher(recorded_labels, task.data, finetune.agora)
-    return TaskTeacher(classifier, encoder, task.data, finetune.agora, finetune.teacher.training.max_tokens)
+    if encoder is None:
+        return FileTeaches(recorded_labels, finetune.agora)
+    return EncoderTeaches(encoder, finetune.teacher.training, finetune.agora, finetune.num_folds, finetune.split_seed)
 
 
 def _student_task(

@@ -35,7 +35,7 @@ def create_pipeline(
 
     Args:
         tasks: Names of the table of tasks, or of the user's own.
-        method: ``agora``, or ``plain`` without a teacher.
+        method: ``agora`` or ``auto``, or ``plain`` without a teacher.
         has_rivals: Whether other methods are trained beside Agora.
         teacher: The dataset of the encoder that teaches, `OWN_TEACHER` where it is opened here.
         student: The dataset of the encoder that learns, `OWN_STUDENT` where it is opened here.
@@ -47,7 +47,7 @@ def create_pipeline(
             Node(open_finetuning_student, FINETUNE, OWN_STUDENT, name="open_finetuning_student_node"),
             Node(describe_student, [OWN_STUDENT, FINETUNE], "opened_student", name="describe_student_node"),
         ]
-    taught = {task for task in tasks if method == "agora" and scoring_task(task, tasks) is None}
+    taught = {task for task in tasks if method != "plain" and scoring_task(task, tasks) is None}
     if teacher == OWN_TEACHER and not taught <= set(recorded):
         nodes.append(Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node"))
     for task in tasks:

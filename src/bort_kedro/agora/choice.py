@@ -1,0 +1,142 @@
+"""Which method of fine-tuning a task gains by, asked of train alone.
+
+Agora makes new points of mistakes on dev, so that dev flatters it. Each fold of train is answered by students that
+have learned of the others by every method; all answers together are scored.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bort_kedro.agora.rivals import ScheduledRound
+from bort_kedro.agora.teacher import fine_tune_by_agora, fine_tune_rivals
+from bort_kedro.evaluation.scores import rival_score
+from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV, conclude, student_task, train_plainly, train_with_dev
+from bort_kedro.finetuning.report import MethodScore
+from bort_kedro.tasks.splits import folds_of
+from bort_kedro.training.observer import SilentObserver, TrainingObserver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bort_kedro.agora.points import Teaching
+    from bort_kedro.agora.teaching import Teaches
+    from bort_kedro.finetuning.data import TaskData
+    from bort_kedro.finetuning.methods import MethodResult, StudentTask
+    from bort_kedro.frozen import JsonObject
+    from bort_kedro.training.saved_state import States, StateStore
+
+LOGGER = logging.getLogger(__name__)
+AGORA, PLAIN, DISTILLED = "agora", "plain", "distilled"
+# That may be chosen; those behind `PLAIN_WITH_DEV` need a teacher.
+CANDIDATES = (PLAIN, PLAIN_WITH_DEV, DISTILLED, AGORA)
+
+
+def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None) -> MethodResult:
+    """Fine-tune a student by a method, without another beside it.
+
+    Args:
+        method: Of `CANDIDATES`; one that needs a teacher is `plain` without it.
+        task: The student's.
+        teaching: A teacher over its bar, if there is one; `distilled` also needs what it believes of train.
+
+    Raises:
+        TrainingError: If every trial of the first round diverges.
+    """
+    if method == PLAIN_WITH_DEV:
+        return train_with_dev(task)
+    if method == PLAIN or teaching is None or (method == DISTILLED and teaching.train_beliefs is None):
+        return train_plainly(task)
+    if method == AGORA:
+        return fine_tune_by_agora(task, teaching.teacher)
+    schedule = [ScheduledRound.first(len(task.theta))]
+    return fine_tune_rivals([method], task, schedule, teaching)[0]
+
+
+def compare_methods(task: StudentTask, teaches: Teaches | None, *, num_folds: int, seed: int) -> dict[str, MethodScore]:
+    """Cross-validate every method that may be chosen.
+
+    The teacher is made anew for each fold, whose rows neither it nor any point has seen.
+
+    Args:
+        task: The student's; its test split is not touched.
+        teaches: Makes teachers; without it the methods that need one are plain fine-tuning.
+        num_folds: Of train.
+        seed: Of the folds.
+
+    Returns:
+        By method, the score of its answers to all of train.
+
+    Raises:
+        TrainingError: If every trial of a method diverges on a fold.
+    """
+    folds = folds_of(task.data.tables["train"], form=task.data.task.form, num_folds=num_folds, seed=seed)
+    answers: dict[str, list[pd.DataFrame]] = {method: [] for method in CANDIDATES}
+    for fold in range(num_folds):
+        LOGGER.info("Task `%s`: every method on fold %d of %d of train.", task.data.task.name, fold + 1, num_folds)
+        data = without_fold(task.data, folds == fold)
+        own = student_task(task.student, data, task.theta, task.settings, Unheard(task.states))
+        teaching = teaches(own) if teaches else None
+        for method in CANDIDATES:
+            predictions = conclude(own, fine_tune_by(method, own, teaching)).predictions
+            answers[method].append(predictions[predictions["split"] == "test"])
+    tables = {method: pd.concat(parts, ignore_index=True) for method, parts in answers.items()}
+    plain = tables[PLAIN]["prediction"].tolist()
+    scores = {}
+    for method, table in tables.items():
+        found = rival_score(task.data.task, table, plain, table["prediction"].tolist())
+        scores[method] = MethodScore(score=found.score, lead=-found.lead, lead_error=found.lead_standard_error)
+    return scores
+
+
+def best_method(scores: Mapping[str, MethodScore]) -> str:
+    """The highest score of those that are ahead of plain fine-tuning by a standard error; else `plain`."""
+    ahead = [method for method, score in scores.items() if score.lead > score.lead_error]
+    return max(ahead, key=lambda method: scores[method].score, default=PLAIN)
+
+
+def told(scores: Mapping[str, MethodScore], chosen: str) -> str:
+    """Every method's score, and what follows, as a sentence."""
+    of_each = ", ".join(
+        f"{method} {score.score:.3f}" + ("" if method == PLAIN else f" ({score.lead:+.3f} ± {score.lead_error:.3f})")
+        for method, score in scores.items()
+    )
+    return (
+        f"on the folds of train {of_each}; it is fine-tuned by {chosen}, the best of those ahead by an error or plain."
+    )
+
+
+def without_fold(data: TaskData, is_held: NDArray[np.bool_]) -> TaskData:
+    """The same with some rows of train as its test split; what was test is gone."""
+    train = data.tables["train"]
+    held = train[is_held].assign(split="test").reset_index(drop=True)
+    return replace(
+        data, tables={"train": train[~is_held].reset_index(drop=True), "dev": data.tables["dev"], "test": held}
+    )
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """States whose trainings nobody is told of.
+
+    Args:
+        states: Where they are kept.
+    """
+
+    states: States
+    observer: TrainingObserver = field(default_factory=SilentObserver)
+
+    def of(self, name: str, identity: JsonObject) -> StateStore:
+        """As the states it hides."""
+        return self.states.of(name, identity)
+
+    def names(self, folder: str) -> set[str]:
+        """Likewise."""
+        return self.states.names(folder)

@@ -1,0 +1,88 @@
+"""Where the teachers of a task come from: an encoder that is fine-tuned, or a file; each for any of its splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
+from bort_kedro.agora.points import Teaching
+from bort_kedro.agora.recorded_teacher import RecordedTeacher
+from bort_kedro.agora.teacher import TaskTeacher, fine_tune_teacher
+from bort_kedro.finetuning.finetune import student_task
+from bort_kedro.finetuning.theta import build_theta
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bort_kedro.agora.settings import AgoraSettings
+    from bort_kedro.encoders.pretrained import Pretrained
+    from bort_kedro.finetuning.data import TaskData
+    from bort_kedro.finetuning.methods import StudentTask
+    from bort_kedro.finetuning.settings import FinetuningSettings
+    from bort_kedro.training.saved_state import States
+
+
+class Teaches(Protocol):
+    """Makes the teacher of a task."""
+
+    def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
+        """For the splits of a student's task.
+
+        Args:
+            task: The student's.
+            classifier: An encoder that was fine-tuned for these splits and is over its bar; None has one made.
+
+        Returns:
+            None where it is not over its bar.
+        """
+
+
+@dataclass(frozen=True)
+class EncoderTeaches:
+    """An encoder that is fine-tuned on a task.
+
+    Args:
+        encoder: Before it is fine-tuned.
+        training: How it is.
+        settings: Of Agora.
+        num_folds: Of train, for beliefs of teachers that have not seen a row.
+        seed: Of Theta and of the folds.
+    """
+
+    encoder: Pretrained
+    training: FinetuningSettings
+    settings: AgoraSettings
+    num_folds: int
+    seed: int
+
+    def task(self, data: TaskData, states: States) -> StudentTask:
+        """The teacher's own."""
+        return student_task(self.encoder, data, build_theta(self.training, draw_seed=self.seed), self.training, states)
+
+    def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
+        own = self.task(task.data, task.states)
+        if classifier is None:
+            finetuned, report = fine_tune_teacher(own)
+            if not report.check.is_over:
+                return None
+            classifier = finetuned.model
+        teacher = TaskTeacher(classifier, self.encoder, task.data, self.settings, self.training.max_tokens)
+        return Teaching(teacher, lambda: out_of_fold_beliefs(own, num_folds=self.num_folds, seed=self.seed))
+
+
+@dataclass(frozen=True)
+class FileTeaches:
+    """Labels that were recorded, and held against the bar when they were read.
+
+    Args:
+        table: As `tasks.reading.recorded` reads it.
+        settings: Of Agora.
+    """
+
+    table: pd.DataFrame
+    settings: AgoraSettings
+
+    def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
+        teacher, train = RecordedTeacher(self.table, task.data, self.settings), task.data.units["train"]
+        return Teaching(teacher, (lambda: teacher.says(train)) if all(map(teacher.knows, train)) else None)
