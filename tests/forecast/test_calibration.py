@@ -6,9 +6,12 @@ from statistics import median
 
 import numpy as np
 import pytest
+import torch
 
 from bort_kedro.encoders.shapes import BORT, BertShape
-from bort_kedro.forecast.calibration import Taken, ThisMachine, smaller
+from bort_kedro.forecast import taken_steps
+from bort_kedro.forecast.calibration import ThisMachine, smaller
+from bort_kedro.forecast.taken_steps import Taken
 from bort_kedro.forecast.work import Encoder, Step, passed
 from bort_kedro.pretraining.pretrain import new_encoder, pretrain
 from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
@@ -50,7 +53,7 @@ def test_a_forecast_is_within_a_factor_of_one_and_a_half_of_what_a_training_take
 def test_a_step_is_taken_once_for_an_encoder_and_its_operations_scale_it(monkeypatch):
     asked = []
     found = Taken(step=2.0, beginning=5.0, state=0.5)
-    monkeypatch.setattr("bort_kedro.forecast.calibration.taken", lambda step: asked.append(step) or found)
+    monkeypatch.setattr("bort_kedro.forecast.taken_steps.taken", lambda step: asked.append(step) or found)
     machine, step = ThisMachine(), Step(Encoder(NARROW, SIZE, 128), 512, LENGTH, 0.15, "no", 1)
     assert machine.seconds(step) == pytest.approx(2.0)
     larger = replace(step, tokens=1024)
@@ -64,7 +67,7 @@ def test_a_step_is_taken_once_for_an_encoder_and_its_operations_scale_it(monkeyp
 def test_a_teacher_beside_an_encoder_takes_its_own_time(monkeypatch):
     steps = {WIDE: 8.0, NARROW: 2.0}
     monkeypatch.setattr(
-        "bort_kedro.forecast.calibration.taken", lambda step: Taken(steps[step.encoder.shape], 0.0, 0.0)
+        "bort_kedro.forecast.taken_steps.taken", lambda step: Taken(steps[step.encoder.shape], 0.0, 0.0)
     )
     step = Step(Encoder(NARROW, SIZE, 128), 512, LENGTH, 0.15, "no", 1, teacher=Encoder(WIDE, SIZE, 128))
     # Its forward pass is a third of a step of its own.
@@ -72,12 +75,13 @@ def test_a_teacher_beside_an_encoder_takes_its_own_time(monkeypatch):
 
 
 def test_threads_that_hinder_one_another_count_as_one(monkeypatch):
-    monkeypatch.setattr(
-        "bort_kedro.forecast.calibration.taken", lambda step: Taken({1: 3.0, 2: 90.0, 4: 1.0}[step.num_threads], 0, 0)
-    )
+    def seconds(steps, batch_at, most, clock, *, parts):
+        return [{1: 3.0, 2: 90.0, 4: 1.0}[torch.get_num_threads()]] * most
+
+    monkeypatch.setattr(taken_steps, "_seconds", seconds)
     step = Step(Encoder(NARROW, SIZE, 128), 512, LENGTH, 0.15, "no", 2)
-    assert ThisMachine().seconds(step) == pytest.approx(3.0)
-    assert ThisMachine().seconds(replace(step, num_threads=4)) == pytest.approx(1.0)
+    assert taken_steps.taken(step).step == 3.0
+    assert taken_steps.taken(replace(step, num_threads=4)).step == 1.0
 
 
 def test_a_step_that_is_too_large_to_be_taken_is_made_smaller_in_the_order_that_changes_least():
