@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.command import command_line
-from benchmarks.finetune.builtin import BUILTIN, SEEDS, encoders, outcomes
+from benchmarks.finetune.builtin import BUILTIN, SEEDS, outcomes
 from benchmarks.finetune.page import builtin_part, real_part, throughput_part
 from benchmarks.finetune.real import REAL_TASKS, real_outcomes
+from benchmarks.finetune.students import encoders
 from benchmarks.finetune.throughput import FIXED_BATCH, Throughput, measure, with_vocabulary
 from benchmarks.page import write_page
 from bort_kedro.datasets.task_files import TaskFilesDataset
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line(__doc__)
     parser.add_argument("--tasks", type=Path, help="folder of GLUE's and SuperGLUE's files")
     parser.add_argument("--builtin", nargs="*", choices=BUILTIN, default=BUILTIN, help="built-in tasks, or none")
-    parser.add_argument("--num-seeds", type=int, default=len(SEEDS), help="of student and points; five take an hour")
+    parser.add_argument("--num-seeds", type=int, default=len(SEEDS), help="of all that is drawn; five take an hour")
     parser.add_argument("--name", default="finetune", help="of the page")
     given = parser.parse_args(arguments)
     seeds, states = SEEDS[: given.num_seeds], given.states / "finetune"

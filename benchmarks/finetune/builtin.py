@@ -1,35 +1,76 @@
-"""Agora against its rivals on the built-in tasks, several seeds, with the encoders of the last `kedro run`."""
+"""Agora against its rivals on the built-in tasks; a seed draws pretraining, splits, teacher, head and points anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.configured import PROJECT, raw_parameters
+from benchmarks.configured import raw_parameters
+from benchmarks.finetune.equal_time import within
+from benchmarks.finetune.leads import AGORA
+from benchmarks.finetune.students import latest, pretrained_student
+from benchmarks.finetune.variants import ALIKE, NO_ORDER, REPRESENTATIVE, WITHOUT_ORDER, AlikePoints
+from benchmarks.finetune.variants import with_representative_dev as representative
 from benchmarks.floors import floor_accuracies
-from benchmarks.own_process import fresh_processes, quietly
-from bort_kedro.agora.rivals import RIVALS
+from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
+from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
+from bort_kedro.agora.points import PointMaker, points_of
+from bort_kedro.agora.rivals import RIVALS, Material, ScheduledRound, run_rival
+from bort_kedro.agora.run import run_agora
+from bort_kedro.agora.settings import AgoraSettings
+from bort_kedro.agora.teacher import TaskTeacher, fine_tune_teacher
+from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.agora.transformation import Transformation
 from bort_kedro.configuration import check_parameters
-from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.finetuning.data import check_examples
+from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV, conclude, student_task
+from bort_kedro.finetuning.methods import MethodResult, StudentTask
+from bort_kedro.finetuning.rounds import Draw
+from bort_kedro.finetuning.settings import FinetuningSettings
+from bort_kedro.finetuning.theta import build_theta
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
-from bort_kedro.pipeline_registry import task_teacher
-from bort_kedro.pipelines.finetune.nodes import rival_tuner_of, student_tuner_of, teacher_tuner_of
+from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.tasks.nodes import builder_of
+from bort_kedro.tasks.units import Unit
+from bort_kedro.training.observer import SilentObserver, TrialEnded
 
 SEEDS = (0, 1, 2, 3, 4)
 BUILTIN = ("order", "library", "adjacent")
-AGORA = "agora"
-# The teacher is trained once a task, so it may try one rate more than conf/base does.
-TEACHER_RATES = (1e-3, 2e-3)
 # Two trainings of tiny models side by side are faster than one with two threads.
 NUM_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A method with one seed.
+
+    Args:
+        right: (N,) whether each test example is answered rightly.
+        num_steps_done: Of the student, until early stopping.
+        seconds: Of the student's trainings.
+        seconds_before: Of what the method needs beside them: trainings of teachers, making points.
+    """
+
+    right: np.ndarray
+    num_steps_done: int
+    seconds: float
+    seconds_before: float
+
+    @property
+    def total(self) -> float:
+        """All seconds."""
+        return self.seconds + self.seconds_before
 
 
 @dataclass(frozen=True)
@@ -38,29 +79,54 @@ class Outcome:
 
     Args:
         task: Its name.
-        seed: Of student and points; the teacher is the same for all.
-        teacher_score: Accuracy of the teacher on dev.
-        teacher_test_score: And on test.
-        is_over: Whether the teacher is over its bar; without it there is Agora for none.
-        right: By method, (N,) whether each test example is answered rightly; `plain` alone under a weak teacher.
-        num_steps: By method, steps that were allowed.
-        num_steps_done: By method, steps until early stopping.
-        seconds: By method.
+        seed: Of all that is drawn.
+        teacher: As it was held against its bar.
+        teacher_test_score: Its accuracy on test.
+        at_equal_steps: By method.
+        at_equal_time: Likewise, each with all of Agora's seconds, the teacher's and the points' among them.
+        variants: By name in `variants.VARIANTS`, what Agora answers with another tau or dev.
         floors: Accuracy on test of each of `evaluation.floors.FLOORS`.
         rounds: Of Agora, as in its report.
     """
 
     task: str
     seed: int
-    teacher_score: float
+    teacher: TeacherReport
     teacher_test_score: float
-    is_over: bool
-    right: dict[str, np.ndarray]
-    num_steps: dict[str, int]
-    num_steps_done: dict[str, int]
-    seconds: dict[str, float]
+    at_equal_steps: dict[str, Answered]
+    at_equal_time: dict[str, Answered]
+    variants: dict[str, Answered]
     floors: dict[str, float]
-    rounds: list[dict[str, Any]]
+    rounds: list[JsonObject]
+
+
+class SecondsOfTrials(SilentObserver):
+    """Sums up what trainings took, also those that were found."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def trial_ended(self, trial: TrialEnded) -> None:
+        """One more."""
+        self.seconds += trial.row["seconds"]
+
+
+class TimedPoints:
+    """Makes points and sums up the processor seconds; finds none made before, whose time would be lost.
+
+    Args:
+        maker: With states of its own.
+    """
+
+    def __init__(self, maker: PointMaker) -> None:
+        self._maker, self.seconds = maker, 0.0
+
+    def make(self, sources: Sequence[Unit], *, seed: int, max_points: int) -> Draw:
+        """As the maker does."""
+        began = time.process_time()
+        draw = self._maker.make(sources, seed=seed, max_points=max_points)
+        self.seconds += time.process_time() - began
+        return draw
 
 
 def base_finetuning(**changes: Any) -> FinetuneParams:
@@ -68,106 +134,157 @@ def base_finetuning(**changes: Any) -> FinetuneParams:
     return check_parameters(raw_parameters(finetune=changes)).finetune
 
 
-def latest(pattern: str) -> Path:
-    """The newest version of what `kedro run` made.
-
-    Raises:
-        SystemExit: If there is none.
-    """
-    found = sorted((PROJECT / "data").glob(pattern))
-    if not found:
-        raise SystemExit(f"data/{pattern} is missing: run `make run` first, whose encoders are fine-tuned here.")
-    return found[-1]
-
-
-def encoders() -> tuple[Pretrained, Pretrained]:
-    """Teacher and student of the last `kedro run`."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    teacher, student = (
-        PretrainedDataset(str(latest(f"06_models/{name}/*/{name}"))).load()
-        for name in (task_teacher(check_parameters(raw_parameters())), "student_encoder")
+def seeded(seed: int, agora: Mapping[str, Any] | None = None) -> FinetuneParams:
+    """Of one seed, with changes of Agora's parameters."""
+    return base_finetuning(
+        training={"seeds": [seed], "num_threads": 1},
+        teacher={"training": {"seeds": [seed], "num_threads": 1}},
+        agora={**(agora or {}), "seed": 1000 * seed},
+        builtin_tasks={"seed": seed},
+        split_seed=seed,
     )
-    return teacher, student
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One task of one seed, and all that its methods need.
+
+    Args:
+        examples: In their splits.
+        finetune: Parameters of the seed.
+        own: The student's task.
+        teaching: The teacher's, which is another copy of the student.
+    """
+
+    examples: pd.DataFrame
+    finetune: FinetuneParams
+    own: StudentTask
+    teaching: StudentTask
+
+    @classmethod
+    def of(
+        cls, task: str, examples: pd.DataFrame, student: Pretrained, finetune: FinetuneParams, states: Path
+    ) -> Lesson:
+        """With trainings kept in a folder."""
+
+        def task_for(training: FinetuningSettings) -> StudentTask:
+            data = check_examples(examples, task_of(task, finetune))
+            theta = build_theta(training, draw_seed=finetune.split_seed)
+            return student_task(student, data, theta, training, TrainingStates(states, keep=1))
+
+        return cls(examples, finetune, task_for(finetune.training), task_for(finetune.teacher.training))
+
+    def points(
+        self, classifier: Pretrained, folder: str, settings: AgoraSettings, *, alike: bool = False
+    ) -> PointMaker:
+        """Made by tau and labelled by a fine-tuned teacher, kept in a folder of their own."""
+        data, student = self.own.data, self.own.student
+        teacher = TaskTeacher(classifier, student, data, settings, self.finetune.teacher.training.max_tokens)
+        tau = Transformation(student, settings.transformation)
+        source = AlikePoints(tau, settings.ngram_words) if alike else tau
+        return points_of(data, source, teacher.says, {}, settings, TrainingStates(Path(folder), keep=1))
+
+    def by_agora(
+        self, classifier: Pretrained, settings: AgoraSettings, *, alike: bool = False
+    ) -> tuple[MethodResult, float]:
+        """What Agora finds, and the seconds of making its points."""
+        with TemporaryDirectory() as folder:
+            points = TimedPoints(self.points(classifier, folder, settings, alike=alike))
+            result = run_agora(
+                self.own,
+                points,
+                max_replays=settings.max_replays,
+                max_points_share=settings.max_points_share,
+                seed=settings.seed,
+            )
+        return result, points.seconds
 
 
 @quietly()
 def outcome_of(task: str, seed: int, states: Path) -> Outcome:
-    """Agora and all rivals of one task and seed; what is in the states, as the teacher soon is, is found there."""
-    finetune = base_finetuning(
-        training={"seeds": [seed], "num_threads": 1},
-        teacher={"training": {"num_threads": 1, "learning_rates": list(TEACHER_RATES)}},
-        agora={"seed": 1000 * seed},
-        rivals=list(RIVALS),
-    )
+    """Agora, whatever the bar says, and all rivals of one task and seed; trainings in the states are found there."""
+    finetune, kept = seeded(seed), states / "builtin"
     documents = pd.read_parquet(latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))
     examples, _ = builder_of(task)(documents, finetune)
-    teacher, student = encoders()
-    kept = TrainingStates(states, keep=1)
-    classifier, _, taught, report = teacher_tuner_of(task)(examples, teacher, kept, finetune)
-    _, _, predictions, own = student_tuner_of(task)(examples, student, kept, finetune, teacher, classifier, report)
-    tables, reports = {own["method"]: predictions}, {own["method"]: own}
-    if report["check"]["is_over"]:
-        _, rivals, rival_reports = rival_tuner_of(task)(examples, student, kept, finetune, own, teacher, classifier)
-        tables |= dict(iter(rivals.groupby("method")))
-        reports |= rival_reports
-    test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}
-    taught = taught[taught["split"] == "test"]
+    student = pretrained_student(seed, states / "students")
+    lesson = Lesson.of(task, examples, student, finetune, kept)
+    taught, report = fine_tune_teacher(lesson.teaching)
+    on_test = taught.predictions[taught.predictions["split"] == "test"]
+    agora, made = lesson.by_agora(taught.model, finetune.agora)
+    found, timed = rivals_of(lesson, taught.model, report, agora, made, kept)
     return Outcome(
         task,
         seed,
-        report["check"]["score"],
-        float((taught["label"] == taught["prediction"]).mean()),
-        report["check"]["is_over"],
-        {method: (rows["label"] == rows["prediction"]).to_numpy() for method, rows in test.items()},
-        {method: each["num_steps"] for method, each in reports.items()},
-        {method: each["num_steps_done"] for method, each in reports.items()},
-        {method: each["seconds"] for method, each in reports.items()},
+        report,
+        float((on_test["label"] == on_test["prediction"]).mean()),
+        found,
+        timed,
+        variants_of(lesson, taught.model, report, kept),
         floor_accuracies(task, examples, finetune),
-        own["rounds"],
+        [each.to_json() for each in agora.report().rounds],
     )
+
+
+def rivals_of(
+    lesson: Lesson, classifier: Pretrained, report: TeacherReport, agora: MethodResult, made: float, kept: Path
+) -> tuple[dict[str, Answered], dict[str, Answered]]:
+    """Agora and its rivals at equal steps, and at equal time."""
+    own, settings = lesson.own, lesson.finetune.agora
+    schedule = [ScheduledRound.of(each) for each in agora.report().rounds]
+    folds = SecondsOfTrials()
+    beliefs = out_of_fold_beliefs(
+        replace(lesson.teaching, states=TrainingStates(kept, 1, folds)),
+        num_folds=lesson.finetune.num_folds,
+        seed=lesson.finetune.split_seed,
+    )
+    with TemporaryDirectory() as folder:
+        points = TimedPoints(lesson.points(classifier, folder, settings))
+        material = Material(
+            points,
+            lambda: beliefs,
+            settings.points_per_mistake,
+            settings.distillation_share,
+            settings.seed,
+        )
+        results = {rival: run_rival(rival, own, schedule, material) for rival in RIVALS}
+    before = {"random_augmentation": report.seconds + points.seconds, "distilled": folds.seconds}
+    found = {AGORA: answered(own, agora, report.seconds + made)}
+    found |= {rival: answered(own, result, before.get(rival, 0.0)) for rival, result in results.items()}
+    # Random points take Agora's time as they take its steps; and of more time than that of its one training on dev
+    # `plain_with_dev` could make no use, since nothing is left to choose by.
+    timed = {method: found[method] for method in (AGORA, "random_augmentation", PLAIN_WITH_DEV)}
+    for rival in ("plain", "distilled"):
+        has = before.get(rival, 0.0)
+        affordable = within(schedule, results[rival], seconds=found[AGORA].total - has)
+        timed[rival] = answered(own, run_rival(rival, own, affordable, material), has)
+    return found, timed
+
+
+def variants_of(lesson: Lesson, classifier: Pretrained, report: TeacherReport, kept: Path) -> dict[str, Answered]:
+    """Agora with another tau, fewer points, or another dev, for which the teacher is fine-tuned anew."""
+    settings, other = lesson.finetune.agora, seeded(lesson.finetune.split_seed, WITHOUT_ORDER).agora
+    found = {NO_ORDER: lesson.by_agora(classifier, other), ALIKE: lesson.by_agora(classifier, settings, alike=True)}
+    answers = {name: answered(lesson.own, result, report.seconds + made) for name, (result, made) in found.items()}
+    examples, task = representative(lesson.examples, lesson.finetune.split_seed), lesson.own.data.task.name
+    dealt = Lesson.of(task, examples, lesson.own.student, lesson.finetune, kept)
+    taught, its_report = fine_tune_teacher(dealt.teaching)
+    result, made = dealt.by_agora(taught.model, settings)
+    return answers | {REPRESENTATIVE: answered(dealt.own, result, its_report.seconds + made)}
+
+
+def answered(task: StudentTask, result: MethodResult, seconds_before: float = 0.0) -> Answered:
+    """What a method answers to test, and what it took."""
+    predictions = conclude(task, result).predictions
+    test = predictions[predictions["split"] == "test"]
+    report = result.report()
+    is_right = (test["label"] == test["prediction"]).to_numpy()
+    return Answered(is_right, report.num_steps_done, report.seconds, seconds_before)
 
 
 def outcomes(tasks: Sequence[str], seeds: Sequence[int], states: Path) -> list[Outcome]:
     """All tasks with all seeds."""
-    jobs = [(task, seed, states) for seed in seeds for task in tasks]
-    with fresh_processes(NUM_PROCESSES, {}) as pool:
-        running = [pool.submit(outcome_of, *job) for job in jobs]
+    with fresh_processes(NUM_PROCESSES, on_the_cpu(1)) as pool:
+        # Once each, before two tasks want the same.
+        list(pool.map(partial(pretrained_student, states=states / "students"), seeds))
+        running = [pool.submit(outcome_of, task, seed, states) for seed in seeds for task in tasks]
         return [each.result() for each in running]
-
-
-@dataclass(frozen=True)
-class Lead:
-    """How far Agora is ahead of a rival, over all seeds.
-
-    Args:
-        value: Mean difference of the accuracies on test.
-        seeds_error: Standard error of that mean over the seeds.
-        examples_error: Over the test examples, of their mean differences over the seeds.
-    """
-
-    value: float
-    seeds_error: float
-    examples_error: float
-
-    @property
-    def error(self) -> float:
-        """Both together, as independent."""
-        return float(np.hypot(self.seeds_error, self.examples_error))
-
-    @property
-    def is_above_noise(self) -> bool:
-        """More than two standard errors above zero."""
-        return self.value > 2 * self.error
-
-
-def lead_over(rival: str, found: Sequence[Outcome]) -> Lead:
-    """Agora against one rival on one task; each seed against the same seed, each example against itself."""
-    differences = np.stack([each.right[AGORA].astype(float) - each.right[rival] for each in found])
-    by_seed, by_example = differences.mean(axis=1), differences.mean(axis=0)
-    return Lead(
-        float(differences.mean()),
-        float(by_seed.std(ddof=1) / np.sqrt(len(by_seed))),
-        float(by_example.std(ddof=1) / np.sqrt(len(by_example))),
-    )

@@ -16,7 +16,9 @@ import pandas as pd
 
 from benchmarks.command import command_line
 from benchmarks.finetune import builtin
-from benchmarks.finetune.builtin import AGORA, NUM_PROCESSES, SEEDS
+from benchmarks.finetune.builtin import NUM_PROCESSES, SEEDS
+from benchmarks.finetune.leads import AGORA
+from benchmarks.finetune.students import encoder_of_run, latest
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, quietly
 from bort_kedro.datasets.training_states import TrainingStates
@@ -85,7 +87,7 @@ def flipped(labels: Sequence[str], share: float, *, seed: int) -> list[str]:
 
 def divided(task: str, finetune: FinetuneParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The task as `make run` has it, and what the corpus gives beyond its train split."""
-    documents = pd.read_parquet(builtin.latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))
+    documents = pd.read_parquet(latest("02_intermediate/corpus_documents.parquet/*/*.parquet"))
     sizes = finetune.builtin_tasks.max_examples
     more = finetune.builtin_tasks.changed(max_examples=sizes.changed(train=ALL))
     every, _ = builder_of(task)(documents, finetune.changed(builtin_tasks=more))
@@ -111,7 +113,7 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
     states.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps({"text": row.text, "label": row.label}) for row in recorded.itertuples())
     labels.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    _, student = builtin.encoders()
+    student = encoder_of_run("student_encoder")
     kept = TrainingStates(states, keep=1)
     table, _, taught = recorded_reader_of(task)(examples, finetune)
     # Under the bar too: what it is for is the question.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.finetune.builtin import AGORA, Lead, lead_over
+from benchmarks.finetune.leads import AGORA, Lead, lead_over
 from benchmarks.finetune.noise import ALL_RECORDED, OTHERS, PLAIN, RANDOM, WITH_DEV, NoisyOutcome
 from benchmarks.page import Figure, Part, table, write_page
 from bort_kedro.evaluation.floors import FLOORS
@@ -42,7 +42,10 @@ def noise_part(found: Sequence[NoisyOutcome]) -> Part:
     by_noise = {
         noise: [each for each in found if each.noise == noise] for noise in sorted({each.noise for each in found})
     }
-    leads = {noise: {other: lead_over(other, own) for other in OTHERS} for noise, own in by_noise.items()}
+    leads = {
+        noise: {other: lead_over(other, [each.right for each in own], same_examples=True) for other in OTHERS}
+        for noise, own in by_noise.items()
+    }
     first, num_seeds = found[0], len(next(iter(by_noise.values())))
     floors = ", ".join(f"{floor.words} {percent(first.floors[name])}" for name, floor in FLOORS.items())
     rows = [

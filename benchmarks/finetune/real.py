@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.finetune.builtin import NUM_PROCESSES, base_finetuning, encoders
+from benchmarks.finetune.builtin import NUM_PROCESSES, base_finetuning
+from benchmarks.finetune.students import encoders
 from benchmarks.own_process import fresh_processes, quietly
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates

@@ -76,8 +76,8 @@ def test_recorded_labels_are_made_learned_from_and_written(monkeypatch, tmp_path
     documents.to_parquet(tmp_path / "documents.parquet")
     # Another process would see nothing of what is put in place here.
     monkeypatch.setattr(noise, "fresh_processes", lambda count, environment: ThreadPoolExecutor(1))
-    monkeypatch.setattr(builtin, "encoders", lambda: (student, student))
-    monkeypatch.setattr(builtin, "latest", lambda pattern: tmp_path / "documents.parquet")
+    monkeypatch.setattr(noise, "encoder_of_run", lambda name: student)
+    monkeypatch.setattr(noise, "latest", lambda pattern: tmp_path / "documents.parquet")
     monkeypatch.setattr(builtin, "base_finetuning", smoke_finetuning)
     examples, pool = divided("order", smoke_finetuning())
     assert examples["split"].value_counts().to_dict() == {"train": 64, "dev": 30, "test": 18}
