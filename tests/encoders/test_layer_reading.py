@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, ElectraConfig, RobertaConfig, RobertaForMaskedLM
 
-from bort_kedro.encoders.families import logits_at, predicted_logits
+from bort_kedro.encoders.families import logits_of, predicted_logits
 from bort_kedro.encoders.layer_reading import read_layers, require_readable
 from bort_kedro.errors import ConfigurationError
 from rounding import rounding
@@ -105,7 +105,9 @@ def test_the_head_over_states_that_were_read_gives_the_logits_of_the_whole_model
     predicted = torch.tensor([1, 4, 9])
     _, states = read_layers(model, IDS, ATTENTION, attended_in=None, states_of={2})
     torch.testing.assert_close(
-        logits_at(model, states[2], predicted), predicted_logits(model, IDS, ATTENTION, predicted), **EQUAL
+        logits_of(model, states[2].flatten(0, 1)[predicted]),
+        predicted_logits(model, IDS, ATTENTION, predicted),
+        **EQUAL,
     )
 
 

@@ -48,8 +48,8 @@ def test_memory_is_weights_gradients_and_moments_and_what_a_part_needs():
     assert step_bytes(replace(STEP, parts=2)) == states + rows // 2
     assert step_bytes(replace(STEP, moments=0)) == states // 2 + rows
     assert step_bytes(STEP, num_devices=2, is_sharded=True) == states // 2 + rows // 2
-    # The teacher's weights, and its logits once.
-    assert step_bytes(replace(STEP, teacher=SMALL)) == step_bytes(STEP) + SMALL.weight_bytes + 4 * 4 * 20
+    # The teacher's weights, and three tables of its logits.
+    assert step_bytes(replace(STEP, teacher=SMALL)) == step_bytes(STEP) + SMALL.weight_bytes + 3 * 4 * 4 * 20
 
 
 def test_what_runs_side_by_side_shares_the_memory_of_a_machine_and_has_that_of_a_device_alone():

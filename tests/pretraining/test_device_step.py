@@ -68,7 +68,11 @@ def test_torch_compile_takes_a_step_as_one_graph(new_model, batches, kinds, logi
         assert step(batch)["loss"].item() == pytest.approx(masked_lm_objective(model, batch)["loss"].item(), rel=1e-6)
 
 
-def test_torch_compile_takes_a_step_under_a_teacher_as_one_graph(new_model, batches, tiny_vocabulary):
+@pytest.mark.parametrize("logits_bytes", [WHOLE, IN_CHUNKS])
+def test_torch_compile_takes_a_step_under_a_teacher_as_one_graph(
+    new_model, batches, tiny_vocabulary, logits_bytes, monkeypatch
+):
+    monkeypatch.setattr(chunked_head, "LOGITS_BYTES", logits_bytes)
     every = VocabularyMap(torch.arange(tiny_vocabulary.size), tiny_vocabulary.size, None)
     kinds = mixture(num_heads=2, logits=0.5, relations=1.0, hidden_states=1.0)
     distillation, student = Distillation(Pretrained(new_model(), None), every, kinds), new_model().train()

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaForMaskedLM
 
 from batch_reading import labels_of, mask_of
 from bort_kedro.datasets.teacher_cache import TeacherCaches
@@ -12,12 +13,14 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.encoders.student_start import from_teacher
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.pretraining import chunked_head
 from bort_kedro.pretraining.distillation import Distillation, TeacherCache, distillation_of
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.pretraining.masking import IGNORED
 from bort_kedro.pretraining.pretrain import pretrain
 from bort_kedro.pretraining.taught_batches import TaughtBatches
+from bort_kedro.pretraining.teacher_targets import top_targets
 from bort_kedro.text.vocabulary_map import VocabularyMap
 from memory_states import DictStates
 from toy_pretraining import VOCABULARY, job_for, made_up_tokens, mixture, settings
@@ -273,6 +276,61 @@ def test_logits_of_a_cache_are_mixed_with_layers_of_the_live_teacher(under, tmp_
         assert left.keys() == right.keys()
         for name in left:
             assert left[name] == pytest.approx(right[name], rel=1e-2, abs=1e-3), name
+
+
+def roberta():
+    sizes = {"vocab_size": 50, "max_position_embeddings": 20, "pad_token_id": 1, "type_vocab_size": 1}
+    return RobertaForMaskedLM(RobertaConfig(**TEACHER_SHAPE.to_row(), **sizes))
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"masked_lm": 0.1, "logits": 0.5},
+        {"masked_lm": 0.0, "logits": 0.5},
+        {"masked_lm": 0.1, "logits": 0.5, **LAYERS},
+        {"masked_lm": 0.1, "relations": 1.0},
+    ],
+    ids=["as published", "logits", "all", "relations"],
+)
+def test_heads_in_chunks_give_the_parts_and_the_gradients_of_whole_ones(
+    under, batches, student, teacher, kinds, family, monkeypatch
+):
+    distillation = under(mixture(num_heads=2, **kinds), teacher=teacher if family == "bert" else roberta())
+    batch = batches(distillation)(0)
+    expected, whole = taught(distillation, student, batch)
+    monkeypatch.setattr(chunked_head, "LOGITS_BYTES", 4 * 50 * 3)
+    rows = []
+    slopes = chunked_head.divergence_slopes
+    monkeypatch.setattr(
+        chunked_head, "divergence_slopes", lambda own, said, **how: rows.append(len(said)) or slopes(own, said, **how)
+    )
+    for name in ("batch_logits", "logits_of"):
+        monkeypatch.setattr("bort_kedro.pretraining.distillation." + name, None)
+    parts, gradients = taught(distillation, student, batch)
+    assert parts.keys() == expected.keys()
+    for name, value in parts.items():
+        assert value.item() == pytest.approx(expected[name].item(), rel=1e-5, abs=1e-6), name
+    assert gradients.keys() == whole.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, whole[name], rtol=1e-5, atol=1e-6)
+    # The teacher's table is made three positions at a time too.
+    assert not rows if "logits" not in kinds else (max(rows) <= 3 and sum(rows) == len(batch["targets"]))
+
+
+def test_a_cached_teacher_teaches_in_chunks_what_it_teaches_whole(under, plain_batches, student, tmp_path, monkeypatch):
+    distillation = under(mixture(masked_lm=0.1, logits=0.5), cache=TeacherCache(6, 1, TeacherCaches(tmp_path)))
+    batch = plain_batches(0)
+    said = top_targets(under(mixture(logits=0.5)).teacher_logits(batch), temperature=2.0, top_k=6)
+    batch |= {f"teacher_{name}": value for name, value in vars(said).items()}
+    expected, whole = taught(distillation, student, batch)
+    monkeypatch.setattr(chunked_head, "LOGITS_BYTES", 4 * 50 * 3)
+    parts, gradients = taught(distillation, student, batch)
+    for name, value in parts.items():
+        assert value.item() == pytest.approx(expected[name].item(), rel=1e-5), name
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, whole[name], rtol=1e-5, atol=1e-6)
 
 
 def test_only_what_is_taught_is_part_of_the_identity(under):

@@ -465,7 +465,7 @@ def test_distance_is_the_mean_over_tokens_of_the_divergence_of_relations(by_dist
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         with torch.no_grad():
             mine, taught = (
-                list(read(each, batch, attended_in=depth, states_of=None, predicts=False).values())
+                list(read(each, batch, attended_in=depth, states_of=None, head=None).values())
                 for each, depth in ((model, 1), (maximum_point.model, 1))
             )
             divergence = relations_divergence(mine, taught, batch["attention_mask"], num_heads=2)

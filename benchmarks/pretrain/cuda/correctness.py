@@ -157,7 +157,7 @@ def chunked_head_equals_whole(bench: Bench) -> Found:
     """Loss and gradients of the head in chunks, with its whole tiles on CUDA, against those of the whole table."""
     import torch
 
-    from bort_kedro.pretraining.chunked_head import chunked_masked_lm_loss
+    from bort_kedro.pretraining.chunked_head import chunked_head_loss
     from bort_kedro.pretraining.losses import masked_lm_loss
     from bort_kedro.training.threads import autocast
 
@@ -171,7 +171,7 @@ def chunked_head_equals_whole(bench: Bench) -> Found:
 
     def parts(of_chunks: bool) -> list[Tensor]:
         if of_chunks:
-            loss = chunked_masked_lm_loss(states, decoder, targets)[0]
+            loss = chunked_head_loss(states, decoder, targets).loss
         else:
             loss = masked_lm_loss(decoder(states), targets)
         return [loss.detach(), *torch.autograd.grad(loss, inputs)]

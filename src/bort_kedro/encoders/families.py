@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu
 
 from bort_kedro.encoders.attention_masks import as_attention_mask, padding_mask
 from bort_kedro.encoders.last_layer import BERT_LIKE, ROBERTA_LIKE, can_spare_last_layer, hidden_at_predicted
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 # A mask for all layers, or one for each kind of layer.
 EncoderInputs = dict[str, Tensor | dict[str, Tensor]]
-# (hidden states (N, H) of a model) -> logits (N, V)
+# (hidden states (N, H) of a model) -> logits (N, V), or what they are made of (N, H)
 Head = Callable[["PreTrainedModel", Tensor], Tensor]
 # (configuration, (B, 1, L, L) True where attention is allowed, (B, L) place in the document) -> encoder arguments
 PackedInputs = Callable[["PreTrainedConfig", Tensor, Tensor], EncoderInputs]
@@ -74,18 +75,34 @@ class Family:
         head: From hidden states to logits.
         longest_sequence: Tokens that the configuration allows, None without limit.
         packed_inputs: Arguments that keep attention inside each document, None where the family takes no such.
+        undecoded: The head without its last product, None where it is not taken apart.
     """
 
     head: Head
     longest_sequence: LongestSequence = _absolute_positions
     packed_inputs: PackedInputs | None = None
+    undecoded: Head | None = None
+
+
+def _roberta_undecoded(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    head = model.lm_head
+    return head.layer_norm(gelu(head.dense(hidden)))  # type: ignore[no-any-return]
 
 
 FAMILIES = {
-    "bert": Family(lambda model, hidden: model.cls(hidden), packed_inputs=_bert_packed_inputs),
+    "bert": Family(
+        lambda model, hidden: model.cls(hidden),
+        packed_inputs=_bert_packed_inputs,
+        undecoded=lambda model, hidden: model.cls.predictions.transform(hidden),
+    ),
     **dict.fromkeys(
         ROBERTA_LIKE,
-        Family(lambda model, hidden: model.lm_head(hidden), _positions_after_padding, _roberta_packed_inputs),
+        Family(
+            lambda model, hidden: model.lm_head(hidden),
+            _positions_after_padding,
+            _roberta_packed_inputs,
+            _roberta_undecoded,
+        ),
     ),
     "modernbert": Family(
         lambda model, hidden: model.decoder(model.head(hidden)), packed_inputs=_modernbert_packed_inputs
@@ -182,9 +199,22 @@ def _encoder_inputs(
     return inputs
 
 
-def logits_at(model: PreTrainedModel, hidden: Tensor, predicted: Tensor) -> Tensor:
-    """(N, V) logits of a family of `FAMILIES` at flat positions (N,), from its last hidden states (B, L, H)."""
-    return FAMILIES[model.config.model_type].head(model, hidden.flatten(0, 1).index_select(0, predicted))
+def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """(N, V) logits of a family of `FAMILIES`, from its last hidden states at N positions (N, H)."""
+    return FAMILIES[model.config.model_type].head(model, hidden)
+
+
+def splits_head(model: PreTrainedModel) -> bool:
+    """Whether `undecoded` can be asked."""
+    family = FAMILIES.get(model.config.model_type)
+    return family is not None and family.undecoded is not None
+
+
+def undecoded(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """(N, H) that the last product of a masked-LM head, ``get_output_embeddings()``, reads of hidden states (N, H)."""
+    before = FAMILIES[model.config.model_type].undecoded
+    assert before is not None  # noqa: S101 - `splits_head` says so
+    return before(model, hidden)
 
 
 def packed_inputs(config: PreTrainedConfig, document_ids: Tensor) -> EncoderInputs:

@@ -8,8 +8,8 @@ from bort_kedro.forecast.work import FULL_BYTES, Step, Work
 # (Korthikanti et al. 2022, arXiv 2205.05198, section 4.1, where I = 4 H: 34 H = 18 H + 4 I). Attention keeps no scores:
 # the fused scaled dot product computes them again.
 HIDDEN_BYTES, INTERMEDIATE_BYTES = 18, 4
-# Numbers of a predicted position in the head: logits, their log-softmax and its gradient. Without a teacher the head
-# takes so many positions at a time as its table may have.
+# Numbers of a predicted position in the head, for each token: logits, their log-softmax and its gradient; of a teacher
+# logits, their log-softmax and its exponential. It takes so many positions at a time as its table may have.
 HEAD_COPIES = 3
 
 
@@ -35,14 +35,13 @@ def _activation_bytes(step: Step, tokens: float) -> float:
 
 
 def _head_bytes(step: Step, tokens: float) -> float:
-    predicted = step.masked_share * tokens
-    if step.teacher is None:
-        # Imports torch, which commands that forecast nothing do without.
-        from bort_kedro.pretraining.chunked_head import rows_at_once
+    # Imports torch, which commands that forecast nothing do without.
+    from bort_kedro.pretraining.chunked_head import rows_at_once
 
-        size = step.encoder.vocabulary_size
-        return HEAD_COPIES * FULL_BYTES * min(predicted, rows_at_once(size)) * size
-    return FULL_BYTES * predicted * (HEAD_COPIES * step.encoder.vocabulary_size + step.teacher.vocabulary_size)
+    size = step.encoder.vocabulary_size
+    predicted = min(step.masked_share * tokens, rows_at_once(size))
+    taught = step.teacher.vocabulary_size if step.teacher else 0
+    return HEAD_COPIES * FULL_BYTES * predicted * (size + taught)
 
 
 def work_bytes(work: Work, *, shares_memory: bool) -> int:

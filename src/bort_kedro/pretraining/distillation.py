@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from bort_kedro.encoders.encoder import shape_of
-from bort_kedro.encoders.families import has_masked_lm_head, logits_at
+from bort_kedro.encoders.families import has_masked_lm_head, logits_of, splits_head, undecoded
 from bort_kedro.encoders.last_layer import can_spare_last_layer
 from bort_kedro.encoders.layer_reading import read_layers, require_readable
 from bort_kedro.encoders.student_start import hidden_basis
 from bort_kedro.encoders.training_cost import spared_weights
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.pretraining.chunked_head import HeadLoss, Taught, chunked_head_loss, is_chunked
 from bort_kedro.pretraining.losses import (
     distillation_loss,
     hidden_states_error,
@@ -30,7 +31,7 @@ from bort_kedro.pretraining.losses import (
     require_common_heads,
 )
 from bort_kedro.pretraining.masked_blocks import Batch
-from bort_kedro.pretraining.masked_lm import batch_logits
+from bort_kedro.pretraining.masked_lm import batch_logits, batch_undecoded
 from bort_kedro.pretraining.taught_batches import dropped_mark
 from bort_kedro.pretraining.teacher_targets import TeacherTargets, bucketed_divergence
 from bort_kedro.text.vocabulary_map import VocabularyMap
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 # Kinds that read a layer of the teacher, and what the first of them reads.
 LAYER_KINDS: tuple[Literal["relations"], Literal["hidden_states"]] = ("relations", "hidden_states")
 ATTENDED = ("queries", "keys", "values")
+# How far a masked-LM head is run.
+Head = Literal["logits", "undecoded"]
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,11 @@ class Distillation:
         return self.ask(batch, {"logits"})["logits"]
 
     @torch.no_grad()
-    def ask(self, batch: Batch, kinds: Collection[str]) -> Batch:
-        """What the teacher says of a batch in the student's vocabulary, as far as these kinds need it: see `read`."""
+    def ask(self, batch: Batch, kinds: Collection[str], head: Head = "logits") -> Batch:
+        """What the teacher says of a batch in the student's vocabulary, as far as these kinds need it: see `read`.
+
+        What its head was not finished for is as the teacher has it.
+        """
         vocabulary_map = self._moved_to(batch["input_ids"].device)
         attended_in, states_of = (self.layer(name) if name in kinds else None for name in LAYER_KINDS)
         said = read(
@@ -188,7 +194,7 @@ class Distillation:
             {**batch, "input_ids": vocabulary_map.to_teacher_ids(batch["input_ids"])},
             attended_in=attended_in,
             states_of=states_of,
-            predicts="logits" in kinds,
+            head=head if "logits" in kinds else None,
         )
         if "logits" in said:
             said["logits"] = vocabulary_map.to_student_logits(said["logits"].float())
@@ -219,22 +225,19 @@ class Distillation:
         student = cast("BertForMaskedLM", model)
         last = student.config.num_hidden_layers - 1
         maps_states = bool(settings.hidden_states.weight)
+        live = kinds - {"logits"} if self.cache else kinds
+        head: Head = "undecoded" if settings.predicts and self._is_chunked(student, batch, live) else "logits"
         own = read(
             student,
             batch,
             attended_in=last if "relations" in kinds else None,
             states_of=last if "hidden_states" in kinds or (maps_states and not settings.predicts) else None,
-            predicts=settings.predicts,
+            head=head if settings.predicts else None,
         )
-        live = kinds - {"logits"} if self.cache else kinds
-        said = self.ask(batch, live) if live else {}
+        said = self.ask(batch, live, head) if live else {}
         documents = documents_of(batch)
+        of_head = self._head_loss(student, batch, own, {**batch, **said}, teaches="logits" in kinds)
         parts: dict[str, tuple[float, Tensor]] = {}
-        if settings.predicts:
-            own["logits"] = own["logits"].float()
-            parts["masked_lm_loss"] = settings.masked_lm_weight, masked_lm_loss(own["logits"], batch["targets"])
-        if "logits" in kinds:
-            parts["divergence"] = settings.logits.weight, self._divergence(own["logits"], {**batch, **said})
         if "relations" in kinds:
             mine, taught = ([encoder[name] for name in ATTENDED] for encoder in (own, said))
             divergence = relations_divergence(mine, taught, documents, num_heads=settings.relations.num_heads)
@@ -242,22 +245,59 @@ class Distillation:
         if "hidden_states" in kinds:
             error = hidden_states_error(student.map_to_teacher(own["states"]), said["states"], documents)
             parts["hidden_states_error"] = settings.hidden_states.weight, error
-        terms = [weight * value for weight, value in parts.values()]
+        terms = [*([of_head.loss] if of_head else []), *(weight * value for weight, value in parts.values())]
         if maps_states and "hidden_states" not in kinds:
             # Processes that share a training expect a gradient of every weight, even of those that learn no more.
             unused = [*student.map_to_teacher.parameters(), *([] if settings.predicts else [own["states"]])]
             terms += [0.0 * values.sum() for values in unused]
-        told = {"loss": torch.stack(terms).sum(), **{name: value for name, (_, value) in parts.items()}}
-        if settings.predicts:
-            told["masked_accuracy"] = masked_accuracy(own["logits"], batch["targets"])
-        return told
+        told = {"loss": torch.stack(terms).sum()}
+        if of_head:
+            told["masked_lm_loss"] = of_head.masked_lm_loss
+            told |= {"divergence": of_head.divergence} if "logits" in kinds else {}
+        told |= {name: value for name, (_, value) in parts.items()}
+        return told | ({"masked_accuracy": of_head.accuracy} if of_head else {})
+
+    def _is_chunked(self, student: BertForMaskedLM, batch: Batch, live: Collection[str]) -> bool:
+        """Whether no head is finished here: see `chunked_head`."""
+        targets = batch["targets"]
+        can_be = "logits" not in live or splits_head(self.teacher.model)
+        return can_be and is_chunked(targets.device, len(targets), student.config.vocab_size)
+
+    def _head_loss(
+        self, student: BertForMaskedLM, batch: Batch, own: Batch, said: Batch, *, teaches: bool
+    ) -> HeadLoss | None:
+        """Masked-LM loss and divergence; None where nothing is predicted."""
+        settings, targets = self.settings, batch["targets"]
+        if "undecoded" in own:
+            decoder, weight = student.cls.predictions.decoder, settings.masked_lm_weight
+            taught = self._taught(said) if teaches else None
+            return chunked_head_loss(own["undecoded"], decoder, targets, masked_lm_weight=weight, taught=taught)
+        if "logits" not in own:
+            return None
+        logits = own["logits"].float()
+        loss, accuracy = masked_lm_loss(logits, targets), masked_accuracy(logits, targets)
+        divergence = self._divergence(logits, said) if teaches else torch.zeros_like(loss)
+        terms = [settings.masked_lm_weight * loss, *([settings.logits.weight * divergence] if teaches else [])]
+        return HeadLoss(torch.stack(terms).sum(), loss, divergence, accuracy)
 
     def _divergence(self, logits: Tensor, said: Batch) -> Tensor:
         temperature = self.settings.logits.temperature
         if self.cache is None:
             return distillation_loss(logits, said["logits"], temperature=temperature)
-        targets = TeacherTargets(said["teacher_ids"], said["teacher_log_probabilities"], said["teacher_log_tail"])
-        return bucketed_divergence(logits, targets, temperature=temperature)
+        return bucketed_divergence(logits, targets_of(said), temperature=temperature)
+
+    def _taught(self, said: Batch) -> Taught:
+        temperature, weight = self.settings.logits.temperature, self.settings.logits.weight
+        if self.cache is not None:
+            return Taught(tuple(vars(targets_of(said)).values()), temperature, weight)
+        decoder = cast("nn.Linear", self.teacher.model.get_output_embeddings())
+        ids = self._moved_to(said["undecoded"].device)
+        return Taught.live(said["undecoded"], decoder, ids, temperature=temperature, weight=weight)
+
+
+def targets_of(batch: Batch) -> TeacherTargets:
+    """What a cache brought with a batch."""
+    return TeacherTargets(batch["teacher_ids"], batch["teacher_log_probabilities"], batch["teacher_log_tail"])
 
 
 def documents_of(batch: Batch) -> Tensor:
@@ -277,7 +317,7 @@ def distillation_of(
 
 
 def read(
-    model: PreTrainedModel, batch: Batch, *, attended_in: int | None, states_of: int | None, predicts: bool
+    model: PreTrainedModel, batch: Batch, *, attended_in: int | None, states_of: int | None, head: Head | None
 ) -> Batch:
     """What an encoder makes of a batch in its own vocabulary, from one pass no deeper than needed.
 
@@ -286,11 +326,13 @@ def read(
         batch: On its device.
         attended_in: The layer, from 0, of which ``queries``, ``keys`` and ``values`` are wanted, (B, L, H) each.
         states_of: The layer of which ``states`` are wanted, (B, L, H).
-        predicts: Whether ``logits`` are wanted, (N, V) at the predicted positions.
+        head: Whether ``logits`` are wanted, (N, V) at the predicted positions, or ``undecoded``, (N, H) that they are
+            made of.
     """
     if attended_in is None and states_of is None:
-        return {"logits": batch_logits(model, batch)} if predicts else {}
-    wanted = {states_of, model.config.num_hidden_layers - 1 if predicts else None} - {None}
+        ways = {"logits": batch_logits, "undecoded": batch_undecoded}
+        return {head: ways[head](model, batch)} if head else {}
+    wanted = {states_of, model.config.num_hidden_layers - 1 if head else None} - {None}
     attended, states = read_layers(
         model,
         batch["input_ids"],
@@ -302,8 +344,9 @@ def read(
     said = dict(zip(ATTENDED, attended, strict=True)) if attended is not None else {}
     if states_of is not None:
         said["states"] = states[states_of]
-    if predicts:
-        said["logits"] = logits_at(model, states[max(states)], batch["predicted"])
+    if head:
+        finish = logits_of if head == "logits" else undecoded
+        said[head] = finish(model, states[max(states)].flatten(0, 1).index_select(0, batch["predicted"]))
     return said
 
 

@@ -47,6 +47,15 @@ def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, *, tempera
     return kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def divergence_slopes(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """``(values, slopes)``: what `distillation_loss` is the mean of, (N,), and each one's gradient, (N, V)."""
+    student = log_softmax(student_logits.float() / temperature, dim=-1)
+    teacher = log_softmax(teacher_logits.float() / temperature, dim=-1)
+    likely = teacher.exp()
+    values = (likely * teacher.sub_(student)).sum(dim=-1) * temperature**2
+    return values, student.exp_().sub_(likely).mul_(temperature)
+
+
 def soft_cross_entropy(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """(N,) cross-entropy of a student's distributions with a teacher's, both (N, V), in nats: -sum p log q.
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bort_kedro.encoders.families import predicted_logits, predicted_states
+from bort_kedro.encoders.families import predicted_logits, predicted_states, undecoded
 from bort_kedro.pretraining.baselines import CountBaselines
-from bort_kedro.pretraining.chunked_head import chunked_masked_lm_loss, is_chunked
+from bort_kedro.pretraining.chunked_head import chunked_head_loss, is_chunked
 from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss, soft_cross_entropy
 from bort_kedro.pretraining.masked_blocks import Batch, MaskedBlocks
 from bort_kedro.progress import track
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Logits at the predicted positions of a batch, (N, V), in the precision of the pass."""
     return predicted_logits(model, **_asked(batch))
+
+
+def batch_undecoded(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """(N, H) that `batch_logits` are made of, see `encoders.families.undecoded`."""
+    return undecoded(model, predicted_states(model, **_asked(batch)))
 
 
 def _asked(batch: Batch) -> dict[str, Any]:
@@ -50,10 +55,8 @@ def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """
     targets, student = batch["targets"], cast("BertForMaskedLM", model)
     if is_chunked(targets.device, len(targets), student.config.vocab_size):
-        head = student.cls.predictions
-        states = head.transform(predicted_states(student, **_asked(batch)))
-        loss, accuracy = chunked_masked_lm_loss(states, head.decoder, targets)
-        return {"loss": loss, "masked_accuracy": accuracy}
+        head = chunked_head_loss(batch_undecoded(student, batch), student.cls.predictions.decoder, targets)
+        return {"loss": head.loss, "masked_accuracy": head.accuracy}
     logits = student_logits(model, batch)
     return {"loss": masked_lm_loss(logits, targets), "masked_accuracy": masked_accuracy(logits, targets)}
 

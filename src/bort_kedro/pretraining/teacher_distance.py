@@ -73,7 +73,7 @@ def teacher_distance(
     for indices, batch in evaluation_batches(blocks, batch_tokens=batch_tokens, description=description):
         inputs = {name: value.to(device) for name, value in with_true_tokens(batch).items()}
         with torch.inference_mode():
-            own = read(model, inputs, attended_in=last, states_of=None, predicts=False)
+            own = read(model, inputs, attended_in=last, states_of=None, head=None)
             said = distillation.ask(inputs, {"relations"})
             documents = documents_of(inputs)
             found = []

@@ -134,6 +134,48 @@ def bucketed_divergence(student_logits: Tensor, targets: TeacherTargets, *, temp
     return mean * temperature**2
 
 
+def bucket_slopes(
+    logits: Tensor, targets: TeacherTargets, *, temperature: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The divergence over k + 1 buckets at each position, and what its gradient is made of.
+
+    Args:
+        logits: (N, V) float of the student.
+        targets: Of the same positions.
+        temperature: Above 0.
+
+    Returns:
+        ``(divergence, rest, of_top, of_rest)`` in float32, without the factor of the temperature's square: (N,), and of
+        the slope by ``logits / temperature``, which is ``rest`` (N, V) times ``of_rest`` (N,), but ``of_top`` (N, k) at
+        the teacher's ids.
+    """
+    scaled = logits.to(torch.float32, copy=True).div_(temperature)
+    scaled.sub_(scaled.amax(dim=-1, keepdim=True))
+    top = scaled.gather(-1, targets.ids)
+    rest = scaled.exp_().scatter_(-1, targets.ids, 0.0)
+    rest_sum = rest.sum(dim=-1).clamp_(min=LEAST_MASS)
+    total = top.exp().sum(dim=-1) + rest_sum
+    p_top, p_tail = targets.log_probabilities.exp(), targets.log_tail.exp()
+    floor = float(np.log(LEAST_MASS))
+    # Where the teacher's mass is 0 its logarithm is floored, so that the product is 0 and not NaN.
+    log_q_top = top - total.log().unsqueeze(-1)
+    divergence = (p_top * (targets.log_probabilities.clamp(min=floor) - log_q_top)).sum(dim=-1)
+    divergence += p_tail * (targets.log_tail.clamp(min=floor) - rest_sum.log() + total.log())
+    # d/dz is q_i * mass - p_i for the top, and q_j * mass - p_tail * q_j / q_tail for the others; both factors of
+    # the latter are kept within [-1, 1], so that no loss scale of fp16 can make them overflow.
+    mass = p_top.sum(dim=-1) + p_tail
+    of_top = log_q_top.exp() * mass.unsqueeze(-1) - p_top
+    of_rest = mass * rest_sum / total - p_tail
+    return divergence, rest.div_(rest_sum.unsqueeze(-1)), of_top, of_rest
+
+
+def bucketed_slopes(logits: Tensor, targets: TeacherTargets, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """As `losses.divergence_slopes`, of `bucketed_divergence`."""
+    values, rest, of_top, of_rest = bucket_slopes(logits, targets, temperature=temperature)
+    slopes = rest.mul_(of_rest.unsqueeze(-1)).scatter_(-1, targets.ids, of_top)
+    return values * temperature**2, slopes.mul_(temperature)
+
+
 class _MeanBucketedDivergence(torch.autograd.Function):
     """The mean divergence without the factor, its gradient written out.
 
@@ -145,31 +187,16 @@ class _MeanBucketedDivergence(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, ids: Tensor, log_probabilities: Tensor, log_tail: Tensor, temperature: float
     ) -> Tensor:
-        scaled = logits.detach().to(torch.float32, copy=True).div_(temperature)
-        scaled.sub_(scaled.amax(dim=-1, keepdim=True))
-        top = scaled.gather(-1, ids)
-        rest = scaled.exp_().scatter_(-1, ids, 0.0)
-        rest_sum = rest.sum(dim=-1).clamp_(min=LEAST_MASS)
-        total = top.exp().sum(dim=-1) + rest_sum
-        p_top, p_tail = log_probabilities.exp(), log_tail.exp()
-        floor = float(np.log(LEAST_MASS))
-        # Where the teacher's mass is 0 its logarithm is floored, so that the product is 0 and not NaN.
-        log_q_top = top - total.log().unsqueeze(-1)
-        divergence = (p_top * (log_probabilities.clamp(min=floor) - log_q_top)).sum(dim=-1)
-        divergence += p_tail * (log_tail.clamp(min=floor) - rest_sum.log() + total.log())
-        # d/dz is q_i * mass - p_i for the top, and q_j * mass - p_tail * q_j / q_tail for the others; both factors of
-        # the latter are kept within [-1, 1], so that no loss scale of fp16 can make them overflow.
-        mass = p_top.sum(dim=-1) + p_tail
-        of_top = log_q_top.exp() * mass.unsqueeze(-1) - p_top
-        of_rest = mass * rest_sum / total - p_tail
-        ctx.save_for_backward(rest.div_(rest_sum.unsqueeze(-1)), ids, of_top, of_rest)
+        targets = TeacherTargets(ids, log_probabilities, log_tail)
+        divergence, *slopes = bucket_slopes(logits.detach(), targets, temperature=temperature)
+        ctx.save_for_backward(ids, *slopes)
         ctx.dtype, ctx.scale = logits.dtype, 1.0 / (temperature * len(logits))
         return divergence.mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None, None]:
-        rest, ids, of_top, of_rest = ctx.saved_tensors
+        ids, rest, of_top, of_rest = ctx.saved_tensors
         scale = outer * ctx.scale
         gradient = (rest * (of_rest * scale).unsqueeze(-1)).scatter_(-1, ids, of_top * scale)
         return gradient.to(ctx.dtype), None, None, None, None

@@ -82,12 +82,7 @@ class VocabularyMap:
         self._require_columns(teacher_logits)
         if self.is_identity:
             return self._without_padding(teacher_logits).float()
-        student_logits = teacher_logits.index_select(-1, self.kept).float()
-        if len(self.dropped):
-            dropped = teacher_logits.index_select(-1, self.dropped).float()
-            own = student_logits[..., self.rest_id]
-            student_logits[..., self.rest_id] = torch.logaddexp(own, dropped.logsumexp(dim=-1))
-        return student_logits
+        return pushed_forward(teacher_logits, self.kept, self.dropped, self.rest_id)
 
     def rest_mass(self, teacher_logits: Tensor) -> Tensor:
         """(N,) float32, the probability that the teacher gives to dropped ids, at temperature 1.
@@ -112,6 +107,15 @@ class VocabularyMap:
         if teacher_logits.shape[-1] == self.num_teacher_ids:
             return teacher_logits
         return teacher_logits[..., : self.num_teacher_ids]
+
+
+def pushed_forward(teacher_logits: Tensor, kept: Tensor, dropped: Tensor, rest_id: int | None) -> Tensor:
+    """`VocabularyMap.to_student_logits` of a map that is no identity, by its parts."""
+    student_logits = teacher_logits.index_select(-1, kept).float()
+    if len(dropped):
+        rest = teacher_logits.index_select(-1, dropped).float().logsumexp(dim=-1)
+        student_logits[..., rest_id] = torch.logaddexp(student_logits[..., rest_id], rest)
+    return student_logits
 
 
 def between(student_tokens: Sequence[str], teacher_tokens: Sequence[str], unknown: str | None) -> VocabularyMap:
