@@ -21,6 +21,7 @@ from benchmarks.finetune.leads import AGORA
 from benchmarks.finetune.students import encoder_of_run, latest
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, quietly
+from bort_kedro.agora.rivals import PLAIN_WITH_DEV
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
@@ -29,14 +30,15 @@ from bort_kedro.pipelines.tasks.nodes import builder_of
 
 # Shares of the recorded labels that are wrong.
 NOISES = (0.0, 0.1, 0.2, 0.3, 0.4)
+PLAIN, RANDOM = "plain", "random_augmentation"
 # More than the corpus gives: all sentences beyond the train split are the pool.
 ALL = 1_000_000
 # `adjacent` draws its order last, so that a larger one does not begin with the smaller.
 TASKS = ("order", "library")
-PLAIN, WITH_DEV, ALL_RECORDED, RANDOM = "plain", "plain_with_dev", "plain_with_recorded", "random_augmentation"
+ALL_RECORDED = "plain_with_recorded"
 OTHERS = {
     PLAIN: "labelled examples alone",
-    WITH_DEV: "and three quarters of dev",
+    PLAIN_WITH_DEV: "and dev",
     ALL_RECORDED: "and all recorded labels",
     RANDOM: "and recorded texts like random ones",
 }
@@ -55,7 +57,7 @@ class NoisyOutcome:
         num_pool: Recorded texts of no split.
         num_points: That Agora learned from, in all rounds.
         right: By method, (N,) whether each test example is answered rightly.
-        num_steps: Of Agora, and of every other method.
+        num_steps: Of Agora; others have as many, but for what learns from dev too.
         seconds: Of all of them.
         floors: Accuracy on test of each of `evaluation.floors.FLOORS`.
     """
@@ -104,7 +106,7 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
         training={"seeds": [seed], "num_threads": 1},
         teacher={"recorded": {task: {"file": str(labels)}}},
         agora={"seed": 1000 * seed},
-        rivals=[PLAIN, RANDOM],
+        rivals=[PLAIN, PLAIN_WITH_DEV, RANDOM],
     )
     examples, pool = divided(task, finetune)
     dev = examples[examples["split"] == "dev"]
@@ -121,18 +123,13 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
     _, _, predictions, own = student_tuner_of(task)(
         examples, student, kept, finetune, teacher_report=allowed, recorded_labels=table
     )
+    grown = pd.concat([examples, recorded[recorded["split"] == "train"]], ignore_index=True)
+    tune = rival_tuner_of(task)
+    _, rivals, reports = tune(examples, student, kept, finetune, own, recorded_labels=table)
     plainly = finetune.changed(rivals=(PLAIN,))
-    # Of dev a quarter is left to choose by.
-    is_moved = (examples["split"] == "dev") & ((examples["split"] == "dev").cumsum() % 4 > 0)
-    tables, seconds = {AGORA: predictions}, own["seconds"]
-    for names, seen, settings in (
-        (finetune.rivals, examples, finetune),
-        ((WITH_DEV,), examples.assign(split=examples["split"].mask(is_moved, "train")), plainly),
-        ((ALL_RECORDED,), pd.concat([examples, recorded[recorded["split"] == "train"]], ignore_index=True), plainly),
-    ):
-        _, rivals, reports = rival_tuner_of(task)(seen, student, kept, settings, own, recorded_labels=table)
-        tables |= dict(zip(names, (rivals[rivals["method"] == method] for method in settings.rivals), strict=True))
-        seconds += sum(report["seconds"] for report in reports.values())
+    _, all_at_once, their_reports = tune(grown, student, kept, plainly, own, recorded_labels=table)
+    tables = {AGORA: predictions, **dict(iter(rivals.groupby("method"))), ALL_RECORDED: all_at_once}
+    seconds = sum(report["seconds"] for report in (own, *reports.values(), *their_reports.values()))
     test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}
     return NoisyOutcome(
         task,

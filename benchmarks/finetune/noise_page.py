@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
-from benchmarks.finetune.noise import ALL_RECORDED, OTHERS, PLAIN, RANDOM, WITH_DEV, NoisyOutcome
+from benchmarks.finetune.noise import ALL_RECORDED, OTHERS, PLAIN, RANDOM, NoisyOutcome
 from benchmarks.page import Figure, Part, table, write_page
+from bort_kedro.agora.rivals import PLAIN_WITH_DEV
 from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.reporting.markdown import number, percent, signed_points
 
@@ -69,13 +70,13 @@ def noise_part(found: Sequence[NoisyOutcome]) -> Part:
 teacher is a file: labels of dev and of {pool} sentences that the corpus gives beyond the train split, whose true labels
 are known. So many of them are exchanged for another label. Agora goes on whatever its bar of {bar} says.
 Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of student, points and wrong labels;
-all methods have the steps and the hyperparameters of Agora's trials:
+methods have the steps and the hyperparameters of Agora's trials:
 
 {table(header, rows)}
 
-On the same test split: {floors}. "{OTHERS[WITH_DEV]}" learns from these too, with their true labels, and is
-chosen by the quarter that is left; "{OTHERS[ALL_RECORDED]}" learns from the recorded sentences all at once, and
-"{OTHERS[RANDOM]}" from as many points as Agora, drawn for random train examples instead of mistakes.
+On the same test split: {floors}. "{OTHERS[PLAIN_WITH_DEV]}" trains once more, with the setting that was best on dev,
+on the examples of train and dev with their true labels; "{OTHERS[ALL_RECORDED]}" has the recorded sentences in train
+from the start, and "{OTHERS[RANDOM]}" as many points as Agora, drawn for random train examples instead of mistakes.
 
 Points that Agora is ahead, paired by seed and by test example; the standard error joins that over the seeds and that
 over the examples:
