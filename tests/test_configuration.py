@@ -383,6 +383,15 @@ def test_recorded_labels_are_of_a_task_that_is_run_and_taught(raw):
     assert "probability" in fault(raw)
 
 
+def test_labels_of_a_form_that_cannot_be_recorded_are_refused(raw, monkeypatch):
+    monkeypatch.setattr("bort_kedro.params.finetune.RECORDED_FORMS", ("regression", "multiple_choice"))
+    raw["finetune"] |= {"tasks": ["rte"]}
+    raw["finetune"]["teacher"]["recorded"] = {"rte": {"file": "labels.jsonl"}}
+    assert (
+        "teacher.recorded names rte (classification); labels can be recorded for regression, multiple_choice"
+    ) in fault(raw)
+
+
 def test_where_all_labels_are_recorded_nothing_is_asked_of_the_encoder_that_teaches(raw):
     raw["finetune"] |= {"tasks": ["rte", "axb"], "student": "an/encoder"}
     raw["finetune"]["teacher"]["encoder"] = "teacher"

@@ -10,7 +10,10 @@ from bort_kedro.agora.settings import AgoraSettings
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.settings import BuiltinTasksSettings, OwnTaskSettings, ReadingSettings, RecordedLabelsSettings
-from bort_kedro.tasks.table import TASKS, Task, find_task, own_task, scoring_task
+from bort_kedro.tasks.table import TASKS, Form, Task, find_task, own_task, scoring_task
+
+# Of tasks whose teacher may be a file.
+RECORDED_FORMS = (Form.CLASSIFICATION, Form.REGRESSION, Form.MULTIPLE_CHOICE)
 
 
 class FinetuneTeacherParams(FrozenModel):
@@ -92,6 +95,12 @@ class FinetuneParams(ReadingSettings):
         untaught = [name for name in self.teacher.recorded if name not in self.tasks]
         if untaught:
             raise ValueError(f"teacher.recorded names {untaught}, which tasks does not hold ({', '.join(self.tasks)})")
+        forms = {name: task_of(name, self).form for name in self.teacher.recorded}
+        unread = [f"{name} ({form})" for name, form in forms.items() if form not in RECORDED_FORMS]
+        if unread:
+            raise ValueError(
+                f"teacher.recorded names {', '.join(unread)}; labels can be recorded for {', '.join(RECORDED_FORMS)}"
+            )
         if len(set(self.rivals)) < len(self.rivals):
             raise ValueError(f"rivals is {list(self.rivals)}; each may stand once")
         taken = [name for name in self.own_tasks if name in TASKS]
