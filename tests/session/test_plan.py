@@ -104,7 +104,7 @@ def test_a_table_has_a_row_for_each_kind_of_training_and_their_sum(catalog, tmp_
     ]
     assert [row[2:6] for row in rows] == [("1", "–", "40", "20.5 k")] * 3
     assert whole[5] == "61.4 k"
-    assert found.notes()[0].startswith("Times on V100, assumed to reach 0.3 of the peak of its data sheet: ")
+    assert found.notes()[0].startswith("Times are those on V100, assumed to reach 0.3 of the peak of its data sheet. ")
     assert found.short()[0].startswith("pretrain_distill: 3 trainings, 61.4 k tokens, ")
 
 
@@ -114,7 +114,7 @@ def test_what_may_end_early_is_said_with_the_least_that_it_takes(catalog, tmp_pa
     # Of Agora at the least its first round.
     assert (tuned.num_trainings, tuned.least.num_trainings) == (4, 2)
     assert found.notes()[0].startswith(
-        "≤ is at most. Where all that may end early does so as soon as it may, it takes "
+        "≤ means at most: if all that can end early does so as soon as it can, the run takes "
     )
     assert " at the least, " in found.short()[0]
 

@@ -83,13 +83,15 @@ class Plan:
         """What stands below the table."""
         needed = size_words(disk_bytes(self.works))
         said = [
-            f"Times on {self.rates.said}: of what is not finished, with what scores and keeps it.",
+            f"Times are those on {self.rates.said}. What is finished takes none.",
             "Tokens count padding; shapes are (layers, heads, hidden size, intermediate size).",
             f"Free space that is needed in any case, states of a training under way included: {needed}.",
         ]
         if any(work.is_limit for work in self.works):
             least = time_words(self._least().seconds())
-            said.insert(0, f"≤ is at most. Where all that may end early does so as soon as it may, it takes {least}.")
+            said.insert(
+                0, f"≤ means at most: if all that can end early does so as soon as it can, the run takes {least}."
+            )
         return [*said, *self.assumptions]
 
     def _least(self) -> Plan:

@@ -27,7 +27,10 @@ from bort_kedro.training.threads import cpu_threads, tensor_float32
 # Steps to begin with, which are slower, and those whose median counts.
 WARM_UP, TAKEN = 1, 3
 # After which no other step of a kind begins.
-MOST_SECONDS = 0.2
+MOST_SECONDS = 0.3
+# Seconds that pass for one of the processor's, from which on a machine counts as loaded by others: steps on several
+# threads then say nothing, and take long.
+LOADED = 1.5
 SPECIAL_IDS = 5
 # Of a step without a masked-LM head, which is timed with one over as few positions.
 LEAST_MASKED_SHARE = 0.02
@@ -82,16 +85,18 @@ def taken(step: Step) -> Taken:
         parts = min(step.parts, _rows(step))
         with tensor_float32(accelerator.device):
             built = clock() - began
+            start = time.perf_counter()
             with cpu_threads(1):
                 first, *alone = _seconds(steps, batch_at, WARM_UP + TAKEN, clock, parts=parts)
-            with cpu_threads(step.num_threads):
-                together = (
-                    _seconds(steps, batch_at, TAKEN, time.perf_counter, parts=parts) if step.num_threads > 1 else alone
-                )
+            is_loaded = time.perf_counter() - start > LOADED * sum((first, *alone))
+            together = alone
+            if step.num_threads > 1 and not is_loaded:
+                with cpu_threads(step.num_threads):
+                    together = _seconds(steps, batch_at, TAKEN, time.perf_counter, parts=parts)
         began = clock()
         hashlib.sha256(save(capture(model, steps.optimizer, accelerator)))
         state = clock() - began
-    # On one that others load, threads that wait for one another take many times as long as one alone.
+    # Threads that others hinder wait for one another, and may take longer than one alone.
     usual = min(float(np.median(seconds)) for seconds in (alone or [first], together or [first]))
     return Taken(usual, built + max(0.0, first - usual), state)
 
@@ -101,14 +106,14 @@ def _seconds(
 ) -> list[float]:
     """Of so many steps; where they are long, of the first alone."""
     seconds: list[float] = []
-    began = time.perf_counter()
+    began = clock()
     for number in range(most):
         start = clock()
         pieces = [batch_at(number)] if parts == 1 else [batch_at(number, part, parts) for part in range(parts)]
         # Reading its numbers waits for the device.
         steps.settle([steps.advance(number, pieces)])
         seconds.append(clock() - start)
-        if time.perf_counter() - began > MOST_SECONDS:
+        if clock() - began > MOST_SECONDS:
             break
     return seconds
 
