@@ -11,7 +11,8 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import BertConfig, BertTokenizer, DebertaV2Config, RobertaConfig, RobertaTokenizer
 
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.finetuning.encoding import NO_OPTION, TaskEncoder
+from bort_kedro.finetuning.encoding import TaskEncoder
+from bort_kedro.finetuning.forms import NO_OPTION
 from bort_kedro.tasks.spans import CLOSE, OPEN
 from bort_kedro.tasks.table import RIGHT, TASKS, WRONG, Truncation
 from bort_kedro.tasks.units import Unit

@@ -9,11 +9,11 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from bort_kedro.encoders.encoder import bert_config, build_classifier, build_masked_lm
-from bort_kedro.finetuning.encoding import NO_OPTION, EncodedExamples
+from bort_kedro.finetuning.encoding import EncodedExamples
+from bort_kedro.finetuning.forms import NO_OPTION, by_question
 from bort_kedro.finetuning.objectives import (
     answers_of,
     balanced_weights,
-    by_question,
     logits_of,
     mistakes_of,
     objective_of,

@@ -5,26 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 
 from bort_kedro import __version__
 from bort_kedro.agora.near_duplicates import NearDuplicates
 from bort_kedro.agora.settings import PointSettings
 from bort_kedro.finetuning.finetune import PREDICTED_SPLITS
-from bort_kedro.finetuning.objectives import likeliest_options
+from bort_kedro.finetuning.forms import FORMS
 from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.frozen import JsonObject
-from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
 from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from bort_kedro.agora.settings import AgoraSettings
@@ -137,15 +135,10 @@ class PointMaker:
     def _labels(self, units: list[Unit]) -> NDArray[np.float64]:
         """What the teacher says; of classes and options the likeliest alone, unless its beliefs are asked for."""
         outputs = self._teacher_says(units)
-        if self._settings.teacher_labels == "soft" or self._task.form == Form.REGRESSION or not len(outputs):
+        if self._settings.teacher_labels == "soft":
             return outputs
-        hard = outputs * 0.0
-        if self._task.form == Form.CLASSIFICATION:
-            hard[range(len(hard)), outputs.argmax(-1)] = 1.0
-        else:
-            starts = list(accumulate((len(unit.rows) for unit in units), initial=0))
-            hard[likeliest_options(outputs, starts), 0] = 1.0
-        return hard
+        starts = np.cumsum([0, *(len(unit.rows) for unit in units)])
+        return FORMS[self._task.form].hardened(outputs, starts)
 
 
 def points_of(

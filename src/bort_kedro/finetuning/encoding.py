@@ -12,9 +12,10 @@ from torch import Tensor
 
 from bort_kedro.encoders.families import longest_sequence
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.finetuning.forms import FORMS, NO_OPTION
 from bort_kedro.finetuning.truncation import cut_lengths, window_start
 from bort_kedro.tasks.spans import CLOSE, OPEN
-from bort_kedro.tasks.table import RIGHT, Form, Truncation
+from bort_kedro.tasks.table import Truncation
 from bort_kedro.text.batching import BatchPlan, plan_epoch
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from bort_kedro.tasks.units import Unit
 
 Batch = dict[str, Tensor]
-# Fills the places of questions that have fewer options than the longest of their batch.
-NO_OPTION = -1
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ class TaskEncoder:
         self._pad_id = int(tokenizer.pad_token_id)
         self._has_types = getattr(config, "type_vocab_size", 1) > 1
         self._task, self._max_tokens = task, max_tokens
-        self._index = {label: index for index, label in enumerate(labels)}
+        self._labels = labels
 
     def __call__(self, units: Sequence[Unit], labels: Sequence[str | None] | None = None) -> EncodedExamples:
         """Encode units, with their labels where they have any.
@@ -196,7 +195,7 @@ class TaskEncoder:
         starts = np.cumsum([0, *(len(unit.rows) for unit in units)]).astype(np.int64)
         input_ids, types, num_truncated = self._encode(rows)
         known = list(labels) if labels is not None else [None] * len(rows)
-        targets = self._targets(known, starts)
+        targets = FORMS[self._task.form].targets(known, self._labels, starts)
         return EncodedExamples(
             input_ids, types if self._has_types else None, targets, starts, self._pad_id, num_truncated
         )
@@ -241,17 +240,3 @@ class TaskEncoder:
             return []
         places = (tokens.char_to_token(place) for place, character in enumerate(text) if character in (OPEN, CLOSE))
         return [place for place in places if place is not None]
-
-    def _targets(self, labels: Sequence[str | None], starts: NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._task.form == Form.REGRESSION:
-            return np.array([0.0 if label is None else float(label) for label in labels], dtype=np.float32)[:, None]
-        if self._task.form == Form.MULTIPLE_CHOICE:
-            is_right = np.array([label == RIGHT for label in labels], dtype=np.float32)
-            sums = np.add.reduceat(is_right, starts[:-1]) if len(is_right) else is_right
-            shares = is_right / np.maximum(np.repeat(sums, np.diff(starts)), 1.0)
-            return np.asarray(shares[:, None], dtype=np.float32)
-        targets = np.zeros((len(labels), len(self._index)), dtype=np.float32)
-        for row, label in enumerate(labels):
-            if label is not None:
-                targets[row, self._index[label]] = 1.0
-        return targets

@@ -13,6 +13,7 @@ import torch
 from bort_kedro import __version__
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.errors import TrainingError
+from bort_kedro.finetuning.forms import FORMS
 from bort_kedro.finetuning.objectives import balanced_weights, objective_of, predict
 from bort_kedro.finetuning.report import TrialReport
 from bort_kedro.frozen import JsonObject
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 # What a training that diverged scores: no metric of `tasks.metrics` goes lower.
 DIVERGED = -1.0
-# Name of the one output of a regression or of an option's score.
-SINGLE_OUTPUT = "score"
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Trial:
 
 def output_names(task: EncodedTask) -> list[str]:
     """Names of the head's outputs."""
-    return list(task.labels) if task.task.form == Form.CLASSIFICATION else [SINGLE_OUTPUT]
+    return FORMS[task.task.form].output_names(task.labels)
 
 
 def train_trial(
