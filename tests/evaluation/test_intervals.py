@@ -14,8 +14,8 @@ from bort_kedro.evaluation.intervals import (
 )
 from bort_kedro.evaluation.scores import units_in
 from bort_kedro.evaluation.settings import BootstrapSettings
-from bort_kedro.tasks.metrics import score_rows, scored_rows
-from bort_kedro.tasks.table import RIGHT, TASKS, WRONG
+from bort_kedro.tasks.metrics import OF_TAG_COUNTS, score_rows, scored_rows
+from bort_kedro.tasks.table import RIGHT, TASKS, WRONG, own_task
 
 SETTINGS = BootstrapSettings(level=0.95, num_resamples=1000, seed=0)
 
@@ -63,6 +63,24 @@ def test_intervals_cover_the_true_accuracy_about_as_often_as_they_say():
         is_inside.append(found.low <= 0.7 <= found.high)
     # Five of its standard errors, 0.02 each.
     assert np.mean(is_inside) == pytest.approx(0.9, abs=0.1)
+
+
+@pytest.mark.parametrize("metric", OF_TAG_COUNTS)
+def test_scores_of_drawn_texts_are_those_of_a_table_with_as_many_copies(metric):
+    generator = np.random.default_rng(7)
+    lengths = generator.integers(1, 9, 30)
+    labels, answers = (
+        [" ".join(generator.choice(["O", "O", "B-A", "I-A", "B-B"], length)) for length in lengths] for _ in range(2)
+    )
+    task = own_task(
+        "tagged", files={"train": "a.conll", "dev": "b.conll"}, form="token_classification", metrics=[metric]
+    )
+    table, drawn = rows(labels), generator.integers(0, 30, 30)
+    statistic = statistic_of_units(task, metric, scored_rows(task, table, answers), units_in(table))
+    copies = rows([labels[row] for row in drawn])
+    assert statistic(drawn) == score_rows(task, metric, copies, [answers[row] for row in drawn])
+    found = score_interval(task, table, answers, SETTINGS)
+    assert found.low < score_rows(task, metric, table, answers) < found.high
 
 
 @pytest.mark.parametrize("task", ["rte", "cola", "mrpc", "cb", "stsb"])

@@ -47,6 +47,17 @@ def test_labelled_test_stays_test_and_dev_stays_whole():
     }
 
 
+def test_tagged_words_are_stratified_by_their_types_and_counted_by_tag():
+    kinds = ["O O O", "B-A I-A O", "O B-B O", "B-B O B-A"]
+    rows = [("train", "B-A O O")] + [("dev", kinds[number % 4]) for number in range(40)]
+    divided, report = divide(table(rows), form=Form.TOKENS)
+    assert counts(divided) == Counter(
+        {("train", "B-A O O"): 1, **{(split, kind): 5 for split in ("dev", "test") for kind in kinds}}
+    )
+    assert report.dev.labels == {"B-A": 10, "B-B": 10, "I-A": 5, "O": 35}
+    assert report.dev.source == "half of the official dev, stratified by types of spans, seed 0"
+
+
 def test_unlabelled_test_becomes_the_submission_and_dev_is_halved():
     rows = [("train", "a")] + [("dev", "aaab"[n % 4]) for n in range(20)] + [("test", None)] * 3
     divided, report = divide(table(rows))

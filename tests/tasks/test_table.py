@@ -162,6 +162,6 @@ def test_own_task_of_another_form_has_no_labels_but_options():
     with pytest.raises(TaskError) as caught:
         own_task("mine", files=FILES, columns={**TEXT, "options": "a"}, form="multiple_choice", labels=["a", "b"])
     assert str(caught.value).startswith(
-        "Own task `mine`: `labels` is ['a', 'b']; only classification has labels, `form` is multiple_choice; "
-        "`columns.options` is 'a'; a list of two or more columns is needed. Allowed in"
+        "Own task `mine`: `labels` is ['a', 'b']; only classification and token_classification have labels, `form` is "
+        "multiple_choice; `columns.options` is 'a'; a list of two or more columns is needed. Allowed in"
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bort_kedro.evaluation.scores import Interval, units_in
 from bort_kedro.evaluation.settings import BootstrapSettings
-from bort_kedro.tasks.metrics import TRUE, Scored, score, scored_rows
+from bort_kedro.tasks.metrics import OF_TAG_COUNTS, TRUE, Scored, score, scored_rows
 from bort_kedro.tasks.table import Form, Task
 
 if TYPE_CHECKING:
@@ -74,6 +73,9 @@ def statistic_of_units(task: Task, metric: str, scored: Scored, units: Sequence[
     """
     if task.form == Form.CLASSIFICATION and metric in OF_CONFUSION:
         return _of_confusion(metric, scored, units)
+    if scored.counts is not None:
+        sums = np.array([scored.counts[rows].sum(0) for rows in units])
+        return lambda drawn: OF_TAG_COUNTS[metric](sums[drawn].sum(0))
     if metric in MEANS_OVER_UNITS:
         values = np.array([score(task.form, metric, _take_units(scored, [rows])) for rows in units])
         return lambda drawn: float(values[drawn].mean())
@@ -176,11 +178,5 @@ OF_CONFUSION: dict[str, Callable[[NDArray[np.float64]], float]] = {
 
 def _take_units(scored: Scored, units: Sequence[NDArray[np.int64]]) -> Scored:
     """The rows of some units, each a group of its own even if it is there before."""
-    rows = np.concatenate(units)
-    return replace(
-        scored,
-        labels=scored.labels[rows],
-        predictions=scored.predictions[rows],
-        groups=np.repeat(np.arange(len(units)), [len(each) for each in units]),
-        options=scored.options[rows],
-    )
+    groups = np.repeat(np.arange(len(units)), [len(each) for each in units])
+    return scored.taken(np.concatenate(units), groups)

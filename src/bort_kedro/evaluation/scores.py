@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.statistics import is_above_noise
-from bort_kedro.tasks.metrics import Scored, score, score_rows, scored_rows
+from bort_kedro.tasks.metrics import score, score_rows, scored_rows
 from bort_kedro.tasks.table import RIGHT, WRONG, Form, Task
+from bort_kedro.tasks.tags import everywhere, single_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +132,7 @@ def score_answers(
     metric, scored = task.metrics[0], scored_rows(task, table, answers)
     return TaskScore(
         metrics={name: score(task.form, name, scored) for name in task.metrics},
-        score=estimate(lambda rows: score(task.form, metric, _take(scored, rows)), table),
+        score=estimate(lambda rows: score(task.form, metric, scored.taken(rows)), table),
         num_examples=len(units_in(table)),
         interval=interval,
         floors={name: rival_score(task, table, answers, others) for name, others in (floors or {}).items()},
@@ -141,19 +143,9 @@ def rival_score(task: Task, table: pd.DataFrame, answers: Sequence[str], others:
     """The score of other answers to the same rows, by the task's first metric, and how far ours are ahead."""
     metric, ours, theirs = task.metrics[0], scored_rows(task, table, answers), scored_rows(task, table, others)
     lead = estimate(
-        lambda rows: score(task.form, metric, _take(ours, rows)) - score(task.form, metric, _take(theirs, rows)), table
+        lambda rows: score(task.form, metric, ours.taken(rows)) - score(task.form, metric, theirs.taken(rows)), table
     )
     return RivalScore(score=score(task.form, metric, theirs), lead=lead.value, lead_standard_error=lead.standard_error)
-
-
-def _take(scored: Scored, rows: NDArray[np.int64]) -> Scored:
-    return replace(
-        scored,
-        labels=scored.labels[rows],
-        predictions=scored.predictions[rows],
-        groups=scored.groups[rows],
-        options=scored.options[rows],
-    )
 
 
 def estimate(statistic: Callable[[NDArray[np.int64]], float], table: pd.DataFrame) -> Estimate:
@@ -192,11 +184,12 @@ def constant_answers(task: Task, table: pd.DataFrame) -> list[str]:
     labels = table["label"].tolist()
     if task.form == Form.REGRESSION:
         return [f"{np.mean([float(label) for label in labels]):.6g}"] * len(labels)
-    if task.form == Form.CLASSIFICATION:
-        counts = Counter(labels)
+    if task.form.has_labels:
+        counts = Counter(single_labels(task.form, labels))
         # The more frequent ones first; F1 is won by the label that it is the F1 of, however rare.
         candidates = sorted(counts, key=lambda label: (-counts[label], label))
-        return [max(candidates, key=lambda label: _constant_score(task, table, label))] * len(labels)
+        answers_with = partial(everywhere, task.form, labels)
+        return max(map(answers_with, candidates), key=partial(score_rows, task, task.metrics[0], table))
     units = units_in(table)
     hits = Counter(place for rows in units for place, row in enumerate(rows) if labels[row] == RIGHT)
     best = min(hits, key=lambda place: (-hits[place], place), default=0)
@@ -204,7 +197,3 @@ def constant_answers(task: Task, table: pd.DataFrame) -> list[str]:
     for rows in units:
         answers[rows[min(best, len(rows) - 1)]] = RIGHT
     return answers
-
-
-def _constant_score(task: Task, table: pd.DataFrame, label: str) -> float:
-    return score_rows(task, task.metrics[0], table, [label] * len(table))

@@ -24,6 +24,12 @@ class Form(StrEnum):
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
     MULTIPLE_CHOICE = "multiple_choice"
+    TOKENS = "token_classification"
+
+    @property
+    def has_labels(self) -> bool:
+        """True where a model chooses among labels, which a task names or its train split shows."""
+        return self in (Form.CLASSIFICATION, Form.TOKENS)
 
 
 class Truncation(StrEnum):
@@ -43,7 +49,7 @@ class SourceFile:
         path: Within the task's folder; a folder for RACE. An own task's: from the project's folder, or absolute.
         header: Names of the columns where the file has no header row.
         trailing: Names of further columns, which a row has all or none of, as in STS-B's own files.
-        format: ``tsv``, ``csv`` or ``jsonl``, where the suffix does not say it.
+        format: ``tsv``, ``csv``, ``jsonl`` or ``conll``, where the suffix does not say it.
         id_file: Table of ids in the same folder; only rows whose ids stand in it are read, or only the others.
         in_id_file: Which of the two.
     """
@@ -51,7 +57,7 @@ class SourceFile:
     path: str
     header: tuple[Written, ...] = ()
     trailing: tuple[Written, ...] = ()
-    format: Literal["", "tsv", "csv", "jsonl"] = ""
+    format: Literal["", "tsv", "csv", "jsonl", "conll"] = ""
     id_file: str = ""
     in_id_file: bool = False
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -62,6 +68,8 @@ class SourceFile:
             raise ValueError("trailing names columns behind those of header, and there is no header")
         if names and self.suffix == ".jsonl":
             raise ValueError("header is for tables; a row of .jsonl names its fields itself")
+        if self.trailing and self.suffix == ".conll":
+            raise ValueError("trailing is for tables; all rows of .conll have the columns of header")
         if len(set(names)) < len(names):
             raise ValueError(f"header and trailing name a column more than once ({', '.join(names)})")
 
@@ -117,8 +125,8 @@ class Task:
         title: As its authors write it.
         benchmark: GLUE, SuperGLUE, RACE, built-in or own.
         form: What is asked.
-        labels: In the order of the classifier's outputs; ("wrong", "right") for multiple choice; () for
-            regression, and for own and built-in tasks where they are those found in train.
+        labels: In the order of the classifier's outputs; ("wrong", "right") for multiple choice; of tagged words the
+            tags; () for regression, and for own and built-in tasks where they are those found in train.
         metrics: Names in `tasks.metrics.METRICS`; the first chooses among settings on dev.
         truncation: Which text loses tokens.
         scored_with: Diagnostics only: never trained, scored with the model of the first of these that is run.

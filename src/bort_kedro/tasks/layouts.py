@@ -20,6 +20,7 @@ from bort_kedro.tasks.records import (
     text_field,
 )
 from bort_kedro.tasks.spans import find_span, mark, without_brackets
+from bort_kedro.tasks.tags import ALLOWED, as_iob2, is_tag
 from bort_kedro.text.prose import is_whole
 
 Layout = Callable[[Record], list[ExampleRow]]
@@ -35,6 +36,30 @@ def _texts(record: Record) -> list[ExampleRow]:
     return [
         ExampleRow(index, record.get("text"), record.get("text_pair"), None, label_text(record.get("label")), index)
     ]
+
+
+def _tagged(record: Record) -> list[ExampleRow]:
+    """Words, which white space parts, and a tag for each; other schemes than IOB2 become it."""
+    name, index = record.columns["text"][0], record.index
+    words = list_field(record.fields, name)
+    if not words:
+        raise row_fault(name, words, "a word at least")
+    _require_each(name, words, lambda word: is_whole(word) and word.split() == [word], "a word without white space")
+    tags = record.get("label")
+    if tags is not None:
+        name = record.columns["label"][0]
+        tags = list_field(record.fields, name)
+        _require_each(name, tags, is_tag, ALLOWED)
+        if len(tags) != len(words):
+            raise row_fault(name, tags, f"as many tags as words ({len(words)}, and these are {len(tags)})")
+        tags = " ".join(as_iob2(tags))
+    return [ExampleRow(index, " ".join(words), None, None, tags, index)]
+
+
+def _require_each(name: str, values: Sequence[object], is_fit: Callable[[object], bool], expected: str) -> None:
+    unfit = [value for value in values if not is_fit(value)]
+    if unfit:
+        raise row_fault(name, unfit[0], expected)
 
 
 def _gender_pairs(record: Record) -> list[ExampleRow]:
@@ -219,6 +244,7 @@ def _answered(question: str, option: str) -> str:
 
 LAYOUTS: dict[str, Layout] = {
     "texts": _texts,
+    "tagged": _tagged,
     "gender_pairs": _gender_pairs,
     "options": _options,
     "copa": _copa,

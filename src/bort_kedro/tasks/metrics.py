@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bort_kedro.errors import ConfigurationError, TaskError
 from bort_kedro.tasks.description import RIGHT, Form, Task
+from bort_kedro.tasks.tags import as_iob2, spans_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,7 @@ class Scored:
         groups: Rows with the same one belong together: the options or answers of a question, or a pair.
         options: Texts of the options of multiple choice, None elsewhere.
         label_names: All labels of the task in its order, which may be more than those that occur here.
+        counts: (N, 5) of tagged words: the `TAG_COUNTS` of each row; None elsewhere.
     """
 
     labels: NDArray[np.generic]
@@ -42,6 +45,7 @@ class Scored:
     groups: NDArray[np.generic]
     options: NDArray[np.generic]
     label_names: tuple[str, ...] = ()
+    counts: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         lengths = [len(column) for column in (self.labels, self.predictions, self.groups, self.options)]
@@ -50,6 +54,17 @@ class Scored:
                 "labels, predictions, groups and options have "
                 f"{', '.join(map(str, lengths))} rows: expected as many of each, and at least one"
             )
+
+    def taken(self, rows: NDArray[np.int64], groups: NDArray[np.generic] | None = None) -> Scored:
+        """Some of the rows, in other groups if these are given."""
+        return replace(
+            self,
+            labels=self.labels[rows],
+            predictions=self.predictions[rows],
+            groups=self.groups[rows] if groups is None else groups,
+            options=self.options[rows],
+            counts=None if self.counts is None else self.counts[rows],
+        )
 
 
 Metric = Mapping[Form, Callable[[Scored], float]]
@@ -99,14 +114,25 @@ def scored_rows(task: Task, table: pd.DataFrame, predictions: Sequence[str]) -> 
         table: Columns ``part``, ``label``, ``group`` and ``option``; groups of different parts are different.
         predictions: (N,) as text, in the order of the table.
     """
-    kind: type = float if task.form == Form.REGRESSION else str
+    # The tags of a long text would make the array of all as wide.
+    kind: type = {Form.REGRESSION: float, Form.TOKENS: object}.get(task.form, str)
     labels: NDArray[np.generic] = np.array(table["label"], dtype=kind)
     answers: NDArray[np.generic] = np.array(predictions, dtype=kind)
     names = task.labels
     if not names and task.form == Form.CLASSIFICATION:
         names = tuple(sorted({*labels.tolist(), *answers.tolist()}))
     groups = table["part"].astype(str) + "/" + table["group"].astype(str)
-    return Scored(labels, answers, groups.to_numpy(dtype=str), table["option"].to_numpy(), names)
+    counts = None if task.form != Form.TOKENS else np.array(list(map(_tag_counts, labels, answers)), dtype=np.int64)
+    return Scored(labels, answers, groups.to_numpy(dtype=str), table["option"].to_numpy(), names, counts)
+
+
+def _tag_counts(label: str, answer: str) -> tuple[int, ...]:
+    """`TAG_COUNTS` of one row of tagged words."""
+    tags, said = label.split(), answer.split()
+    if len(tags) != len(said):
+        raise ValueError(f"{len(said)} tags are answered to {len(tags)} words: expected one for each")
+    spans, found = set(spans_of(tags)), set(spans_of(said))
+    return len(spans & found), len(spans), len(found), sum(map(operator.eq, tags, as_iob2(said))), len(tags)
 
 
 def _accuracy(scored: Scored) -> float:
@@ -235,6 +261,35 @@ def _chosen_rows(scored: Scored) -> NDArray[np.int64]:
     return chosen
 
 
+def _twice_shared(counts: NDArray[np.int64]) -> float:
+    """F1 of whole spans: those found with their type, first and last word right, of all types together."""
+    return _ratio(2 * counts[0], counts[1] + counts[2])
+
+
+def _ratio(part: int, whole: int) -> float:
+    """A share; 0 of nothing."""
+    return float(part / whole) if whole else 0.0
+
+
+# What is counted of tagged words: spans in both, in the labels and in the answers; words whose tag is right, and all.
+TAG_COUNTS = ("shared", "labelled", "answered", "right", "words")
+# Functions of the (5,) sums of these.
+OF_TAG_COUNTS: dict[str, Callable[[NDArray[np.int64]], float]] = {
+    "span_f1": _twice_shared,
+    "span_precision": lambda counts: _ratio(counts[0], counts[2]),
+    "span_recall": lambda counts: _ratio(counts[0], counts[1]),
+    "word_accuracy": lambda counts: _ratio(counts[3], counts[4]),
+}
+
+
+def _of_tags(metric: str) -> Callable[[Scored], float]:
+    def score_tags(scored: Scored) -> float:
+        assert scored.counts is not None  # noqa: S101 - `scored_rows` counts tags
+        return OF_TAG_COUNTS[metric](scored.counts.sum(0))
+
+    return score_tags
+
+
 METRICS: dict[str, Metric] = {
     "accuracy": {Form.CLASSIFICATION: _accuracy, Form.MULTIPLE_CHOICE: _choice_accuracy},
     "f1": {Form.CLASSIFICATION: _f1},
@@ -246,4 +301,5 @@ METRICS: dict[str, Metric] = {
     "parity": {Form.CLASSIFICATION: _parity},
     "pearson": {Form.REGRESSION: _pearson},
     "spearman": {Form.REGRESSION: _spearman},
+    **{metric: {Form.TOKENS: _of_tags(metric)} for metric in OF_TAG_COUNTS},
 }

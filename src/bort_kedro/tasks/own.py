@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from bort_kedro.errors import TaskError
 from bort_kedro.tasks.description import RIGHT, SPLITS, WRONG, Form, SourceFile, SplitSource, Task, Truncation
 from bort_kedro.tasks.metrics import METRICS
+from bort_kedro.tasks.tags import TAGS, WORDS, is_tag, tags_of
 
-SUFFIXES = (".tsv", ".csv", ".jsonl")
+TABLES = (".tsv", ".csv", ".jsonl")
+# Where a form is not as the others: `TABLES`, the accuracy and the layout of texts.
+SUFFIXES: dict[str, tuple[str, ...]] = {Form.TOKENS: (".conll", ".jsonl")}
+METRICS_OF: dict[str, tuple[str, ...]] = {
+    Form.REGRESSION: ("pearson", "spearman"),
+    Form.TOKENS: ("span_f1", "span_precision", "span_recall"),
+}
+LAYOUTS_OF: dict[str, str] = {Form.MULTIPLE_CHOICE: "options", Form.TOKENS: "tagged"}
 
 # Of a classification they read which rows belong together: answers to one question, or pairs.
 OF_GROUPED_ROWS = ("f1_answers", "exact_match", "parity")
@@ -19,7 +28,7 @@ def own_task(
     name: str,
     *,
     files: Mapping[str, str | SourceFile],
-    columns: Mapping[str, Any],
+    columns: Mapping[str, Any] = MappingProxyType({}),
     form: str = Form.CLASSIFICATION,
     labels: Sequence[str] = (),
     metrics: Sequence[str] = (),
@@ -32,10 +41,12 @@ def own_task(
         files: ``train``, ``dev`` and, if there is one, ``test``: paths seen from the working folder, or more of them.
         columns: What ``text``, ``label`` and, for pairs, ``text_pair`` are called in the files; for multiple
             choice also ``options``, the columns of the options' texts, of which ``label`` gives the number from
-            0 or the column.
+            0 or the column. Of tagged words ``text`` are the words and ``label`` the tags, `tags.WORDS` and
+            `tags.TAGS` where they are not named.
         form: A value of `Form`.
-        labels: In the order of the classifier's outputs; () means those found in train.
-        metrics: The first chooses among settings; () means accuracy, or Pearson and Spearman for regression.
+        labels: In the order of the classifier's outputs; of tagged words the types of spans; () means those found in
+            train.
+        metrics: The first chooses among settings; () means the accuracy, or those of `METRICS_OF`.
         truncation: A value of `Truncation`: which text loses tokens.
 
     Raises:
@@ -43,30 +54,36 @@ def own_task(
     """
     spelled = tuple(labels)
     found = {split: SourceFile(file) if isinstance(file, str) else file for split, file in files.items()}
+    if form == Form.TOKENS:
+        columns = {"text": WORDS, "label": TAGS, **columns}
     faults = [] if name.isidentifier() else [f"the name `{name}` is no identifier"]
     faults += (
-        _faults_of_choices(form, truncation, spelled) + _faults_of_files(found) + _faults_of_columns(columns, form)
+        _faults_of_choices(form, truncation, spelled)
+        + _faults_of_files(found, form)
+        + _faults_of_columns(columns, form)
     )
     faults += _faults_of_metrics(metrics, form, spelled)
     if faults:
         raise TaskError(
             f"Own task `{name}`: {'; '.join(faults)}. Allowed in `files`: train, dev and test, with the suffixes "
-            f"{', '.join(SUFFIXES)}; in `columns`: text, label, text_pair for pairs and options (a list) for "
-            f"{Form.MULTIPLE_CHOICE}. Change `own_tasks.{name}` in params:finetune."
+            f"{', '.join(SUFFIXES.get(form, TABLES))}; in `columns`: text, label, text_pair for pairs and options (a "
+            f"list) for {Form.MULTIPLE_CHOICE}. Change `own_tasks.{name}` in params:finetune."
         )
-    default_metrics = ("pearson", "spearman") if form == Form.REGRESSION else ("accuracy",)
-    is_choice = form == Form.MULTIPLE_CHOICE
+    if form == Form.MULTIPLE_CHOICE:
+        spelled = (WRONG, RIGHT)
+    elif form == Form.TOKENS and spelled:
+        spelled = tags_of(spelled)
     return Task(
         name=name,
         title=name,
         benchmark="own",
         form=Form(form),
-        labels=(WRONG, RIGHT) if is_choice else spelled,
-        metrics=tuple(metrics) or default_metrics,
+        labels=spelled,
+        metrics=tuple(metrics) or METRICS_OF.get(form, ("accuracy",)),
         truncation=Truncation(truncation),
         sources=tuple(SplitSource(split, (found[split],), "") for split in SPLITS if split in found),
         required=tuple(split for split in SPLITS if split in found),
-        layout="options" if is_choice else "texts",
+        layout=LAYOUTS_OF.get(form, "texts"),
         columns={role: (given,) if isinstance(given, str) else tuple(given) for role, given in columns.items()},
     )
 
@@ -77,8 +94,11 @@ def _faults_of_choices(form: str, truncation: str, labels: tuple[str, ...]) -> l
         faults.append(f"`truncation` is {truncation!r}, allowed: {', '.join(Truncation)}")
     if form == Form.CLASSIFICATION and labels and len(set(labels)) < max(2, len(labels)):
         faults.append(f"`labels` is {list(labels)}; two or more different ones are needed")
-    if form != Form.CLASSIFICATION and labels:
-        faults.append(f"`labels` is {list(labels)}; only {Form.CLASSIFICATION} has labels, `form` is {form}")
+    if form == Form.TOKENS and (tags := [label for label in labels if is_tag(label)]):
+        faults.append(f"`labels` holds {', '.join(map(repr, tags))}; types of spans are needed, such as PER")
+    if form in (Form.REGRESSION, Form.MULTIPLE_CHOICE) and labels:
+        able = " and ".join(each for each in Form if each.has_labels)
+        faults.append(f"`labels` is {list(labels)}; only {able} have labels, `form` is {form}")
     return faults
 
 
@@ -92,19 +112,20 @@ def _faults_of_metrics(metrics: Sequence[str], form: str, labels: tuple[str, ...
     return faults
 
 
-def _faults_of_files(files: Mapping[str, SourceFile]) -> list[str]:
+def _faults_of_files(files: Mapping[str, SourceFile], form: str) -> list[str]:
     faults = [f"`files` names the unknown split `{split}`" for split in files if split not in SPLITS]
     faults += [f"`files` lacks `{split}`" for split in ("train", "dev") if split not in files]
     return faults + [
         f"`{split}` is {file.path}, which has none of the suffixes"
         for split, file in files.items()
-        if file.suffix not in SUFFIXES
+        if file.suffix not in SUFFIXES.get(form, TABLES)
     ]
 
 
 def _faults_of_columns(columns: Mapping[str, Any], form: str) -> list[str]:
     options = ("options",) if form == Form.MULTIPLE_CHOICE else ()
-    known = ("text", "text_pair", "label", *options)
+    pair = () if form == Form.TOKENS else ("text_pair",)
+    known = ("text", *pair, "label", *options)
     faults = [f"`columns` names the unknown column `{role}`" for role in columns if role not in known]
     faults += [f"`columns` lacks `{role}`" for role in ("text", "label", *options) if role not in columns]
     if options and "options" in columns and (isinstance(columns["options"], str) or len(columns["options"]) < 2):

@@ -65,7 +65,7 @@ def resolve_columns(task: Task, found: Collection[str], *, is_labelled: bool) ->
 def _check_texts(task: Task, record: Record) -> None:
     """Check what the columns of the file hold, before a layout puts them together."""
     check = text_field if task.allows_empty_text else filled_field
-    for role in ("text", "text_pair", "options"):
+    for role in ("text", "text_pair", "options") if task.form != Form.TOKENS else ():
         for name in record.columns.get(role, ()):
             check(record.fields, name)
 
@@ -82,11 +82,20 @@ def _checked_label(
         if number_of(raw) is None:
             raise row_fault(column, raw, "a number")
         return raw
-    label, allowed = task.spellings.get(raw, raw), task.labels or labels
+    allowed = task.labels or labels
+    if task.form == Form.TOKENS:
+        for tag in raw.split():
+            _require_known(column, tag, allowed)
+        return raw
+    label = task.spellings.get(raw, raw)
     if allowed is None and is_no_number(label):
         raise row_fault(column, raw, "a label (where this is one, name it in `labels`)")
+    _require_known(column, label, allowed)
+    return label
+
+
+def _require_known(column: str, label: str, allowed: Collection[str] | None) -> None:
     if allowed is not None and label not in allowed:
         near = alike(label, allowed)
         hint = f" ({near!r} is spelled otherwise: write both alike, and in YAML in quotes)" if near else ""
-        raise row_fault(column, raw, f"one of {', '.join(map(repr, allowed))}{hint}")
-    return label
+        raise row_fault(column, label, f"one of {', '.join(map(repr, allowed))}{hint}")

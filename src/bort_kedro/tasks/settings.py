@@ -80,16 +80,22 @@ class OwnTaskSettings(FrozenModel):
     """A task of the user's own: files and what their columns mean."""
 
     files: dict[Literal["train", "dev", "test"], File] = Field(
-        description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, seen from the project's folder; or a "
-        "map of path, header, trailing and format."
+        description="train, dev and, if there is one, test: .tsv, .csv or .jsonl, of tagged words .conll or .jsonl; "
+        "seen from the project's folder; or a map of path, header, trailing and format."
     )
-    columns: Columns = Field(description="Their names in the files; options is a list, of multiple choice.")
-    form: Literal["classification", "regression", "multiple_choice"] = Field(
+    columns: Columns = Field(
+        {},
+        description="Their names in the files; options is a list, of multiple choice. Of tagged words, text are the "
+        "words and label the tags, `tokens` and `tags` where left out; a CoNLL file that has no header among `files` "
+        "calls its first column and its last so.",
+    )
+    form: Literal["classification", "regression", "multiple_choice", "token_classification"] = Field(
         "classification", description="What is predicted."
     )
     labels: tuple[Written, ...] = Field(
         (),
-        description="Allowed labels, in order, in quotes; left out, those found in train. Blanks around them are none.",
+        description="Allowed labels, in order, in quotes; left out, those found in train. Blanks around them are none. "
+        "Of tagged words the types of spans, such as PER.",
     )
     metrics: tuple[str, ...] = Field((), description="Names of tasks.metrics; the first chooses on dev.")
     truncation: Literal["longest_first", "text", "text_pair"] = Field(

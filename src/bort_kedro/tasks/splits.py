@@ -6,6 +6,7 @@ dev is halved: one half chooses, the other is seen by nothing before it is score
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from bort_kedro.errors import TaskError
 from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.spans import CLOSE, OPEN
+from bort_kedro.tasks.tags import single_labels, spans_of
 from bort_kedro.tasks.units import units_of
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ _STRATIFIED_BY = {
     Form.CLASSIFICATION: "label",
     Form.REGRESSION: "tenth of the label",
     Form.MULTIPLE_CHOICE: "place of the right option",
+    Form.TOKENS: "types of spans",
 }
 
 
@@ -43,7 +46,7 @@ class SplitReport(FrozenModel):
         source: The split it comes from, in words.
         num_rows: Rows.
         num_units: Rows, or questions of multiple choice.
-        labels: Rows of each; for regression ``minimum``, ``mean`` and ``maximum``.
+        labels: Rows of each, of tags words; for regression ``minimum``, ``mean`` and ``maximum``.
         texts_also_in_train: Units of dev and test that have an equal one in train.
         texts_also_in_dev: Units of test that have an equal one in dev.
     """
@@ -189,6 +192,9 @@ def _strata(rows: pd.DataFrame, form: Form) -> pd.Series:
     if form == Form.REGRESSION:
         means = rows["label"].astype(float).groupby([rows[key] for key in keys]).mean()
         return pd.qcut(means, min(NUM_BINS, max(1, len(means) // 2)), labels=False, duplicates="drop").astype(str)
+    if form == Form.TOKENS:
+        types = rows["label"].map(lambda label: " ".join(sorted({span.type for span in spans_of(label.split())})))
+        return types.groupby([rows[key] for key in keys]).agg(" ".join)
     # The labels of a question's options in their order say where the right one stands; of other groups their order
     # says nothing.
     ordered = rows if form == Form.MULTIPLE_CHOICE else rows.sort_values("label", kind="stable")
@@ -227,7 +233,7 @@ def _label_counts(labels: pd.Series, form: Form) -> dict[str, int | float]:
     if form == Form.REGRESSION:
         values = labels.astype(float)
         return {"minimum": float(values.min()), "mean": float(values.mean()), "maximum": float(values.max())}
-    return {str(label): int(count) for label, count in labels.value_counts().sort_index().items()}
+    return dict(sorted(Counter(single_labels(form, map(str, labels))).items()))
 
 
 def _no_dev(divided: pd.DataFrame, task: str) -> TaskError:

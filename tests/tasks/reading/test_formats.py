@@ -144,7 +144,7 @@ def test_file_that_git_lfs_did_not_fetch_is_called_a_pointer(tmp_path):
 
 def test_other_suffixes_are_refused(tmp_path):
     path = _written(tmp_path, "", "a.xlsx")
-    assert _file_fault(path) == f"{path}: the suffix is `.xlsx`, allowed: .tsv, .txt, .csv, .jsonl. {MEND}"
+    assert _file_fault(path) == f"{path}: the suffix is `.xlsx`, allowed: .tsv, .txt, .csv, .jsonl, .conll. {MEND}"
 
 
 FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.text(

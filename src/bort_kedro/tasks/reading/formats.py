@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 from bort_kedro.errors import TaskError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.git_lfs import pointer_fault
+from bort_kedro.tasks.tags import TAGS, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MEND = "Mend the file, or name another under `files` of this task in params:finetune."
+
+# What a document begins with in CoNLL's files.
+DOCUMENT_START = "-DOCSTART-"
 
 # What stands for a byte that is not UTF-8 while a file is taken apart.
 _STRAY_BYTE = re.compile("[\udc80-\udcff]")
@@ -52,12 +56,14 @@ def read_rows(
     """The rows of a file by its suffix, or those of a folder of JSON texts as RACE has.
 
     ``.tsv`` and ``.txt`` have no quoting, so a quotation mark is an ordinary character; ``.csv`` is quoted with
-    ``"``; ``.jsonl`` has one object a line. A byte-order mark, Windows line ends and empty lines at the end are
-    fine.
+    ``"``; ``.jsonl`` has one object a line; ``.conll`` has a word with its columns a line, parted by white space, an
+    empty line after each sentence, and becomes a row of lists for each sentence. A byte-order mark, Windows line ends
+    and empty lines at the end are fine.
 
     Args:
         path: An existing file or folder.
-        header: Column names of a TSV or CSV file without a header row.
+        header: Column names of a TSV or CSV file without a header row. Of a CoNLL file, which has none, all its
+            columns; left out, the first are the `WORDS` and the last the `TAGS`.
         trailing: Names of further columns, which a row has all or none of; then their fields are None.
         suffix: Of the format; "" for the file's own.
 
@@ -164,6 +170,35 @@ def _read_jsonl(path: Path, *_: Sequence[str]) -> Iterator[FileRow]:
             yield _json_row(path, text, line)
 
 
+def _read_conll(path: Path, header: Sequence[str], _: Sequence[str]) -> Iterator[FileRow]:
+    """A row for each sentence; lines that mark the beginning of a document part sentences and are left out."""
+    num_columns, begins, lines, fault = len(header), 0, [], None
+    for number, line in enumerate([*_decoded(path).split("\n"), ""], 1):
+        fields = line.split()
+        if fields and fields[0] != DOCUMENT_START:
+            num_columns, begins = num_columns or len(fields), begins or number
+            lines.append(fields)
+            said = _stray_byte(line)
+            if not said and len(fields) != num_columns:
+                said = f"{len(fields)} columns, expected {num_columns}{_named(header)}. The line is {line[:80]!r}"
+            fault = fault or (FileRow(path, number, fault=said) if said else None)
+        elif begins:
+            yield fault or FileRow(path, begins, _sentence(header, lines))
+            begins, lines, fault = 0, [], None
+
+
+def _named(header: Sequence[str]) -> str:
+    names = ", ".join(f"`{name}`" for name in header)
+    return f" ({names})" if names else ", as the first line has"
+
+
+def _sentence(header: Sequence[str], lines: list[list[str]]) -> JsonObject:
+    columns = list(map(list, zip(*lines, strict=True)))
+    if header:
+        return dict(zip(header, columns, strict=True))
+    return {WORDS: columns[0]} if len(columns) == 1 else {WORDS: columns[0], TAGS: columns[-1]}
+
+
 def _read_folder(path: Path) -> Iterator[FileRow]:
     """Files of one JSON object each, in the order of their numbers."""
     for file in sorted(path.glob("*.txt"), key=lambda file: (len(file.stem), file.stem)):
@@ -197,4 +232,5 @@ _READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Iterator[File
     ".txt": _read_tsv,
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
+    ".conll": _read_conll,
 }

@@ -13,6 +13,7 @@ from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.labels import fault_of_found
 from bort_kedro.tasks.records import Record, RowFault
 from bort_kedro.tasks.rows import example_rows
+from bort_kedro.tasks.tags import labels_found
 
 if TYPE_CHECKING:
     from bort_kedro.tasks.description import SplitSource, Task
@@ -117,8 +118,8 @@ class ReadingInProgress:
         if not self._num_rows[source.key]:
             skipped = f" ({self._num_skipped.total()} rows were left out)" if self._num_skipped else ""
             raise TaskError(f"{place}: no example in it{skipped}. Name another under `files` in params:finetune.")
-        if source.split == "train" and self.task.form == Form.CLASSIFICATION and not self.task.labels:
-            self._labels = tuple(sorted({str(row[COLUMNS.index("label")]) for row in self._rows}))
+        if source.split == "train" and self.task.form.has_labels and not self.task.labels:
+            self._labels = labels_found(self.task.form, (str(row[COLUMNS.index("label")]) for row in self._rows))
             if len(self._labels) < 2:
                 raise TaskError(
                     f"{place}: every example has the label {self._labels[0]!r}, two are needed. Name "
