@@ -11,8 +11,11 @@ from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.finetuning.data import COLUMNS, check_examples
 from bort_kedro.finetuning.settings import TrialSettings
 from bort_kedro.tasks.table import RIGHT, WRONG, Form, own_task
+from bort_kedro.tasks.tags import as_iob2
 
-FILES = {split: f"{split}.csv" for split in ("train", "dev", "test")}
+SPLITS = ("train", "dev", "test")
+FILES = {split: f"{split}.csv" for split in SPLITS}
+TAGGED_FILES = {split: f"{split}.conll" for split in SPLITS}
 SHAPE = BertShape(num_hidden_layers=1, num_attention_heads=2, hidden_size=16, intermediate_size=24)
 MAX_TOKENS = 48
 # One pass, looked at once, without chance but the seed's; tests replace what they are about.
@@ -37,6 +40,8 @@ NOISE = ("the", "mean", "of", "values", "is", "given", "and", "sum", "not", "zer
 
 def task_of(form=Form.CLASSIFICATION):
     """A task of the user's own."""
+    if form == Form.TOKENS:
+        return own_task("toy", files=TAGGED_FILES, form=form)
     columns = {"text": "text", "label": "label"}
     if form == Form.MULTIPLE_CHOICE:
         columns["options"] = ("first", "second", "third")
@@ -56,7 +61,8 @@ def examples_of(form=Form.CLASSIFICATION, *, num_train=48, num_dev=24, num_test=
 
     Args:
         form: Of the task. In classification a word tells the label; in regression the label is the number of such
-            words; in multiple choice the right one of three options has a word of the passage's kind.
+            words; in multiple choice the right one of three options has a word of the passage's kind; of tagged words
+            those that tell are spans of their kind, two neighbours of one kind a single one.
         num_train: Units of train.
         num_dev: Units of dev.
         num_test: Units of test.
@@ -76,6 +82,12 @@ def examples_of(form=Form.CLASSIFICATION, *, num_train=48, num_dev=24, num_test=
                 told = number % 4
                 text = sentence(generator, *generator.choice(WORDS["row"], told))
                 rows.append((split, str(number), text, None, None, f"{told / 2}"))
+            elif form == Form.TOKENS:
+                kinds = generator.choice(list(WORDS), 2)
+                text = sentence(generator, *(generator.choice(WORDS[kind]) for kind in kinds))
+                kind_of = {word: kind for kind, words in WORDS.items() for word in words}
+                tags = as_iob2(f"I-{kind_of[word]}" if word in kind_of else "O" for word in text.split())
+                rows.append((split, str(number), text, None, None, " ".join(tags)))
             else:
                 right = number % 3
                 text = sentence(generator, num_words=6)

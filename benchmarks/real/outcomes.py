@@ -177,5 +177,5 @@ def exported_answers(model: Pretrained, encoded: EncodedTask) -> dict[str, tuple
             convert(name, model.model, [], Path(place))
             session = RuntimeModel(open_session(name, Path(place), num_threads=1), model.model.config)
             outputs = predict(session, form, test, batch_tokens=PREDICTION_TOKENS)
-        found[name] = tuple(answers_of(form, encoded.labels, outputs, test.starts))
+        found[name] = tuple(answers_of(form, encoded.labels, outputs, test.target_starts))
     return found

@@ -14,7 +14,6 @@ from bort_kedro.agora.word_transformations import (
     marked_words,
     shuffle_spans,
     swap_words,
-    word_places,
 )
 
 TEN = "a b c d e f g h i j"
@@ -42,11 +41,6 @@ def seeded(transform, text, seed, share=0.3, **options):
 
 def outcomes(transform, text, share, num_seeds=300, **options):
     return {seeded(transform, text, seed, share, **options) for seed in range(num_seeds)}
-
-
-def test_words_stand_between_blanks_of_any_kind():
-    assert word_places(" ab\tc\u00a0d\n") == [(1, 3), (4, 5), (6, 7)]
-    assert word_places(" \n") == []
 
 
 def test_marked_words_are_the_spans_and_their_marks():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kedro.io.core import DatasetError, Version
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, BertForTokenClassification
 
 from bort_kedro.datasets.export_folder import ExportFolderDataset
 from bort_kedro.encoders.encoder import bert_config
@@ -20,7 +20,9 @@ from bort_kedro.exports.report import ExportReport
 from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.exports.verification import calibration_inputs, export_task
 from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.tasks.metrics import score_rows
 from bort_kedro.tasks.table import Form
+from bort_kedro.tasks.tags import spans_of
 from conftest import SENTENCES
 from toy_tasks import MAX_TOKENS, SHAPE, data_of
 
@@ -42,11 +44,11 @@ ALL = SETTINGS.changed(formats=("onnx", "onnx_int8", "openvino_int8"))
 ANEW = "Remove this version's folder to fall back on the one before, or run `kedro run --pipelines evaluate` again."
 
 
-def model_of(tokenizer, num_labels=2):
+def model_of(tokenizer, num_labels=2, of=BertForSequenceClassification):
     torch.manual_seed(0)
     config = bert_config(SHAPE, vocabulary_size=len(tokenizer), max_positions=MAX_TOKENS)
     config.update({"num_labels": num_labels, "initializer_range": 0.3})
-    return Pretrained(BertForSequenceClassification(config).eval(), tokenizer)
+    return Pretrained(of(config).eval(), tokenizer)
 
 
 def export(model, folder, form=Form.CLASSIFICATION, settings=SETTINGS):
@@ -72,7 +74,8 @@ def torch_answers(model, data, split="test"):
     encoded = data.encoded(model, max_tokens=MAX_TOKENS)
     examples = encoded.splits[split]
     outputs = predict(model.model, data.task.form, examples, batch_tokens=4096)
-    return answers_of(data.task.form, data.labels, outputs, examples.starts), outputs, encoded.score(split, outputs)
+    answers = answers_of(data.task.form, data.labels, outputs, examples.target_starts)
+    return answers, outputs, encoded.score(split, outputs)
 
 
 def test_every_format_is_verified_and_reported_beside_pytorch(exported, tiny_tokenizer):
@@ -177,6 +180,42 @@ def test_other_forms_of_tasks_are_exported_and_answered(form, tiny_tokenizer, tm
         assert sorted(said) == ["right", "wrong", "wrong"]
     else:
         assert [float(answer) for answer in said] == pytest.approx([float(each) for each in answers[:3]], abs=1e-4)
+
+
+def test_tagged_words_are_exported_scored_after_int8_and_answered_with_spans(tiny_tokenizer, tmp_path):
+    data = data_of(Form.TOKENS)
+    assert data.labels == ("O", "B-array", "I-array", "B-row", "I-row")
+    model = model_of(tiny_tokenizer, len(data.labels), BertForTokenClassification)
+    report = export(model, tmp_path / "toy", Form.TOKENS, ALL)
+    assert report.metric == "span_f1"
+    assert report.formats["onnx"].max_difference <= 1e-4
+    assert 0 < report.formats["onnx_int8"].max_difference < 1
+    texts, (answers, outputs, score) = data.tables["test"]["text"].tolist(), torch_answers(model, data)
+    assert report.formats["pytorch"].score_after == score
+    for name, row in report.formats.items():
+        opened = open_export(tmp_path / "toy", name)
+        said = opened(texts)
+        assert [len(tags.split()) for tags in said] == [len(text.split()) for text in texts]
+        assert score_rows(data.task, "span_f1", data.tables["test"], said) == pytest.approx(row.score_after)
+        if name in ("pytorch", "onnx"):
+            assert said == answers
+            np.testing.assert_allclose(opened.outputs(texts), outputs, atol=1e-5)
+    # The words are those of the text, wherever they stand; a text without any has no tags.
+    spaced = f"  {texts[0].replace(' ', chr(10))} "
+    opened = open_export(tmp_path / "toy", "onnx")
+    assert opened([texts[0], " ", texts[0]]) == [answers[0], "", answers[0]]
+    (found,) = opened.spans([spaced])
+    words = texts[0].split()
+    assert [(span.type, span.text.split()) for span in found] == [
+        (kind, words[start:stop]) for kind, start, stop in spans_of(opened([spaced])[0].split())
+    ]
+    assert found
+    assert all(spaced[span.start : span.end] == span.text for span in found)
+
+
+def test_only_tagged_words_have_spans(exported):
+    with pytest.raises(TaskError, match=r"^The export of task `toy` tags no words: it is a classification\.$"):
+        open_export(exported[0], "pytorch").spans(["a text"])
 
 
 def test_calibration_takes_texts_of_the_corpus_in_the_form_of_the_task(tiny_tokenizer):

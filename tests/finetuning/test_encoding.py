@@ -14,7 +14,7 @@ from bort_kedro.errors import ConfigurationError
 from bort_kedro.finetuning.encoding import TaskEncoder
 from bort_kedro.finetuning.forms import NO_OPTION
 from bort_kedro.tasks.spans import CLOSE, OPEN
-from bort_kedro.tasks.table import RIGHT, TASKS, WRONG, Truncation
+from bort_kedro.tasks.table import RIGHT, TASKS, WRONG, Truncation, own_task
 from bort_kedro.tasks.units import Unit
 
 WORDS = "the mean of array is are un ##able ##s bank was closed river row value and or not a b c d e f g ? . ,"
@@ -234,6 +234,63 @@ def test_options_of_a_question_share_what_is_right(questions):
     assert questions.targets.tolist() == [[0], [1], [0.5], [0], [0.5], [0], [0]]
     assert questions.starts.tolist() == [0, 2, 5, 7]
     assert (len(questions), questions.num_units) == (7, 3)
+
+
+TAGGED = own_task("tagged", files={"train": "a.conll", "dev": "b.conll"}, form="token_classification", labels=["A"])
+# 5 words in 7 tokens; 1; 10 words in 13.
+TEXTS = ["unable is the array rivers", "bank", "the unable river was closed , a b unable unables"]
+TAGS = ["B-A O O O B-A", None, "O B-A I-A O O O O O B-A B-A"]
+
+
+@pytest.fixture
+def tagged(word_piece):
+    units = [Unit(((text, None),)) for text in TEXTS]
+    return encoder_of(word_piece, TAGGED, max_tokens=8)(units, TAGS)
+
+
+def test_first_tokens_answer_for_their_words_and_no_token_of_a_long_text_is_lost(tagged, word_piece):
+    texts = [word_piece.convert_ids_to_tokens(ids)[1:-1] for ids in tagged.input_ids]
+    # Windows of 6 tokens begin every 3.
+    whole = word_piece.tokenize(TEXTS[2])
+    assert texts[:3] == [word_piece.tokenize(TEXTS[0])[:6], word_piece.tokenize(TEXTS[0])[3:], ["bank"]]
+    assert texts[3:] == [whole[0:6], whole[3:9], whole[6:12], whole[9:]]
+    assert tagged.starts.tolist() == [0, 2, 3, 7]
+    assert tagged.target_starts.tolist() == [0, 5, 6, 16]
+    answering = [
+        [word_piece.convert_ids_to_tokens(int(ids[place])) for place in places]
+        for ids, places in zip(tagged.input_ids, tagged.answering, strict=True)
+    ]
+    assert [token for tokens in answering for token in tokens] == [
+        *("un", "is", "the", "array", "river", "bank"),
+        *("the", "un", "river", "was", "closed", ",", "a", "b", "un", "un"),
+    ]
+    assert list(map(len, answering)) == [3, 2, 1, 3, 3, 3, 1]
+    assert tagged.num_truncated == 0
+
+
+def test_targets_of_tagged_words_are_their_tags_and_nothing_where_none_are_known(tagged):
+    names = ["O", "B-A", "I-A"]
+    said = [names[int(row.argmax())] if row.sum() else None for row in tagged.targets]
+    assert said == [*TAGS[0].split(), None, *TAGS[2].split()]
+    assert tagged.targets.sum() == 15
+
+
+def test_a_batch_of_tagged_words_says_where_their_tokens_are(tagged):
+    batch = tagged.batch([2, 1])
+    assert batch["input_ids"].shape == (5, 8)
+    assert batch["targets"].tolist() == tagged.targets[[*range(6, 16), 5]].tolist()
+    found = batch["input_ids"].flatten()[batch["answering"]].tolist()
+    assert found == [int(tagged.input_ids[row][place]) for row in (3, 4, 5, 6, 2) for place in tagged.answering[row]]
+
+
+def test_tagged_examples_are_joined_and_told_apart_by_which_tokens_answer(tagged, word_piece):
+    joined = tagged.joined(tagged)
+    assert joined.target_starts.tolist() == [0, 5, 6, 16, 21, 22, 32]
+    assert joined.batch([5])["targets"].tolist() == tagged.batch([2])["targets"].tolist()
+    places = [places.copy() for places in tagged.answering]
+    assert replace(tagged, answering=places).fingerprint == tagged.fingerprint
+    places[0][0] += 1
+    assert replace(tagged, answering=places).fingerprint != tagged.fingerprint
 
 
 def test_length_of_a_question_is_its_longest_row_times_its_rows(questions):

@@ -122,7 +122,10 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     predictions = found.predictions
     assert predictions["split"].value_counts().to_dict() == {"dev": rows["dev"], "test": rows["test"]}
     outputs = [name for name in predictions.columns if name.startswith("probability_") or name == "output"]
-    assert outputs == (["probability_array", "probability_row"] if form == Form.CLASSIFICATION else ["output"])
+    assert outputs == {
+        Form.CLASSIFICATION: ["probability_array", "probability_row"],
+        Form.TOKENS: [],
+    }.get(form, ["output"])
     assert np.isfinite(predictions[outputs].to_numpy()).all()
     if form == Form.MULTIPLE_CHOICE:
         chosen = predictions.groupby(["split", "group"])["prediction"].apply(lambda answers: (answers == "right").sum())

@@ -1,6 +1,6 @@
 import pytest
 
-from bort_kedro.text.prose import clean_markup, is_prose, prose_paragraphs, sentences, unseen
+from bort_kedro.text.prose import clean_markup, is_prose, prose_paragraphs, sentences, unseen, word_places
 
 NUMPY_DOCSTRING = """Compute the *mean* of an array along
     the given axis, as `numpy.average` does.
@@ -121,3 +121,8 @@ def test_unseen_keeps_the_first_of_paragraphs_that_differ_in_signs_only():
 )
 def test_a_paragraph_is_split_at_ends_of_sentences_and_not_at_abbreviations(paragraph, expected):
     assert sentences(paragraph) == expected
+
+
+def test_words_stand_between_blanks_of_any_kind():
+    assert word_places(" ab\tc\u00a0d\n") == [(1, 3), (4, 5), (6, 7)]
+    assert word_places(" \n") == []

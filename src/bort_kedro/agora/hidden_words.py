@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bort_kedro.agora.word_transformations import count_of, marked_words, word_places
+from bort_kedro.agora.word_transformations import count_of, marked_words
 from bort_kedro.finetuning.truncation import cut_lengths
 from bort_kedro.tasks.spans import CLOSE, OPEN
 from bort_kedro.tasks.table import Truncation
+from bort_kedro.text.prose import word_places
 from bort_kedro.text.tokenization import word_starts
 from bort_kedro.text.tokenizer import num_ids, vocabulary_of
 

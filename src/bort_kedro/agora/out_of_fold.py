@@ -31,7 +31,7 @@ def out_of_fold_beliefs(task: StudentTask, *, num_folds: int, seed: int) -> NDAr
         seed: Of the folds.
 
     Returns:
-        (N, C) of the rows of train.
+        (T, C) of the targets of train.
 
     Raises:
         TrainingError: If every fine-tuning of a fold diverges.
@@ -51,11 +51,11 @@ def out_of_fold_beliefs(task: StudentTask, *, num_folds: int, seed: int) -> NDAr
             )
         model.to(PartialState().device)
         form = task.data.task.form
-        beliefs[train.rows_of(held)] = predict(model, form, train.taken(held), batch_tokens=PREDICTION_TOKENS)
+        beliefs[train.targets_of(held)] = predict(model, form, train.taken(held), batch_tokens=PREDICTION_TOKENS)
     return beliefs
 
 
 def unit_folds(task: StudentTask, *, num_folds: int, seed: int) -> NDArray[np.intp]:
     """(U,) the fold of each unit of train."""
     rows = folds_of(task.data.tables["train"], form=task.data.task.form, num_folds=num_folds, seed=seed)
-    return rows[task.encoded.splits["train"].starts[:-1]]
+    return rows[np.cumsum([0, *(len(unit.rows) for unit in task.data.units["train"][:-1])])]

@@ -10,8 +10,9 @@ import numpy as np
 
 from bort_kedro.agora.masked_replacement import MaskedReplacement
 from bort_kedro.agora.settings import MASKED_LM, TRANSFORMATIONS
-from bort_kedro.agora.word_transformations import WORD_TRANSFORMATIONS, word_places
+from bort_kedro.agora.word_transformations import WORD_TRANSFORMATIONS
 from bort_kedro.tasks.units import Row, Unit
+from bort_kedro.text.prose import word_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

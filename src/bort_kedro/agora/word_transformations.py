@@ -22,11 +22,6 @@ SHORTEST_SPAN = 2
 _WORD = re.compile(r"\S+")
 
 
-def word_places(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word, in characters, the end not included."""
-    return [match.span() for match in _WORD.finditer(text)]
-
-
 def marked_words(words: Sequence[str]) -> NDArray[np.bool_]:
     """(N,) True for the words of marked spans, the marks among them; see `tasks.spans`."""
     is_mark = np.array([[word == OPEN, word == CLOSE] for word in words], dtype=np.int64).reshape(-1, 2)

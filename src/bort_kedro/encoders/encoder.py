@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, BertForMaskedLM, PreTrainedModel
+import transformers
+from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
 
 from bort_kedro.encoders.initialization import (
     NEIGHBOURS,
@@ -17,6 +18,7 @@ from bort_kedro.encoders.shapes import BertShape
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
+SEQUENCES = "AutoModelForSequenceClassification"
 LAYER_NORM_EPS = 1e-5  # the code released with Bort
 
 
@@ -82,18 +84,21 @@ DROPOUTS = (
 )
 
 
-def build_classifier(encoder: PreTrainedModel, *, labels: list[str], seed: int, dropout: float) -> PreTrainedModel:
-    """A classifier over a pretrained encoder of any family, as transformers builds it for sequences.
+def build_classifier(
+    encoder: PreTrainedModel, *, labels: list[str], seed: int, dropout: float, model_class: str = SEQUENCES
+) -> PreTrainedModel:
+    """A classifier over a pretrained encoder of any family, as transformers builds it.
 
-    For BERT, and so for Bort: dense(H), tanh on the first token, dropout, dense(C). One dropout fewer than the head
-    released with Bort, which also drops units of the first token before the dense layer; the last layer of the encoder
-    already ends in a dropout. The encoder's weights are copied.
+    Of sequences for BERT, and so for Bort: dense(H), tanh on the first token, dropout, dense(C). One dropout fewer than
+    the head released with Bort, which also drops units of the first token before the dense layer; the last layer of the
+    encoder already ends in a dropout. Of tokens: dropout, dense(C) on each. The encoder's weights are copied.
 
     Args:
         encoder: With or without a masked-LM head.
         labels: C names. A single one makes a head of one value: a regression, or the score of an option.
         seed: Draws the weights of the head; the global generator is left as it was.
         dropout: Of encoder and head.
+        model_class: Of transformers, of sequences or of tokens.
     """
     values = encoder.config.to_dict()
     config = type(encoder.config).from_dict(
@@ -107,7 +112,7 @@ def build_classifier(encoder: PreTrainedModel, *, labels: list[str], seed: int, 
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = getattr(transformers, model_class).from_config(config)
     model.base_model.load_state_dict(encoder.base_model.state_dict(), strict=False)
     _copy_shared_head(encoder, model)
     types = getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +23,13 @@ from bort_kedro.errors import LONGEST_SAID, ModelFolderError, TaskError, said_by
 from bort_kedro.exports.formats import MANIFEST
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
+from bort_kedro.finetuning.forms import FORMS
 from bort_kedro.finetuning.objectives import answers_of, predict
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.tasks.table import Form, Task, Truncation
+from bort_kedro.tasks.tags import spans_of
 from bort_kedro.tasks.units import Unit
-from bort_kedro.text.prose import is_whole
+from bort_kedro.text.prose import is_whole, word_places
 from bort_kedro.text.tokenizer import num_ids, tokenizer_fingerprint
 
 if TYPE_CHECKING:
@@ -65,8 +67,8 @@ class ExportedTask:
 
     @property
     def num_outputs(self) -> int:
-        """C: logits of a row; one for a regression and for an option of multiple choice."""
-        return len(self.labels) if self.form == Form.CLASSIFICATION else 1
+        """C: logits of a row or a word; one for a regression and for an option of multiple choice."""
+        return len(FORMS[Form(self.form)].output_names(self.labels))
 
     def as_task(self) -> Task:
         """As much of the row of the table of tasks as encoding and answering need."""
@@ -92,6 +94,22 @@ class RuntimeModel(nn.Module):
         return SequenceClassifierOutput(logits=torch.from_numpy(logits))
 
 
+class TextSpan(NamedTuple):
+    """A part of a text that was tagged.
+
+    Attributes:
+        type: Such as ``PER``.
+        text: As it stands there.
+        start: Its first character.
+        end: Behind its last.
+    """
+
+    type: str
+    text: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class OpenedExport:
     """An exported model that answers texts; made by `open_export`.
@@ -113,17 +131,29 @@ class OpenedExport:
                 options.
 
         Returns:
-            N labels, or numbers of a regression as text; of multiple choice ``right`` once and ``wrong`` else.
+            N labels, or numbers of a regression as text; of multiple choice ``right`` once and ``wrong`` else; of
+            tagged words a tag for each word of a text, between blanks. Words are what white space parts.
 
         Raises:
             TaskError: If these are no texts, or no pairs where the task is of pairs.
         """
         examples, outputs = self._run(texts, pairs)
-        return answers_of(Form(self.meaning.form), self.meaning.labels, outputs, examples.starts)
+        return answers_of(Form(self.meaning.form), self.meaning.labels, outputs, examples.target_starts)
 
     def outputs(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float64]:
-        """(N, C) probabilities of the labels in their order, a regression's value, or an option's probability."""
+        """(T, C) probabilities of the labels in their order, a regression's value, or an option's probability, for each
+        text, or for each word of the texts where words are tagged."""
         return self._run(texts, pairs)[1]
+
+    def spans(self, texts: Sequence[str]) -> list[list[TextSpan]]:
+        """The spans of each text, where words are tagged.
+
+        Raises:
+            TaskError: As above, and of a task of another form.
+        """
+        if self.meaning.form != Form.TOKENS:
+            raise TaskError(f"The export of task `{self.meaning.task}` tags no words: it is a {self.meaning.form}.")
+        return [_placed(text, tags.split()) for text, tags in zip(texts, self(texts), strict=True)]
 
     def _run(self, texts: Sequence[str], pairs: Sequence[str] | None) -> tuple[EncodedExamples, NDArray[np.float64]]:
         meaning = self.meaning
@@ -133,6 +163,15 @@ class OpenedExport:
         is_question = meaning.form == Form.MULTIPLE_CHOICE and rows
         examples = encoder([Unit(tuple(rows))] if is_question else [Unit((row,)) for row in rows])
         return examples, predict(self.model.model, Form(meaning.form), examples, batch_tokens=BATCH_TOKENS)
+
+
+def _placed(text: str, tags: list[str]) -> list[TextSpan]:
+    words = word_places(text)
+    found = []
+    for span in spans_of(tags):
+        start, end = words[span.start][0], words[span.stop - 1][1]
+        found.append(TextSpan(span.type, text[start:end], start, end))
+    return found
 
 
 def _require_texts(meaning: ExportedTask, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
@@ -183,7 +222,7 @@ def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExpor
     files = PretrainedFiles(folder / name, partial(_unreadable, folder, "transformers"), local_files_only=True)
     tokenizer = files.tokenizer()
     if name == PYTORCH:
-        model = files.model("AutoModelForSequenceClassification")[0].eval()
+        model = files.model(FORMS[Form(meaning.form)].model_class)[0].eval()
     else:
         config = files.config()
         try:
@@ -250,7 +289,7 @@ def require_outputs(num_outputs: int, meaning: ExportedTask, where: str) -> None
         ModelFolderError: If it does.
     """
     if num_outputs != meaning.num_outputs:
-        labels = f" ({', '.join(meaning.labels)})" if meaning.form == Form.CLASSIFICATION else ""
+        labels = f" ({', '.join(meaning.labels)})" if Form(meaning.form).has_labels else ""
         raise ModelFolderError(
             f"{where} is a model with {num_outputs} outputs, but task `{meaning.task}` needs "
             f"{meaning.num_outputs}{labels}. Fine-tune it again: `kedro run --pipelines finetune`, then evaluate."

@@ -14,6 +14,7 @@ from bort_kedro.finetuning.objectives import answers_of
 from bort_kedro.tasks.labels import fault_of_found, label_text, output_columns
 from bort_kedro.tasks.metrics import score_rows
 from bort_kedro.tasks.table import Form
+from bort_kedro.tasks.tags import labels_found, single_labels
 from bort_kedro.tasks.units import units_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class EncodedTask:
 
     def score(self, split: str, outputs: NDArray[np.float64], metric: str | None = None) -> float:
         """A metric of what a model says of a split; the task's first one unless named."""
-        answers = answers_of(self.task.form, self.labels, outputs, self.splits[split].starts)
+        answers = answers_of(self.task.form, self.labels, outputs, self.splits[split].target_starts)
         return score_rows(self.task, metric or self.task.metrics[0], self.tables[split], answers)
 
     def predictions(self, outputs: dict[str, NDArray[np.float64]]) -> pd.DataFrame:
@@ -87,10 +88,11 @@ class EncodedTask:
 
         Returns:
             Columns ``split``, ``part``, ``group``, ``index`` (the official one), ``option``, ``label``,
-            ``prediction``, and ``probability_<label>`` for each label, or ``output`` of a regression or an option.
+            ``prediction``, and ``probability_<label>`` for each label, or ``output`` of a regression or an option;
+            of tagged words the tags alone.
         """
         tables = [
-            answered_table(self.task, self.labels, self.tables[split], values, self.splits[split].starts)
+            answered_table(self.task, self.labels, self.tables[split], values, self.splits[split].target_starts)
             for split, values in outputs.items()
         ]
         return pd.concat(tables, ignore_index=True)
@@ -102,7 +104,8 @@ def answered_table(
     """Rows of examples with what is said of them, see `EncodedTask.predictions`."""
     kept = table[["split", "part", "group", "index", "option", "label"]].reset_index(drop=True)
     kept["prediction"] = answers_of(task.form, labels, outputs, starts)
-    return pd.concat([kept, pd.DataFrame(outputs, columns=output_columns(task.form, labels))], axis=1)
+    columns = output_columns(task.form, labels)
+    return pd.concat([kept, pd.DataFrame(outputs, columns=columns)], axis=1) if columns else kept
 
 
 def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:
@@ -140,16 +143,26 @@ def check_examples(examples: pd.DataFrame, task: Task) -> TaskData:
     faults += [f"split `{split}` has no example" for split in needed if split not in tables]
     if not tables:
         faults.append("there is no example")
-    found = {split: set(table["label"].dropna()) for split, table in tables.items()}
-    labels = task.labels or tuple(sorted(found.get("train", ())))
+    found = {split: set(single_labels(task.form, table["label"].dropna())) for split, table in tables.items()}
+    labels = task.labels or labels_found(task.form, found.get("train", ()))
     if task.form != Form.REGRESSION:
         faults += _label_faults(found, labels)
-    if not task.labels and task.form == Form.CLASSIFICATION and (alike := fault_of_found(labels)):
+    if task.form == Form.TOKENS:
+        faults += _tag_faults(examples)
+    if not task.labels and task.form.has_labels and (alike := fault_of_found(labels)):
         faults.append(alike)
     if faults:
         raise TaskError(f"Task `{task.name}`: {'; '.join(faults)}. {where}")
     kept = {split: tables[split].reset_index(drop=True) for split in (*LABELLED_SPLITS, SUBMISSION) if split in tables}
     return TaskData(task, labels if task.form != Form.REGRESSION else (), kept)
+
+
+def _tag_faults(examples: pd.DataFrame) -> list[str]:
+    """Words and tags must be as many, each parted by blanks."""
+    known = examples[examples["label"].notna() & examples["text"].notna()]
+    pairs = zip(known.index, known["text"], known["label"], strict=True)
+    uneven = [row for row, text, label in pairs if len(text.split()) != len(label.split())]
+    return [f"{len(uneven)} rows have not as many tags as words (first: row {uneven[0]})"] if uneven else []
 
 
 def _label_faults(found: dict[str, set[str]], labels: Sequence[str]) -> list[str]:

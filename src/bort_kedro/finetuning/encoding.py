@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from bort_kedro.encoders.families import longest_sequence
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.finetuning.forms import FORMS, NO_OPTION
 from bort_kedro.finetuning.truncation import cut_lengths, window_start
+from bort_kedro.finetuning.windows import windows_of
 from bort_kedro.tasks.spans import CLOSE, OPEN
 from bort_kedro.tasks.table import Truncation
 from bort_kedro.text.batching import BatchPlan, plan_epoch
@@ -38,11 +39,14 @@ class EncodedExamples:
     Args:
         input_ids: N arrays of token ids, special tokens included.
         token_type_ids: N arrays beside them, or None where the encoder knows one type only.
-        targets: (N, C) what the model should say: a distribution over the labels, the value of a regression (C = 1),
-            or a row's share of its question's right options (C = 1); 0 where nothing is known.
-        starts: (U + 1,) first row of each unit, N at the end; a unit is a row, or all options of a question.
+        targets: (T, C) what the model should say: a distribution over the labels, the value of a regression (C = 1),
+            or a row's share of its question's right options (C = 1); 0 where nothing is known. One for each row, or
+            for each word.
+        starts: (U + 1,) first row of each unit, N at the end; a unit is a row, all options of a question, or all
+            windows of a text.
         pad_id: Id that fills a batch.
         num_truncated: Rows that lost tokens.
+        answering: N arrays of the places of the tokens that a target each is for; None where rows are answered whole.
     """
 
     input_ids: list[NDArray[np.int64]]
@@ -51,6 +55,7 @@ class EncodedExamples:
     starts: NDArray[np.int64]
     pad_id: int
     num_truncated: int
+    answering: list[NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -59,6 +64,13 @@ class EncodedExamples:
     def num_units(self) -> int:
         """Rows, or questions of multiple choice."""
         return len(self.starts) - 1
+
+    @property
+    def target_starts(self) -> NDArray[np.int64]:
+        """(U + 1,) first target of each unit, T at the end."""
+        if self.answering is None:
+            return self.starts
+        return np.cumsum([0, *map(len, self.answering)])[self.starts]
 
     @property
     def unit_lengths(self) -> NDArray[np.int64]:
@@ -70,14 +82,19 @@ class EncodedExamples:
 
     def rows_of(self, units: Sequence[int]) -> NDArray[np.int64]:
         """Rows of these units, in their order."""
-        return np.concatenate([np.arange(self.starts[unit], self.starts[unit + 1]) for unit in units])
+        return _ranges(self.starts, units)
+
+    def targets_of(self, units: Sequence[int]) -> NDArray[np.int64]:
+        """Targets of these units, in their order."""
+        return _ranges(self.target_starts, units)
 
     def batch(self, units: Sequence[int]) -> Batch:
         """The rows of these units, padded to the longest.
 
         Returns:
             ``input_ids``, ``attention_mask`` and, where there are types, ``token_type_ids`` (B, L); ``targets``
-            (B, C); ``option_rows`` (U, O), for each unit the places of its rows in the batch, -1 beyond them.
+            (B, C), or of words (A, C) with ``answering`` (A,), the places of their tokens among the B * L;
+            ``option_rows`` (U, O), for each unit the places of its rows in the batch, -1 beyond them.
         """
         rows = self.rows_of(units)
         counts = self.starts[np.asarray(units) + 1] - self.starts[np.asarray(units)]
@@ -87,9 +104,13 @@ class EncodedExamples:
         batch = {
             "input_ids": _padded(ids, self.pad_id),
             "attention_mask": _padded([np.ones_like(row) for row in ids], 0),
-            "targets": self.targets[rows],
+            "targets": self.targets[self.targets_of(units)],
             "option_rows": option_rows,
         }
+        if self.answering is not None:
+            length = batch["input_ids"].shape[1]
+            places = [place * length + self.answering[row] for place, row in enumerate(rows)]
+            batch["answering"] = np.concatenate(places)
         if self.token_type_ids is not None:
             batch["token_type_ids"] = _padded([self.token_type_ids[row] for row in rows], 0)
         return {name: torch.from_numpy(value) for name, value in batch.items()}
@@ -119,10 +140,11 @@ class EncodedExamples:
         return EncodedExamples(
             [self.input_ids[row] for row in rows],
             None if types is None else [types[row] for row in rows],
-            self.targets[rows],
+            self.targets[self.targets_of(units)],
             np.cumsum([0, *(self.starts[unit + 1] - self.starts[unit] for unit in units)]).astype(np.int64),
             self.pad_id,
             0,
+            None if self.answering is None else [self.answering[row] for row in rows],
         )
 
     def joined(self, other: EncodedExamples) -> EncodedExamples:
@@ -137,6 +159,7 @@ class EncodedExamples:
             np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]),
             self.pad_id,
             self.num_truncated + other.num_truncated,
+            None if self.answering is None else [*self.answering, *(other.answering or ())],
         )
 
     @property
@@ -146,7 +169,13 @@ class EncodedExamples:
         digest.update(self.targets.tobytes() + self.starts.tobytes())
         for ids in self.input_ids:
             digest.update(len(ids).to_bytes(4, "little") + ids.tobytes())
+        for places in self.answering or ():
+            digest.update(len(places).to_bytes(4, "little") + places.tobytes())
         return digest.hexdigest()
+
+
+def _ranges(starts: NDArray[np.int64], units: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([np.arange(starts[unit], starts[unit + 1]) for unit in units])
 
 
 def _padded(rows: list[NDArray[np.int64]], fill: int) -> NDArray[np.int64]:
@@ -156,8 +185,18 @@ def _padded(rows: list[NDArray[np.int64]], fill: int) -> NDArray[np.int64]:
     return padded
 
 
+class _Input(NamedTuple):
+    """What a model reads at a time: its ids, their types, and the tokens that answer for words."""
+
+    ids: NDArray[np.int64]
+    types: NDArray[np.int64]
+    answering: NDArray[np.int64]
+
+
 class TaskEncoder:
     """Turns the texts of one task into the ids of one encoder, each text losing what the task can spare.
+
+    Texts whose words are tagged lose nothing: a long one is read in windows, see `windows`.
 
     Args:
         pretrained: Encoder and tokenizer.
@@ -181,7 +220,7 @@ class TaskEncoder:
         self._backend = tokenizer.backend_tokenizer
         self._pad_id = int(tokenizer.pad_token_id)
         self._has_types = getattr(config, "type_vocab_size", 1) > 1
-        self._task, self._max_tokens = task, max_tokens
+        self._task, self._asked, self._max_tokens = task, FORMS[task.form], max_tokens
         self._labels = labels
 
     def __call__(self, units: Sequence[Unit], labels: Sequence[str | None] | None = None) -> EncodedExamples:
@@ -192,31 +231,49 @@ class TaskEncoder:
             labels: One for each row of each unit, None where unknown; left out, none is known.
         """
         rows = [row for unit in units for row in unit.rows]
-        starts = np.cumsum([0, *(len(unit.rows) for unit in units)]).astype(np.int64)
-        input_ids, types, num_truncated = self._encode(rows)
+        of_rows, num_truncated = self._encode(rows)
+        # Of each row the first of its inputs, of which it has more than one where it is read in windows.
+        firsts = np.cumsum([0, *map(len, of_rows)])
+        starts = firsts[np.cumsum([0, *(len(unit.rows) for unit in units)])]
+        inputs = [each for inputs in of_rows for each in inputs]
         known = list(labels) if labels is not None else [None] * len(rows)
-        targets = FORMS[self._task.form].targets(known, self._labels, starts)
-        return EncodedExamples(
-            input_ids, types if self._has_types else None, targets, starts, self._pad_id, num_truncated
+        examples = EncodedExamples(
+            [each.ids for each in inputs],
+            [each.types for each in inputs] if self._has_types else None,
+            np.zeros((0, 0), dtype=np.float32),
+            starts,
+            self._pad_id,
+            num_truncated,
+            [each.answering for each in inputs] if self._asked.of_words else None,
         )
+        return replace(examples, targets=self._asked.targets(known, self._labels, examples.target_starts))
 
-    def _encode(
-        self, rows: list[tuple[str, str | None]]
-    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], int]:
+    def _encode(self, rows: list[tuple[str, str | None]]) -> tuple[list[list[_Input]], int]:
+        """The inputs of each row, and how many rows lost tokens."""
         backend = self._backend
         backend.no_truncation()
         backend.no_padding()
         firsts = backend.encode_batch([text for text, _ in rows], add_special_tokens=False)
         pairs = [pair for _, pair in rows if pair is not None]
         seconds = iter(backend.encode_batch(pairs, add_special_tokens=False))
-        input_ids, types, num_truncated = [], [], 0
+        of_rows, num_truncated = [], 0
         for (text, pair), first in zip(rows, firsts, strict=True):
             second = next(seconds) if pair is not None else None
-            num_truncated += self._cut((text, pair), (first, second))
-            whole = backend.post_process(first, second, add_special_tokens=True)
-            input_ids.append(np.array(whole.ids, dtype=np.int64))
-            types.append(np.array(whole.type_ids, dtype=np.int64))
-        return input_ids, types, num_truncated
+            if self._asked.of_words:
+                length = self._max_tokens - backend.num_special_tokens_to_add(False)
+                of_rows.append([self._input(*window) for window in windows_of(text, first, length=length)])
+            else:
+                num_truncated += self._cut((text, pair), (first, second))
+                of_rows.append([self._input(first, np.zeros(0, dtype=np.int64), second)])
+        return of_rows, num_truncated
+
+    def _input(self, first: Encoding, answering: NDArray[np.int64], second: Encoding | None = None) -> _Input:
+        whole = self._backend.post_process(first, second, add_special_tokens=True)
+        if len(answering):
+            # A text of which the tokenizer leaves nothing is answered by the special token before it.
+            of_text = np.flatnonzero(np.array(whole.special_tokens_mask) == 0)
+            answering = of_text[answering] if len(of_text) else answering * 0
+        return _Input(np.array(whole.ids, dtype=np.int64), np.array(whole.type_ids, dtype=np.int64), answering)
 
     def _cut(self, texts: tuple[str, str | None], encodings: tuple[Encoding, Encoding | None]) -> bool:
         """Shorten the tokens of a text or a pair in place until they fit; whether anything was lost."""

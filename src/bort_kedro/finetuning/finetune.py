@@ -104,7 +104,7 @@ def _report(data: TaskData, encoded: EncodedTask, found: MethodReport) -> Finetu
         form=str(data.task.form),
         metrics=data.task.metrics,
         labels=data.labels,
-        num_examples={split: len(rows) for split, rows in encoded.splits.items()},
+        num_examples={split: len(rows) for split, rows in encoded.tables.items()},
         num_units={split: rows.num_units for split, rows in encoded.splits.items()},
         truncated_share=encoded.truncated_share,
         **dict(found),

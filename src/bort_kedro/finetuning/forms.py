@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bort_kedro.tasks.table import RIGHT, WRONG, Form
+from bort_kedro.tasks.tags import as_iob2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,15 @@ SINGLE_OUTPUT = "score"
 
 
 class AskedForm(ABC):
-    """One form of task; `FORMS` has them all."""
+    """One form of task; `FORMS` has them all.
+
+    Attributes:
+        model_class: Of transformers, with the head of this form.
+        of_words: Whether there is a target for each word of a text rather than for the text.
+    """
+
+    model_class = "AutoModelForSequenceClassification"
+    of_words = False
 
     def output_names(self, labels: Sequence[str]) -> list[str]:
         """(C,) names of the head's outputs."""
@@ -172,6 +181,31 @@ class MultipleChoice(AskedForm):
         return hard
 
 
+class TaggedWords(Classification):
+    """A tag for each word, which is a classification of words; their first tokens answer."""
+
+    model_class = "AutoModelForTokenClassification"
+    of_words = True
+
+    def targets(self, labels: Sequence[str | None], names: Sequence[str], starts: Starts) -> NDArray[np.float32]:
+        known = zip(labels, np.diff(starts), strict=True)
+        tags = [tag for label, count in known for tag in (label.split() if label else [None] * count)]
+        return super().targets(tags, names, starts)
+
+    def answers(self, outputs: NDArray[np.float64], names: Sequence[str], starts: Starts) -> list[str]:
+        tags = super().answers(outputs, names, starts)
+        return [" ".join(as_iob2(tags[start:stop])) for start, stop in pairwise(starts)]
+
+    def is_mistaken(
+        self, outputs: NDArray[np.float64], targets: NDArray[np.float32], starts: Starts
+    ) -> NDArray[np.bool_]:
+        """A text is answered wrongly if one of its words is."""
+        is_wrong = super().is_mistaken(outputs, targets, starts)
+        unit_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        is_any: NDArray[np.bool_] = np.bincount(unit_of, weights=is_wrong, minlength=len(starts) - 1) > 0
+        return is_any
+
+
 def by_question(values: Tensor, option_rows: Tensor, *, fill: float) -> Tensor:
     """(U, O) the values (B, 1) of each question's options, ``fill`` where it has no more."""
     gathered = values[:, 0][option_rows.clamp(min=0)]
@@ -187,4 +221,5 @@ FORMS: dict[Form, AskedForm] = {
     Form.CLASSIFICATION: Classification(),
     Form.REGRESSION: Regression(),
     Form.MULTIPLE_CHOICE: MultipleChoice(),
+    Form.TOKENS: TaggedWords(),
 }

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:
-    """(B, C) in float32."""
+    """(B, C) in float32, of words (A, C): those of the tokens that answer."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
     logits: Tensor = model(**inputs).logits
+    if "answering" in batch:
+        logits = logits.flatten(0, 1)[batch["answering"]]
     return logits.float()
 
 
@@ -63,18 +65,25 @@ def predict(
             with autocast(device, precision):
                 logits = logits_of(model, batch).double()
             said = FORMS[form].outputs(logits, batch)
-        outputs[examples.rows_of(units)] = said.cpu().numpy()
+        outputs[examples.targets_of(units)] = said.cpu().numpy()
     return outputs
 
 
 def answers_of(form: Form, labels: Sequence[str], outputs: NDArray[np.float64], starts: NDArray[np.int64]) -> list[str]:
-    """The answer to every row as text: a label, a number, or `right` for the likeliest option of a question."""
+    """The answer to every row as text: a label, a number, `right` for the likeliest option of a question, or tags.
+
+    Args:
+        form: Of the task.
+        labels: In the order of the outputs.
+        outputs: (T, C) of `predict`.
+        starts: (U + 1,) ``target_starts`` of the examples.
+    """
     return FORMS[form].answers(outputs, labels, starts)
 
 
 def mistakes_of(form: Form, outputs: NDArray[np.float64], examples: EncodedExamples) -> list[int]:
     """Units that are answered wrongly."""
-    return np.flatnonzero(FORMS[form].is_mistaken(outputs, examples.targets, examples.starts)).tolist()
+    return np.flatnonzero(FORMS[form].is_mistaken(outputs, examples.targets, examples.target_starts)).tolist()
 
 
 def balanced_weights(examples: EncodedExamples) -> list[float]:

@@ -83,7 +83,7 @@ class TaskError:
         encoder = Pretrained(model, tokenizer or self.tokenizer)
         data = replace(self.data, tables={split: self.data.tables[split] for split in SPLITS})
         task, trial = self.fine_tuned(encoder, data, seed)
-        answers = answers_of(data.task.form, data.labels, trial.dev_outputs, task.splits["dev"].starts)
+        answers = answers_of(data.task.form, data.labels, trial.dev_outputs, task.splits["dev"].target_starts)
         return {
             "error": 1.0 - trial.score,
             "error_standard_error": score_standard_error(data.task, data.tables["dev"], answers),

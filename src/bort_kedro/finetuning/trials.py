@@ -50,7 +50,7 @@ class Trial:
     Args:
         hyperparameters: That it was trained with.
         score: Of the task's first metric on dev, of the weights that were best there.
-        dev_outputs: (N, C) what it says of dev, see `task_objectives.predict`.
+        dev_outputs: (T, C) what it says of dev, see `task_objectives.predict`.
         model: On the CPU, in evaluation mode; None of one that diverged, and in records.
         num_steps: Steps that were allowed.
         num_steps_done: Steps until early stopping ended it; 0 of one that diverged.
@@ -125,7 +125,11 @@ def train_trial(
     allowed = num_steps or max(1, round(settings.num_epochs * per_epoch))
     optimization = trial_optimization(hyperparameters, settings, allowed)
     model = build_classifier(
-        encoder.model, labels=output_names(task), seed=hyperparameters.seed, dropout=settings.dropout
+        encoder.model,
+        labels=output_names(task),
+        seed=hyperparameters.seed,
+        dropout=settings.dropout,
+        model_class=FORMS[task.task.form].model_class,
     )
     own_look = max(1, per_epoch // settings.looks_per_epoch)
     looks = _Looks(task, batch_tokens, optimization.mixed_precision)
@@ -195,7 +199,7 @@ def _diverged(hyperparameters: HyperparameterSet, dev: EncodedExamples, allowed:
 
 
 def _objective(form: Form, train_examples: EncodedExamples, settings: TrialSettings) -> Loss:
-    is_weighted = settings.class_weights == "balanced" and form == Form.CLASSIFICATION
+    is_weighted = settings.class_weights == "balanced" and form.has_labels
     return objective_of(form, balanced_weights(train_examples) if is_weighted else None)
 
 

@@ -33,7 +33,9 @@ def label_text(value: Any) -> Any:
 
 
 def output_columns(form: Form, labels: Sequence[str]) -> list[str]:
-    """(C,) names of the columns of a table that say what is believed of a row."""
+    """(C,) names of the columns of a table that say what is believed of a row; none where words are tagged."""
+    if form == Form.TOKENS:
+        return []
     return [f"probability_{label}" for label in labels] if form == Form.CLASSIFICATION else ["output"]
 
 

@@ -20,6 +20,7 @@ _ABBREVIATIONS = (
 )
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)'\"][.!?])" + _ABBREVIATIONS + r"\s+(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z]{2,}|\ba\b|\bI\b")
+_BETWEEN_BLANKS = re.compile(r"\S+")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
@@ -32,6 +33,11 @@ def half_character(text: str) -> str:
 def is_whole(text: object) -> TypeGuard[str]:
     """True for a text of whole characters."""
     return isinstance(text, str) and not half_character(text)
+
+
+def word_places(text: str) -> list[tuple[int, int]]:
+    """Start and end of each word that white space parts, in characters, the end not included."""
+    return [match.span() for match in _BETWEEN_BLANKS.finditer(text)]
 
 
 def clean_markup(text: str) -> str:
