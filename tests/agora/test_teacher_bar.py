@@ -6,7 +6,7 @@ import pytest
 
 from bort_kedro.agora.teacher_bar import check_teacher, teacher_bar
 from bort_kedro.tasks.description import RIGHT, WRONG
-from bort_kedro.tasks.table import TASKS
+from bort_kedro.tasks.table import TASKS, own_task
 
 BINARY = TASKS["rte"]
 LABELS = ("entailment", "not_entailment")
@@ -43,6 +43,21 @@ def test_bar_is_a_third_of_the_way_from_guessing_to_perfect():
     assert teacher_bar(1 / 3) == pytest.approx(5 / 9)
     assert teacher_bar(1 / 4) == 1 / 2
     assert teacher_bar(0.0) == 1 / 3
+
+
+def tagged(labels, answers):
+    task = own_task("entities", files={"train": "a.conll", "dev": "b.conll"}, form="token_classification")
+    return check_teacher(task, ("O", "B-A", "I-A"), classified(labels, answers))
+
+
+def test_of_tagged_words_the_bar_is_a_third_of_the_f1_of_spans():
+    labels = ["B-A O O O", "O O B-A I-A", "O B-A O O"]
+    found = tagged(labels, ["B-A O O O", "O O O O", "O O O O"])
+    # 2 * 1 / (3 + 1). All words a span of their own: 2 right of 12 that are told.
+    assert (found.score, found.bar, found.chance, found.is_over) == (0.5, 1 / 3, 0.0, True)
+    assert found.majority == pytest.approx(2 * 2 / (3 + 12))
+    found = tagged(labels, ["B-A O O O", "B-A O O O", "B-A O O O"])
+    assert (found.score, found.is_over) == (pytest.approx(1 / 3), False)
 
 
 def test_two_of_three_is_at_the_published_bar_and_not_over_it():

@@ -3,7 +3,8 @@
 Published is an accuracy above 2/3 for tasks of two labels, where guessing is right half the time: a third of the way
 from chance to perfect. Ours, for all other tasks, is the same third of the way, from what guessing reaches there:
 1/C with C labels, the share of right options in multiple choice, and for regressions an R squared of 0, which the mean
-of the labels has, so 1/3.
+of the labels has, so 1/3. Of tagged words it is an F1 of whole spans over 1/3: one that is guessed is hardly ever right
+in type, first and last word.
 
 Where one label is frequent the published bar says nothing: on CoLA always answering "acceptable" is right in 69 % of
 dev. So a teacher must also be above the best constant answer (our addition), and above either by a standard error: of
@@ -37,13 +38,13 @@ class TeacherCheck:
     """How good a teacher is on dev, and how good it must be.
 
     Args:
-        score: Its accuracy, by question for multiple choice; R squared for regression.
+        score: Its accuracy, by question for multiple choice; R squared for regression; F1 of spans for tagged words.
         error: Standard error of the score, for other examples; rows of one group, such as the answers to a question,
             count as drawn together. NaN of a single group.
         bar: To be over, see `teacher_bar`.
         chance: Score of guessing.
         majority: Score on this same split of the best constant answer: the most frequent label, the place where most
-            questions have a right option, the mean.
+            questions have a right option, the mean, a tag for all words.
         lead_error: Standard error of the score's lead over the majority's, paired by group.
         is_over: True if the score is above the bar by more than ``error``, and above the majority's by more than
             ``lead_error``.
@@ -87,12 +88,12 @@ def check_teacher(task: Task, labels: Sequence[str], predictions: pd.DataFrame) 
         score = lead = estimate(lambda rows: _explained_share(predictions.iloc[rows]), predictions)
         chance, majority = 0.0, 0.0
     else:
-        accuracy = replace(task, metrics=("accuracy",))
-        constant = {"constant": constant_answers(accuracy, predictions)}
-        found = score_answers(accuracy, predictions, predictions["prediction"].tolist(), floors=constant)
+        asked = replace(task, metrics=("span_f1" if task.form == Form.TOKENS else "accuracy",))
+        constant = {"constant": constant_answers(asked, predictions)}
+        found = score_answers(asked, predictions, predictions["prediction"].tolist(), floors=constant)
         score, floor = found.score, found.floors["constant"]
         lead, majority = Estimate(floor.lead, floor.lead_standard_error), floor.score
-        chance = _share_of_right_options(predictions) if task.form == Form.MULTIPLE_CHOICE else 1.0 / len(labels)
+        chance = _chance(task.form, labels, predictions)
     bar = teacher_bar(chance)
     return TeacherCheck(
         score=score.value,
@@ -114,7 +115,11 @@ def _explained_share(predictions: pd.DataFrame) -> float:
     return float(r2_score(predictions["label"].astype(float), predictions["prediction"].astype(float)))
 
 
-def _share_of_right_options(predictions: pd.DataFrame) -> float:
-    """Of a question, the mean of all questions."""
-    is_right = predictions["label"] == RIGHT
-    return float(is_right.groupby(predictions["group"], sort=False).mean().mean())
+def _chance(form: Form, labels: Sequence[str], predictions: pd.DataFrame) -> float:
+    """What guessing scores: that of whole spans next to nothing."""
+    if form == Form.TOKENS:
+        return 0.0
+    if form == Form.MULTIPLE_CHOICE:
+        is_right = predictions["label"] == RIGHT
+        return float(is_right.groupby(predictions["group"], sort=False).mean().mean())
+    return 1.0 / len(labels)

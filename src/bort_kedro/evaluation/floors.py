@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bort_kedro.evaluation.scores import constant_answers
+from bort_kedro.evaluation.tagged_words import memorised_tags
 from bort_kedro.evaluation.tfidf import Fitted, Tables, tfidf_answers
 from bort_kedro.frozen import FrozenModel
+from bort_kedro.tasks.description import Form
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bort_kedro.tasks.table import Task
+    from bort_kedro.tasks.description import Task
 
 SCORED_SPLITS = ("test", "dev")
 # Of the rows that are answered, so that another table of answers can be held against them.
@@ -28,11 +30,13 @@ class Floor:
         title: As the head of a column.
         words: In a sentence.
         answer: From the task, the splits that may be learned from and those to answer.
+        forms: Of the tasks that it answers.
     """
 
     title: str
     words: str
     answer: Callable[[Task, Tables, Tables], Fitted]
+    forms: Collection[Form] = tuple(Form)
 
 
 def _constant(task: Task, taught: Tables, asked: Tables) -> Fitted:
@@ -42,8 +46,24 @@ def _constant(task: Task, taught: Tables, asked: Tables) -> Fitted:
 
 FLOORS = {
     "constant": Floor("Constant answer", "the best constant answer", _constant),
-    "tfidf": Floor("TF-IDF", "TF-IDF with a linear model", tfidf_answers),
+    "tfidf": Floor(
+        "TF-IDF",
+        "TF-IDF with a linear model",
+        tfidf_answers,
+        (Form.CLASSIFICATION, Form.REGRESSION, Form.MULTIPLE_CHOICE),
+    ),
+    "memorised": Floor("Memorised words", "each word's most frequent tag in train", memorised_tags, (Form.TOKENS,)),
 }
+
+
+def floors_among(found: Iterable[Collection[str]]) -> dict[str, Floor]:
+    """The floors that some tasks have.
+
+    Args:
+        found: Names of the floors of each task.
+    """
+    names = {name for each in found for name in each}
+    return {name: floor for name, floor in FLOORS.items() if name in names}
 
 
 class FloorReport(FrozenModel):
@@ -79,7 +99,8 @@ def answer_by_floors(
     asked = {split: asked[split] for split in SCORED_SPLITS if split in asked}
     tables = [pd.DataFrame(columns=[*ROW_COLUMNS, "prediction", "method"], dtype=object)]
     reports = {}
-    for name, floor in FLOORS.items() if asked else ():
+    able = {name: floor for name, floor in FLOORS.items() if asked and task.form in floor.forms}
+    for name, floor in able.items():
         began = clock()
         fitted = floor.answer(task, taught, asked)
         reports[name] = FloorReport(seconds=clock() - began, strength=fitted.strength, train_share=fitted.train_share)

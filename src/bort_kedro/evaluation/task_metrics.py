@@ -13,6 +13,7 @@ from bort_kedro.evaluation.scores import RivalScore, TaskScore, rival_score, sco
 from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.frozen import JsonObject
 from bort_kedro.tasks.table import Form, Task
+from bort_kedro.tasks.tags import single_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,7 @@ def _require_labels(predictions: pd.DataFrame, task: Task, labels: tuple[str, ..
     """Refuse the answers of a model that was made for other labels."""
     if task.form == Form.REGRESSION:
         return
-    said = sorted(predictions["prediction"].astype(str).unique())
+    said = sorted(set(single_labels(task.form, predictions["prediction"].astype(str).unique())))
     columns = [str(name).removeprefix(PROBABILITY) for name in predictions if str(name).startswith(PROBABILITY)]
     has_other_outputs = set(columns or labels) != set(labels)
     found = columns if has_other_outputs else said
