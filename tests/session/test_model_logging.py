@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
@@ -23,12 +25,17 @@ from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.evaluation.scores import Interval
 from bort_kedro.evaluation.task_metrics import TaskMetrics
+from bort_kedro.finetuning.encoding import TaskEncoder
+from bort_kedro.finetuning.objectives import answers_of, predict
 from bort_kedro.session import tracking
 from bort_kedro.session.model_logging import NO_REPOSITORY, ModelLogging, ServedTask, description_of, requirements
 from bort_kedro.tasks.table import Form, find_task
+from bort_kedro.tasks.tags import spans_of
+from bort_kedro.tasks.units import Unit
+from bort_kedro.text.prose import word_places
 from project_copy import PROJECT
 from task_records import score
-from toy_tasks import MAX_TOKENS, encoder_of, examples_of, task_of
+from toy_tasks import MAX_TOKENS, data_of, encoder_of, examples_of, task_of
 from toy_training import train_classifier
 
 TEXTS = ["the mean of array values", "the mean of table values"]
@@ -131,6 +138,41 @@ def test_a_regression_answers_with_its_value_as_the_score(run, tiny_tokenizer):
     answers = mlflow.pyfunc.load_model("models:/bort_kedro-value/1").predict(pd.DataFrame({"text": TEXTS}))
     assert answers["score"].tolist() == [3.5, 3.5]
     assert "`score` is the value itself" in version_of("bort_kedro-value").description
+
+
+def test_a_model_of_tagged_words_answers_with_spans(run, tiny_tokenizer):
+    data = data_of(Form.TOKENS)
+    model = build_classifier(
+        encoder_of(tiny_tokenizer).model,
+        labels=list(data.labels),
+        seed=0,
+        dropout=0.0,
+        model_class="AutoModelForTokenClassification",
+    )
+    torch.nn.init.normal_(model.classifier.weight, std=20.0, generator=torch.Generator().manual_seed(1))
+    pretrained = Pretrained(model.eval(), tiny_tokenizer)
+    ModelLogging("run").log(pretrained, served("tagged", form=Form.TOKENS))
+    short = data.tables["test"]["text"].tolist()
+    # Far beyond what the model takes at a time, and nothing at all.
+    texts = [*short, " ".join(short), "  ", "…"]
+    units = [Unit(((text, None),)) for text in texts]
+    examples = TaskEncoder(pretrained, data.task, data.labels, max_tokens=MAX_TOKENS)(units)
+    assert np.diff(examples.starts).max() > 10
+    outputs = predict(model, Form.TOKENS, examples, batch_tokens=64)
+    said = answers_of(Form.TOKENS, data.labels, outputs, examples.target_starts)
+    opened = mlflow.pyfunc.load_model("models:/bort_kedro-tagged/1")
+    answers = opened.predict(pd.DataFrame({"text": texts}))["spans"]
+    for text, tags, spans in zip(texts, said, answers, strict=True):
+        places = word_places(text)
+        assert [(span["type"], span["start"], span["end"]) for span in spans] == [
+            (kind, places[first][0], places[last - 1][1]) for kind, first, last in spans_of(tags.split())
+        ]
+        assert all(text[span["start"] : span["end"]] == span["text"] for span in spans)
+    assert {span["type"] for spans in answers for span in spans} == {"array", "row"}
+    assert version_of("bort_kedro-tagged").description == (
+        "Task `tagged` (token_classification). Send `text`. Inputs over 48 tokens are read in windows that overlap by "
+        "half. Words are what blanks part; `spans` are those found, with their places in characters."
+    )
 
 
 def test_multiple_choice_is_not_registered_and_that_is_said(run, tiny_tokenizer, caplog):

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bort_kedro.session.tracking_store import is_unreachable
@@ -127,10 +129,12 @@ def requirements() -> list[str]:
 def description_of(served: ServedTask) -> str:
     """What a person who sends texts must know, as sentences."""
     task = served.task
-    said = [
-        f"Task `{task.name}` ({task.form}). Send {' and '.join(f'`{name}`' for name in served.columns)}.",
-        f"Inputs over {served.max_tokens} tokens are cut, the longer text first.",
-    ]
+    said = [f"Task `{task.name}` ({task.form}). Send {' and '.join(f'`{name}`' for name in served.columns)}."]
+    if task.form == Form.TOKENS:
+        said.append(f"Inputs over {served.max_tokens} tokens are read in windows that overlap by half.")
+        said.append("Words are what blanks part; `spans` are those found, with their places in characters.")
+    else:
+        said.append(f"Inputs over {served.max_tokens} tokens are cut, the longer text first.")
     if task.form == Form.REGRESSION:
         said.append("`score` is the value itself; `label` means nothing.")
     if task.has_marked_spans:
@@ -148,6 +152,8 @@ def _log(model: Pretrained, served: ServedTask) -> Any:
 
     from bort_kedro.encoders.pretrained import standalone_tokenizer
 
+    if served.task.form == Form.TOKENS:
+        return _log_spans(model, served)
     # Hooks change nothing: the name is that of a shallow copy.
     unnamed = copy.copy(model.model)
     unnamed.name_or_path = NO_REPOSITORY
@@ -165,6 +171,34 @@ def _log(model: Pretrained, served: ServedTask) -> Any:
         pip_requirements=requirements(),
         model_config={"truncation": True, "max_length": served.max_tokens},
     )
+
+
+def _log_spans(model: Pretrained, served: ServedTask) -> Any:
+    """The same of a model of tagged words, with the code that makes spans of its answers."""
+    import pandas as pd
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    from bort_kedro.encoders.pretrained import standalone_tokenizer
+
+    kinds = {"type": "string", "text": "string", "start": "long", "end": "long", "score": "double"}
+    span = Object([Property(name, kind) for name, kind in kinds.items()])
+    with TemporaryDirectory() as folder:
+        model.model.save_pretrained(folder)
+        standalone_tokenizer(model).save_pretrained(folder)
+        return pyfunc.log_model(
+            name=served.task.name,
+            python_model=str(Path(__file__).with_name("served_spans.py")),
+            artifacts={"model": folder},
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("string", "text")]), outputs=Schema([ColSpec(Array(span), "spans")])
+            ),
+            input_example=pd.DataFrame([{"text": EXAMPLE["text"]}]),
+            pip_requirements=requirements(),
+            model_config={"max_tokens": served.max_tokens},
+        )
 
 
 @contextmanager
