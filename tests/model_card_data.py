@@ -1,14 +1,17 @@
 """A made run of which model cards tell."""
 
+from dataclasses import replace
+
 from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.evaluation.scores import Estimate, TaskScore
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.pretraining.report import BaselineScore, EncoderScore, Lead, PretrainingMetrics
 from bort_kedro.reporting.model_card import ModelSize, Origin, TaskResults
 from bort_kedro.reporting.settings import CardSettings
 from bort_kedro.tasks.splits import ExamplesReport
-from bort_kedro.tasks.table import find_task
+from bort_kedro.tasks.table import find_task, own_task
 from search_results import candidate, trained_search
-from task_records import FINETUNING, TEACHER, export_format, export_report, score, split
+from task_records import FINETUNING, TEACHER, export_format, export_report, rival, score, split
 
 NOTHING_STATED = CardSettings(language=(), license=None, encoder_repository=None)
 STATED = CardSettings(language=("en", "de"), license="apache-2.0", encoder_repository="someone/small-encoder")
@@ -64,6 +67,25 @@ RESULTS = TaskResults(
         test=split("official test", 1725),
     ),
     teacher=TEACHER.model_copy(update={"seconds": 180.0}),
+)
+TAGGED = replace(
+    RESULTS,
+    task=own_task("entities", files={"train": "a.conll", "dev": "b.conll"}, form="token_classification"),
+    has_pairs=False,
+    metrics=TaskMetrics(
+        "span_f1",
+        "plain",
+        {
+            "test": TaskScore(
+                {"span_f1": 0.8, "span_precision": 0.75, "span_recall": 0.86},
+                Estimate(0.8, 0.01),
+                500,
+                floors={"constant": rival(0.75, 0.01, 0.05), "memorised": rival(0.2, 0.01, 0.6)},
+            )
+        },
+    ),
+    finetuning=RESULTS.finetuning.model_copy(update={"labels": ("O", "B-PER", "I-PER"), "method": "plain"}),
+    teacher=None,
 )
 EXPORTS = export_report(
     pytorch=export_format("PyTorch", bytes=986_176, score_before=0.84, score_after=0.84, median_ms=2.5),

@@ -15,8 +15,11 @@ from bort_kedro.datasets.model_folder import PretrainedDataset
 from bort_kedro.encoders.encoder import build_classifier
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.reporting.model_card import FOLDER, task_card
 from bort_kedro.tasks.table import Form
+from bort_kedro.tasks.tags import as_iob2
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
+from model_card_data import NOTHING_STATED, ORIGIN, SIZE, TAGGED
 from toy_tasks import MAX_TOKENS, data_of, encoder_of
 from toy_training import train_classifier, train_masked_lm
 
@@ -48,8 +51,28 @@ def test_text_classification_answers_every_example_as_the_project_does(classifie
     outputs = predict(loaded.model, Form.CLASSIFICATION, test, batch_tokens=512)
     texts = [unit.rows[0][0] for unit in data.units["test"]]
     answers = pipeline("text-classification", model=str(classifier))(texts)
-    assert [answer["label"] for answer in answers] == answers_of(Form.CLASSIFICATION, data.labels, outputs, test.starts)
+    assert [answer["label"] for answer in answers] == answers_of(
+        Form.CLASSIFICATION, data.labels, outputs, test.target_starts
+    )
     assert [answer["score"] for answer in answers] == pytest.approx(outputs.max(axis=-1).tolist(), abs=1e-5)
+
+
+def test_the_code_of_a_card_tags_words_as_the_project_does(tiny_tokenizer, tmp_path):
+    data = data_of(Form.TOKENS)
+    encoder, kind = encoder_of(tiny_tokenizer).model, "AutoModelForTokenClassification"
+    model = build_classifier(encoder, labels=list(data.labels), seed=0, dropout=0.0, model_class=kind).eval()
+    torch.nn.init.normal_(model.classifier.weight, std=20.0, generator=torch.Generator().manual_seed(1))
+    pretrained = Pretrained(model, tiny_tokenizer)
+    code = task_card(TAGGED, SIZE, ORIGIN, NOTHING_STATED).split("```python\n")[1].split("```")[0]
+    code = code.replace(FOLDER, str(saved(tmp_path, pretrained)))
+    test = data.encoded(pretrained, max_tokens=MAX_TOKENS).splits["test"]
+    outputs = predict(model, Form.TOKENS, test, batch_tokens=512)
+    said = answers_of(Form.TOKENS, data.labels, outputs, test.target_starts)
+    for text, tags in zip(data.tables["test"]["text"].head(5), said, strict=False):
+        found = {}
+        exec(code.replace("The words of a text .", text), found)  # noqa: S102 - the card's own code
+        assert [word for word, _ in found["tags"]] == text.split()
+        assert as_iob2(tag for _, tag in found["tags"]) == tags.split()
 
 
 def test_a_text_that_is_too_long_is_cut_to_the_positions_of_the_model(classifier):

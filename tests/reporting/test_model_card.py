@@ -11,7 +11,7 @@ from bort_kedro.evaluation.scores import Interval
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.reporting.model_card import encoder_card, task_card
 from bort_kedro.tasks.table import find_task
-from model_card_data import DISTANCES, EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED
+from model_card_data import DISTANCES, EXPORTS, NOTHING_STATED, ORIGIN, RESULTS, SCORES, SIZE, STATED, TAGGED
 from task_records import split
 
 CHOICE = replace(
@@ -28,6 +28,7 @@ REGRESSION = replace(
     finetuning=RESULTS.finetuning.model_copy(update={"labels": ("value",)}),
 )
 CARDS = {
+    "tagged": lambda: task_card(TAGGED, SIZE, ORIGIN, NOTHING_STATED),
     "classification": lambda: task_card(replace(RESULTS, exports=EXPORTS), SIZE, ORIGIN, STATED),
     "choice": lambda: task_card(CHOICE, SIZE, ORIGIN, NOTHING_STATED),
     "regression": lambda: task_card(REGRESSION, SIZE, ORIGIN, NOTHING_STATED),

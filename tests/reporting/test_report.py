@@ -168,10 +168,19 @@ def test_tasks_that_lose_to_a_floor_are_named(inputs, name, words):
 
 
 def test_a_floor_that_a_task_lacks_is_a_dash_and_counts_for_neither_side(inputs):
-    inputs["tasks"] = [task("library", floors={"constant": floor(0.5, 0.2)})]
+    inputs["tasks"] = [task("library", floors={"constant": floor(0.5, 0.2)}), task("order")]
     text = build_report(**inputs)
     assert "| 50.0 % | yes, +20.0 ± 4.5 | – | – |" in text
-    assert "with a linear model by more than" not in text
+    assert "Every task beats TF-IDF with a linear model by more than" in text
+
+
+def test_a_floor_that_no_task_has_is_not_told_of(inputs):
+    memorised = {"constant": floor(0.1, 0.5), "memorised": floor(0.5, 0.1)}
+    inputs["tasks"] = [task("entities", metric="span_f1", floors=memorised)]
+    text = build_report(**inputs)
+    assert "| Constant answer | Beaten, points ahead | Memorised words | Beaten, points ahead |" in text
+    assert "TF-IDF" not in text.split("## Tasks")[1].split("## ")[0]
+    assert "Memorised words have the tag that they have most often in train" in text
 
 
 def test_what_was_not_made_has_no_section(inputs):

@@ -13,7 +13,7 @@ from typing import Any
 from bort_kedro.agora.teacher_bar import RECORDED, TeacherReport
 from bort_kedro.encoders.opened import OpenedEncoder
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.floors import floors_among
 from bort_kedro.evaluation.scores import TaskScore
 from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.exports.report import ExportReport
@@ -35,7 +35,14 @@ HUB_METRICS = {
     "macro_f1": "f1",
     "f1_answers": "f1",
     "f1_tokens": "f1",
+    "span_f1": "f1",
+    "span_precision": "precision",
+    "span_recall": "recall",
+    "word_accuracy": "accuracy",
 }
+# The hub's names of what is asked of a model, where it is not the classification of texts.
+HUB_TASKS = {Form.MULTIPLE_CHOICE: "multiple-choice", Form.TOKENS: "token-classification"}
+TEXT_CLASSIFICATION = "text-classification"
 # How the source of a test split begins that is no half of dev.
 HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "user's"))
 NAME_PREFIX = "bort_kedro"
@@ -46,6 +53,7 @@ TEXTS_OF_LAYOUT = {
     "multirc": ("The passage.", "The question? One answer."),
     "options": ("The text.", "One option."),
     "race": ("The article.", "The question? One answer."),
+    "tagged": ("The words of a text .", ""),
     "record": ("The passage.", "The statement with [ one entity ] in its blank."),
     "wic": ("A sentence with the [ word ].", "Another with the [ word ]."),
     "wsc": ("A sentence with [ a phrase ] and with [ it ].", ""),
@@ -183,13 +191,13 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
         The text of a ``README.md``, which `huggingface_hub.ModelCard` reads.
     """
     task = results.task
-    is_choice, is_agora = task.form == Form.MULTIPLE_CHOICE, results.finetuning.method == "agora"
+    is_agora = results.finetuning.method == "agora"
     is_recorded = results.teacher is not None and results.teacher.method == RECORDED
     metadata = _metadata(
         settings,
         name=f"{NAME_PREFIX}-{task.name}",
-        # The hub's pipeline of text classification cannot answer it.
-        pipeline_tag=None if is_choice else "text-classification",
+        # The hub has no pipeline that chooses among options.
+        pipeline_tag=None if task.form == Form.MULTIPLE_CHOICE else HUB_TASKS.get(task.form, TEXT_CLASSIFICATION),
         tags=[*origin.tags, *(["agora"] if is_agora else []), task.name],
         base_model=settings.encoder_repository,
         datasets=[task.hub[0]] if task.hub[0] else None,
@@ -209,7 +217,7 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
         texts=example_texts(task),
         is_agora=is_agora,
         is_recorded=is_recorded,
-        floors=FLOORS,
+        floors=floors_among(score.floors for score in results.metrics.splits.values()),
         trainings=trainings,
         size=size,
         origin=origin,
@@ -297,7 +305,7 @@ def _task_evaluations(results: TaskResults) -> list[JsonObject]:
     source = results.examples.splits["test"].source
     is_official = "user's" not in source
     common = {
-        "task_type": "multiple-choice" if task.form == Form.MULTIPLE_CHOICE else "text-classification",
+        "task_type": HUB_TASKS.get(task.form, TEXT_CLASSIFICATION),
         "dataset_type": task.hub[0] if task.hub[0] and is_official else task.benchmark,
         "dataset_name": f"{task.title} ({source})",
         "dataset_config": task.hub[1] if task.hub[1] and is_official else None,

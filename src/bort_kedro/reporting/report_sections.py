@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bort_kedro.encoders.costs import count_head_operations
 from bort_kedro.encoders.shapes import KNOWN_SHAPES, BertShape
-from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.floors import FLOORS, floors_among
 from bort_kedro.evaluation.scores import RivalScore
 from bort_kedro.evaluation.tfidf import MOST_CHARACTERS, MOST_NGRAMS
 from bort_kedro.frozen import JsonObject, TableRow
@@ -87,7 +87,7 @@ def tasks_section(tasks: Sequence[TaskRow]) -> str:
     return render(
         "tasks",
         tasks=tasks,
-        floors=FLOORS,
+        floors=floors_among(row.floors for row in tasks),
         verdicts=floor_verdicts(tasks),
         most_characters=MOST_CHARACTERS,
         most_ngrams=MOST_NGRAMS,

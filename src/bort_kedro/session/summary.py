@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from kedro.framework.hooks import hook_impl
 
 from bort_kedro.configuration import ConfigurationLoader
-from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.floors import floors_among
 from bort_kedro.frozen import JsonObject
 from bort_kedro.reporting.markdown import signed_points
 from bort_kedro.reporting.task_rows import FloorRow, TaskRow
@@ -171,7 +171,8 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
     rows = [TaskRow.from_row(row) for row in scores.to_dict("records")]
     lead = ["points over\nplain"] if any("plain" in row.rivals for row in rows) else []
     # In two lines, so that all fits into 100 columns.
-    floors = [f"{floor.title.split()[0]}\nbeaten" for floor in FLOORS.values()]
+    among = floors_among(row.floors for row in rows)
+    floors = [f"{floor.title.split()[0]}\nbeaten" for floor in among.values()]
     for name in ["task", "method", "metric", "score", "interval", *floors, *lead]:
         shown.add_column(name, justify="left" if name in {"task", "method", "metric"} else "right")
     for row in rows:
@@ -181,7 +182,7 @@ def _print_scores(console: Console, scores: pd.DataFrame) -> None:
             row.metric.replace("_", " "),
             f"{row.score:.3f}",
             _interval(row),
-            *(_floor(row.floors.get(name)) for name in FLOORS),
+            *(_floor(row.floors.get(name)) for name in among),
             *(_lead(row) for _ in lead),
         )
     _print_fitting(console, shown, ["interval", *lead, *floors, "method", "metric"])
