@@ -383,12 +383,13 @@ def test_recorded_labels_are_of_a_task_that_is_run_and_taught(raw):
     assert "probability" in fault(raw)
 
 
-def test_labels_of_a_form_that_cannot_be_recorded_are_refused(raw, monkeypatch):
-    monkeypatch.setattr("bort_kedro.params.finetune.RECORDED_FORMS", ("regression", "multiple_choice"))
-    raw["finetune"] |= {"tasks": ["rte"]}
-    raw["finetune"]["teacher"]["recorded"] = {"rte": {"file": "labels.jsonl"}}
+def test_labels_of_a_form_that_cannot_be_recorded_are_refused(raw):
+    files = {"train": "a.conll", "dev": "b.conll"}
+    raw["finetune"] |= {"tasks": ["mine"], "own_tasks": {"mine": {"files": files, "form": "token_classification"}}}
+    raw["finetune"]["teacher"]["recorded"] = {"mine": {"file": "labels.jsonl"}}
     assert (
-        "teacher.recorded names rte (classification); labels can be recorded for regression, multiple_choice"
+        "teacher.recorded names mine (token_classification); labels can be recorded for classification, regression, "
+        "multiple_choice"
     ) in fault(raw)
 
 

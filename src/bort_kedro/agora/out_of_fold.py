@@ -58,4 +58,6 @@ def out_of_fold_beliefs(task: StudentTask, *, num_folds: int, seed: int) -> NDAr
 def unit_folds(task: StudentTask, *, num_folds: int, seed: int) -> NDArray[np.intp]:
     """(U,) the fold of each unit of train."""
     rows = folds_of(task.data.tables["train"], form=task.data.task.form, num_folds=num_folds, seed=seed)
-    return rows[np.cumsum([0, *(len(unit.rows) for unit in task.data.units["train"][:-1])])]
+    firsts = np.cumsum([0, *(len(unit.rows) for unit in task.data.units["train"][:-1])])
+    folds: NDArray[np.intp] = rows[firsts]
+    return folds
