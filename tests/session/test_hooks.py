@@ -19,7 +19,7 @@ from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
-from bort_kedro.pipelines import evaluate, tasks
+from bort_kedro.pipelines import evaluate, finetune, tasks
 from bort_kedro.session import hooks
 from project_parameters import raw_parameters
 
@@ -144,7 +144,31 @@ class Told(TaskFilesDataset):
 
     def load(self):
         files = super().load()
-        return SimpleNamespace(read=lambda task, **options: self.read.append(files.read(task, **options)))
+
+        def read(task, **options):
+            self.read.append(files.read(task, **options))
+            return self.read[-1]
+
+        return SimpleNamespace(read=read)
+
+
+def test_a_broken_row_of_recorded_labels_is_found_before_the_first_node(tmp_path):
+    raw = with_own_task(tmp_path, skip_bad_rows=True)
+    labels = tmp_path / "labels.jsonl"
+    raw["finetune"]["teacher"]["recorded"] = {"mine": {"file": str(labels)}}
+    there = {name: MemoryDataset("there") for name in ("student_encoder", "training_states")}
+    catalog = catalog_of({"task_files": TaskFilesDataset(folder=str(tmp_path / "none")), **there}, raw)
+    pipeline = tasks.create_pipeline(["mine"]) + finetune.create_pipeline(["mine"], recorded=["mine"])
+    with pytest.raises(TaskError, match=r"file of recorded labels .*labels\.jsonl is not there"):
+        preflight(tmp_path, pipeline, catalog)
+    labels.write_text('{"sentence": "good", "label": "maybe"}\n')
+    with pytest.raises(TaskError, match="no row in it that can be used"):
+        preflight(tmp_path, pipeline, catalog)
+    labels.write_text('{"sentence": "good", "label": {"yes": 1}}\n')
+    preflight(tmp_path, pipeline, catalog)
+    # A run that does not ask the teacher reads no file of its.
+    labels.unlink()
+    preflight(tmp_path, tasks.create_pipeline(["mine"]), catalog)
 
 
 def test_broken_rows_that_are_to_be_left_out_do_not_stop_the_run(tmp_path):

@@ -36,7 +36,9 @@ from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.pipelines.added import added_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
+from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.reading.choose import read_task
+from bort_kedro.tasks.reading.recorded import read_recorded_labels
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -180,13 +182,21 @@ def _results_read(pipeline: Pipeline) -> list[str]:
 
 
 def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol, finetune: FinetuneParams) -> None:
-    """Read the files of tasks now: a broken row should not wait for the search to end."""
-    if TASK_FILES not in pipeline.inputs():
-        return
-    task_files = catalog.load(TASK_FILES)
-    for name in finetune.tasks:
-        if name not in BUILTIN_TASKS and f"{name}.examples" in _made_by(pipeline):
-            read_task(task_of(name, finetune), task_files, finetune)
+    """Read the files of tasks and teachers now: a broken row should not wait for the search to end."""
+    made = _made_by(pipeline)
+    labels = {name: task_of(name, finetune).labels for name in finetune.tasks}
+    if TASK_FILES in pipeline.inputs():
+        task_files = catalog.load(TASK_FILES)
+        for name in finetune.tasks:
+            if name not in BUILTIN_TASKS and f"{name}.examples" in made:
+                reading = read_task(task_of(name, finetune), task_files, finetune)
+                labels[name] = labels[name] or reading.labels
+    for name, settings in finetune.teacher.recorded.items():
+        task = task_of(name, finetune)
+        # Labels of a built-in task may have to be found in the corpus first.
+        is_known = bool(labels[name]) or task.form != Form.CLASSIFICATION
+        if is_known and f"finetune.{name}.recorded_labels" in made:
+            read_recorded_labels(task, labels[name], settings, skip_bad_rows=finetune.skip_bad_rows)
 
 
 def _require_precision(parameters: Parameters) -> None:
