@@ -33,7 +33,7 @@ from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.finetuning.data import check_examples
-from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV, conclude, student_task
+from bort_kedro.finetuning.finetune import conclude, learn_dev_too, student_task
 from bort_kedro.finetuning.methods import MethodResult, StudentTask
 from bort_kedro.finetuning.rounds import Draw
 from bort_kedro.finetuning.settings import FinetuningSettings
@@ -82,8 +82,8 @@ class Outcome:
         seed: Of all that is drawn.
         teacher: As it was held against its bar.
         teacher_test_score: Its accuracy on test.
-        at_equal_steps: By method.
-        at_equal_time: Likewise, each with all of Agora's seconds, the teacher's and the points' among them.
+        at_equal_steps: By method, each as dev chooses it and once more with dev learned too.
+        at_equal_time: By those that learn dev too, each in Agora's seconds, the teacher's and the points' among them.
         variants: By name in `variants.VARIANTS`, what Agora answers with another tau or dev.
         floors: Accuracy on test of each of `evaluation.floors.FLOORS`.
         rounds: Of Agora, as in its report.
@@ -247,17 +247,27 @@ def rivals_of(
             settings.seed,
         )
         results = {rival: run_rival(rival, own, schedule, material) for rival in RIVALS}
-    before = {"random_augmentation": report.seconds + points.seconds, "distilled": folds.seconds}
-    found = {AGORA: answered(own, agora, report.seconds + made)}
-    found |= {rival: answered(own, result, before.get(rival, 0.0)) for rival, result in results.items()}
-    # Random points take Agora's time as they take its steps; and of more time than that of its one training on dev
-    # `plain_with_dev` could make no use, since nothing is left to choose by.
-    timed = {method: found[method] for method in (AGORA, "random_augmentation", PLAIN_WITH_DEV)}
+    before = {AGORA: report.seconds + made, "random_augmentation": report.seconds + points.seconds}
+    before |= {"plain": 0.0, "distilled": folds.seconds}
+    results[AGORA] = agora
+    found = {}
+    for method, result in results.items():
+        found[method] = answered(own, result, before[method])
+        found[with_dev(method)] = answered(own, learn_dev_too(own, result), before[method])
+    # Random points take Agora's time as they take its steps.
+    timed = {with_dev(method): found[with_dev(method)] for method in (AGORA, "random_augmentation")}
+    budget = timed[with_dev(AGORA)].total
     for rival in ("plain", "distilled"):
-        has = before.get(rival, 0.0)
-        affordable = within(schedule, results[rival], seconds=found[AGORA].total - has)
-        timed[rival] = answered(own, run_rival(rival, own, affordable, material), has)
+        last = found[with_dev(rival)].seconds - found[rival].seconds
+        affordable = within(schedule, results[rival], seconds=budget - before[rival] - last)
+        result = learn_dev_too(own, run_rival(rival, own, affordable, material))
+        timed[with_dev(rival)] = answered(own, result, before[rival])
     return found, timed
+
+
+def with_dev(method: str) -> str:
+    """The name of a method that learns dev too, once dev has chosen."""
+    return f"{method}_with_dev"
 
 
 def variants_of(lesson: Lesson, classifier: Pretrained, report: TeacherReport, kept: Path) -> dict[str, Answered]:

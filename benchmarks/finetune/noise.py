@@ -21,7 +21,6 @@ from benchmarks.finetune.leads import AGORA
 from benchmarks.finetune.students import encoder_of_run, latest
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, quietly
-from bort_kedro.agora.rivals import PLAIN_WITH_DEV
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
@@ -38,7 +37,6 @@ TASKS = ("order", "library")
 ALL_RECORDED = "plain_with_recorded"
 OTHERS = {
     PLAIN: "labelled examples alone",
-    PLAIN_WITH_DEV: "and dev",
     ALL_RECORDED: "and all recorded labels",
     RANDOM: "and recorded texts like random ones",
 }
@@ -106,7 +104,7 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
         training={"seeds": [seed], "num_threads": 1},
         teacher={"recorded": {task: {"file": str(labels)}}},
         agora={"seed": 1000 * seed},
-        rivals=[PLAIN, PLAIN_WITH_DEV, RANDOM],
+        rivals=[PLAIN, RANDOM],
     )
     examples, pool = divided(task, finetune)
     dev = examples[examples["split"] == "dev"]

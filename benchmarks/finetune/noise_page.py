@@ -10,7 +10,6 @@ import numpy as np
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
 from benchmarks.finetune.noise import ALL_RECORDED, OTHERS, PLAIN, RANDOM, NoisyOutcome
 from benchmarks.page import Figure, Part, table, write_page
-from bort_kedro.agora.rivals import PLAIN_WITH_DEV
 from bort_kedro.evaluation.floors import FLOORS
 from bort_kedro.reporting.markdown import number, percent, signed_points
 
@@ -74,9 +73,10 @@ methods have the steps and the hyperparameters of Agora's trials:
 
 {table(header, rows)}
 
-On the same test split: {floors}. "{OTHERS[PLAIN_WITH_DEV]}" trains once more, with the setting that was best on dev,
-on the examples of train and dev with their true labels; "{OTHERS[ALL_RECORDED]}" has the recorded sentences in train
-from the start, and "{OTHERS[RANDOM]}" as many points as Agora, drawn for random train examples instead of mistakes.
+On the same test split: {floors}. Every method ends with a training, by the setting that
+was best on dev, on what was learned then and on dev with its true labels. "{OTHERS[ALL_RECORDED]}" has the
+recorded sentences in train from the start, and "{OTHERS[RANDOM]}" as many points as Agora, drawn for random train
+examples instead of mistakes.
 
 Points that Agora is ahead, paired by seed and by test example; the standard error joins that over the seeds and that
 over the examples:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.finetune.builtin import Answered, Outcome
+from benchmarks.finetune.builtin import Answered, Outcome, with_dev
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
 from benchmarks.finetune.real import RealOutcome
 from benchmarks.finetune.throughput import ROUNDS, Throughput
@@ -19,6 +19,7 @@ from bort_kedro.reporting.report_sections import RIVAL_NAMES, lead_over_floor
 TARGET_RATIO = 2.0
 TARGET_TASKS = 2
 METHODS = {AGORA: "Agora", **RIVAL_NAMES}
+WITH_DEV = {with_dev(method): title for method, title in METHODS.items()}
 
 
 def builtin_part(found: Sequence[Outcome], num_seeds: int) -> Part:
@@ -42,18 +43,19 @@ the bar says.
 
 {table(header, rows)}
 
-**As many steps.** Every method has the trials of Agora, and each trial as many steps; but the last training on train
-and dev, which has as many passes. The teacher's trainings are charged to nobody.
+**As many steps.** Every method has the trials of Agora, and each trial as many steps. The teacher's trainings are
+charged to nobody. Agora learns from dev, whose mistakes it makes points of; so every method stands here twice: as dev
+chooses it, and, *+ dev*, trained once more, with the setting that was best, on what was learned then and on dev.
 
-{_scores(of_tasks, "at_equal_steps")}
+{_scores(of_tasks, "at_equal_steps", {"": METHODS, " + dev": WITH_DEV})}
 
 {_leads(leads["steps"])}
 
-**As many seconds.** Every method may spend what Agora spent, on one thread: the teacher's training, making the points,
-and its trials. Plain fine-tuning has no teacher and takes further trials with other seeds; distillation trains a
-teacher for each part of train, and may have fewer trials for that.
+**As many seconds**, all with dev learned last. Every method may spend what Agora spent, on one thread: the teacher's
+training, making the points, its trials and the last training. Plain fine-tuning has no teacher and takes further trials
+with other seeds; distillation trains a teacher for each part of train, and may have fewer trials for that.
 
-{_scores(of_tasks, "at_equal_time")}
+{_scores(of_tasks, "at_equal_time", {" + dev": WITH_DEV})}
 
 {_leads(leads["time"])}
 
@@ -71,17 +73,25 @@ ahead of Agora as it is, seed by seed:
 
 
 Leads = dict[str, dict[str, Lead]]
+LEADS = {"dev chooses": "equal steps", "steps": "dev learned, equal steps", "time": "dev learned, equal time"}
 
 
 def leads_of(of_tasks: Mapping[str, Sequence[Outcome]]) -> dict[str, Leads]:
-    """By ``steps`` or ``time``, task and rival; a task with a single seed is left out."""
+    """By ``dev chooses``, ``steps`` or ``time``, task and rival; a task with a single seed is left out."""
     several = {task: own for task, own in of_tasks.items() if len(own) > 1}
     return {
         what: {
-            task: {rival: lead_over(rival, [_right(getattr(each, at)) for each in own]) for rival in RIVAL_NAMES}
+            task: {
+                rival: lead_over(named(rival), [_right(getattr(each, at)) for each in own], ours=named(AGORA))
+                for rival in RIVAL_NAMES
+            }
             for task, own in several.items()
         }
-        for what, at in (("steps", "at_equal_steps"), ("time", "at_equal_time"))
+        for what, at, named in (
+            ("dev chooses", "at_equal_steps", str),
+            ("steps", "at_equal_steps", with_dev),
+            ("time", "at_equal_time", with_dev),
+        )
     }
 
 
@@ -97,17 +107,18 @@ def _average(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _scores(of_tasks: Mapping[str, Sequence[Outcome]], at: str) -> str:
+def _scores(of_tasks: Mapping[str, Sequence[Outcome]], at: str, forms: Mapping[str, Mapping[str, str]]) -> str:
     rows = [
-        [f"`{task}`", *(_mean([getattr(each, at)[method].right.mean() for each in own]) for method in METHODS)]
+        [f"`{task}`{form}", *(_mean([getattr(each, at)[method].right.mean() for each in own]) for method in methods)]
         for task, own in of_tasks.items()
+        for form, methods in forms.items()
     ]
     return table(["Task", *METHODS.values()], rows)
 
 
 def _leads(of_tasks: Leads) -> str:
     rows = [
-        [f"`{task}`", *(f"{signed_points(lead.value, lead.error)}" for lead in of.values())]
+        [f"`{task}` + dev", *(signed_points(lead.value, lead.error) for lead in of.values())]
         for task, of in of_tasks.items()
     ]
     seen = "; ".join(
@@ -133,9 +144,9 @@ def _seconds(of_tasks: Mapping[str, Sequence[Outcome]]) -> str:
             number(_average(each.at_equal_time[method].total for each in own), 0),
         ]
         for task, own in of_tasks.items()
-        for method, title in METHODS.items()
+        for method, title in WITH_DEV.items()
     ]
-    header = ["Task", "Method", "Steps", "Seconds", "Before them", "Steps in Agora's time", "Seconds in all"]
+    header = ["Task, + dev", "Method", "Steps", "Seconds", "Before them", "Steps in Agora's time", "Seconds in all"]
     return f"What each took, means of the seeds:\n\n{table(header, rows)}"
 
 
@@ -295,14 +306,17 @@ def _builtin_figures(of_tasks: Mapping[str, Sequence[Outcome]], leads: Mapping[s
         ]
         figures += [
             Figure(f"{task}: accuracy of {method}, equal {what}", _average(values), "share")
-            for what, at in (("steps", "at_equal_steps"), ("time", "at_equal_time"))
-            for method in METHODS
+            for what, at, methods in (
+                ("steps", "at_equal_steps", [*METHODS, *WITH_DEV]),
+                ("time", "at_equal_time", [*WITH_DEV]),
+            )
+            for method in methods
             for values in [[getattr(each, at)[method].right.mean() for each in own]]
         ]
     for what, by_task in leads.items():
         for task, by_rival in by_task.items():
             for rival, lead in by_rival.items():
-                of = f"{task}: Agora's lead over {rival}, equal {what}"
+                of = f"{task}: Agora's lead over {rival}, {LEADS[what]}"
                 figures += [
                     Figure(of, lead.value, "share"),
                     Figure(f"{of}, its standard error", lead.error, "share"),

@@ -20,7 +20,7 @@ VARIANTS = {
     REPRESENTATIVE: "dev dealt anew of train and dev, evenly over clusters and labels",
 }
 # What of conf/base another tau changes.
-WITHOUT_ORDER = {"transformation": {"weights": {"masked_lm": 4, "delete_words": 1, "crop_words": 1}}}
+WITHOUT_ORDER = {"transformation": {"weights": {"swap_words": 0, "shuffle_spans": 0}}}
 # Least overlap of a point with its source.
 LEAST_OVERLAP = 0.2
 # Of texts, by the first components of their TF-IDF weights.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,7 +69,7 @@ def student(tiny_tokenizer):
 def test_each_method_answers_all_of_train_and_nobody_is_told_of_the_trainings(student):
     data, observer = data_of(num_train=24, num_dev=12, num_test=4), NotingObserver()
     task = student_task(student, data, THETA, SETTINGS, DictStates(observer))
-    found = compare_methods(task, None, num_folds=3, seed=0)
+    found = compare_methods(task, None, ends_with_dev=False, num_folds=3, seed=0)
     assert list(found) == list(CANDIDATES)
     assert observer.trials == []
     # Without a teacher those that need one are plain fine-tuning.
@@ -83,46 +85,62 @@ def test_each_method_answers_all_of_train_and_nobody_is_told_of_the_trainings(st
 
 
 def test_a_lead_is_paired_with_plain(student):
-    data = data_of(num_train=24, num_dev=12, num_test=4)
-    found = compare_methods(student_task(student, data, THETA, SETTINGS, DictStates()), None, num_folds=2, seed=0)
-    with_dev = found["plain_with_dev"]
-    assert with_dev.lead == pytest.approx(with_dev.score - found["plain"].score)
+    data = data_of(num_train=40, num_dev=20, num_test=4)
+    task = student_task(student, data, THETA, SETTINGS, DictStates())
+    teaches = EncoderTeaches(student, teacher_training(), agora_settings(), num_folds=2, seed=1)
+    found = compare_methods(task, Always(teaches), ends_with_dev=True, num_folds=2, seed=0)
+    agora = found["agora"]
+    assert agora.lead == pytest.approx(agora.score - found["plain"].score)
     folds = folds_of(data.tables["train"], form=data.task.form, num_folds=2, seed=0)
-    answers = {"plain": [], "plain_with_dev": []}
-    tables = []
+    answers, tables = {"plain": [], "agora": []}, []
     for fold in range(2):
         own = student_task(student, without_fold(data, folds == fold), THETA, SETTINGS, DictStates())
         tables.append(own.data.tables["test"])
         for method in answers:
-            predictions = conclude(own, fine_tune_by(method, own, None)).predictions
-            answers[method] += predictions.query("split == 'test'")["prediction"].tolist()
+            result = fine_tune_by(method, own, Always(teaches)(own), ends_with_dev=True)
+            predictions = conclude(own, result).predictions.query("split == 'test'")
+            answers[method] += predictions["prediction"].tolist()
     table = pd.concat(tables, ignore_index=True)
-    expected = rival_score(data.task, table, answers["plain_with_dev"], answers["plain"])
-    assert (with_dev.lead, with_dev.lead_error) == pytest.approx((expected.lead, expected.lead_standard_error))
+    expected = rival_score(data.task, table, answers["agora"], answers["plain"])
+    assert (agora.lead, agora.lead_error) == pytest.approx((expected.lead, expected.lead_standard_error))
+
+
+@dataclass
+class Always:
+    """Makes a teacher whatever its bar says."""
+
+    teaches: EncoderTeaches
+
+    def __call__(self, task):
+        return self.teaches(task, student_classifier(task))
 
 
 def test_every_method_that_may_be_chosen_is_fine_tuned_by(student):
     data = data_of(num_train=24, num_dev=12, num_test=4)
     task = student_task(student, data, [*THETA, HyperparameterSet(3e-3, 0.01, 0.1, 256, 1)], SETTINGS, DictStates())
-    transformation = TransformationSettings(
-        weights={"swap_words": 1}, changed_share=0.3, temperature=1.0, top_k=5, batch_tokens=256, max_tokens=32
-    )
-    settings = AgoraSettings(
-        seed=0,
-        max_replays=0,
-        points_per_mistake=2,
-        max_points_share=1.0,
-        max_overlap=1.0,
-        ngram_words=3,
-        teacher_labels="soft",
-        distillation_share=0.5,
-        transformation=transformation,
-    )
-    teaching = EncoderTeaches(student, teacher_training(), settings, num_folds=2, seed=0)(
+    teaching = EncoderTeaches(student, teacher_training(), agora_settings(), num_folds=2, seed=0)(
         task, student_classifier(task)
     )
     assert isinstance(teaching, Teaching)
-    assert [fine_tune_by(method, task, teaching).method for method in CANDIDATES] == list(CANDIDATES)
+    for ends_with_dev in (False, True):
+        found = [fine_tune_by(method, task, teaching, ends_with_dev=ends_with_dev) for method in CANDIDATES]
+        assert [result.method for result in found] == list(CANDIDATES)
+        assert [result.last is not None for result in found] == [ends_with_dev] * len(CANDIDATES)
+
+
+def test_what_is_said_of_dev_is_of_the_trial_that_had_not_learned_it(student):
+    data = data_of(num_train=24, num_dev=12, num_test=4)
+    task = student_task(student, data, THETA, SETTINGS, DictStates())
+    before = conclude(task, fine_tune_by("plain", task, None, ends_with_dev=False))
+    after = conclude(task, fine_tune_by("plain", task, None, ends_with_dev=True))
+    dev, test = (before.predictions["split"] == split for split in ("dev", "test"))
+    columns = ["probability_array", "probability_row"]
+    assert after.predictions[dev].equals(before.predictions[dev])
+    assert not np.allclose(after.predictions.loc[test, columns], before.predictions.loc[test, columns])
+    assert after.report.last.num_steps == round(before.report.best.num_steps * 36 / 24)
+    assert [row["round"] for row in after.history] == [0] * len(before.history) + [1] * (
+        len(after.history) - len(before.history)
+    )
 
 
 def student_classifier(task):
@@ -139,4 +157,21 @@ def teacher_training():
         batch_tokens=(256,),
         seeds=(0,),
         max_sets=None,
+    )
+
+
+def agora_settings():
+    transformation = TransformationSettings(
+        weights={"swap_words": 1}, changed_share=0.3, temperature=1.0, top_k=5, batch_tokens=256, max_tokens=32
+    )
+    return AgoraSettings(
+        seed=0,
+        max_replays=0,
+        points_per_mistake=2,
+        max_points_share=1.0,
+        max_overlap=1.0,
+        ngram_words=3,
+        teacher_labels="soft",
+        distillation_share=0.5,
+        transformation=transformation,
     )

@@ -14,7 +14,7 @@ from bort_kedro.agora.recorded_teacher import (
     RecordedTeacher,
     check_recorded_teacher,
 )
-from bort_kedro.agora.rivals import REPEATED, ScheduledRound
+from bort_kedro.agora.rivals import RIVALS, ScheduledRound
 from bort_kedro.agora.settings import AgoraSettings
 from bort_kedro.agora.teacher import fine_tune_by_agora, fine_tune_rivals
 from bort_kedro.errors import TeacherError
@@ -213,5 +213,5 @@ def test_every_form_goes_through_agora_and_its_rivals_without_an_encoder_that_te
     assert all(draw.targets.shape[1] == len(output_columns(form, data.labels)) for draw in draws)
     schedule = [ScheduledRound.of(each) for each in result.report().rounds]
     teaching = Teaching(teacher, lambda: teacher.says(data.units["train"]))
-    rivals = fine_tune_rivals(list(REPEATED), task, schedule, teaching)
+    rivals = fine_tune_rivals(list(RIVALS), task, schedule, teaching)
     assert [rival.report().num_steps for rival in rivals] == [result.report().num_steps] * 3

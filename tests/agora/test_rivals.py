@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bort_kedro.agora.rivals import (
-    REPEATED,
     RIVALS,
     ROUND_SEED_STRIDE,
     Material,
@@ -22,7 +21,7 @@ from bort_kedro.agora.run import run_agora
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning import trials
-from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV
+from bort_kedro.finetuning.finetune import learn_dev_too
 from bort_kedro.finetuning.methods import StudentTask
 from bort_kedro.finetuning.report import MethodReport, RoundReport, RoundTrial
 from bort_kedro.finetuning.rounds import Draw, DrawReport, Round
@@ -150,7 +149,7 @@ def test_schedule_is_read_from_a_report_as_it_was_saved():
     assert [each.look_every for each in SCHEDULE] == [(3, 4), (4, 5), (5, 6), (7,)]
 
 
-@pytest.mark.parametrize("method", REPEATED)
+@pytest.mark.parametrize("method", RIVALS)
 def test_a_rival_has_the_trials_of_agora_and_as_many_steps_and_looks_in_each(noted, method):
     result = run_rival(method, noted, SCHEDULE, material())
     assert [trial[:4] for trial in noted.trials] == [
@@ -176,19 +175,33 @@ def test_plain_learns_the_train_split_each_time_with_other_seeds_but_in_the_firs
     assert [shift // ROUND_SEED_STRIDE for *_, shift, _ in noted.trials] == [0, 0, 1, 1, 2, 2, 3]
 
 
-def test_plain_with_dev_is_chosen_by_dev_and_learns_both_splits_with_the_best_setting(noted):
-    result = run_rival(PLAIN_WITH_DEV, noted, SCHEDULE, material())
-    # Setting 1 is the better one of the first round; it had 2 steps for 12 examples and has 3 for 20.
-    assert [trial[:4] for trial in noted.trials] == [(0, 0, None, None), (0, 1, None, None), (1, 1, 3, 3)]
+def test_dev_is_learned_last_with_the_best_setting_and_what_was_learned_then(noted):
+    task = replace(noted, score=lambda number, place: 0.9 - number / 2 + place / 100)
+    result = run_rival("random_augmentation", task, SCHEDULE[:2], material())
+    task.trials.clear()
+    last = learn_dev_too(task, result)
+    # Setting 1 of round 0 was best; it had 2 steps for 12 examples and has 3 for 20.
+    [(number, place, num_steps, look_every, shift, examples)] = task.trials
+    assert (number, place, num_steps, look_every, shift) == (2, 1, 3, 3, 0)
     splits = noted.encoded.splits
-    assert noted.trials[-1][-1].fingerprint == splits["train"].joined(splits["dev"]).fingerprint
-    assert (result.best.model, result.report().num_steps) == ("model 1/1", 7)
-    assert [(each.num_train, each.plan.settings) for each in result.rounds] == [(12, (0, 1)), (20, (1,))]
+    assert examples.fingerprint == splits["train"].joined(splits["dev"]).fingerprint
+    assert (last.best, last.last.model) == (result.best, "model 2/1")
+    assert last.report().num_steps == result.report().num_steps + 3
+    assert (last.report().num_trials, last.report().last.num_steps) == (5, 3)
 
 
-def test_plain_with_dev_is_its_last_training_however_the_first_did_on_dev(noted):
-    task = replace(noted, score=lambda number, place: 0.9 - number / 2)
-    assert run_rival(PLAIN_WITH_DEV, task, SCHEDULE, material()).best.model == "model 1/0"
+def test_points_of_the_best_round_are_learned_with_dev(noted):
+    result = run_rival("random_augmentation", noted, SCHEDULE, material())
+    noted.trials.clear()
+    last = learn_dev_too(noted, result)
+    # The last round was best, of the draws 2 and 3: nine points beside the twelve examples, and eight of dev.
+    assert [trial[-1].num_units for trial in noted.trials] == [29]
+    assert last.last.num_steps == round(32 * 29 / 21)
+
+
+def test_a_last_training_that_diverges_changes_nothing(noted):
+    result = run_rival("plain", noted, SCHEDULE[:1], material())
+    assert learn_dev_too(replace(noted, score=lambda number, place: DIVERGED), result) == result
 
 
 def test_distilled_targets_lie_between_labels_and_beliefs(noted):

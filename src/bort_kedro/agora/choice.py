@@ -15,7 +15,7 @@ import pandas as pd
 from bort_kedro.agora.rivals import ScheduledRound
 from bort_kedro.agora.teacher import fine_tune_by_agora, fine_tune_rivals
 from bort_kedro.evaluation.scores import rival_score
-from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV, conclude, student_task, train_plainly, train_with_dev
+from bort_kedro.finetuning.finetune import conclude, learn_dev_too, student_task, train_plainly
 from bort_kedro.finetuning.report import MethodScore
 from bort_kedro.tasks.splits import folds_of
 from bort_kedro.training.observer import SilentObserver, TrainingObserver
@@ -35,32 +35,34 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 AGORA, PLAIN, DISTILLED = "agora", "plain", "distilled"
-# That may be chosen; those behind `PLAIN_WITH_DEV` need a teacher.
-CANDIDATES = (PLAIN, PLAIN_WITH_DEV, DISTILLED, AGORA)
+# That may be chosen; all but the first need a teacher.
+CANDIDATES = (PLAIN, DISTILLED, AGORA)
 
 
-def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None) -> MethodResult:
+def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, ends_with_dev: bool) -> MethodResult:
     """Fine-tune a student by a method, without another beside it.
 
     Args:
         method: Of `CANDIDATES`; one that needs a teacher is `plain` without it.
         task: The student's.
         teaching: A teacher over its bar, if there is one; `distilled` also needs what it believes of train.
+        ends_with_dev: Whether dev is learned too once it has chosen.
 
     Raises:
         TrainingError: If every trial of the first round diverges.
     """
-    if method == PLAIN_WITH_DEV:
-        return train_with_dev(task)
     if method == PLAIN or teaching is None or (method == DISTILLED and teaching.train_beliefs is None):
-        return train_plainly(task)
-    if method == AGORA:
-        return fine_tune_by_agora(task, teaching.teacher)
-    schedule = [ScheduledRound.first(len(task.theta))]
-    return fine_tune_rivals([method], task, schedule, teaching)[0]
+        result = train_plainly(task)
+    elif method == AGORA:
+        result = fine_tune_by_agora(task, teaching.teacher)
+    else:
+        result = fine_tune_rivals([method], task, [ScheduledRound.first(len(task.theta))], teaching)[0]
+    return learn_dev_too(task, result) if ends_with_dev else result
 
 
-def compare_methods(task: StudentTask, teaches: Teaches | None, *, num_folds: int, seed: int) -> dict[str, MethodScore]:
+def compare_methods(
+    task: StudentTask, teaches: Teaches | None, *, ends_with_dev: bool, num_folds: int, seed: int
+) -> dict[str, MethodScore]:
     """Cross-validate every method that may be chosen.
 
     The teacher is made anew for each fold, whose rows neither it nor any point has seen.
@@ -68,6 +70,7 @@ def compare_methods(task: StudentTask, teaches: Teaches | None, *, num_folds: in
     Args:
         task: The student's; its test split is not touched.
         teaches: Makes teachers; without it the methods that need one are plain fine-tuning.
+        ends_with_dev: Whether every method learns dev too once it has chosen.
         num_folds: Of train.
         seed: Of the folds.
 
@@ -85,7 +88,8 @@ def compare_methods(task: StudentTask, teaches: Teaches | None, *, num_folds: in
         own = student_task(task.student, data, task.theta, task.settings, Unheard(task.states))
         teaching = teaches(own) if teaches else None
         for method in CANDIDATES:
-            predictions = conclude(own, fine_tune_by(method, own, teaching)).predictions
+            result = fine_tune_by(method, own, teaching, ends_with_dev=ends_with_dev)
+            predictions = conclude(own, result).predictions
             answers[method].append(predictions[predictions["split"] == "test"])
     tables = {method: pd.concat(parts, ignore_index=True) for method, parts in answers.items()}
     plain = tables[PLAIN]["prediction"].tolist()

@@ -2,7 +2,7 @@
 
 A trial of Agora on a grown train set takes more steps than one on the train split alone; its counterpart is given the
 same number. So every method may spend the same steps of the student, and whether they are spent on new points, on a
-teacher's beliefs, on the rows of dev or on the labelled examples again is all that differs.
+teacher's beliefs or on the labelled examples again is all that differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bort_kedro.finetuning.finetune import PLAIN_WITH_DEV, train_with_dev
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
 from bort_kedro.finetuning.rounds import Round
 
@@ -102,12 +101,10 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
     Raises:
         TrainingError: If every trial of the first round diverges.
     """
-    if method == PLAIN_WITH_DEV:
-        return train_with_dev(task)
     draws: dict[int, Draw] = {}
     record = MethodRecord(method, task.data.task.name)
     for each in schedule:
-        examples = REPEATED[method](task, each, draws, material)
+        examples = RIVALS[method](task, each, draws, material)
         # The same examples with the same seed would be the same training; points make their own difference.
         shift = 0 if draws else each.plan.number * ROUND_SEED_STRIDE
         trials = [
@@ -157,9 +154,8 @@ def _random_points(
     return task.with_points([draws[number] for number in each.plan.draws])
 
 
-REPEATED: dict[str, Callable[[StudentTask, ScheduledRound, dict[int, Draw], Material], EncodedExamples]] = {
+RIVALS: dict[str, Callable[[StudentTask, ScheduledRound, dict[int, Draw], Material], EncodedExamples]] = {
     "plain": _plain,
     "distilled": _distilled,
     "random_augmentation": _random_points,
 }
-RIVALS = (*REPEATED, PLAIN_WITH_DEV)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 # Predictions need no gradients, so their batches may be larger than those of a training.
 PREDICTION_TOKENS = 8192
-# The method that learns from dev too, once dev has chosen.
-PLAIN_WITH_DEV = "plain_with_dev"
 PREDICTED_SPLITS = ("dev", "test", "submission")
 
 
@@ -67,32 +65,35 @@ def train_plainly(task: StudentTask, *, method: str = "plain") -> MethodResult:
     return record.result()
 
 
-def train_with_dev(task: StudentTask) -> MethodResult:
-    """Choose by dev as plain fine-tuning does, then train once more on train and dev: Agora learns from dev too.
+def learn_dev_too(task: StudentTask, result: MethodResult) -> MethodResult:
+    """Once dev has chosen, train once more on what was best and on dev.
 
-    The second training has the hyperparameters that were best and as many passes over its examples, and no look at dev
-    but the last, since it has seen every row of it.
-
-    Raises:
-        TrainingError: If every trial diverges.
+    The training has the hyperparameters that were best and as many passes over its examples, and no look at dev but the
+    last, since it has seen every row of it. Where it diverges nothing is changed.
     """
-    first = train_plainly(task)
-    trials, train = first.rounds[0].trials, task.encoded.splits["train"]
-    place = max(range(len(trials)), key=lambda number: trials[number].score)
-    examples = train.joined(task.encoded.splits["dev"])
-    num_steps = max(1, round(trials[place].num_steps * examples.num_units / train.num_units))
-    last = task.train(examples, place, method=PLAIN_WITH_DEV, number=1, num_steps=num_steps, look_every=num_steps)
-    plan = Round(number=1, settings=(place,), is_replay=False, draws=(), mistakes_of=None)
-    record = MethodRecord(PLAIN_WITH_DEV, task.data.task.name)
-    record.add(plan, None, [last], examples)
-    return replace(record.result(), rounds=[*first.rounds, *record.rounds])
+    examples = result.examples.joined(task.encoded.splits["dev"])
+    num_steps = max(1, round(result.best.num_steps * examples.num_units / result.examples.num_units))
+    last = task.train(
+        examples,
+        result.setting,
+        method=result.method,
+        number=len(result.rounds),
+        num_steps=num_steps,
+        look_every=num_steps,
+    )
+    return result if last.model is None else replace(result, last=last)
 
 
 def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
-    """What a method leaves: its model with what it says of dev, test and the official test."""
-    assert result.best.model is not None  # noqa: S101 - methods raise where every trial diverged
-    model = Pretrained(result.best.model, task.student.tokenizer)
+    """What a method leaves: its model with what it says of test and the official test.
+
+    Of dev it is what the best trial said, which had not learned from it.
+    """
+    kept = result.last or result.best
+    assert kept.model is not None  # noqa: S101 - methods raise where every trial diverged
+    model = Pretrained(kept.model, task.student.tokenizer)
     outputs = outputs_of(model, task.encoded, precision=task.settings.mixed_precision)
+    outputs["dev"] = result.best.dev_outputs
     report = _report(task.data, task.encoded, result.report())
     return Finetuned(model, task.encoded.predictions(outputs), result.history(), report)
 

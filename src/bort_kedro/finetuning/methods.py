@@ -128,19 +128,27 @@ class MethodResult:
     Args:
         method: Its name.
         best: The trial that scored best on dev, the first among equals.
+        setting: Its place in Theta.
+        examples: That it learned from.
         rounds: All rounds.
+        last: A training after these, on the same examples and dev; None where there was none.
     """
 
     method: str
     best: Trial
+    setting: int
+    examples: EncodedExamples
     rounds: list[RoundResult]
+    last: Trial | None = None
 
     def report(self) -> MethodReport:
         """Without weights, outputs, curves and texts."""
         trials = [trial for each in self.rounds for trial in each.trials]
+        trials += [self.last] if self.last else []
         return MethodReport(
             method=self.method,
             best=self.best.report(),
+            last=self.last.report() if self.last else None,
             rounds=tuple(each.report() for each in self.rounds),
             num_trials=len(trials),
             num_steps=sum(trial.num_steps for trial in trials),
@@ -151,10 +159,15 @@ class MethodResult:
 
     def history(self) -> list[JsonObject]:
         """Rows of all trainings, with method, round and setting."""
-        return [
-            {"method": self.method, "round": each.plan.number, "setting": place, **row}
+        trained = [
+            (each.plan.number, setting, trial)
             for each in self.rounds
-            for place, trial in zip(each.plan.settings, each.trials, strict=True)
+            for setting, trial in zip(each.plan.settings, each.trials, strict=True)
+        ]
+        trained += [(len(self.rounds), self.setting, self.last)] if self.last else []
+        return [
+            {"method": self.method, "round": number, "setting": setting, **row}
+            for number, setting, trial in trained
             for row in trial.history
         ]
 
@@ -172,7 +185,7 @@ class MethodRecord:
     def __init__(self, method: str, task: str) -> None:
         self._method, self._task = method, task
         self.rounds: list[RoundResult] = []
-        self._best: Trial | None = None
+        self._best: tuple[Trial, int, EncodedExamples] | None = None
 
     def add(self, plan: Round, draw: Draw | None, trials: Sequence[Trial], examples: EncodedExamples) -> None:
         """Keep a round.
@@ -180,8 +193,11 @@ class MethodRecord:
         Raises:
             TrainingError: If every trial up to here diverged.
         """
-        self._best = best_of([*([self._best] if self._best else []), *trials])
-        if self._best.model is None:
+        best = best_of([*([self._best[0]] if self._best else []), *trials])
+        if self._best is None or best is not self._best[0]:
+            setting = next(place for place, trial in zip(plan.settings, trials, strict=True) if trial is best)
+            self._best = best, setting, examples
+        if best.model is None:
             raise TrainingError(
                 f"Task `{self._task}`: every training diverged. Lower learning_rates or max_gradient_norm, or set "
                 "mixed_precision to `no`, in params:finetune.training."
@@ -192,7 +208,7 @@ class MethodRecord:
     def result(self) -> MethodResult:
         """What was found in the rounds, of which there is at least one."""
         assert self._best is not None  # noqa: S101 - Theta is never empty, so every method has a round
-        return MethodResult(self._method, self._best, self.rounds)
+        return MethodResult(self._method, *self._best, self.rounds)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:

@@ -52,7 +52,8 @@ class MethodReport(FrozenModel):
 
     Args:
         method: Its name, such as ``agora``.
-        best: The trial whose weights were kept.
+        best: The trial that was best on dev; its weights were kept, unless there was a last training.
+        last: On what the best one learned from and dev, with its weights kept.
         rounds: All there were.
         num_trials: In all rounds.
         num_steps: Allowed.
@@ -63,6 +64,7 @@ class MethodReport(FrozenModel):
 
     method: str
     best: TrialReport | None = None
+    last: TrialReport | None = None
     rounds: tuple[RoundReport, ...] = ()
     num_trials: int = 0
     num_steps: int = 0

@@ -39,11 +39,14 @@ class FinetuneParams(ReadingSettings):
         description="Hub id or folder of an encoder in the place of search and pretraining; null is theirs. No "
         "masked-LM head is needed."
     )
-    method: Literal["agora", "plain", "auto"] = Field(
+    method: Literal["plain", "distilled", "agora", "auto"] = Field(
         description="How the student is fine-tuned; auto is what cross-validation on train finds best for each task."
     )
-    rivals: tuple[Literal["plain", "plain_with_dev", "distilled", "random_augmentation"], ...] = Field(
+    rivals: tuple[Literal["plain", "distilled", "random_augmentation"], ...] = Field(
         description="Trained beside Agora with as many steps, to compare."
+    )
+    ends_with_dev: bool = Field(
+        description="Whether a last training learns what was best and dev, once dev has chosen; of rivals too."
     )
     num_folds: int = Field(
         ge=2,

@@ -27,7 +27,6 @@ from bort_kedro.statistics import is_above_noise, is_missing
 
 RIVAL_NAMES = {
     "plain": "labelled examples alone",
-    "plain_with_dev": "labelled examples and those of dev",
     "distilled": "labelled examples with beliefs of teachers that had not seen them",
     "random_augmentation": "new points of random examples, labelled by the teacher",
 }

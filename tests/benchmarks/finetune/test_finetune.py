@@ -15,7 +15,7 @@ from benchmarks.finetune import builtin, students
 from benchmarks.finetune.builtin import Answered, Outcome
 from benchmarks.finetune.equal_time import within
 from benchmarks.finetune.leads import lead_over
-from benchmarks.finetune.page import METHODS, builtin_part
+from benchmarks.finetune.page import METHODS, WITH_DEV, builtin_part
 from benchmarks.finetune.variants import VARIANTS, AlikePoints, with_representative_dev
 from bort_kedro.agora.rivals import ScheduledRound
 from bort_kedro.agora.teacher_bar import TeacherCheck, TeacherReport
@@ -45,9 +45,11 @@ TEACHER = TeacherReport(
 
 def outcome(seed, *, agora, other, is_over=True):
     """Four test examples of the task `order`; all rivals answer alike."""
-    right = {method: np.array(agora if method == "agora" else other, dtype=bool) for method in METHODS}
-    steps = {method: Answered(right[method], 40, 20.0, 10.0 if method == "agora" else 0.0) for method in METHODS}
-    time = {method: Answered(right[method], 60, 30.0, 0.0) for method in METHODS}
+    both = [*METHODS, *WITH_DEV]
+    right = {method: np.array(agora if method.startswith("agora") else other, dtype=bool) for method in both}
+    before = {method: 10.0 if method.startswith("agora") else 0.0 for method in both}
+    steps = {method: Answered(right[method], 40, 20.0, before[method]) for method in both}
+    time = {method: Answered(right[method], 60, 30.0, 0.0) for method in WITH_DEV}
     return Outcome(
         "order",
         seed,
@@ -89,8 +91,8 @@ def test_a_lead_on_the_same_examples_is_paired_by_example_too(found):
 def test_the_page_tells_scores_leads_and_costs(found):
     part = builtin_part(found, 2)
     assert "| `order` | 90.0 %, 1 of 2 | 75.0 % | 50.0 % | 62.5 % |" in part.text
-    assert "| `order` | 87.5 ± 12.5 % | 50.0 ± 25.0 % |" in part.text
-    assert "| `order` | +37.5 ± 12.5 |" in part.text
+    assert "| `order` + dev | 87.5 ± 12.5 % | 50.0 ± 25.0 % |" in part.text
+    assert "| `order` + dev | +37.5 ± 12.5 |" in part.text
     assert "on `order` one of 35.5 points." in part.text
     assert "| `order` | Agora | 40 | 20 | 10 | 60 | 30 |" in part.text
     assert "In as many seconds Agora is ahead of every rival by more than two standard errors on `order`, of plain" in (
@@ -99,8 +101,8 @@ def test_the_page_tells_scores_leads_and_costs(found):
     assert "Of 16 points that Agora made of mistakes on dev, 4 (25.0 %) were thrown away" in part.text
     figures = {each.name: each for each in part.figures}
     assert figures["order: accuracy of agora, equal steps"].value == 0.875
-    assert figures["order: Agora's lead over plain, equal time"].value == 0.375
-    assert figures["order: Agora's lead over plain, equal time, seed 1"].value == 0.25
+    assert figures["order: Agora's lead over plain, dev learned, equal time"].value == 0.375
+    assert figures["order: Agora's lead over plain, dev learned, equal time, seed 1"].value == 0.25
     won = figures["built-in tasks where Agora leads every rival by two standard errors in as many seconds"]
     assert (won.value, won.target, won.met) == (1, None, None)
 

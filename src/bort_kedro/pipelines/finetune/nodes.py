@@ -160,11 +160,18 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
             method: str = finetune.method if is_over else "plain"
             compared: dict[str, MethodScore] = {}
             if finetune.method == "auto":
-                compared = choice.compare_methods(task, teaches, num_folds=finetune.num_folds, seed=finetune.split_seed)
+                compared = choice.compare_methods(
+                    task,
+                    teaches,
+                    ends_with_dev=finetune.ends_with_dev,
+                    num_folds=finetune.num_folds,
+                    seed=finetune.split_seed,
+                )
                 method = choice.best_method(compared)
                 LOGGER.info("Task `%s`: %s", name, choice.told(compared, method))
             teaching = teaches(task, teacher_classifier) if teaches else None
-            finetuned = finetuning.conclude(task, choice.fine_tune_by(method, task, teaching))
+            result = choice.fine_tune_by(method, task, teaching, ends_with_dev=finetune.ends_with_dev)
+            finetuned = finetuning.conclude(task, result)
         report = finetuned.report.model_copy(update={"compared": compared}).to_json()
         return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, report
 
@@ -198,7 +205,8 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
             teaching = _teaches(finetune, encoder, recorded_labels)(task, teacher_classifier)
             schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
-            for result in agora.fine_tune_rivals(finetune.rivals, task, schedule, teaching):
+            for found in agora.fine_tune_rivals(finetune.rivals, task, schedule, teaching):
+                result = finetuning.learn_dev_too(task, found) if finetune.ends_with_dev else found
                 finetuned = finetuning.conclude(task, result)
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
