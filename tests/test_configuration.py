@@ -572,7 +572,7 @@ def test_mistyped_task_lists_the_known_ones(raw):
     assert (
         "tasks holds ['libary'], which are neither in the table of tasks (cola, sst2, mrpc, stsb, qqp, mnli, qnli, "
         "rte, wnli, ax, boolq, cb, copa, multirc, record, superglue_rte, wic, wsc, axb, axg, race_middle, race_high, "
-        "library, order, adjacent) nor in own_tasks (none)"
+        "library, order, adjacent, arguments) nor in own_tasks (none)"
     ) in fault(raw)
 
 

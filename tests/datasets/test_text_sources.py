@@ -250,6 +250,9 @@ raise ImportError("a package is read, never imported")
 class Mean:
     """A class that computes the mean of an array."""
 
+    def __init__(self, axis, **kwargs):
+        pass
+
     @property
     def axis(self):
         """The axis along which the mean is computed here."""
@@ -269,7 +272,7 @@ def short():
     """Too short."""
 '''
 SECOND_MODULE = '''def outer():
-    def inner():
+    def inner(first, /, second=1, *rest, third=None):
         """A function inside another one is read as well."""
 '''
 
@@ -295,6 +298,8 @@ def test_documentation_is_read_in_order_without_importing_the_package(fake_packa
         ("bort_fake_package/part/second.py::outer.inner", "A function inside another one is read as well."),
     ]
     assert set(table["source"]) == {fake_package}
+    # Of a class those of its `__init__`.
+    assert table["arguments"].tolist() == ["", "axis kwargs", "", "value", "", "first second rest third"]
     assert table.attrs["versions"] == {fake_package: "no distribution"}
     assert fake_package not in sys.modules
 
@@ -304,7 +309,7 @@ def test_half_characters_that_documentation_spells_are_replaced(tmp_path, monkey
     (tmp_path / "halves" / "__init__.py").write_text('"""The mean of an array \\ud83d is computed here."""')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(InstalledDocumentationDataset, "versions", lambda self: {})
-    assert [text for *_, text in rows(InstalledDocumentationDataset(["halves"]))] == [
+    assert [text for *_, text, _ in rows(InstalledDocumentationDataset(["halves"]))] == [
         "The mean of an array ? is computed here."
     ]
 

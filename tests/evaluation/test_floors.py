@@ -68,6 +68,14 @@ def test_floors_of_tagged_words_are_the_best_tag_and_those_of_each_word_in_train
     assert reports["memorised"].train_share == 1.0
 
 
+def test_a_built_in_task_has_its_regular_expression_as_a_floor():
+    tables = {
+        split: rows(split, ["the x_train of X and a y2"], ["O B-argument O O O O O"]) for split in ("train", "test")
+    }
+    answers, _ = answer_by_floors(TASKS["arguments"], tables, tables, lambda: 0.0)
+    assert answers.query("method == 'pattern'")["prediction"].tolist() == ["O B-argument O B-argument O O O"]
+
+
 def test_a_task_without_labelled_rows_has_an_empty_table():
     predictions, reports = answer_by_floors(RTE, TABLES, {"submission": TABLES["submission"]}, lambda: 0.0)
     assert list(predictions) == [*ROW_COLUMNS, "prediction", "method"]

@@ -11,9 +11,10 @@ import pytest
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.floors import answer_by_floors
 from bort_kedro.pipelines.tasks import create_pipeline
 from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
-from bort_kedro.tasks.table import RIGHT
+from bort_kedro.tasks.table import RIGHT, find_task
 from bort_kedro.text.prose import sentences
 from project_parameters import raw_parameters
 from toy_tasks import NOISE, examples_of, write_csv
@@ -96,6 +97,25 @@ def test_examples_of_a_built_in_task_come_from_its_documents_alone():
     assert sum(report[split]["num_rows"] for split in ("train", "dev", "test")) == len(examples)
     given = {sentence for text in table.query("split == 'tasks'")["text"] for sentence in sentences(text)}
     assert set(examples.query("label == 'intact'")["text"]) <= given
+
+
+def test_words_of_a_built_in_task_are_tagged_by_the_arguments_of_their_documents():
+    lines = [f"The axis d{number} {' '.join(NOISE[number % 5 :][:4])} is here." for number in range(40)]
+    table = pd.DataFrame(
+        {
+            "document_id": [f"d{number}" for number in range(40)],
+            "source": "numpy",
+            "text": lines,
+            "arguments": ["axis out"] * 40,
+            "split": "tasks",
+        }
+    )
+    examples, report = builder_of("arguments")(table, parameters())
+    assert {label.count("B-argument") for label in examples["label"]} == {1}
+    assert report["test"]["labels"]["B-argument"] == report["test"]["num_rows"] > 0
+    answers, _ = answer_by_floors(find_task("arguments"), *[dict(iter(examples.groupby("split")))] * 2, lambda: 0.0)
+    assert set(answers["method"]) == {"constant", "memorised", "pattern"}
+    assert set(answers.query("method == 'memorised'")["prediction"]) == set(examples.query("split != 'train'")["label"])
 
 
 def test_multiple_choice_of_the_users_own_is_read_by_the_names_of_its_columns(tmp_path):

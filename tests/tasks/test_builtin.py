@@ -40,7 +40,8 @@ def _corpus(num_documents: int = 60, sources: tuple[str, ...] = ("numpy", "scipy
             f"Sentence d{number}s{place} {' '.join(generator.choice(WORDS, 5, replace=False))}." for place in range(4)
         ]
         lines = [" ".join(written[:2]), " ".join(written[2:])]
-        documents.append(Document(f"doc{number}", sources[number % len(sources)], "\n".join(lines)))
+        arguments = frozenset({"alpha", "beta", "a", "Sentence"})
+        documents.append(Document(f"doc{number}", sources[number % len(sources)], "\n".join(lines), arguments))
     return documents
 
 
@@ -195,8 +196,47 @@ def test_rows_of_one_document_stay_in_one_split():
         assert set(Counter(document.document_id for document in documents).values()) == {2}
 
 
+def test_words_that_are_spelled_as_an_argument_are_tagged_and_other_sentences_left_out():
+    text = (
+        "The x_train of a call is drawn, and axis=1 is where it is. Nothing of the kind is named in here at all. "
+        "An axis can be that of x_train's rows: see axis."
+    )
+    documents = [
+        Document(
+            f"d{number}", "numpy", text.replace("call", f"call{number}"), frozenset({"x_train", "axis", "a", "where"})
+        )
+        for number in range(8)
+    ]
+    # A sentence that stands in two documents counts once.
+    settings = SETTINGS.changed(min_words=4, max_words=20, dev_share=0.25, test_share=0.25)
+    with pytest.raises(TaskError, match="dev lacks B-argument, O"):
+        build_examples("arguments", documents[:1], settings)
+    found = {example.text: example.label for example in build_examples("arguments", documents, settings)}
+    first = next(text for text in found if "call0" in text)
+    assert first == "The x_train of a call0 is drawn , and axis = 1 is where it is ."
+    assert found[first].split() == [
+        *("O", "B-argument", "O", "O", "O", "O", "O", "O", "O", "B-argument", "O", "O", "O", "O", "O", "O", "O")
+    ]
+    (last,) = [text for text in found if text.startswith("An axis")]
+    assert last == "An axis can be that of x_train's rows : see axis ."
+    assert found[last] == "O B-argument O O O O O O O O B-argument O"
+    assert len(found) == 9
+
+
+def test_documents_that_say_no_arguments_are_refused_with_those_that_do():
+    documents = [replace(document, arguments=frozenset()) for document in _corpus()]
+    with pytest.raises(TaskError) as caught:
+        build_examples("arguments", documents, SETTINGS)
+    assert str(caught.value).endswith(
+        "No document says which arguments it documents: only a `raw_corpus` of installed packages does "
+        "(InstalledDocumentationDataset in the catalog). Take the task out of `tasks` in params:finetune."
+    )
+
+
 def test_unknown_task_lists_choices():
-    with pytest.raises(TaskError, match=r"no built-in task `libary`.*library, order, adjacent.*`libary.examples`"):
+    with pytest.raises(
+        TaskError, match=r"no built-in task `libary`.*library, order, adjacent, arguments.*`libary.examples`"
+    ):
         build_examples("libary", _corpus(), SETTINGS)
 
 

@@ -16,9 +16,9 @@ TEXT = {"text": "sentence", "label": "label"}
 def test_table_has_every_task_of_glue_superglue_and_race_and_the_built_in_ones():
     assert " ".join(TASKS) == (
         "cola sst2 mrpc stsb qqp mnli qnli rte wnli ax boolq cb copa multirc record superglue_rte wic wsc axb axg "
-        "race_middle race_high library order adjacent"
+        "race_middle race_high library order adjacent arguments"
     )
-    assert Counter(task.benchmark for task in TASKS.values()) == {"GLUE": 10, "SuperGLUE": 10, "RACE": 2, "built-in": 3}
+    assert Counter(task.benchmark for task in TASKS.values()) == {"GLUE": 10, "SuperGLUE": 10, "RACE": 2, "built-in": 4}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -58,6 +58,7 @@ def test_metrics_are_those_of_the_leaderboards():
         "record": ("f1_tokens", "exact_match"),
         "axb": ("matthews",),
         "axg": ("accuracy", "parity"),
+        "arguments": ("span_f1", "span_precision", "span_recall"),
     }
 
 

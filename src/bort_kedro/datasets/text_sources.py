@@ -28,9 +28,11 @@ CATALOG_ENTRY = "the catalog entry `raw_corpus`"
 
 
 class TextSource(AbstractDataset[NoReturn, pd.DataFrame]):
-    """Base of the sources: a subclass yields ``(document_id, source, text)``."""
+    """Base of the sources: a subclass yields rows of its ``COLUMNS``, of which the first three are those of all."""
 
-    def documents(self) -> Iterator[tuple[str, str, str]]:
+    COLUMNS: tuple[str, ...] = ("document_id", "source", "text")
+
+    def documents(self) -> Iterator[tuple[str, ...]]:
         raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
@@ -44,7 +46,7 @@ class TextSource(AbstractDataset[NoReturn, pd.DataFrame]):
                 f"The text source {self._describe()} holds no usable document: every text in it is empty. "
                 f"Expected English or other prose in UTF-8. Change {CATALOG_ENTRY}."
             )
-        table = pd.DataFrame(rows, columns=["document_id", "source", "text"])
+        table = pd.DataFrame(rows, columns=list(self.COLUMNS))
         # Getter and setter share a name, as may files of two folders; an id names one document.
         repeat = table.groupby("document_id").cumcount()
         table["document_id"] = table["document_id"].where(
@@ -64,25 +66,28 @@ class InstalledDocumentationDataset(TextSource):
     """Prose from the documentation strings of installed packages, parsed with ``ast`` and never imported.
 
     One document is one module, class or function that has prose of its own. Paragraphs met before,
-    in any package, are left out, so inherited descriptions count once.
+    in any package, are left out, so inherited descriptions count once. A fourth column, ``arguments``, has the names of
+    a function's arguments, or of those of a class' ``__init__``, between blanks.
 
     Args:
         packages: Top-level import names, read in this order.
         metadata: Free for plugins such as Kedro-Viz.
     """
 
+    COLUMNS = (*TextSource.COLUMNS, "arguments")
+
     def __init__(self, packages: list[str], metadata: JsonObject | None = None) -> None:
         self._packages = [packages] if isinstance(packages, str) else list(packages)
         self.metadata = metadata
 
-    def documents(self) -> Iterator[tuple[str, str, str]]:
+    def documents(self) -> Iterator[tuple[str, ...]]:
         seen: set[str] = set()
         files = [(package, *file) for package in self._packages for file in self._files(package)]
         for package, path, name in track(files, "reading documentation", total=len(files)):
-            for qualified_name, docstring in _docstrings(path):
+            for qualified_name, docstring, arguments in _docstrings(path):
                 paragraphs = unseen(prose_paragraphs(docstring), seen)
                 if paragraphs:
-                    yield f"{name}::{qualified_name}", package, "\n".join(paragraphs)
+                    yield f"{name}::{qualified_name}", package, "\n".join(paragraphs), " ".join(arguments)
 
     def _files(self, package: str) -> list[tuple[Path, str]]:
         """Source files of a package, tests left out, each with its path inside the package."""
@@ -117,14 +122,14 @@ class InstalledDocumentationDataset(TextSource):
         return {"packages": self._packages}
 
 
-def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield ``(qualified name, docstring)`` of a module and all it defines, in the file's order."""
+def _docstrings(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield ``(qualified name, docstring, arguments)`` of a module and all it defines, in the file's order."""
 
-    def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
+    def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, str, list[str]]]:
         docstring = ast.get_docstring(node)  # type: ignore[arg-type]
         if docstring:
             # Escapes in it may spell half characters.
-            yield prefix or "module", docstring.encode(errors="replace").decode()
+            yield prefix or "module", docstring.encode(errors="replace").decode(), _arguments(node)
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from walk(child, f"{prefix}.{child.name}".lstrip("."))
@@ -134,6 +139,18 @@ def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
     except SyntaxError:  # a template of a project, say, that is no Python before it is filled in
         return
     yield from walk(tree, "")
+
+
+def _arguments(node: ast.AST) -> list[str]:
+    """Names of the arguments of a function, or of what makes an object of a class."""
+    if isinstance(node, ast.ClassDef):
+        made_by = [child for child in node.body if isinstance(child, ast.FunctionDef) and child.name == "__init__"]
+        return _arguments(made_by[0]) if made_by else []
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return []
+    given = node.args
+    named = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
+    return [argument.arg for argument in named if argument is not None and argument.arg not in ("self", "cls")]
 
 
 class TextFilesDataset(FromTextFiles, TextSource):

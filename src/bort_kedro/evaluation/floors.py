@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bort_kedro.evaluation.scores import constant_answers
-from bort_kedro.evaluation.tagged_words import memorised_tags
+from bort_kedro.evaluation.tagged_words import matched_tags, memorised_tags, pattern_of
 from bort_kedro.evaluation.tfidf import Fitted, Tables, tfidf_answers
 from bort_kedro.frozen import FrozenModel
 from bort_kedro.tasks.description import Form
@@ -30,13 +30,13 @@ class Floor:
         title: As the head of a column.
         words: In a sentence.
         answer: From the task, the splits that may be learned from and those to answer.
-        forms: Of the tasks that it answers.
+        is_of: Whether it answers a task.
     """
 
     title: str
     words: str
     answer: Callable[[Task, Tables, Tables], Fitted]
-    forms: Collection[Form] = tuple(Form)
+    is_of: Callable[[Task], bool] = lambda task: True
 
 
 def _constant(task: Task, taught: Tables, asked: Tables) -> Fitted:
@@ -50,9 +50,17 @@ FLOORS = {
         "TF-IDF",
         "TF-IDF with a linear model",
         tfidf_answers,
-        (Form.CLASSIFICATION, Form.REGRESSION, Form.MULTIPLE_CHOICE),
+        lambda task: task.form != Form.TOKENS,
     ),
-    "memorised": Floor("Memorised words", "each word's most frequent tag in train", memorised_tags, (Form.TOKENS,)),
+    "memorised": Floor(
+        "Memorised words",
+        "each word's most frequent tag in train",
+        memorised_tags,
+        lambda task: task.form == Form.TOKENS,
+    ),
+    "pattern": Floor(
+        "Regular expression", "a regular expression", matched_tags, lambda task: pattern_of(task) is not None
+    ),
 }
 
 
@@ -99,7 +107,7 @@ def answer_by_floors(
     asked = {split: asked[split] for split in SCORED_SPLITS if split in asked}
     tables = [pd.DataFrame(columns=[*ROW_COLUMNS, "prediction", "method"], dtype=object)]
     reports = {}
-    able = {name: floor for name, floor in FLOORS.items() if asked and task.form in floor.forms}
+    able = {name: floor for name, floor in FLOORS.items() if asked and floor.is_of(task)}
     for name, floor in able.items():
         began = clock()
         fitted = floor.answer(task, taught, asked)

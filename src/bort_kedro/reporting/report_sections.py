@@ -24,6 +24,7 @@ from bort_kedro.reporting.paper_claims import (
 from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.reporting.templates import render
 from bort_kedro.statistics import is_above_noise, is_missing
+from bort_kedro.tasks.argument_names import ARGUMENT_PATTERN
 
 RIVAL_NAMES = {
     "plain": "labelled examples alone",
@@ -90,6 +91,7 @@ def tasks_section(tasks: Sequence[TaskRow]) -> str:
         verdicts=floor_verdicts(tasks),
         most_characters=MOST_CHARACTERS,
         most_ngrams=MOST_NGRAMS,
+        pattern=ARGUMENT_PATTERN.pattern,
         score_of=score_with_interval,
         lead_over=lead_over_floor,
         # Empty where no score has an interval.

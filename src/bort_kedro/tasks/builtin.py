@@ -16,8 +16,10 @@ from itertools import pairwise
 import numpy as np
 
 from bort_kedro.errors import TaskError
-from bort_kedro.tasks.description import SPLITS
+from bort_kedro.tasks.argument_names import ARGUMENT_PATTERN, ARGUMENT_TAGS, argument_rows
+from bort_kedro.tasks.description import SPLITS, Form
 from bort_kedro.tasks.settings import BuiltinTasksSettings
+from bort_kedro.tasks.tags import GOES_ON, single_labels
 from bort_kedro.text.prose import sentences
 
 INTACT, SHUFFLED = "intact", "shuffled"
@@ -37,11 +39,12 @@ _CLOSING = re.compile(r"[^\w]*$")
 
 @dataclass(frozen=True)
 class Document:
-    """One document of the corpus; its paragraphs stand one on a line."""
+    """One document of the corpus; its paragraphs stand one on a line, and it may document something with arguments."""
 
     document_id: str
     source: str
     text: str
+    arguments: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class Sentence:
         document: Number of its document.
         place: Number in its document, sentences that were left out counted too.
         text: As written.
+        arguments: Names of the arguments of what its document is about.
     """
 
     source: str
     document: int
     place: int
     text: str
+    arguments: frozenset[str] = frozenset()
 
 
 # The sentences of one split, the settings and a generator: (text, text_pair, label) of each example.
@@ -84,11 +89,15 @@ class BuiltinTask:
         build: Makes the examples of one split.
         labels: Every label, in the order of the classifier's outputs; None means the corpus' sources.
         description: One line for reports.
+        form: What is asked.
+        pattern: Of tagged words, what matches a word of a span whole: a floor.
     """
 
     build: Builder
     labels: tuple[str, ...] | None
     description: str
+    form: Form = Form.CLASSIFICATION
+    pattern: re.Pattern[str] | None = None
 
 
 def build_examples(task: str, documents: Iterable[Document], settings: BuiltinTasksSettings) -> list[TaskExample]:
@@ -185,7 +194,7 @@ def _sentences_by_split(documents: list[Document], settings: BuiltinTasksSetting
                     place += 1
                     key = re.sub(r"\W+", "", text).lower()
                     if key not in seen and settings.min_words <= len(text.split()) <= settings.max_words:
-                        found[split].append(Sentence(document.source, number, place, text))
+                        found[split].append(Sentence(document.source, number, place, text, document.arguments))
                     seen.add(key)
     return found
 
@@ -290,9 +299,11 @@ def _from_another_document(
 
 
 def _fault_of(chosen: BuiltinTask, examples: list[TaskExample]) -> str:
-    """Every split needs every label that training knows, and training two labels at least."""
-    found = {split: Counter(e.label for e in examples if e.split == split) for split in SPLITS}
-    labels = set(chosen.labels or {example.label for example in examples})
+    """Every split needs every label that training knows, but those inside a span, and training two at least."""
+    found = {
+        split: Counter(single_labels(chosen.form, (e.label for e in examples if e.split == split))) for split in SPLITS
+    }
+    labels = {label for label in chosen.labels or {e.label for e in examples} if not label.startswith(GOES_ON)}
     lacking = [
         f"{split} lacks {', '.join(sorted(labels - set(found[split])))}"
         for split in SPLITS
@@ -302,7 +313,7 @@ def _fault_of(chosen: BuiltinTask, examples: list[TaskExample]) -> str:
         lacking.append(f"two labels are needed, found {sorted(labels)}")
     if not lacking:
         return ""
-    sizes = ", ".join(f"{split} {sum(found[split].values())}" for split in SPLITS)
+    sizes = ", ".join(f"{split} {sum(e.split == split for e in examples)}" for split in SPLITS)
     return (
         "too few documents, or sentences of the allowed length, in the corpus split `tasks` "
         f"({'; '.join(lacking)}; examples: {sizes})"
@@ -310,7 +321,12 @@ def _fault_of(chosen: BuiltinTask, examples: list[TaskExample]) -> str:
 
 
 def _advice(chosen: BuiltinTask, documents: Sequence[Document], settings: BuiltinTasksSettings) -> str:
-    """What helps: more text, unless it lacks sources, or is of a kind in which hardly a sentence is found."""
+    """What helps: more text, unless it lacks what the task asks for, or hardly a sentence is found in it."""
+    if chosen.form == Form.TOKENS and not any(document.arguments for document in documents):
+        return (
+            "No document says which arguments it documents: only a `raw_corpus` of installed packages does "
+            "(InstalledDocumentationDataset in the catalog). Take the task out of `tasks` in params:finetune."
+        )
     if chosen.labels is None and len({document.source for document in documents}) == 1:
         return (
             "Give the catalog entry `raw_corpus` text of two sources, such as packages or files, or take the task out "
@@ -335,4 +351,11 @@ BUILTIN_TASKS: dict[str, BuiltinTask] = {
     "library": BuiltinTask(_library_rows, None, "which source (library) a sentence comes from"),
     "order": BuiltinTask(_order_rows, (INTACT, SHUFFLED), "whether the word order is intact"),
     "adjacent": BuiltinTask(_adjacent_rows, (ADJACENT, NOT_ADJACENT), "whether two sentences follow each other"),
+    "arguments": BuiltinTask(
+        argument_rows,
+        ARGUMENT_TAGS,
+        "which words name an argument of what is documented",
+        Form.TOKENS,
+        ARGUMENT_PATTERN,
+    ),
 }

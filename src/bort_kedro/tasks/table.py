@@ -25,7 +25,7 @@ from bort_kedro.tasks.description import (
     Task,
     Truncation,
 )
-from bort_kedro.tasks.own import own_task
+from bort_kedro.tasks.own import METRICS_OF, own_task
 
 __all__ = [
     "RIGHT",
@@ -132,9 +132,9 @@ def _builtin(name: str) -> Task:
         name,
         name,
         "built-in",
-        Form.CLASSIFICATION,
+        BUILTIN_TASKS[name].form,
         labels=BUILTIN_TASKS[name].labels or (),
-        metrics=("accuracy",),
+        metrics=METRICS_OF.get(BUILTIN_TASKS[name].form, ("accuracy",)),
         truncation=Truncation.LONGEST_FIRST,
     )
 

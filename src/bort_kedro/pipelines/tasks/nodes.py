@@ -27,7 +27,12 @@ def builder_of(name: str) -> Callable[[pd.DataFrame, FinetuneParams], Examples]:
         """Label sentences of documents that no training of the encoder has seen."""
         builtin_tasks = finetune.builtin_tasks
         kept = corpus_documents[corpus_documents["split"] == "tasks"]
-        documents = [Document(*row) for row in zip(kept.document_id, kept.source, kept.text, strict=True)]
+        # Only documentation says what it documents.
+        arguments = kept["arguments"] if "arguments" in kept else [""] * len(kept)
+        rows = zip(kept["document_id"], kept["source"], kept["text"], arguments, strict=True)
+        documents = [
+            Document(document_id, source, text, frozenset(names.split())) for document_id, source, text, names in rows
+        ]
         built = build(name, documents, builtin_tasks)
         examples = pd.DataFrame(built, columns=list(TaskExample.__dataclass_fields__))
         numbers = [str(row) for row in range(len(examples))]
