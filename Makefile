@@ -10,7 +10,7 @@ UV ?= $(shell command -v uv 2>/dev/null)
 # As pip does, uv then looks for the best version in every index.
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python --index-strategy unsafe-best-match,\
 	$(BIN)/pip install --quiet --quiet --disable-pip-version-check) --constraint constraints.txt --constraint constraints-cuda.txt
-# Of bench-corpora and bench-distillation, and the folder of tasks of bench-finetune.
+# Of bench-corpora and bench-distillation, and the folder of tasks of bench-finetune, which takes ENCODER with it.
 CORPUS ?=
 NAME ?= other
 TASKS ?=
@@ -108,8 +108,8 @@ bench-pretrain: install ## Time pretraining against the plain ways of doing it (
 bench-cuda: install ## Check and time pretraining on one CUDA device (8 minutes)
 	@$(BIN)/python -m benchmarks.pretrain.cuda
 
-bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=glue_data adds real tasks
-	@$(BIN)/python -m benchmarks.finetune $(if $(TASKS),--tasks "$(TASKS)")
+bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=folder ENCODER=folder add real tasks
+	@$(BIN)/python -m benchmarks.finetune $(if $(TASKS),--tasks "$(TASKS)" --encoder "$(ENCODER)")
 
 bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
 	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
 from benchmarks.finetune.noise import ALL_RECORDED, OTHERS, PLAIN, RANDOM, NoisyOutcome
 from benchmarks.page import Figure, Part, table, write_page
-from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.floors import floors_among
 from bort_kedro.reporting.markdown import number, percent, signed_points
 
 NAME = "recorded-labels"
@@ -47,7 +47,9 @@ def noise_part(found: Sequence[NoisyOutcome]) -> Part:
         for noise, own in by_noise.items()
     }
     first, num_seeds = found[0], len(next(iter(by_noise.values())))
-    floors = ", ".join(f"{floor.words} {percent(first.floors[name])}" for name, floor in FLOORS.items())
+    floors = ", ".join(
+        f"{floor.words} {percent(first.floors[name])}" for name, floor in floors_among([first.floors]).items()
+    )
     rows = [
         [
             percent(noise),

@@ -8,13 +8,12 @@ import numpy as np
 
 from benchmarks.finetune.builtin import Answered, Outcome, with_dev
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
-from benchmarks.finetune.real import RealOutcome
 from benchmarks.finetune.throughput import ROUNDS, Throughput
 from benchmarks.finetune.variants import VARIANTS
 from benchmarks.page import Figure, Part, table
-from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.floors import floors_among
 from bort_kedro.reporting.markdown import number, percent, signed_points
-from bort_kedro.reporting.report_sections import RIVAL_NAMES, lead_over_floor
+from bort_kedro.reporting.report_sections import RIVAL_NAMES
 
 TARGET_RATIO = 2.0
 TARGET_TASKS = 2
@@ -25,17 +24,17 @@ WITH_DEV = {with_dev(method): title for method, title in METHODS.items()}
 def builtin_part(found: Sequence[Outcome], num_seeds: int) -> Part:
     """Scores and leads on the built-in tasks, in as many steps and in as many seconds."""
     of_tasks = {task: [each for each in found if each.task == task] for task in dict.fromkeys(o.task for o in found)}
-    leads = leads_of(of_tasks)
+    leads, floors = leads_of(of_tasks), floors_among(each.floors for each in found)
     rows = [
         [
             f"`{task}`",
             f"{percent(_average(each.teacher.check.score for each in own))}, {_over(own)}",
             percent(_average(each.teacher_test_score for each in own)),
-            *(percent(_average(each.floors[name] for each in own)) for name in FLOORS),
+            *(percent(_average(each.floors[name] for each in own)) for name in floors),
         ]
         for task, own in of_tasks.items()
     ]
-    header = ["Task", "Teacher on dev, seeds over its bar", "Teacher", *(floor.title for floor in FLOORS.values())]
+    header = ["Task", "Teacher on dev, seeds over its bar", "Teacher", *(floor.title for floor in floors.values())]
     text = f"""Accuracy on the unseen test split, means over {num_seeds} seeds. A seed draws anew the order and masks of
 the student's pretraining, the split of the examples, the teacher, which is another copy of the student, the heads, the
 order of the batches and the points; so a standard error over the seeds has all of this in it. Agora goes on whatever
@@ -204,61 +203,6 @@ def _mean(values: Sequence[float]) -> str:
     return percent(float(np.mean(values)), float(error))
 
 
-def real_part(found: Sequence[RealOutcome]) -> Part:
-    """Every real task, beside the floors."""
-    rows = [
-        [
-            each.name,
-            " / ".join(str(each.report["num_units"].get(split, 0)) for split in ("train", "dev", "test")),
-            each.report["method"],
-            f"{percent(each.check['score'], each.check['error'])} / {percent(each.check['bar'])}" if each.check else "",
-            each.report["metrics"][0].replace("_", " "),
-            percent(each.score.score.value, each.score.score.standard_error),
-            *(cell for floor in each.score.floors.values() for cell in (percent(floor.score), lead_over_floor(floor))),
-            percent(each.report["truncated_share"]),
-            number(each.seconds, 0),
-        ]
-        for each in found
-    ]
-    header = [
-        "Task",
-        "train / dev / test",
-        "Method",
-        "Teacher / its bar (dev)",
-        "Metric",
-        "Score",
-        *(head for floor in FLOORS.values() for head in (floor.title, "Beaten, points ahead")),
-        "Truncated",
-        "Seconds",
-    ]
-    ahead = "; ".join(
-        f"{floor.words}: {', '.join(each.name for each in found if each.score.floors[name].is_beaten) or 'none'}"
-        for name, floor in FLOORS.items()
-    )
-    text = f"""Teacher and student of the default run, pretrained for minutes on the documentation of four libraries
-with a vocabulary of 1,024 tokens. Every task goes its way with one set of settings: the teacher is fine-tuned and held
-against its bar; over it, and over the best constant answer, the student learns by Agora, else plainly.
-QNLI has no teacher: a hundred thousand examples are too many for it on two cores.
-
-{table(header, rows)}
-
-The test split is the half of the official dev that no method saw; of BoolQ, whose training file was not at hand, 32
-examples train, 32 choose and the official dev is scored. Standard errors are those of a jackknife over the test
-examples, one training each. Ahead by more than two of them of {ahead}."""
-    figures = []
-    for each in found:
-        metric, score = each.report["metrics"][0], each.score.score
-        figures += [
-            Figure(f"{each.name}: {metric}, {each.report['method']}", score.value, "share"),
-            Figure(f"{each.name}: its standard error", score.standard_error, "share"),
-            *(
-                Figure(f"{each.name}: of {FLOORS[name].words}", floor.score, "share")
-                for name, floor in each.score.floors.items()
-            ),
-        ]
-    return Part("Real tasks", text, figures)
-
-
 def throughput_part(measured: Sequence[Throughput], max_tokens: int, batch_tokens: int, fixed_batch: int) -> Part:
     """The two loops side by side."""
     rows = [
@@ -301,8 +245,8 @@ def _builtin_figures(of_tasks: Mapping[str, Sequence[Outcome]], leads: Mapping[s
     figures = []
     for task, own in of_tasks.items():
         figures += [
-            Figure(f"{task}: accuracy of {FLOORS[name].words}", _average(each.floors[name] for each in own), "share")
-            for name in FLOORS
+            Figure(f"{task}: accuracy of {floor.words}", _average(each.floors[name] for each in own), "share")
+            for name, floor in floors_among(each.floors for each in own).items()
         ]
         figures += [
             Figure(f"{task}: accuracy of {method}, equal {what}", _average(values), "share")

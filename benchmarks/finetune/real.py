@@ -1,38 +1,42 @@
-"""Real tasks of GLUE and SuperGLUE, read from their own files, with the encoders of the last `kedro run`."""
+"""Real tasks of GLUE and SuperGLUE: a real encoder teaches what is extracted of it, by every method."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from benchmarks.finetune.builtin import NUM_PROCESSES, base_finetuning
-from benchmarks.finetune.students import encoders
-from benchmarks.own_process import fresh_processes, quietly
-from bort_kedro.datasets.task_files import TaskFilesDataset
+from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
+from benchmarks.real.material import PLACE, extracted
+from benchmarks.real.outcomes import finetuning_settings
+from benchmarks.real.setting import MAX_TOKENS, SHORT, Setting
+from benchmarks.real.tasks import OTHER_FILES, task_data
+from bort_kedro.agora.word_transformations import WORD_TRANSFORMATIONS
 from bort_kedro.datasets.training_states import TrainingStates
-from bort_kedro.evaluation.scores import TaskScore, score_answers
+from bort_kedro.encoders.last_layer import BERT_LIKE
+from bort_kedro.encoders.pretrained import Pretrained
+from bort_kedro.encoders.shapes import BertShape
+from bort_kedro.encoders.teachers import open_teacher
+from bort_kedro.evaluation.scores import RivalScore, TaskScore, rival_score, score_answers
+from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.evaluate.score_nodes import floors_of
-from bort_kedro.pipelines.finetune.nodes import student_tuner_of, teacher_tuner_of
-from bort_kedro.pipelines.tasks.nodes import reader_of
+from bort_kedro.pipelines.finetune.nodes import rival_tuner_of, student_tuner_of, teacher_tuner_of
 
-REAL_TASKS = ("qnli", "rte", "cola", "cb", "wsc", "copa", "boolq", "wnli")
-# Where the archive is not whole, the files there are: of BoolQ a few labelled examples and the official dev, which is
-# scored as the unseen split.
-OTHER_FILES = {
-    "boolq": {"train": "fewglue_train32.jsonl", "dev": "fewglue_dev32.jsonl", "test": "val.jsonl"},
-}
-# A teacher and four rounds on a hundred thousand examples take a day of two cores.
-PLAIN_TASKS = ("qnli",)
-# Settings for all of these tasks alike; none was chosen by their scores.
-CHANGES: dict[str, Any] = {"training": {"num_threads": 1}, "teacher": {"training": {"num_threads": 1}}, "rivals": []}
-# A small task is seen more often: so many examples in all, in at least one and at most twelve passes.
-EXAMPLES_SEEN = 20_000
-MOST_EPOCHS = 12
+REAL_TASKS = ("qnli", "cola", "rte", "boolq", "wsc", "cb", "copa", "wnli")
+# That `make bench-real` selected for a quarter of MiniLM-L6's operations.
+SHAPE = BertShape(2, 12, 384, 768)
+# Half of the tokens that bench-real spends on a task, since a teacher and four methods learn here.
+SETTING = replace(SHORT, tokens_seen=100_000, learning_rates=(1e-4, 2e-4))
+RIVALS = ("plain", "distilled")
+# Of train, for beliefs of teachers that have not seen a row.
+NUM_FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -41,55 +45,77 @@ class RealOutcome:
 
     Args:
         name: Of the table of tasks.
-        examples_report: Files, rows and what each split is.
-        report: Of the fine-tuning.
-        check: Of the teacher, see `agora.teacher_bar`; None where there was none.
-        score: On the split that no method saw.
+        report: Of the student's fine-tuning, by Agora where the teacher is over its bar, else plainly.
+        check: Of the teacher, see `agora.teacher_bar`.
+        score: On the official dev, which no method saw, beside the floors.
+        rivals: Of the other methods, where there was Agora; and of the teacher, under `teacher`.
         seconds: Everything included.
     """
 
     name: str
-    examples_report: Mapping[str, Any]
-    report: Mapping[str, Any]
-    check: Mapping[str, Any] | None
+    report: JsonObject
+    check: JsonObject
     score: TaskScore
+    rivals: dict[str, RivalScore]
     seconds: float
 
 
-def real_outcomes(folder: Path, states: Path, tasks: Sequence[str] = REAL_TASKS) -> list[RealOutcome]:
+@quietly()
+def open_encoder(folder: str) -> Pretrained:
+    """The teacher; it needs no masked-LM head, since its points change the order and number of words alone."""
+    return open_teacher(folder, sequence_length=MAX_TOKENS, place=PLACE, families=BERT_LIKE, needs_head=False)
+
+
+def real_outcomes(
+    encoder: str, folder: Path, states: Path, tasks: Sequence[str] = REAL_TASKS, setting: Setting = SETTING
+) -> list[RealOutcome]:
     """Read, fine-tune and score each task."""
-    with fresh_processes(NUM_PROCESSES, {}) as pool:
-        running = [pool.submit(outcome_of, name, folder, states) for name in tasks]
+    with fresh_processes(NUM_PROCESSES, on_the_cpu(1)) as pool:
+        running = [pool.submit(outcome_of, name, encoder, folder, states, setting) for name in tasks]
         return [each.result() for each in running]
 
 
+def finetuning_of(name: str, settings: Any) -> FinetuneParams:
+    """Teacher and student are fine-tuned alike, by these settings."""
+    training = settings.to_json()
+    return base_finetuning(
+        tasks=[name],
+        files={name: OTHER_FILES[name]} if name in OTHER_FILES else {},
+        method="agora",
+        rivals=list(RIVALS),
+        num_folds=NUM_FOLDS,
+        training=training,
+        teacher={"training": {**training, "learning_rates": training["learning_rates"][:1]}},
+        agora={"transformation": {"weights": {**dict.fromkeys(WORD_TRANSFORMATIONS, 1), "masked_lm": 0}}},
+    )
+
+
 @quietly()
-def outcome_of(name: str, folder: Path, states: Path) -> RealOutcome:
-    """One task from its files to its score; what is in the states is found there."""
-    kept = TrainingStates(states, keep=1)
-    teacher, student = encoders()
-    began = time.perf_counter()
-    method = "plain" if name in PLAIN_TASKS else "agora"
-    files = {name: OTHER_FILES[name]} if name in OTHER_FILES else {}
-    finetune = base_finetuning(**CHANGES, method=method, tasks=[name], files=files)
-    task_files = TaskFilesDataset(folder=str(folder)).load()
-    examples, examples_report = reader_of(name)(task_files, finetune)
-    finetune = _with_epochs(finetune, examples_report["train"]["num_units"])
-    taught: tuple[Any, ...] = ()
-    check = None
-    if method == "agora":
-        classifier, _, _, teacher_report = teacher_tuner_of(name)(examples, teacher, kept, finetune)
-        taught, check = (teacher, classifier, teacher_report), teacher_report["check"]
-    _, _, predictions, report = student_tuner_of(name)(examples, student, kept, finetune, *taught)
+def outcome_of(name: str, encoder: str, folder: Path, states: Path, setting: Setting) -> RealOutcome:
+    """One task from its files to its score; trainings that are in the states are found there."""
+    began, kept, teacher = time.perf_counter(), TrainingStates(states, keep=1), open_encoder(encoder)
+    student, data = extracted(SHAPE, teacher), task_data(name, folder, setting)
+    encoded = data.encoded(student, max_tokens=MAX_TOKENS)
+    finetune = finetuning_of(name, finetuning_settings(encoded, setting.seeds[0], setting))
+    examples = pd.concat([table.assign(split=split) for split, table in data.tables.items()], ignore_index=True)
+    classifier, _, taught, report = teacher_tuner_of(name)(examples, teacher, kept, finetune)
+    _, _, predictions, own = student_tuner_of(name)(examples, student, kept, finetune, teacher, classifier, report)
+    _, of_rivals, _ = rival_tuner_of(name)(examples, student, kept, finetune, own, teacher, classifier)
+    others = {"teacher": taught, **dict(iter(of_rivals.groupby("method")))}
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    answers = test["prediction"].tolist()
     floors = floors_of(name, name)(examples, finetune)[0].query("split == 'test'")
-    of_floors = {floor: rows["prediction"].tolist() for floor, rows in floors.groupby("method")}
-    score = score_answers(task_of(name, finetune), test, test["prediction"].tolist(), floors=of_floors)
-    return RealOutcome(name, examples_report, report, check, score, time.perf_counter() - began)
-
-
-def _with_epochs(finetune: FinetuneParams, num_units: int) -> FinetuneParams:
-    """More passes over small tasks."""
-    epochs = {"num_epochs": float(min(MOST_EPOCHS, max(1, EXAMPLES_SEEN // num_units)))}
-    teacher = finetune.teacher.model_copy(update={"training": finetune.teacher.training.model_copy(update=epochs)})
-    return finetune.model_copy(update={"training": finetune.training.model_copy(update=epochs), "teacher": teacher})
+    task = task_of(name, finetune)
+    return RealOutcome(
+        name,
+        own,
+        report["check"],
+        score_answers(
+            task, test, answers, floors={floor: rows["prediction"].tolist() for floor, rows in floors.groupby("method")}
+        ),
+        {
+            method: rival_score(task, test, answers, rows.loc[rows["split"] == "test", "prediction"].tolist())
+            for method, rows in others.items()
+        },
+        time.perf_counter() - began,
+    )

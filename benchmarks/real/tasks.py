@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.finetune.builtin import base_finetuning
-from benchmarks.finetune.real import OTHER_FILES
 from benchmarks.real.setting import Setting
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.errors import TaskError
@@ -18,6 +17,10 @@ from bort_kedro.finetuning.data import TaskData, check_examples
 from bort_kedro.tasks.reading.choose import read_task
 from bort_kedro.tasks.table import TASKS, Task, find_task
 
+# Where the archive is not whole, the files there are: of BoolQ a few labelled examples and the official dev.
+OTHER_FILES = {
+    "boolq": {"train": "fewglue_train32.jsonl", "dev": "fewglue_dev32.jsonl", "test": "val.jsonl"},
+}
 BENCHMARKS = ("GLUE", "SuperGLUE")
 # Of train, where dev has to be drawn of it.
 DEV_SHARE = 0.2

@@ -11,12 +11,14 @@ import pytest
 
 from benchmarks.configured import raw_parameters
 from benchmarks.finetune import __main__ as benchmark
-from benchmarks.finetune import builtin, students
+from benchmarks.finetune import builtin, real, real_page, students
 from benchmarks.finetune.builtin import Answered, Outcome
 from benchmarks.finetune.equal_time import within
 from benchmarks.finetune.leads import lead_over
 from benchmarks.finetune.page import METHODS, WITH_DEV, builtin_part
+from benchmarks.finetune.real_page import real_part
 from benchmarks.finetune.variants import VARIANTS, AlikePoints, with_representative_dev
+from benchmarks.real.setting import quick
 from bort_kedro.agora.rivals import ScheduledRound
 from bort_kedro.agora.teacher_bar import TeacherCheck, TeacherReport
 from bort_kedro.configuration import check_parameters
@@ -27,6 +29,7 @@ from bort_kedro.finetuning.rounds import Round
 from bort_kedro.pipelines.corpus.nodes import split_documents
 from bort_kedro.tasks.units import Unit
 from tiny_benchmarks import tiny_text, written
+from tiny_real_tasks import tiny_cola, tiny_copa, tiny_encoder
 from toy_tasks import examples_of
 
 CHECK = TeacherCheck(score=0.9, error=0.01, bar=2 / 3, chance=0.5, majority=0.5, lead_error=0.02, is_over=True)
@@ -200,3 +203,36 @@ def test_builtin_tasks_are_made_fine_tuned_and_written(monkeypatch, tmp_path, ti
     assert "Accuracy on the unseen test split, means over 2 seeds." in page
     assert "built-in tasks where Agora leads every rival by two standard errors in as many seconds" in figures
     assert 0 <= figures["order: accuracy of plain_with_dev, equal time"]["value"] <= 1
+
+
+@pytest.mark.session
+def test_a_real_encoder_teaches_real_tasks_and_the_page_says_who_stands_at_the_floor(monkeypatch, tmp_path):
+    monkeypatch.setattr(real, "SHAPE", BertShape(1, 4, 48, 64))
+    monkeypatch.setattr(real_page, "SHAPE", real.SHAPE)
+    encoder = tiny_encoder(tmp_path / "encoder")
+    tasks = tiny_copa(tiny_cola(tmp_path / "tasks"))
+    found = [
+        real.outcome_of(name, encoder, tasks, tmp_path / "states", replace(quick(1), learning_rates=(1e-3, 2e-3)))
+        for name in ("cola", "copa")
+    ]
+    assert [each.name for each in found] == ["cola", "copa"]
+    for each in found:
+        # Drawn weights are under every bar, so the student is fine-tuned plainly.
+        assert not each.check["is_over"]
+        assert (each.report["method"], set(each.rivals)) == ("plain", {"teacher"})
+        assert each.rivals["teacher"].lead == pytest.approx(each.score.score.value - each.rivals["teacher"].score)
+    part = real_part(found, "encoder")
+    assert "`encoder` teaches a student of the shape (1, 4, 48, 64)" in part.text
+    low = [each for each in found if not each.score.floors["constant"].is_beaten]
+    assert [each.name for each in low] == ["cola", "copa"]
+    assert (
+        "by two standard errors: cola with 16 examples, copa with 16 examples to learn from. The teacher itself is"
+        in (part.text)
+    )
+    assert {each.name for each in part.figures} >= {"cola: of teacher", "copa: of the best constant answer"}
+
+
+def test_real_tasks_ask_for_an_encoder(capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(["--builtin", "--tasks", "folder"])
+    assert "real tasks take a folder with a BERT encoder, which teaches" in capsys.readouterr().err
