@@ -55,18 +55,35 @@ def found(*trials, last=None):
 
 
 def test_trials_are_given_to_the_teacher_to_agora_and_to_its_rival_in_turn():
-    assert found() == {TEACHER: (1, 0), STUDENT: (4, 0), RIVALS: (2, 0)}
-    assert found(TAUGHT, *TRIALS) == {TEACHER: (1, 1), STUDENT: (4, 2), RIVALS: (2, 0)}
+    assert found() == {TEACHER: (1, 0), STUDENT: (5, 0), RIVALS: (3, 0)}
+    assert found(TAUGHT, *TRIALS) == {TEACHER: (1, 1), STUDENT: (5, 2), RIVALS: (3, 0)}
     later = [replace(each, identity=each.identity | {"train": number}) for number in range(2) for each in TRIALS]
     seeded = [trial(chosen, seed=1000) for chosen in build_theta(FINETUNE.training, draw_seed=0)]
-    assert found(*later, *seeded) == {TEACHER: (1, 0), STUDENT: (4, 4), RIVALS: (2, 2)}
+    assert found(*later, *seeded) == {TEACHER: (1, 0), STUDENT: (5, 5), RIVALS: (3, 1)}
 
 
 def test_as_many_as_the_last_run_took_are_all():
     last = {TEACHER: 1, STUDENT: 2, RIVALS: 0}
     assert found(TAUGHT, *TRIALS, last=last) == {TEACHER: (1, 1), STUDENT: (2, 2)}
     # One of them is gone.
-    assert found(TAUGHT, TRIALS[0], last=last) == {TEACHER: (1, 1), STUDENT: (4, 1)}
+    assert found(TAUGHT, TRIALS[0], last=last) == {TEACHER: (1, 1), STUDENT: (5, 1)}
+
+
+def test_trials_of_a_choice_are_given_to_the_parts_of_train_before_the_method_that_was_chosen():
+    asked = parameters("smoke", finetune={"tasks": ["library"], "method": "auto", "num_folds": 2})
+    works = Forecaster(asked, Facts(examples={"library": Examples(64, 32, words=4)})).works(NODES)
+    later = [replace(each, identity=each.identity | {"train": number}) for number in range(11) for each in TRIALS]
+    again = replace(TAUGHT, identity=TAUGHT.identity | {"train": "a part"})
+    taken = with_finished_trials(works, (TAUGHT, again, *later), asked.finetune, HERE, {TEACHER: 1, STUDENT: 3})
+    assert [(work.is_teacher, work.num_trainings, work.num_finished) for work in taken] == [
+        (True, 1, 1),
+        (True, 6, 1),
+        (False, 18, 18),
+        (True, 2, 0),
+        # As many as the last run took.
+        (False, 3, 3),
+        (False, 3, 1),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,11 +100,11 @@ def test_as_many_as_the_last_run_took_are_all():
 )
 def test_a_trial_that_differs_is_not_found(other):
     chosen = build_theta(FINETUNE.training, draw_seed=0)[0]
-    assert found(trial(chosen))[STUDENT] == (4, 1)
-    assert found(trial(chosen, **other))[STUDENT] == (4, 0)
+    assert found(trial(chosen))[STUDENT] == (5, 1)
+    assert found(trial(chosen, **other))[STUDENT] == (5, 0)
 
 
 def test_of_several_students_the_last_counts():
     older = [replace(each, identity=each.identity | {"encoder": "older"}, ended_at=0.0) for each in TRIALS]
-    assert found(*older, TRIALS[0])[STUDENT] == (4, 1)
-    assert found(*older)[STUDENT] == (4, 2)
+    assert found(*older, TRIALS[0])[STUDENT] == (5, 1)
+    assert found(*older)[STUDENT] == (5, 2)

@@ -5,7 +5,7 @@ import pytest
 from bort_kedro.encoders.shapes import BERT_LARGE, BORT, BertShape
 from bort_kedro.forecast.facts import KNOWN_ENCODERS, Examples, Facts
 from bort_kedro.forecast.stages import Forecaster, typical
-from bort_kedro.forecast.task_works import most_of_agora
+from bort_kedro.forecast.task_trials import most_of_agora
 from bort_kedro.pipeline_registry import build_pipelines
 from project_parameters import parameters
 
@@ -123,14 +123,17 @@ def test_trials_of_a_task_see_its_examples_as_often_as_the_epochs_ask():
     facts = Facts(vocabulary_size=50000, examples={"library": Examples(1000, 300, words=30, num_others=40)})
     changes = {"finetune": {"tasks": ["library"], "method": "plain", "rivals": []}}
     (trials,) = of_node(works(facts=facts, **changes), "library.fine_tune_student_node")
-    # 30 words are 44 tokens here; six epochs of 1000 examples in batches of 1024 tokens, with two learning rates.
-    assert (trials.num_trainings, trials.is_limit) == (2, True)
-    # The warm-up and the patience, each look at the end of an epoch.
+    # 30 words are 44 tokens here; six epochs of 1000 examples in batches of 1024 tokens, with two learning rates, and
+    # then of 1300, since dev is learned too.
     per_epoch = 1000 * 44 / 1024
-    assert trials.least_steps == int(0.1 * trials.num_steps) + 3 * int(per_epoch)
-    assert trials.num_steps == round(6 * 1000 * 44 / 1024)
-    # A look an epoch and one at the end, at 300 examples of dev; 40 others are predicted by one of both trials.
-    assert (trials.num_looks, trials.passes[0].tokens) == (7, (7 * 300 + 20) * 44)
+    assert (trials.num_trainings, trials.least_trainings, trials.is_limit) == (3, 3, True)
+    assert trials.num_steps == round(6 * per_epoch * (2 + 1.3) / 3)
+    # The warm-up and the patience, each look at the end of an epoch; the last one goes on to its end.
+    stopped = int(0.1 * round(6 * per_epoch)) + 3 * int(per_epoch)
+    assert trials.least_steps == round((2 * stopped + 6 * per_epoch * 1.3) / 3)
+    # A look an epoch and one at the end, of the last one at the end alone, at 300 examples of dev; 40 others are
+    # predicted by one of the three.
+    assert (trials.num_looks, trials.passes[0].tokens) == (1 + round((2 * 6 + 1) / 3), (5 * 300 + 13) * 44)
     assert not trials.passes[0].learns
 
 

@@ -54,7 +54,7 @@ def with_finished_trials(
         ]
         for work in own:
             alike = _of_last_encoder([each for each in left if _is_of(each.identity, work, finetune, circumstances)])
-            known, last = work, last_trials.get(work.node)
+            known, last = work, last_trials.get(work.node) if work.is_reported else None
             if last is not None and len(alike) >= last:
                 known = replace(work, num_trainings=last, least_trainings=last, is_limit=False)
             taken = alike[: known.num_trainings]
@@ -69,8 +69,7 @@ def _of_last_encoder(trials: Sequence[Ended]) -> list[Ended]:
 
 
 def _is_of(identity: JsonObject, work: Work, finetune: FinetuneParams, circumstances: Circumstances) -> bool:
-    is_teacher = work.node.endswith("fine_tune_teacher_node")
-    settings = finetune.teacher.training if is_teacher else finetune.training
+    settings = finetune.teacher.training if work.is_teacher else finetune.training
     said = identity | identity["optimization"]
     return (
         {name: said.get(name) for name in _shared(settings, circumstances)} == _shared(settings, circumstances)

@@ -1,22 +1,24 @@
-"""The trainings of fine-tuning: a teacher, the student's trials by Agora or plainly, and those of its rivals."""
+"""The trainings of fine-tuning: a teacher, the student's trials by its method, and those of its rivals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
-from bort_kedro.forecast.facts import CHARACTERS_OF_WORD, Examples, Facts, tokens_of
-from bort_kedro.forecast.work import Encoder, Step, Work, passed
+from bort_kedro.forecast.facts import CHARACTERS_OF_WORD, Examples, Facts
+from bort_kedro.forecast.task_trials import FINETUNE, Learner, Trials, most_of_agora, step_of, trial_work
+from bort_kedro.forecast.work import Encoder, Work, passed
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
-FINETUNE = "finetune"
 # Of the built-in tasks the one whose examples are pairs of sentences.
 PAIRS = "adjacent"
-# A registered model lies in MLflow too, and beside it its exports: fp32, and two in int8.
-COPIES = 2 + 1.5
+# Methods that auto compares.
+NUM_COMPARED = 3
 
 
 def task_works(finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder) -> Iterator[Work]:
@@ -25,7 +27,7 @@ def task_works(finetune: FinetuneParams, facts: Facts, *, student: Encoder, teac
         examples = examples_of(name, finetune, facts)
         if examples is None or task_of(name, finetune).is_diagnostic:
             continue
-        yield from _of_task(name, examples, finetune, facts, student=student, teacher=teacher)
+        yield from _TaskWorks(name, examples, finetune, facts, student, teacher).works()
 
 
 def searched_task_works(
@@ -40,8 +42,9 @@ def searched_task_works(
     settings = finetune.training.changed(
         batch_tokens=(asked.batch_tokens,), num_epochs=asked.num_epochs, num_threads=search.training.num_threads
     )
-    step, per_epoch = _step(encoder, settings, examples, facts)
-    looks = _num_looks(settings)
+    step, per_epoch = step_of(encoder, settings, examples, facts)
+    # On its way and at its end.
+    looks = round(settings.looks_per_epoch * settings.num_epochs) + 1
     yield Work(
         "search",
         "search.measure_errors_node",
@@ -73,131 +76,163 @@ def examples_of(name: str, finetune: FinetuneParams, facts: Facts) -> Examples |
     return Examples(counts.train, counts.dev, 2 * words if name == PAIRS else words, counts.test)
 
 
-def _of_task(
-    name: str, examples: Examples, finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder
-) -> Iterator[Work]:
-    def work(
+@dataclass(frozen=True)
+class _TaskWorks:
+    """What one task trains."""
+
+    name: str
+    examples: Examples
+    finetune: FinetuneParams
+    facts: Facts
+    student_encoder: Encoder
+    teacher_encoder: Encoder
+
+    def works(self) -> Iterator[Work]:
+        """In the order of the nodes."""
+        method = self.finetune.method
+        if method == "plain":
+            yield self._work("student", "the student's trials", self._student, self._once())
+            return
+        if not self._is_recorded:
+            taught = self._teacher.num_sets
+            yield self._work("teacher", "its teacher", self._teacher, Trials(taught, taught, needed=1))
+        if method == "auto":
+            yield from self._comparison()
+        if method != "agora":
+            yield from self._teachers_of_parts("student")
+        if method == "distilled":
+            yield self._work("student", "the student's trials by distilled", self._student, self._once())
+            return
+        # Under a teacher that is too weak they are the first round alone, and no rival has any.
+        what = "trials of Agora" if method == "agora" else "trials of the method that was chosen"
+        points = self._points_asked(self.examples)
+        yield self._work("student", what, self._student, self._agora(self.examples), asked=points)
+        if method == "agora" and "distilled" in self.finetune.rivals:
+            yield from self._teachers_of_parts("rivals")
+        rivals = self._rivals()
+        if rivals.count:
+            names = ", ".join(self.finetune.rivals)
+            yield self._work("rivals", f"as many trials by {names}", self._student, rivals)
+
+    @cached_property
+    def _student(self) -> Learner:
+        return self._learner(self.student_encoder, self.finetune.training)
+
+    @cached_property
+    def _teacher(self) -> Learner:
+        return replace(self._learner(self.teacher_encoder, self.finetune.teacher.training), is_teacher=True)
+
+    def _learner(self, encoder: Encoder, settings: FinetuningSettings) -> Learner:
+        return Learner(encoder, settings, len(build_theta(settings, draw_seed=self.finetune.split_seed)))
+
+    @property
+    def _is_recorded(self) -> bool:
+        return self.name in self.finetune.teacher.recorded
+
+    @property
+    def _most_grown(self) -> float:
+        """What Agora's last round learns at most."""
+        return 1 + (self._student.num_sets - 1) * self.finetune.agora.max_points_share
+
+    def _work(
+        self,
         node: str,
         what: str,
-        encoder: Encoder,
-        settings: FinetuningSettings,
+        learner: Learner,
+        trials: Trials,
         *,
-        trials: int,
-        passes: float,
-        least: int,
-        asked: Sequence[float] = (),
+        examples: Examples | None = None,
+        asked: Sequence[tuple[Encoder, float]] = (),
+        is_reported: bool = True,
     ) -> Work:
-        """Trials that see the train split so often in all, beside tokens that the teacher is asked about."""
-        step, per_epoch = _step(encoder, settings, examples, facts)
-        first_steps = max(1, round(settings.num_epochs * per_epoch))
-        num_steps = max(1, round(settings.num_epochs * per_epoch * passes / trials))
-        # The best of all predicts the other splits.
-        looks = _num_looks(settings, passes / trials)
-        seen = (looks * examples.num_dev + examples.num_others // trials) * step.length
-        return Work(
-            FINETUNE,
-            f"{FINETUNE}.{name}.{node}_node",
-            f"`{name}`: {what}",
-            step,
-            num_steps,
+        if trials.lasts:
+            count = len(trials.lasts)
+            what += ", then one more that learns dev too" if count == 1 else f", then {count} more that learn dev too"
+        return trial_work(
+            f"{FINETUNE}.{self.name}.fine_tune_{node}_node",
+            f"`{self.name}`: {what}",
+            learner,
             trials,
-            passes=(passed(step, seen), *(passed(step, round(tokens / trials), teacher) for tokens in asked)),
-            num_looks=looks,
-            num_states=1 + num_steps // settings.checkpoint_every_steps,
-            is_limit=settings.patience is not None or trials > least,
-            first_steps=first_steps,
-            least_steps=_least_steps(settings, first_steps, per_epoch),
-            least_trainings=least,
-            other_bytes=round(COPIES * encoder.weight_bytes),
+            examples or self.examples,
+            self.facts,
+            asked=asked,
+            is_reported=is_reported,
         )
 
-    sets = _num_sets(finetune.training, finetune)
-    if finetune.method == "plain":
-        yield work(
-            "fine_tune_student",
-            "the student's trials",
-            student,
-            finetune.training,
-            trials=sets,
-            passes=sets,
-            least=sets,
+    def _lasts(self, *passes: float) -> tuple[float, ...]:
+        return passes if self.finetune.ends_with_dev else ()
+
+    def _once(self) -> Trials:
+        """Every set of Theta once on the labelled examples."""
+        sets = self._student.num_sets
+        return Trials(sets, sets, self._lasts(1 + _dev_share(self.examples)), needed=1)
+
+    def _agora(self, examples: Examples) -> Trials:
+        """As many as Agora may take, and thus as any method that auto may choose."""
+        settings = self.finetune.agora
+        trials, passes = most_of_agora(self._student.num_sets, settings.max_replays, settings.max_points_share)
+        return Trials(trials, passes, self._lasts(self._most_grown + _dev_share(examples)), needed=1)
+
+    def _rivals(self) -> Trials:
+        """As many of each rival as Agora may take; plainly the first round is Agora's, and found finished."""
+        rivals, agora, dev = self.finetune.rivals, self._agora(self.examples), _dev_share(self.examples)
+        found = self._student.num_sets if "plain" in rivals else 0
+        # They learn the same examples for as many steps as Agora its grown ones, and dev as often.
+        lasts = [self._most_grown * (1 + dev) if name != "random_augmentation" else agora.lasts[0] for name in rivals]
+        return Trials(len(rivals) * agora.count - found, len(rivals) * agora.passes - found, self._lasts(*lasts))
+
+    def _points_asked(self, examples: Examples, times: int = 1) -> list[tuple[Encoder, float]]:
+        """Points are made by a teacher, and labelled by it."""
+        if self._is_recorded:
+            return []
+        settings = self.finetune.agora
+        length = step_of(self.teacher_encoder, self.finetune.training, examples, self.facts)[0].length
+        rounds = self._student.num_sets - 1 + settings.max_replays
+        return [(self.teacher_encoder, 2 * times * settings.max_points_share * examples.num_train * length * rounds)]
+
+    def _teachers_of_parts(self, node: str) -> Iterator[Work]:
+        """For distilled: each answers the part of train that it has not learned."""
+        if self._is_recorded:
+            return
+        count = self.finetune.num_folds * self._teacher.num_sets
+        what = f"teachers for distilled, each on {self._but_one}"
+        part = _without_fold(self.examples, self.finetune.num_folds)
+        yield self._work(node, what, self._teacher, Trials(count, count), examples=part, is_reported=False)
+
+    def _comparison(self) -> Iterator[Work]:
+        """Every method by which auto may fine-tune, on all parts of train but one in turn."""
+        folds, part = self.finetune.num_folds, _without_fold(self.examples, self.finetune.num_folds)
+        if not self._is_recorded:
+            # Each time one, and for distilled one for each part of these parts, on all of them but that one.
+            sets = self._teacher.num_sets
+            trials = Trials(folds * (1 + folds) * sets, folds * (1 + (folds - 1)) * sets)
+            # Those answer the parts that the first has learned.
+            answered = replace(part, num_others=folds * self.examples.num_train)
+            what = f"to choose a method, teachers on {self._but_one}"
+            yield self._work("student", what, self._teacher, trials, examples=answered, is_reported=False)
+        agora, sets = self._agora(part), self._student.num_sets
+        # Agora's first round is that of plain.
+        trials = Trials(
+            folds * (agora.count + sets),
+            folds * (agora.passes + sets),
+            folds * (2 * self._lasts(1 + _dev_share(part)) + agora.lasts),
+            needed=folds,
         )
-        return
-    is_recorded = name in finetune.teacher.recorded
-    if not is_recorded:
-        training = finetune.teacher.training
-        taught = _num_sets(training, finetune)
-        yield work("fine_tune_teacher", "its teacher", teacher, training, trials=taught, passes=taught, least=taught)
-    trials, passes = most_of_agora(sets, finetune.agora.max_replays, finetune.agora.max_points_share)
-    # Points are made by a teacher, and labelled by it.
-    length = _step(teacher, finetune.training, examples, facts)[0].length
-    made = 2 * finetune.agora.max_points_share * examples.num_train * length * (sets - 1 + finetune.agora.max_replays)
-    training = finetune.training
-    # Under a teacher that is too weak they are the first round alone, and no rival has any.
-    yield work(
-        *("fine_tune_student", "trials of Agora", student, training),
-        trials=trials,
-        passes=passes,
-        least=sets,
-        asked=[] if is_recorded else [made],
-    )
-    # Plainly the first round is Agora's, and found finished.
-    many, found = len(finetune.rivals), sets if "plain" in finetune.rivals else 0
-    if many * trials > found:
-        what = f"as many trials by {', '.join(finetune.rivals)}"
-        yield work(
-            *("fine_tune_rivals", what, student, training),
-            trials=many * trials - found,
-            passes=many * passes - found,
-            least=0,
-        )
+        answered = replace(part, num_others=NUM_COMPARED * self.examples.num_train)
+        what = f"to choose a method, trials of plain, distilled and agora on {self._but_one}"
+        asked = self._points_asked(part, folds)
+        yield self._work("student", what, self._student, trials, examples=answered, asked=asked, is_reported=False)
+
+    @property
+    def _but_one(self) -> str:
+        return f"{self.finetune.num_folds - 1} of {self.finetune.num_folds} parts of train"
 
 
-def _num_sets(settings: FinetuningSettings, finetune: FinetuneParams) -> int:
-    return len(build_theta(settings, draw_seed=finetune.split_seed))
+def _dev_share(examples: Examples) -> float:
+    return examples.num_dev / examples.num_train
 
 
-def most_of_agora(num_sets: int, max_replays: int, max_points_share: float) -> tuple[int, float]:
-    """Trials that Agora may take at most, and how often these see the train split, in train splits.
-
-    Each round that is accepted drops one set at least and adds points at most; the first always is, and a replay then
-    takes all that are left, with as many points as the round that it repeats.
-
-    Args:
-        num_sets: Of Theta.
-        max_replays: In the whole run.
-        max_points_share: Points of a round, as a share of the train split.
-    """
-    rounds = [(num_sets - number, 1 + number * max_points_share) for number in range(num_sets)]
-    # Where they take most.
-    replayed = max(rounds[1:], key=lambda each: each[0] * each[1], default=(0, 0.0))
-    rounds += [replayed] * max_replays
-    return sum(sets for sets, _ in rounds), sum(sets * size for sets, size in rounds)
-
-
-def _least_steps(settings: FinetuningSettings, num_steps: int, per_epoch: float) -> int:
-    """Of a trial that early stopping ends as soon as it may."""
-    if settings.patience is None:
-        return num_steps
-    warmup = int(min(settings.warmup_shares) * num_steps)
-    return min(num_steps, warmup + settings.patience * max(1, int(per_epoch / settings.looks_per_epoch)))
-
-
-def _num_looks(settings: FinetuningSettings, growth: float = 1.0) -> int:
-    """How often a trial is scored on dev, on its way and at its end; more often where the train split has grown."""
-    return round(settings.looks_per_epoch * settings.num_epochs * growth) + 1
-
-
-def _step(encoder: Encoder, settings: FinetuningSettings, examples: Examples, facts: Facts) -> tuple[Step, float]:
-    """A step, and steps that see the train split once; of several batch sizes the mean."""
-    batch = sum(settings.batch_tokens) / len(settings.batch_tokens)
-    tokens = min(settings.max_tokens, tokens_of(examples.words, encoder.vocabulary_size))
-    step = Step(
-        encoder,
-        tokens=round(batch),
-        length=round(tokens),
-        masked_share=0.0,
-        precision=facts.precision(settings.mixed_precision),
-        num_threads=settings.num_threads,
-    )
-    return step, examples.num_train * tokens / batch
+def _without_fold(examples: Examples, num_folds: int) -> Examples:
+    """All parts of train but one, which is answered in its turn; of all turns together the whole of train."""
+    rest = examples.num_train * (num_folds - 1) // num_folds
+    return replace(examples, num_train=rest, num_others=examples.num_train)

@@ -120,6 +120,8 @@ class Work:
         least_trainings: That are needed in any case; None is all.
         variety: Shapes that are trained, where they are others than the step's own, which then is typical of them.
         other_bytes: That it leaves on the disk beside the weights of each training.
+        is_teacher: Whether a teacher is fine-tuned.
+        is_reported: Whether the report of its node counts it, which leaves trainings on parts of train out.
     """
 
     stage: str
@@ -143,6 +145,8 @@ class Work:
     least_trainings: int | None = None
     variety: tuple[BertShape, ...] = ()
     other_bytes: int = 0
+    is_teacher: bool = False
+    is_reported: bool = True
 
     @property
     def shapes(self) -> list[dict[str, int]]:
