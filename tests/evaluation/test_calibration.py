@@ -8,7 +8,9 @@ import pytest
 from bort_kedro.evaluation.calibration import (
     LEAST_EXAMPLES,
     TEMPERATURES,
+    Calibration,
     at_temperature,
+    calibration_of,
     expected_calibration_error,
     fit_temperature,
 )
@@ -58,6 +60,20 @@ def test_the_temperature_that_logits_were_multiplied_by_is_found_and_mends_the_e
     assert error(mended) < 0.03
     assert error(mended) <= error(probabilities) + 0.005
     assert (mended.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
+def test_the_error_is_told_with_and_without_a_temperature_over_questions_of_any_number_of_options():
+    starts, targets = np.array([0, 2, 5]), np.array([1.0, 0.0, 0.0, 0.5, 0.5])
+    sharp = np.array([0.9, 0.1, 0.5, 0.25, 0.25])
+    mild = at_temperature(sharp, 2.0, starts)
+    # The first answer is right, the second is none of the two that are: |0.9 - 1| and |0.5 - 0|.
+    found = calibration_of(mild, targets, starts, 2.0)
+    assert (found.temperature, found.num_questions) == (2.0, 2)
+    assert found.error_before == pytest.approx((0.1 + 0.5) / 2)
+    assert found.error == pytest.approx((0.25 + np.sqrt(0.5) / (np.sqrt(0.5) + 1)) / 2)
+    assert Calibration.from_json(found.to_json()) == found
+    untouched = calibration_of(sharp, targets, starts, 1.0)
+    assert untouched.error == untouched.error_before == found.error_before
 
 
 def test_questions_may_have_different_numbers_of_options():

@@ -5,6 +5,7 @@ Dividing all logits by one number changes no answer (Guo et al. 2017, arXiv 1706
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,16 +28,16 @@ class Calibration(FrozenModel):
     """How well probabilities hold on one split.
 
     Args:
-        temperature: That logits were divided by, fitted on dev; 1 where nothing was.
+        temperature: That logits were divided by, fitted on dev.
         error_before: Expected calibration error of the probabilities without it.
         error: With it.
-        num_examples: Units that it is taken over.
+        num_questions: That it is taken over: rows, questions of multiple choice or words.
     """
 
     temperature: float
     error_before: float
     error: float
-    num_examples: int
+    num_questions: int
 
 
 def fit_temperature(
@@ -68,12 +69,31 @@ def fit_temperature(
 def at_temperature(
     probabilities: NDArray[np.float64], temperature: float, starts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """(M,) the probabilities that the same logits, divided by so much, give."""
+    """(M,) the probabilities that the same logits, divided by so much, give; those given at 1."""
+    if temperature == 1:
+        return probabilities
     logits = np.log(np.maximum(probabilities, LEAST_PROBABILITY)) / temperature
     counts = np.diff(starts)
     shifted = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts[:-1]), counts))
     shares: NDArray[np.float64] = shifted / np.repeat(np.add.reduceat(shifted, starts[:-1]), counts)
     return shares
+
+
+def calibration_of(
+    probabilities: NDArray[np.float64], targets: NDArray[np.floating], starts: NDArray[np.int64], temperature: float
+) -> Calibration:
+    """How well probabilities hold that have a temperature in them; arguments as of `fit_temperature`."""
+    likeliest = np.array([start + probabilities[start:stop].argmax() for start, stop in pairwise(starts)])
+
+    def error(shares: NDArray[np.float64]) -> float:
+        return expected_calibration_error(shares[likeliest], targets[likeliest] > 0)
+
+    return Calibration(
+        temperature=temperature,
+        error_before=error(at_temperature(probabilities, 1 / temperature, starts)),
+        error=error(probabilities),
+        num_questions=len(likeliest),
+    )
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:

@@ -14,6 +14,7 @@ from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTas
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.finetuning.report import FinetuningReport, MethodReport
 from bort_kedro.finetuning.rounds import Round
+from bort_kedro.finetuning.temperature import calibrations
 from bort_kedro.frozen import JsonObject
 from bort_kedro.training.saved_state import States
 
@@ -95,6 +96,9 @@ def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
     outputs = outputs_of(model, task.encoded, precision=task.settings.mixed_precision)
     outputs["dev"] = result.best.dev_outputs
     report = _report(task.data, task.encoded, result.report())
+    if result.temperature is not None:
+        found = calibrations(task.encoded, outputs, result.temperature)
+        report = report.model_copy(update={"calibration": found})
     return Finetuned(model, task.encoded.predictions(outputs), result.history(), report)
 
 

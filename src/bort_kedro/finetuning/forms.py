@@ -68,6 +68,11 @@ class AskedForm(ABC):
         """(B, C) what the logits of a batch mean."""
         return logits
 
+    def questions(self, outputs: NDArray[np.float64], starts: Starts) -> Starts | None:
+        """(Q + 1,) first of each run of the flattened outputs that shares a softmax, T * C at the end; None where the
+        outputs are no probabilities."""
+        return None
+
     @abstractmethod
     def answers(self, outputs: NDArray[np.float64], names: Sequence[str], starts: Starts) -> list[str]:
         """The answer to every row of the table as text."""
@@ -105,6 +110,10 @@ class Classification(AskedForm):
 
     def outputs(self, logits: Tensor, batch: Batch) -> Tensor:
         return logits.softmax(-1)
+
+    def questions(self, outputs: NDArray[np.float64], starts: Starts) -> Starts | None:
+        firsts: Starts = np.arange(len(outputs) + 1) * outputs.shape[1]
+        return firsts
 
     def answers(self, outputs: NDArray[np.float64], names: Sequence[str], starts: Starts) -> list[str]:
         return [names[index] for index in outputs.argmax(-1)]
@@ -162,6 +171,9 @@ class MultipleChoice(AskedForm):
     def outputs(self, logits: Tensor, batch: Batch) -> Tensor:
         shares = by_question(logits, batch["option_rows"], fill=float("-inf")).softmax(-1)
         return shares[batch["option_rows"] != NO_OPTION][:, None]
+
+    def questions(self, outputs: NDArray[np.float64], starts: Starts) -> Starts | None:
+        return starts
 
     def answers(self, outputs: NDArray[np.float64], names: Sequence[str], starts: Starts) -> list[str]:
         answers = [WRONG] * len(outputs)

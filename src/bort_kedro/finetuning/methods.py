@@ -132,6 +132,7 @@ class MethodResult:
         examples: That it learned from.
         rounds: All rounds.
         last: A training after these, on the same examples and dev; None where there was none.
+        temperature: That the logits of the model were divided by, see `temperature.calibrate`; None before.
     """
 
     method: str
@@ -140,6 +141,7 @@ class MethodResult:
     examples: EncodedExamples
     rounds: list[RoundResult]
     last: Trial | None = None
+    temperature: float | None = None
 
     def report(self) -> MethodReport:
         """Without weights, outputs, curves and texts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from bort_kedro.evaluation.calibration import Calibration
 from bort_kedro.finetuning.rounds import DrawReport, Round
 from bort_kedro.frozen import FrozenModel
 
@@ -99,6 +100,8 @@ class FinetuningReport(MethodReport):
         num_examples: Rows by split.
         num_units: Units by split.
         truncated_share: Share of the inputs that are cut.
+        calibration: Of probabilities on dev and test, with the temperature that is in the model; empty of regressions,
+            teachers and diagnostics.
     """
 
     compared: dict[str, MethodScore] = Field(default_factory=dict)
@@ -109,3 +112,4 @@ class FinetuningReport(MethodReport):
     num_examples: dict[str, int]
     num_units: dict[str, int]
     truncated_share: float
+    calibration: dict[str, Calibration] = Field(default_factory=dict)

@@ -150,6 +150,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         """Fine-tune by Agora, or what gains most, where there is a teacher over its bar; else plainly."""
         from bort_kedro.agora import choice
         from bort_kedro.finetuning import finetune as finetuning
+        from bort_kedro.finetuning.temperature import calibrate
         from bort_kedro.training.threads import cpu_threads
 
         params = finetune.training
@@ -171,7 +172,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
                 LOGGER.info("Task `%s`: %s", name, choice.told(compared, method))
             teaching = teaches(task, teacher_classifier) if teaches else None
             result = choice.fine_tune_by(method, task, teaching, ends_with_dev=finetune.ends_with_dev)
-            finetuned = finetuning.conclude(task, result)
+            finetuned = finetuning.conclude(task, calibrate(task, result))
         report = finetuned.report.model_copy(update={"compared": compared}).to_json()
         return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, report
 
@@ -195,6 +196,7 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         from bort_kedro.agora import teacher as agora
         from bort_kedro.agora.rivals import ScheduledRound
         from bort_kedro.finetuning import finetune as finetuning
+        from bort_kedro.finetuning.temperature import calibrate
         from bort_kedro.training.threads import cpu_threads
 
         agora_report = FinetuningReport.from_json(finetuning_report)
@@ -207,7 +209,7 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
             schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
             for found in agora.fine_tune_rivals(finetune.rivals, task, schedule, teaching):
                 result = finetuning.learn_dev_too(task, found) if finetune.ends_with_dev else found
-                finetuned = finetuning.conclude(task, result)
+                finetuned = finetuning.conclude(task, calibrate(task, result))
                 histories.append(pd.DataFrame(finetuned.history))
                 tables.append(finetuned.predictions.assign(method=result.method))
                 report[result.method] = finetuned.report.to_json()
