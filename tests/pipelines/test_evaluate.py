@@ -351,6 +351,28 @@ def test_summary_has_a_row_for_each_task_in_the_order_given():
     assert table["num_trials"].tolist() == [2, 2]
 
 
+def test_calibration_is_told_among_scores_and_in_the_summary_where_there_is_any():
+    told = {"temperature": 1.5, "error_before": 0.125, "error": 0.0625, "num_questions": 4}
+    report = COST | {"calibration": {"dev": told | {"error": 0.03125}, "test": told}}
+    tables = predictions(), floors(predictions())
+    metrics = scorer_of("library")(tables[0], report, tables[1], FINETUNE, BOOTSTRAP)
+    assert metrics["calibration"] == report["calibration"]
+    shared = {"floors_report": FLOORS, "examples_report": EXAMPLES}
+    table = summarise_tasks(
+        **{
+            f"{name}.{what}": value
+            for name, facts in (
+                ("library", shared | {"metrics": metrics, "finetuning_report": report}),
+                ("order", shared | {"metrics": scored(predictions()), "finetuning_report": COST}),
+            )
+            for what, value in facts.items()
+        }
+    )
+    columns = ["temperature", "calibration_error_before", "calibration_error"]
+    assert table.loc[0, columns].tolist() == [1.5, 0.125, 0.0625]
+    assert table.loc[1, columns].isna().all()
+
+
 def test_summary_tells_further_scores_the_teacher_and_what_teacher_and_rivals_took():
     rivals = predictions(test="abab").assign(method="plain")
     table = summarise_tasks(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
+from bort_kedro.evaluation.calibration import Calibration
 from bort_kedro.evaluation.floors import ROW_COLUMNS, SCORED_SPLITS
 from bort_kedro.evaluation.intervals import score_interval
 from bort_kedro.evaluation.scores import RivalScore, TaskScore, rival_score, score_answers
@@ -32,6 +33,7 @@ class TaskMetrics:
         splits: ``test``, which fine-tuning never saw, and ``dev``, as far as they have labels.
         parts: Of the test split, by name.
         rivals: On the test split, by method.
+        calibration: Of probabilities, by split; empty where none were calibrated.
     """
 
     metric: str
@@ -39,6 +41,7 @@ class TaskMetrics:
     splits: dict[str, TaskScore] = field(default_factory=dict)
     parts: dict[str, TaskScore] = field(default_factory=dict)
     rivals: dict[str, RivalScore] = field(default_factory=dict)
+    calibration: dict[str, Calibration] = field(default_factory=dict)
 
     @property
     def test(self) -> TaskScore | None:
@@ -58,6 +61,7 @@ class TaskMetrics:
             **{split: score.to_json() for split, score in self.splits.items()},
             "parts": {part: score.to_json() for part, score in self.parts.items()},
             "rivals": {method: rival.to_json() for method, rival in self.rivals.items()},
+            "calibration": {split: each.to_json() for split, each in self.calibration.items()},
         }
 
     @classmethod
@@ -69,6 +73,7 @@ class TaskMetrics:
             {split: TaskScore.from_json(value[split]) for split in SCORED_SPLITS if split in value},
             {part: TaskScore.from_json(score) for part, score in value["parts"].items()},
             {method: RivalScore.from_json(rival) for method, rival in value["rivals"].items()},
+            {split: Calibration.from_json(each) for split, each in value["calibration"].items()},
         )
 
 
@@ -81,6 +86,7 @@ def measure_task(
     method: str,
     floors: pd.DataFrame,
     rivals: pd.DataFrame | None = None,
+    calibration: Mapping[str, Calibration] | None = None,
 ) -> TaskMetrics:
     """Score the test split and the dev split beside it, and hold floors and rivals against them.
 
@@ -92,6 +98,7 @@ def measure_task(
         method: That it was fine-tuned by.
         floors: The same columns and ``method``, as `floors.answer_by_floors` gives them.
         rivals: Likewise; None where no other method was trained.
+        calibration: As fine-tuning reports it.
 
     Raises:
         TaskError: If columns or splits are missing, or the answers are those of another model.
@@ -120,7 +127,7 @@ def measure_task(
         test = tables["test"]
         for rival, answers in _others(task, test, rivals, "rival_predictions").items():
             against[rival] = rival_score(task, test, test["prediction"].tolist(), answers)
-    return TaskMetrics(task.metrics[0], method, scores, parts, against)
+    return TaskMetrics(task.metrics[0], method, scores, parts, against, dict(calibration or {}))
 
 
 def _others(task: Task, own: pd.DataFrame, others: pd.DataFrame, dataset: str) -> dict[str, list[str]]:

@@ -48,6 +48,9 @@ class TaskRow(FrozenModel):
         interval_level: Such as 0.95.
         dev_score: None of a diagnostic.
         dev_standard_error: Likewise.
+        temperature: That logits were divided by; None where there are no probabilities, or of another task's model.
+        calibration_error_before: Expected calibration error on the test split without it, likewise.
+        calibration_error: With it.
         other_scores: Further metrics, and the parts of the test split, for readers.
         num_trials: Of the method.
         seconds: Of its trials.
@@ -82,6 +85,9 @@ class TaskRow(FrozenModel):
     interval_level: float | None = None
     dev_score: float | None = None
     dev_standard_error: float | None = None
+    temperature: float | None = None
+    calibration_error_before: float | None = None
+    calibration_error: float | None = None
     other_scores: str = ""
     num_trials: int
     seconds: float
@@ -142,6 +148,7 @@ def task_row(
     if (test := metrics.test) is None:
         return None
     assert examples.test is not None  # noqa: S101 - what was scored was divided
+    calibration = metrics.calibration.get("test")
     interval, dev, check = test.interval, metrics.dev, teacher.check if teacher else None
     draws = [each.points for each in finetuning.rounds if each.points]
     others = (rivals or {}).values()
@@ -158,6 +165,9 @@ def task_row(
         interval_level=interval.level if interval else None,
         dev_score=dev.score.value if dev else None,
         dev_standard_error=dev.score.standard_error if dev else None,
+        temperature=calibration.temperature if calibration else None,
+        calibration_error_before=calibration.error_before if calibration else None,
+        calibration_error=calibration.error if calibration else None,
         other_scores=_other_scores(metrics),
         num_trials=finetuning.num_trials,
         seconds=finetuning.seconds,

@@ -57,6 +57,7 @@ def scorer_of(name: str) -> Callable[..., JsonObject]:
             method=report.method,
             floors=floor_predictions,
             rivals=rival_predictions,
+            calibration=report.calibration,
         ).to_json()
 
     return score_task
