@@ -110,6 +110,16 @@ def encoder_of(tokenizer, *, seed=0, shape=SHAPE):
     return Pretrained(build_masked_lm(config, seed=seed).eval(), tokenizer)
 
 
+def write_conll(folder, examples):
+    """The splits of examples of tagged words as CoNLL files of words and tags."""
+    for split, rows in examples.groupby("split"):
+        sentences = [
+            "".join(f"{word} {tag}\n" for word, tag in zip(text.split(), label.split(), strict=True))
+            for text, label in zip(rows["text"], rows["label"], strict=True)
+        ]
+        (folder / f"{split}.conll").write_text("\n".join(sentences))
+
+
 def write_csv(folder, examples):
     """The splits of examples as files of texts and labels."""
     for split, rows in examples.groupby("split"):

@@ -21,9 +21,11 @@ from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.errors import TeacherError
+from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines import tasks
+from bort_kedro.pipelines.evaluate.score_nodes import floors_of, scorer_of, summarise_tasks
 from bort_kedro.pipelines.finetune import OWN_STUDENT, OWN_TEACHER, create_pipeline
 from bort_kedro.pipelines.finetune.nodes import (
     diagnostic_predictor_of,
@@ -34,11 +36,13 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.tasks.settings import RecordedLabelsSettings
-from bort_kedro.tasks.table import TASKS, scoring_task
+from bort_kedro.pipelines.tasks import nodes as tasks_nodes
+from bort_kedro.reporting.task_rows import TaskRow
+from bort_kedro.tasks.settings import OwnTaskSettings, RecordedLabelsSettings
+from bort_kedro.tasks.table import TASKS, Form, scoring_task
 from memory_states import NotingObserver
 from project_parameters import raw_parameters
-from toy_tasks import encoder_of, examples_of, write_csv
+from toy_tasks import encoder_of, examples_of, write_conll, write_csv
 
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
 QUICK = {"max_tokens": 48, "batch_tokens": [512], "num_threads": 1, "num_epochs": 1}
@@ -238,6 +242,41 @@ def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, la
     by_method = {method: sum(trial.method == method for trial in told) for method in ("teacher", "agora", "plain")}
     assert by_method == {"teacher": 1, "agora": report["num_trials"], "plain": report["num_trials"]}
     assert all(trial.task == "toy" and trial.looks and trial.history for trial in told)
+
+
+def test_tagged_words_go_from_files_to_scores(tmp_path, student, states):
+    table = examples_of(Form.TOKENS, num_train=96, num_dev=24, num_test=24)
+    write_conll(tmp_path, table)
+    files = {split: str(tmp_path / f"{split}.conll") for split in ("train", "dev", "test")}
+    own = {"toy": OwnTaskSettings(form="token_classification", files=files)}
+    finetune = parameters(method="plain", rivals=[]).model_copy(update={"own_tasks": own})
+    examples, examples_report = tasks_nodes.reader_of("toy")(TaskFilesDataset(folder=str(tmp_path)).load(), finetune)
+    assert examples[["text", "label"]].equals(table[["text", "label"]])
+    training = finetune.training.changed(num_epochs=6, learning_rates=(1e-2,))
+    finetune = finetune.model_copy(update={"training": training})
+    model, _, predictions, report = student_tuner_of("toy")(examples, student, states, finetune)
+    assert type(model.model).__name__ == "BertForTokenClassification"
+    assert report["labels"] == ["O", "B-array", "I-array", "B-row", "I-row"]
+    floors, floors_report = floors_of("toy", "toy")(examples, finetune)
+    bootstrap = BootstrapSettings(level=0.95, num_resamples=100, seed=0)
+    metrics = scorer_of("toy")(predictions, report, floors, finetune, bootstrap)
+    test = metrics["test"]
+    assert (metrics["metric"], set(test["floors"])) == ("span_f1", {"constant", "memorised"})
+    assert test["interval"]["low"] <= test["score"] <= test["interval"]["high"]
+    # Single words tell their kind, so memorising them finds nearly all.
+    assert test["floors"]["memorised"]["score"] > 0.8 > test["floors"]["constant"]["score"]
+    assert test["score"] > test["floors"]["constant"]["score"]
+    row = TaskRow.from_row(
+        summarise_tasks(
+            **{
+                "toy.metrics": metrics,
+                "toy.finetuning_report": report,
+                "toy.examples_report": examples_report,
+                "toy.floors_report": floors_report,
+            }
+        ).to_dict("records")[0]
+    )
+    assert (row.num_labels, row.num_examples, list(row.floors)) == (5, 24, ["constant", "memorised"])
 
 
 def write_labels(folder, examples, *, wrong=0):

@@ -135,6 +135,17 @@ def test_a_broken_row_of_a_users_task_is_found_before_the_first_node(tmp_path):
     )
 
 
+def test_a_broken_line_of_tagged_words_is_found_before_the_first_node(tmp_path):
+    raw = with_own_task(tmp_path)
+    (tmp_path / "train.conll").write_text("Peter B-PER\nsings O\n")
+    (tmp_path / "dev.conll").write_text("Anna B-PER\nsings VBZ\n")
+    files = {split: str(tmp_path / f"{split}.conll") for split in ("train", "dev")}
+    raw["finetune"]["own_tasks"] = {"mine": {"files": files, "form": "token_classification"}}
+    datasets = {"task_files": TaskFilesDataset(folder=str(tmp_path / "none"))}
+    with pytest.raises(TaskError, match=r"dev.conll, line 1, column `tags`: 'VBZ', expected O, or B- or I- and a type"):
+        preflight(tmp_path, tasks.create_pipeline(["mine"]), catalog_of(datasets, raw))
+
+
 class Told(TaskFilesDataset):
     """Keeps what was read of it."""
 
