@@ -283,6 +283,19 @@ def test_a_batch_of_tagged_words_says_where_their_tokens_are(tagged):
     assert found == [int(tagged.input_ids[row][place]) for row in (3, 4, 5, 6, 2) for place in tagged.answering[row]]
 
 
+def test_windows_of_one_text_need_not_stand_in_one_batch(tagged):
+    assert tagged.unit_lengths.tolist() == [16, 3, 32]
+    batch_at, num_steps = (
+        tagged.training_batches(batch_tokens=16, seed=0),
+        tagged.steps_per_epoch(batch_tokens=16, seed=0),
+    )
+    batches = [batch_at(step) for step in range(num_steps)]
+    assert max(batch["input_ids"].numel() for batch in batches) <= 16
+    assert sum(len(batch["input_ids"]) for batch in batches) == len(tagged) == 7
+    assert sum(len(batch["targets"]) for batch in batches) == len(tagged.targets) == 16
+    assert tagged.divided.target_starts.tolist() == [0, 3, 5, 6, 9, 12, 15, 16]
+
+
 def test_tagged_examples_are_joined_and_told_apart_by_which_tokens_answer(tagged, word_piece):
     joined = tagged.joined(tagged)
     assert joined.target_starts.tolist() == [0, 5, 6, 16, 21, 22, 32]

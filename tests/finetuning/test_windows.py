@@ -78,6 +78,15 @@ def test_each_word_is_answered_once_by_the_window_that_shows_most_around_it(leng
             assert found == max(context(place, *each) for each in bounds if each[0] <= place < each[1])
 
 
+def test_windows_within_a_very_long_word_answer_for_none_and_are_left_out():
+    text = f"ab {'c' * 40} de"
+    windows = windows_of(text, letters(text), length=6)
+    assert [len(window.answering) for window in windows] == [2, 1]
+    assert [chr(window.tokens.ids[place]) for window in windows for place in window.answering] == ["a", "c", "d"]
+    (alone,) = windows_of(" ", letters(" "), length=6)
+    assert alone.answering.tolist() == []
+
+
 def test_a_text_that_fits_is_one_window():
     (window,) = windows_of("abc de", letters("abc de"), length=5)
     assert window.answering.tolist() == [0, 3]

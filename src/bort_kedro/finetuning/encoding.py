@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -65,12 +66,17 @@ class EncodedExamples:
         """Rows, or questions of multiple choice."""
         return len(self.starts) - 1
 
-    @property
+    @cached_property
     def target_starts(self) -> NDArray[np.int64]:
         """(U + 1,) first target of each unit, T at the end."""
         if self.answering is None:
             return self.starts
         return np.cumsum([0, *map(len, self.answering)])[self.starts]
+
+    @cached_property
+    def divided(self) -> EncodedExamples:
+        """The same in units as small as they may be: the windows of a text need not stand in one batch."""
+        return self if self.answering is None else replace(self, starts=np.arange(len(self) + 1))
 
     @property
     def unit_lengths(self) -> NDArray[np.int64]:
@@ -117,12 +123,12 @@ class EncodedExamples:
 
     def training_batches(self, *, batch_tokens: int, seed: int) -> Callable[[int], Batch]:
         """The batch of a step, as a pure function of the step; units of similar length go together."""
-        plan = BatchPlan(self.unit_lengths, batch_tokens=batch_tokens, seed=seed)
-        return lambda step: self.batch(plan.at(step)[1].tolist())
+        plan = BatchPlan(self.divided.unit_lengths, batch_tokens=batch_tokens, seed=seed)
+        return lambda step: self.divided.batch(plan.at(step)[1].tolist())
 
     def steps_per_epoch(self, *, batch_tokens: int, seed: int) -> int:
         """Optimiser steps that see every unit once."""
-        return BatchPlan(self.unit_lengths, batch_tokens=batch_tokens, seed=seed).first_epoch_steps
+        return BatchPlan(self.divided.unit_lengths, batch_tokens=batch_tokens, seed=seed).first_epoch_steps
 
     def batches(self, *, batch_tokens: int) -> list[list[int]]:
         """Units of similar length together, each once, for prediction."""

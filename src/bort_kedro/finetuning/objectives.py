@@ -59,13 +59,14 @@ def predict(
     model.eval()
     device = next(model.parameters()).device
     outputs = np.zeros(examples.targets.shape)
-    for units in examples.batches(batch_tokens=batch_tokens):
-        batch = {name: value.to(device) for name, value in examples.batch(units).items()}
+    divided = examples.divided
+    for units in divided.batches(batch_tokens=batch_tokens):
+        batch = {name: value.to(device) for name, value in divided.batch(units).items()}
         with torch.inference_mode():
             with autocast(device, precision):
                 logits = logits_of(model, batch).double()
             said = FORMS[form].outputs(logits, batch)
-        outputs[examples.targets_of(units)] = said.cpu().numpy()
+        outputs[divided.targets_of(units)] = said.cpu().numpy()
     return outputs
 
 

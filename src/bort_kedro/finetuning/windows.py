@@ -39,7 +39,7 @@ def first_tokens(text: str, tokens: Encoding) -> NDArray[np.int64]:
 
 
 def windows_of(text: str, tokens: Encoding, *, length: int) -> list[Window]:
-    """The windows of a text; one alone where it fits.
+    """The windows of a text that answer for a word, as all do but those within a very long one; one where it fits.
 
     Args:
         text: As it was tokenised.
@@ -54,4 +54,5 @@ def windows_of(text: str, tokens: Encoding, *, length: int) -> list[Window]:
     # Of the tokens that two neighbours share, each has the half that lies further from its edge.
     bounds = [place * step + overlap // 2 for place in range(1, len(parts))]
     of_window = np.split(answering, np.searchsorted(answering, bounds))
-    return [Window(part, own - place * step) for place, (part, own) in enumerate(zip(parts, of_window, strict=True))]
+    windows = [Window(part, own - place * step) for place, (part, own) in enumerate(zip(parts, of_window, strict=True))]
+    return [window for window in windows if len(window.answering)] or windows[:1]
