@@ -290,6 +290,18 @@ def test_what_is_told_of_an_opened_encoder_is_its_shape_and_its_size_without_a_h
     assert describe_opened("a", bert, NAMED) == describe_opened("a", bert.bert, NAMED)
 
 
+def test_of_a_folder_its_name_is_told_and_not_where_it_lies(tmp_path, monkeypatch):
+    (tmp_path / "someone" / "small").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    bert = BertModel(BertConfig(**SIZES))
+    for typed in (str(tmp_path / "someone" / "small"), "someone/small/", "someone/../someone/small"):
+        assert describe_opened(typed, bert, NAMED).name == "small"
+    monkeypatch.chdir("someone/small")
+    assert describe_opened(".", bert, NAMED).name == "small"
+    # A hub id is no folder.
+    assert describe_opened("someone/small", bert, NAMED).name == "someone/small"
+
+
 def test_an_encoder_without_heads_has_no_shape_to_be_told():
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 24}
     with pytest.raises(TeacherError) as caught:

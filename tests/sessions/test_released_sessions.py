@@ -90,7 +90,7 @@ def test_a_published_student_learns_a_task_by_agora_without_search_and_pretraini
     assert report["method"] == "agora"
     assert report["num_examples"] == {"train": 96, "dev": 32, "test": 32, "submission": 8}
     assert fresh.read("07_model_output/opened_student.json") == {
-        **{"name": "data/01_raw/bort", "family": "bert", "num_parameters": OPENED_PARAMETERS},
+        **{"name": "bort", "family": "bert", "num_parameters": OPENED_PARAMETERS},
         **{"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 12},
     }
     speed = pd.read_csv(fresh.latest("08_reporting/speed_table.csv"))
@@ -104,7 +104,7 @@ def test_a_published_student_learns_a_task_by_agora_without_search_and_pretraini
     assert f"| `sst2` | agora | accuracy | 32 | {100 * metrics['test']['metric_accuracy']:.1f} ± " in told
     assert ">Tasks</h2>" in fresh.latest("08_reporting/report.html").read_text("utf-8")
     card = fresh.latest("08_reporting/model_cards/sst2/README.md").read_text("utf-8")
-    assert "`data/01_raw/bort`, a `bert` encoder of the shape (1, 2, 16, 12)" in card
+    assert "`bort`, a `bert` encoder of the shape (1, 2, 16, 12)" in card
     (scores,) = pd.read_csv(fresh.latest("08_reporting/task_scores.csv")).to_dict("records")
     assert scores["task"] == "sst2"
     # The archive is made by this run too, and is right to be refused.

@@ -10,7 +10,7 @@ class OpenedEncoder(FrozenModel):
     """An encoder as its files have it, and the four values of its shape.
 
     Args:
-        name: Folder or hub id.
+        name: Of its folder, without the path to it; or hub id.
         family: Its ``model_type`` in transformers.
         num_parameters: Scalars of the encoder without any head.
         num_hidden_layers: D.

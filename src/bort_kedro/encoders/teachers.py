@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -99,7 +100,7 @@ def open_teacher(
 
 
 def describe_opened(name_or_path: str, model: PreTrainedModel, place: TeacherPlace) -> OpenedEncoder:
-    """What is told of an encoder that was opened.
+    """What is told of an encoder that was opened, of a folder its own name alone: cards are published.
 
     Raises:
         TeacherError: If its family has no shape of four values.
@@ -113,7 +114,9 @@ def describe_opened(name_or_path: str, model: PreTrainedModel, place: TeacherPla
             f"its configuration, by which its size and speed are told. Choose another as {place}."
         )
     count = sum(weights.numel() for weights in model.base_model.parameters())
-    return OpenedEncoder(name=name_or_path, family=config.model_type, num_parameters=count, **values)
+    folder = Path(name_or_path)
+    name = folder.resolve().name if folder.is_dir() else name_or_path
+    return OpenedEncoder(name=name, family=config.model_type, num_parameters=count, **values)
 
 
 def _refusal(name_or_path: str, place: TeacherPlace, reason: str) -> TeacherError:
