@@ -88,6 +88,9 @@ def test_questions_may_have_different_numbers_of_options():
 def test_few_examples_say_nothing_and_a_flawless_model_stays_within_bounds():
     few, targets = drawn(LEAST_EXAMPLES - 1, temperature=3.0)
     assert fit_temperature(few.ravel(), targets.ravel(), starts_of(len(few), 3)) == 1.0
+    # Of 61 questions, of which one is drawn, half a one is answered wrongly.
+    known, labels, firsts = np.tile([0.999, 0.001], 60), np.tile([1.0, 0.0], 60), starts_of(60, 2)
+    assert at_temperature(known, fit_temperature(known, labels, firsts), firsts)[1] == pytest.approx(0.5 / 61, rel=1e-3)
     sure = np.tile([0.7, 0.3], 60)
     found = fit_temperature(sure, np.tile([1.0, 0.0], 60), starts_of(60, 2))
     assert found == pytest.approx(TEMPERATURES[0], rel=1e-3)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Of equal width, as published.
 NUM_BINS = 15
-# Fewer examples say too little of confidence, and one that is always right has no best temperature.
+# Fewer examples say too little of confidence.
 LEAST_EXAMPLES = 50
 TEMPERATURES = (0.2, 5.0)
 # Below all probabilities in double precision.
@@ -45,6 +45,9 @@ def fit_temperature(
 ) -> float:
     """The temperature that makes the true answers likeliest.
 
+    One more question is counted whose true answer is drawn at random: without it a model that is always right would be
+    made surer without end.
+
     Args:
         probabilities: (M,) of all answers, those to one question behind each other.
         targets: (M,) 1 for the true ones, or shares of several.
@@ -58,9 +61,12 @@ def fit_temperature(
     if len(starts) - 1 < LEAST_EXAMPLES:
         return 1.0
 
+    counts = np.diff(starts)
+    wanted = targets + np.repeat(1 / counts, counts) / len(counts)
+
     def surprise(log_temperature: float) -> float:
         with_it = at_temperature(probabilities, float(np.exp(log_temperature)), starts)
-        return float(-(targets * np.log(np.maximum(with_it, LEAST_PROBABILITY))).sum())
+        return float(-(wanted * np.log(np.maximum(with_it, LEAST_PROBABILITY))).sum())
 
     bounds = tuple(np.log(TEMPERATURES))
     return float(np.exp(minimize_scalar(surprise, bounds=bounds, method="bounded").x))
