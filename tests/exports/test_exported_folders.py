@@ -14,12 +14,14 @@ from bort_kedro.datasets.export_folder import ExportFolderDataset
 from bort_kedro.encoders.encoder import bert_config
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import ConfigurationError, ModelFolderError, TaskError
+from bort_kedro.evaluation.calibration import at_temperature
 from bort_kedro.exports import verification
 from bort_kedro.exports.folder import open_export
 from bort_kedro.exports.report import ExportReport
 from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.exports.verification import calibration_inputs, export_task
 from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.finetuning.temperature import with_divided_logits
 from bort_kedro.tasks.metrics import score_rows
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.tags import spans_of
@@ -160,6 +162,26 @@ def test_an_opened_int8_export_scores_as_its_report_says(exported, name):
     said = open_export(folder, name)(table["text"].tolist())
     right = np.mean([answer == label for answer, label in zip(said, table["label"], strict=True)])
     assert right == pytest.approx(report.formats[name].score_after, abs=1e-9)
+
+
+def test_every_format_has_the_temperature_that_is_in_the_weights(exported, tiny_tokenizer, tmp_path):
+    sharp, data = model_of(tiny_tokenizer), data_of()
+    batch = data.encoded(sharp, max_tokens=MAX_TOKENS).splits["dev"].batch([0])
+    mild = Pretrained(with_divided_logits(sharp.model, 2.5, batch), tiny_tokenizer)
+    report = export(mild, tmp_path / "toy", settings=ALL)
+    texts = data.tables["test"]["text"].tolist()
+    outputs = torch_answers(sharp, data)[1]
+    expected = at_temperature(outputs.ravel(), 2.5, np.arange(len(texts) + 1) * 2).reshape(outputs.shape)
+    for name, row in report.formats.items():
+        before, after = open_export(exported[0], name), open_export(tmp_path / "toy", name)
+        if name in ("pytorch", "onnx"):
+            assert after(texts) == before(texts)
+            np.testing.assert_allclose(after.outputs(texts), expected, atol=1e-5)
+        else:
+            # Of int8 the steps of the last layer are divided with its weights.
+            assert np.mean(np.array(after(texts)) == before(texts)) > 0.9
+            np.testing.assert_allclose(after.outputs(texts), expected, atol=0.1)
+        assert row.score_after == pytest.approx(exported[1].formats[name].score_after, abs=0.1)
 
 
 @pytest.mark.parametrize("form", [Form.REGRESSION, Form.MULTIPLE_CHOICE])
