@@ -73,7 +73,7 @@ class TaskMetrics:
             {split: TaskScore.from_json(value[split]) for split in SCORED_SPLITS if split in value},
             {part: TaskScore.from_json(score) for part, score in value["parts"].items()},
             {method: RivalScore.from_json(rival) for method, rival in value["rivals"].items()},
-            {split: Calibration.from_json(each) for split, each in value["calibration"].items()},
+            {split: Calibration.from_json(each) for split, each in value.get("calibration", {}).items()},
         )
 
 
