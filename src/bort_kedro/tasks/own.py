@@ -47,7 +47,7 @@ def own_task(
         labels: In the order of the classifier's outputs; of tagged words the types of spans; () means those found in
             train.
         metrics: The first chooses among settings; () means the accuracy, or those of `METRICS_OF`.
-        truncation: A value of `Truncation`: which text loses tokens.
+        truncation: A value of `Truncation`: which text loses tokens; no text of tagged words loses any.
 
     Raises:
         TaskError: Listing every fault of the description.
@@ -94,6 +94,8 @@ def _faults_of_choices(form: str, truncation: str, labels: tuple[str, ...]) -> l
         faults.append(f"`truncation` is {truncation!r}, allowed: {', '.join(Truncation)}")
     if form == Form.CLASSIFICATION and labels and len(set(labels)) < max(2, len(labels)):
         faults.append(f"`labels` is {list(labels)}; two or more different ones are needed")
+    if form == Form.TOKENS and truncation != Truncation.LONGEST_FIRST:
+        faults.append(f"`truncation` is {truncation!r}, and no text of tagged words is cut; leave it out")
     if form == Form.TOKENS and (tags := [label for label in labels if is_tag(label)]):
         faults.append(f"`labels` holds {', '.join(map(repr, tags))}; types of spans are needed, such as PER")
     if form in (Form.REGRESSION, Form.MULTIPLE_CHOICE) and labels:

@@ -169,11 +169,13 @@ def test_a_description_says_all_its_faults():
             form="token_classification",
             labels=["PER", "B-LOC"],
             metrics=["accuracy"],
+            truncation="text",
         )
     assert str(caught.value) == (
-        "Own task `mine`: `labels` holds 'B-LOC'; types of spans are needed, such as PER; `train` is a.csv, which has "
-        "none of the suffixes; `columns` names the unknown column `text_pair`; `metrics` holds 'accuracy', allowed: "
-        "span_f1, span_precision, span_recall, word_accuracy. Allowed in `files`: train, dev and test, with the "
-        "suffixes .conll, .jsonl; in `columns`: text, label, text_pair for pairs and options (a list) for "
-        "multiple_choice. Change `own_tasks.mine` in params:finetune."
+        "Own task `mine`: `truncation` is 'text', and no text of tagged words is cut; leave it out; `labels` holds"
+        " 'B-LOC'; types of spans are needed, such as PER; `train` is a.csv, which has none of the suffixes; "
+        "`columns` names the unknown column `text_pair`; `metrics` holds 'accuracy', allowed: span_f1, "
+        "span_precision, span_recall, word_accuracy. Allowed in `files`: train, dev and test, with the suffixes "
+        ".conll, .jsonl; in `columns`: text, label, text_pair for pairs and options (a list) for multiple_choice. "
+        "Change `own_tasks.mine` in params:finetune."
     )
