@@ -11,7 +11,7 @@ from benchmarks.page import FOLDER, Figure, Part, interval_text, table, write_pa
 from benchmarks.real.arms import CUT, DISTILLED, ENCODER, EXTRACTED, RANDOM, STARTS
 from benchmarks.real.setting import DISTILLATION_TOKENS, MAX_TOKENS, TASK_TOKENS, Setting
 from benchmarks.real.shares import LEAST_LEAD, LEVEL, NUM_RESAMPLES, KeptShare, Score, is_counted, kept_share
-from bort_kedro.evaluation.floors import FLOORS
+from bort_kedro.evaluation.floors import floors_among
 from bort_kedro.exports.runtimes import RUNTIMES
 from bort_kedro.reporting.markdown import MISSING, bullets, duration, large, number, percent, times
 
@@ -60,7 +60,7 @@ class Found:
     @property
     def titles(self) -> dict[str, str]:
         """Of all that is scored, by name."""
-        floors = {name: floor.title for name, floor in FLOORS.items()}
+        floors = {name: floor.title for name, floor in floors_among(self.scores.values()).items()}
         return {arm.name: arm.title for arm in self.arms} | floors
 
     @property
