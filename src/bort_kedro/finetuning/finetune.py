@@ -77,7 +77,8 @@ def learn_dev_too(task: StudentTask, result: MethodResult) -> MethodResult:
     last = task.train(
         examples,
         result.setting,
-        method=result.method,
+        # Told by a name of its own, since of dev it scores what it has seen.
+        method=f"{result.method} with dev",
         number=len(result.rounds),
         num_steps=num_steps,
         look_every=num_steps,
