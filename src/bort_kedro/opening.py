@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from bort_kedro.errors import BortKedroError, said_by
 from bort_kedro.git_lfs import pointer_fault
+from bort_kedro.inside import outside_fault
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 # Of an encoder alone; one inside a classifier is named below it, and is the classifier's to have.
 POOLER = "pooler."
+# Names the files of weights that are in several.
+INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class PretrainedFiles:
     """What a folder or a hub id holds, opened by classes of transformers alone.
 
     Code beside the files is neither run nor asked about, whatever they say of it; attention kernels that a
-    configuration names, which transformers would fetch and run, are not followed; weights are safetensors.
+    configuration names, which transformers would fetch and run, are not followed; weights are safetensors, and those in
+    several files lie in the folder of the file that names them.
 
     Args:
         name_or_path: Folder or hub id.
@@ -55,6 +60,7 @@ class PretrainedFiles:
         """
         config = self.config()
         config._attn_implementation = None  # transformers then chooses among its own
+        self._require_own_weights()
         model, loaded = self._open(class_name, config=config, use_safetensors=True, output_loading_info=True, **options)
         missing = {name for name in loaded["missing_keys"] if not name.startswith(POOLER)}
         if len(missing) < len(loaded["missing_keys"]):
@@ -85,6 +91,27 @@ class PretrainedFiles:
             try_to_load_from_cache(str(self.name_or_path), "config.json")  # which checks the name, and asks nobody
         except HFValidationError as fault:
             raise self.refusal(f"it is no folder, seen from {Path.cwd()}, and no hub id is written so") from fault
+
+    def _require_own_weights(self) -> None:
+        """Refuse an index whose files lie elsewhere: transformers would open whatever it names."""
+        from transformers.utils import cached_file
+
+        options = {
+            "local_files_only": self.local_files_only,
+            "_raise_exceptions_for_missing_entries": False,
+            "_raise_exceptions_for_connection_errors": False,
+        }
+        found = cached_file(str(self.name_or_path), INDEX, **options)
+        if found is None:
+            return
+        index = Path(found)
+        try:
+            names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise self.refusal(f"its {INDEX} cannot be understood: {said_by(fault)}") from fault
+        for name in sorted(names, key=str):
+            if outside := outside_fault(index.parent, name, of=index):
+                raise self.refusal(f"its {INDEX} names a file of weights that is not its own: {outside}")
 
     def _why_no_tokenizer(self, fault: Exception) -> str:
         """What there is to say before a fault: what other files hold takes packages that this project does without."""

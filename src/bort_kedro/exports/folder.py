@@ -25,6 +25,7 @@ from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
 from bort_kedro.finetuning.forms import FORMS
 from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.inside import outside_fault
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.tasks.table import Form, Task, Truncation
 from bort_kedro.tasks.tags import spans_of
@@ -253,6 +254,8 @@ def _checked(folder: Path, name: str) -> ExportedTask:
             "(params:evaluate.export.formats) or was refused, which the export report says."
         )
     for file, size in formats[name].items():
+        if outside := outside_fault(folder / name, file):
+            raise ModelFolderError(f"{folder / MANIFEST} names a file that is not the export's: {outside}. {ANEW}")
         path = folder / name / file
         if not path.is_file() or path.stat().st_size != size:
             seen = f"{path.stat().st_size} bytes" if path.is_file() else "missing"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TaskError
+from bort_kedro.inside import outside_fault
 from bort_kedro.tasks.description import SPLITS, SourceFile, SplitSource, Task
 from bort_kedro.tasks.reading.formats import FileRow, is_table, read_rows
 from bort_kedro.tasks.reading.reading import ReadingInProgress, TaskReading, is_labelled
@@ -75,6 +76,8 @@ class TaskFolder:
             for base in [home, home.parent, self._folder] if is_named else [home]:
                 file = _first_existing(base, source)
                 if file is not None:
+                    if task.benchmark != "own" and not is_named:
+                        _require_inside(task, source, base, file)
                     found.append((source, base, file))
                     break
             else:
@@ -121,6 +124,17 @@ def _first_existing(base: Path, source: SplitSource) -> SourceFile | None:
         if (base / file.path).exists() and (not file.id_file or (base / file.id_file).is_file()):
             return file
     return None
+
+
+def _require_inside(task: Task, source: SplitSource, base: Path, file: SourceFile) -> None:
+    """Refuse links that an archive may have brought; what a user names is followed."""
+    paths = [base / file.path, *(base / file.path).rglob("*")]
+    for path in paths:
+        if fault := outside_fault(base, path.relative_to(base).as_posix()):
+            raise TaskError(
+                f"Task `{task.name}`: in {base} {fault}. Put the file itself there, or, if it is meant, name it under "
+                f"`files.{task.name}.{source.key}` in params:finetune."
+            )
 
 
 def _named(file: SourceFile) -> str:
