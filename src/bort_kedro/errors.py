@@ -1,5 +1,7 @@
 """Errors a user can mend: each names the object, the value seen, what is allowed and where to change it."""
 
+from bort_kedro.redaction import redacted
+
 # Characters of a text that is shown: a screen, and of what a library says a few lines.
 LONGEST_TEXT = 4000
 LONGEST_SAID = 300
@@ -9,11 +11,11 @@ class BortKedroError(Exception):
     """Base of every error raised on purpose; the command line shows its text without a traceback.
 
     A text longer than a screen is cut in its middle: what is at fault stands at its start, and what to change at its
-    end.
+    end. Passwords and tokens are left out of it.
     """
 
     def __str__(self) -> str:
-        return shortened(super().__str__(), LONGEST_TEXT)
+        return shortened(redacted(super().__str__()), LONGEST_TEXT)
 
 
 class ConfigurationError(BortKedroError):
@@ -74,7 +76,7 @@ class FailedTrainingError(TrainingError):
         self.reason, self._text = reason, f"{name}: {reason}. {advice}"
 
     def __str__(self) -> str:
-        return shortened(self._text, LONGEST_TEXT)
+        return shortened(redacted(self._text), LONGEST_TEXT)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -25,7 +25,6 @@ from bort_kedro.session.tracking_store import (
     opening,
     reason_of,
     seen_from,
-    shown,
 )
 
 ELSEWHERE = (
@@ -117,7 +116,7 @@ def test_what_is_no_database_is_told_with_the_command_that_moves_it_away(tmp_pat
     file.write_text("No database. " * 100)
     uri = f"sqlite:///{file}"
     assert refusal(uri) == (
-        f"Runs cannot be tracked at {shown(uri)}: (sqlite3.DatabaseError) file is not a database. Let it be read and "
+        f"Runs cannot be tracked at {uri}: (sqlite3.DatabaseError) file is not a database. Let it be read and "
         f"written, or move it away with `mv '{file}' '{file}.old'`{ELSEWHERE}"
     )
 

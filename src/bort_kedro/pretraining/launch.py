@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
 from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
 from bort_kedro.pretraining.pretrain import has_reached, pretrain, pretraining_identity
+from bort_kedro.redaction import redact_logs
 from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.saved_state import States
 
@@ -217,6 +218,7 @@ def main(path: Path) -> None:
     meet_on_cpu()
     Thread(target=end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
     logging.basicConfig(level=logging.INFO if is_first() else logging.WARNING, format="%(message)s")
+    redact_logs()
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     # Written by the process that started this one, in a folder of its own.
     job = pickle.loads(path.read_bytes())  # noqa: S301

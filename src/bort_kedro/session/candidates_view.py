@@ -9,6 +9,7 @@ import json
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.frozen import JsonObject
+from bort_kedro.redaction import redacted
 from bort_kedro.session.nested_runs import KIND_TAG, PARENT_TAG
 from bort_kedro.training.observer import CANDIDATE
 
@@ -28,7 +29,7 @@ def share_view(experiment_id: str, run_id: str) -> None:
 
 def address_of(tracking_uri: str, experiment_id: str, run_id: str) -> str:
     """Of the page, once `share_view` has kept the view."""
-    pages = tracking_uri.rstrip("/") if tracking_uri.startswith("http") else LOCAL_PAGES
+    pages = redacted(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else LOCAL_PAGES
     view = f"viewStateShareKey={run_id}&compareRunsMode=CHART&workflowType=machine_learning"
     return f"{pages}/#/experiments/{experiment_id}/runs?{view}"
 

@@ -35,6 +35,7 @@ from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.pipelines.added import added_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
+from bort_kedro.redaction import all_redacted, redact_logs
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.reading.choose import read_task
@@ -79,6 +80,7 @@ class ConfigurationHook:
     def after_context_created(self, context: KedroContext) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        redact_logs()
         # Its import sets its own level, below what conf/logging.yml says.
         logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)
         # Imported with all its nodes, so not for commands without a session.
@@ -304,7 +306,7 @@ class ManifestHook:
             for name in results.loaded:
                 self._note_read(name)
         parameters = session_parameters(catalog)
-        values = parameters.model_dump(mode="json", fallback=repr)
+        values = all_redacted(parameters.model_dump(mode="json", fallback=repr))
         catalog.save(
             "run_manifest",
             {

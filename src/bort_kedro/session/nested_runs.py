@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bort_kedro.environment import environment_variables
 from bort_kedro.frozen import JsonObject
+from bort_kedro.redaction import redacted
 from bort_kedro.training.observer import CANDIDATE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def log_metrics(run_id: str, rows: Sequence[MetricRow], params: JsonObject | Non
     from mlflow.entities import Metric, Param
 
     now = _milliseconds()
-    entries = [Param(key, str(value)) for key, value in (params or {}).items()]
+    entries = [Param(key, redacted(str(value))) for key, value in (params or {}).items()]
     metrics = [Metric(key, value, now, step) for key, value, step in rows if not math.isnan(value)]
     first = METRICS_PER_CALL - len(entries)
     MlflowClient().log_batch(run_id, metrics=metrics[:first], params=entries)
@@ -110,7 +111,7 @@ class NestedRuns:
         if failure is not None:
             from mlflow import MlflowClient
 
-            MlflowClient().set_tag(run.run_id, "failure", failure)
+            MlflowClient().set_tag(run.run_id, "failure", redacted(failure))
         if failure is not None or run.is_open:
             _end_run(run.run_id, "FINISHED" if failure is None else "FAILED")
             run.is_open = False

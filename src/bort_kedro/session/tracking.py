@@ -26,6 +26,7 @@ from bort_kedro.evaluation.task_metrics import TaskMetrics
 from bort_kedro.frozen import FrozenModel, JsonObject
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
+from bort_kedro.redaction import all_redacted, redacted
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.search.candidates import candidate_training, results_of
 from bort_kedro.session.candidates_view import address_of, share_view
@@ -42,7 +43,7 @@ from bort_kedro.session.tracking_store import (
     opening,
     reason_of,
     seen_from,
-    shown,
+    without_credentials,
 )
 from bort_kedro.training.observer import SilentObserver
 
@@ -95,7 +96,7 @@ class TrackingHook(MlflowHook):
         # Where artifacts go hangs on where runs go, which the configuration may say.
         OmegaConf.register_new_resolver("artifact_location", lambda: None, replace=True)
         server = {"mlflow_tracking_uri": given, **loader["mlflow"].get("server", {})}
-        uri = seen_from(root, server["mlflow_tracking_uri"])
+        uri = without_credentials(seen_from(root, server["mlflow_tracking_uri"]))
         location = None if is_served(uri) else (root / "mlartifacts").as_uri()
         OmegaConf.register_new_resolver("artifact_location", lambda: location, replace=True)
         loader["mlflow"] = loader["mlflow"] | {"server": server | {"mlflow_tracking_uri": uri}}
@@ -147,7 +148,8 @@ class TrackingHook(MlflowHook):
         # What the run's name is made of.
         self._made: JsonObject = {}
         with self._going_on_without():
-            super().before_pipeline_run(run_params, pipeline, catalog)
+            # The parent makes tags of them, what `--params` says among them.
+            super().before_pipeline_run(all_redacted(run_params), pipeline, catalog)
             if self._is_mlflow_enabled:
                 self._runs = NestedRuns(mlflow.get_run(self.run_id).info)
                 self._name_run(self._stages)
@@ -169,7 +171,7 @@ class TrackingHook(MlflowHook):
         except FAULTS as fault:
             LOGGER.warning(
                 "MLflow's store at %s failed: %s. The run goes on and keeps its results, but is not tracked further.",
-                shown(mlflow.get_tracking_uri()),
+                redacted(mlflow.get_tracking_uri()),
                 reason_of(fault),
             )
             self._is_lost, self._is_mlflow_enabled, self._runs = True, False, None
@@ -228,6 +230,7 @@ class TrackingHook(MlflowHook):
         if name in self._told:
             return
         self._told.add(name)
+        value = all_redacted(value)
         if len(str(value)) > MAX_PARAM_VAL_LENGTH:
             super()._log_param(name, value)
         else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from shlex import quote
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 from urllib.request import url2pathname
 
 from filelock import FileLock
@@ -19,8 +19,10 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bort_kedro.environment import environment_variables
 from bort_kedro.errors import ConfigurationError
+from bort_kedro.redaction import redacted
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 # What MLflow raises where a store is not there, does not answer or cannot be written; OSError covers those of requests.
 FAULTS = (MlflowException, SQLAlchemyError, OSError)
 # How often a request to a server is repeated, after pauses that double from 2 s on, and for how long one may take.
@@ -74,11 +76,23 @@ def opening(uri: str) -> Iterator[None]:
         raise ConfigurationError(_explain(uri, fault)) from fault
 
 
+def without_credentials(uri: str) -> str:
+    """The address of a server without ``user:password@``, which go into the variables that MLflow has for them.
+
+    MLflow prints the address of each run that ends, and faults have it.
+    """
+    parts = urlparse(uri)
+    if parts.scheme not in ("http", "https") or parts.password is None:
+        return uri
+    os.environ[USERNAME], os.environ[PASSWORD] = unquote(parts.username or ""), unquote(parts.password)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def _explain(uri: str, fault: Exception) -> str:
     if _is_folder(uri):
         return _of_a_folder(uri)
     file = _sqlite_file(uri)
-    place = shown(uri)
+    place = redacted(uri)
     if _OUT_OF_DATE in str(fault):
         found = re.findall(r"(?:version|expected) (\w+)", str(fault))
         advice = (
@@ -100,14 +114,6 @@ def _explain(uri: str, fault: Exception) -> str:
     )
 
 
-def shown(uri: str) -> str:
-    """A URI without a password."""
-    try:
-        return str(make_url(uri))
-    except ArgumentError:
-        return uri
-
-
 def _of_a_folder(uri: str) -> str:
     folder = Path(url2pathname(urlparse(uri).path) if uri.startswith("file:") else uri)
     database = quote(f"sqlite:///{folder}/mlruns.db")
@@ -125,7 +131,7 @@ def reason_of(fault: Exception) -> str:
     """What a store's fault comes down to, without what was tried."""
     text = str(fault).splitlines()[0]
     system = re.findall(r"\[Errno -?\d+\] [^)'\"]+", text)
-    return str(system[-1] if system else text).strip(".: ")
+    return redacted(str(system[-1] if system else text)).strip(".: ")
 
 
 def is_unreachable(fault: MlflowException) -> bool:
