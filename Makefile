@@ -65,16 +65,16 @@ lint: install    ## Check style, types and the layers
 	@$(BIN)/mypy & types=$$!; $(BIN)/lint-imports; layers=$$?; wait $$types && exit $$layers
 
 viz: install     ## Open the graph of the pipelines and every result, at port 4141
-	@$(BIN)/kedro viz run
+	@$(BIN)/kedro viz run --host 127.0.0.1
 
 mlflow: install  ## Open the tracked runs, at port 5000
 	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --port 5000 \
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns.db}"
 
 notebook: install ## Move caps, T and noise of the last search in a notebook
 	@$(INSTALL) --editable '.[jupyter]'
-	@$(BIN)/jupyter notebook notebooks/explore_search.ipynb
+	@$(BIN)/jupyter notebook --ip 127.0.0.1 notebooks/explore_search.ipynb
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
 bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (58 minutes)

@@ -23,6 +23,7 @@ REASON_LENGTH = 160
 RAY_TIMEOUT_SECONDS = 10.0
 # joblib keeps a single job at a time from its backend and runs it here. How many run is up to `pre_dispatch`.
 FEWEST_JOBS_ELSEWHERE = 2
+LOCALHOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def _dask_cluster(settings: EngineSettings) -> AbstractContextManager[Any]:
         n_workers=settings.num_workers,
         processes=True,
         threads_per_worker=1,
+        # Workers take pickled jobs from whoever reaches them.
+        host=LOCALHOST,
         # As with loky, only the operating system limits memory.
         memory_limit=None,
         dashboard_address=None,
