@@ -167,4 +167,6 @@ def test_no_error_of_a_library_passes_the_door(tmp_path, pretrained):
 def test_no_other_file_opens_what_others_saved():
     opening = re.compile(r"""[.'"](from_pretrained|get_class_from_dynamic_module)\b|trust_remote_code|torch\.load\(""")
     opened = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if opening.search(path.read_text())}
-    assert opened == {"opening.py"}
+    # MLflow keeps the latter alone, without the project, beside a model that a run has made.
+    assert opened == {"opening.py", "session/served_spans.py"}
+    assert '"trust_remote_code": False, "local_files_only": True' in (SOURCE / "session/served_spans.py").read_text()

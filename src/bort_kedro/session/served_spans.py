@@ -19,8 +19,11 @@ class SpanModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         """Open the folder of the model."""
         from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-        self._model = AutoModelForTokenClassification.from_pretrained(context.artifacts["model"]).eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(context.artifacts["model"])
+        # As `opening.py` does, which is not there.
+        own: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        folder = context.artifacts["model"]
+        self._model = AutoModelForTokenClassification.from_pretrained(folder, use_safetensors=True, **own).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, **own)
         self._max_tokens = context.model_config["max_tokens"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
