@@ -111,6 +111,7 @@ def folder(tmp_path):
     (inside / "link").symlink_to(outside / "file")
     (inside / "folder").symlink_to(outside)
     (inside / "own").symlink_to("file")
+    (inside / "loop").symlink_to("loop")
     return inside
 
 
@@ -127,6 +128,8 @@ def folder(tmp_path):
         ("/etc/passwd", "`/etc/passwd` leads out"),
         ("link", "`link` is a link out of the folder, to "),
         ("folder/file", "`folder/file` is a link out of the folder, to "),
+        ("loop", "`loop` is a link that leads nowhere"),
+        (".", ""),
         ("", "'' is no name"),
         (7, "7 is no name"),
         ("a\0b", "is no name"),
@@ -180,7 +183,7 @@ def test_an_index_that_names_weights_elsewhere_is_refused(sharded, way):
         opened(sharded)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "no JSON", '{"weight_map": 1}'])
+@pytest.mark.parametrize("text", ["[]", "{}", "no JSON", '{"weight_map": 1}', "[" * 100_000])
 def test_an_index_that_is_none_is_refused(sharded, text):
     (sharded / INDEX).write_text(text)
     with pytest.raises(ModelFolderError, match=rf"^its {re.escape(INDEX)} cannot be understood: "):
@@ -249,6 +252,18 @@ def test_a_task_whose_archive_brought_a_link_is_refused_unless_the_link_is_named
     )
     named = files.read(TASKS["cola"], files={"train": SourceFile("train.tsv")})
     assert (named.examples["split"] == "train").sum() == 2
+
+
+def test_a_link_among_the_many_files_of_a_task_is_refused(tmp_path):
+    folder = tmp_path / "RACE"
+    for split in ("train", "dev", "test"):
+        (folder / split / "high").mkdir(parents=True)
+    (tmp_path / "private.txt").write_text("{}")
+    (folder / "dev" / "high" / "1.txt").symlink_to(tmp_path / "private.txt")
+    with pytest.raises(
+        TaskError, match=r"Task `race_high`: in .*RACE `dev/high/1\.txt` is a link out of the folder, to "
+    ):
+        TaskFilesDataset(folder=str(tmp_path)).load().read(TASKS["race_high"])
 
 
 def test_a_folder_of_tasks_that_is_a_link_is_read(tmp_path):

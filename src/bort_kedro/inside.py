@@ -18,8 +18,11 @@ def outside_fault(folder: Path, name: object, *, of: Path | None = None) -> str:
         return f"{name!r} is no name of a file"
     # A backslash parts folders on another system.
     parts = Path(name.replace("\\", "/")).parts
-    if ".." in parts or Path(name).is_absolute() or parts[0].endswith(":"):
+    if ".." in parts or Path(name).is_absolute() or (parts[:1] and parts[0].endswith(":")):
         return f"`{name}` leads out of the folder"
-    target = (folder / name).resolve()
+    try:
+        target = (folder / name).resolve()
+    except (OSError, RuntimeError):  # the latter for a link to itself
+        return f"`{name}` is a link that leads nowhere"
     places = [folder.resolve(), *([of.resolve().parent] if of is not None else [])]
     return "" if any(map(target.is_relative_to, places)) else f"`{name}` is a link out of the folder, to {target}"

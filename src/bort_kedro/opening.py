@@ -101,13 +101,13 @@ class PretrainedFiles:
             "_raise_exceptions_for_missing_entries": False,
             "_raise_exceptions_for_connection_errors": False,
         }
-        found = cached_file(str(self.name_or_path), INDEX, **options)
-        if found is None:
-            return
-        index = Path(found)
         try:
+            found = cached_file(str(self.name_or_path), INDEX, **options)
+            if found is None:
+                return
+            index = Path(found)
             names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             raise self.refusal(f"its {INDEX} cannot be understood: {said_by(fault)}") from fault
         for name in sorted(names, key=str):
             if outside := outside_fault(index.parent, name, of=index):

@@ -128,8 +128,8 @@ def _first_existing(base: Path, source: SplitSource) -> SourceFile | None:
 
 def _require_inside(task: Task, source: SplitSource, base: Path, file: SourceFile) -> None:
     """Refuse links that an archive may have brought; what a user names is followed."""
-    paths = [base / file.path, *(base / file.path).rglob("*")]
-    for path in paths:
+    place = base / file.path
+    for path in (place, *(each for each in place.rglob("*") if each.is_symlink())):
         if fault := outside_fault(base, path.relative_to(base).as_posix()):
             raise TaskError(
                 f"Task `{task.name}`: in {base} {fault}. Put the file itself there, or, if it is meant, name it under "
