@@ -8,9 +8,10 @@ import shutil
 from logging.config import dictConfig
 from types import SimpleNamespace
 
+import click
 import pytest
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from transformers import BertForMaskedLM
 
 from bort_kedro.datasets.task_files import TaskFilesDataset
@@ -334,6 +335,18 @@ def test_errors_that_a_user_reads_have_no_secret():
     assert str(ConfigurationError("No http://me:secret@host.")) == "No http://me:***@host."
     failed = FailedTrainingError("T", "http://me:secret@host went away", "Wait")
     assert str(failed) == "T: http://me:***@host went away. Wait"
+
+
+def test_what_kedro_says_of_a_dataset_has_no_secret_on_the_command_line(monkeypatch):
+    from bort_kedro import cli
+
+    def fail():
+        raise DatasetError("Failed while loading data from s3://me:secret@bucket/a.csv")
+
+    monkeypatch.delenv(cli.TRACEBACK_VARIABLE, raising=False)
+    with pytest.raises(click.ClickException) as caught:
+        cli._told(fail, {})
+    assert caught.value.message.startswith("Failed while loading data from s3://me:***@bucket/a.csv\n")
 
 
 def test_lines_and_tracebacks_of_the_log_have_no_secret(monkeypatch, capsys):

@@ -18,6 +18,7 @@ from kedro.validation import ParameterValidationError
 
 from bort_kedro.configuration import hint_at
 from bort_kedro.errors import BortKedroError, ConfigurationError
+from bort_kedro.redaction import redacted
 from bort_kedro.session.runs import compare
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
@@ -123,7 +124,9 @@ def _told(act: Callable[[], object], options: dict[str, Any]) -> object:
             raise
         if _is_of_pipelines(error):
             message = "\n".join(mistaken_names(options)) or message
-        raise click.ClickException(f"{message}\n(Set {TRACEBACK_VARIABLE}=1 to see where it was raised.)") from None
+        raise click.ClickException(
+            f"{redacted(message)}\n(Set {TRACEBACK_VARIABLE}=1 to see where it was raised.)"
+        ) from None
 
 
 cli.add_command(compare)
