@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +48,6 @@ class RealOutcome:
         check: Of the teacher, see `agora.teacher_bar`.
         score: On the official dev, which no method saw, beside the floors.
         rivals: Of the other methods, where there was Agora; and of the teacher, under `teacher`.
-        seconds: Everything included.
     """
 
     name: str
@@ -57,7 +55,6 @@ class RealOutcome:
     check: JsonObject
     score: TaskScore
     rivals: dict[str, RivalScore]
-    seconds: float
 
 
 @quietly()
@@ -93,7 +90,7 @@ def finetuning_of(name: str, settings: Any) -> FinetuneParams:
 @quietly()
 def outcome_of(name: str, encoder: str, folder: Path, states: Path, setting: Setting) -> RealOutcome:
     """One task from its files to its score; trainings that are in the states are found there."""
-    began, kept, teacher = time.perf_counter(), TrainingStates(states, keep=1), open_encoder(encoder)
+    kept, teacher = TrainingStates(states, keep=1), open_encoder(encoder)
     student, data = extracted(SHAPE, teacher), task_data(name, folder, setting)
     encoded = data.encoded(student, max_tokens=MAX_TOKENS)
     finetune = finetuning_of(name, finetuning_settings(encoded, setting.seeds[0], setting))
@@ -117,5 +114,4 @@ def outcome_of(name: str, encoder: str, folder: Path, states: Path, setting: Set
             method: rival_score(task, test, answers, rows.loc[rows["split"] == "test", "prediction"].tolist())
             for method, rows in others.items()
         },
-        time.perf_counter() - began,
     )

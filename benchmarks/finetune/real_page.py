@@ -24,12 +24,11 @@ def real_part(found: Sequence[RealOutcome], encoder: str) -> Part:
             percent(each.score.score.value, each.score.score.standard_error),
             *(percent(each.rivals[other].score) if other in each.rivals else "" for other in others),
             *(percent(each.score.floors[name].score) for name in floors),
-            number(each.seconds, 0),
         ]
         for each in found
     ]
     header = ["Task", "train / dev / test", "Teacher / its bar (dev)", "Metric", "Method", "Score", *others.values()]
-    header += [*(floor.title for floor in floors.values()), "Seconds"]
+    header += [floor.title for floor in floors.values()]
     ahead = [
         [
             each.name,
