@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     from bort_kedro.agora.settings import AgoraSettings
     from bort_kedro.encoders.pretrained import Pretrained
-    from bort_kedro.finetuning.data import TaskData
     from bort_kedro.finetuning.methods import StudentTask
     from bort_kedro.finetuning.settings import FinetuningSettings
-    from bort_kedro.training.saved_state import States
 
 
 class Teaches(Protocol):
@@ -56,19 +54,22 @@ class EncoderTeaches:
     num_folds: int
     seed: int
 
-    def task(self, data: TaskData, states: States) -> StudentTask:
-        """The teacher's own."""
-        return student_task(self.encoder, data, build_theta(self.training, draw_seed=self.seed), self.training, states)
-
     def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
-        own = self.task(task.data, task.states)
         if classifier is None:
-            finetuned, report = fine_tune_teacher(own)
+            finetuned, report = fine_tune_teacher(self._task(task))
             if not report.check.is_over:
                 return None
             classifier = finetuned.model
         teacher = TaskTeacher(classifier, self.encoder, task.data, self.settings, self.training.max_tokens)
-        return Teaching(teacher, lambda: out_of_fold_beliefs(own, num_folds=self.num_folds, seed=self.seed))
+        # Its examples are encoded where somebody asks, which few methods do.
+        return Teaching(
+            teacher, lambda: out_of_fold_beliefs(self._task(task), num_folds=self.num_folds, seed=self.seed)
+        )
+
+    def _task(self, task: StudentTask) -> StudentTask:
+        """The teacher's own, of the same splits."""
+        theta = build_theta(self.training, draw_seed=self.seed)
+        return student_task(self.encoder, task.data, theta, self.training, task.states)
 
 
 @dataclass(frozen=True)
