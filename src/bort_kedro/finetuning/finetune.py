@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 # Predictions need no gradients, so their batches may be larger than those of a training.
 PREDICTION_TOKENS = 8192
-PREDICTED_SPLITS = ("dev", "test", "submission")
+UNSEEN_SPLITS = ("test", "submission")
+PREDICTED_SPLITS = ("dev", *UNSEEN_SPLITS)
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
     kept = result.last or result.best
     assert kept.model is not None  # noqa: S101 - methods raise where every trial diverged
     model = Pretrained(kept.model, task.student.tokenizer)
-    outputs = outputs_of(model, task.encoded, precision=task.settings.mixed_precision)
-    outputs["dev"] = result.best.dev_outputs
+    outputs = {"dev": result.best.dev_outputs}
+    outputs |= outputs_of(model, task.encoded, precision=task.settings.mixed_precision, splits=UNSEEN_SPLITS)
     report = _report(task.data, task.encoded, result.report())
     if result.temperature is not None:
         found = calibrations(task.encoded, outputs, result.temperature)
@@ -117,14 +118,16 @@ def _report(data: TaskData, encoded: EncodedTask, found: MethodReport) -> Finetu
     )
 
 
-def outputs_of(model: Pretrained, encoded: EncodedTask, *, precision: str) -> dict[str, NDArray[np.float64]]:
-    """What a model says of every split that is scored or sent in; it is run on the device there is, as in training."""
+def outputs_of(
+    model: Pretrained, encoded: EncodedTask, *, precision: str, splits: Sequence[str] = PREDICTED_SPLITS
+) -> dict[str, NDArray[np.float64]]:
+    """What a model says of those of some splits that there are; it is run on the device there is, as in training."""
     model.model.to(PartialState().device)
     outputs = {
         split: predict(
             model.model, encoded.task.form, encoded.splits[split], batch_tokens=PREDICTION_TOKENS, precision=precision
         )
-        for split in PREDICTED_SPLITS
+        for split in splits
         if split in encoded.splits
     }
     model.model.cpu()
