@@ -172,9 +172,9 @@ def test_too_little_of_dev_no_pool_and_a_rival_without_labels_are_told_at_once(d
     assert str(caught.value) == (
         "Task `toy`: 5 of the 12 examples of dev are recorded, and 12 at least are needed to hold the teacher against "
         "its bar; no text is recorded beside those of the task's own splits, so there is none to learn from; 7 of the "
-        "24 examples of train are recorded, and the rival distilled needs all of them; take it out of "
-        "params:finetune.rivals. An example is found again by its texts, blanks aside; `toy.examples` has those of "
-        f"each split. Change the file or the columns of {PLACE}."
+        "24 examples of train are recorded, and the method distilled needs all of them; name another one in "
+        "params:finetune.method, or take it out of params:finetune.rivals. An example is found again by its texts, "
+        f"blanks aside; `toy.examples` has those of each split. Change the file or the columns of {PLACE}."
     )
 
 

@@ -384,6 +384,14 @@ def test_recorded_labels_under_the_bar_lead_to_plain_fine_tuning_or_stop_the_run
     )
 
 
+@pytest.mark.parametrize("asked", [{"method": "distilled", "rivals": []}, {"rivals": ["plain", "distilled"]}])
+def test_distilling_recorded_labels_needs_those_of_train(tmp_path, asked):
+    examples = examples_of(num_train=12, num_dev=24, num_test=4)
+    finetune = parameters(recorded=write_labels(tmp_path, examples), **asked)
+    with pytest.raises(TeacherError, match="0 of the 12 examples of train are recorded, and the method distilled"):
+        recorded_reader_of("toy")(examples, finetune)
+
+
 def test_rows_of_recorded_labels_that_are_left_out_are_told(tmp_path, caplog):
     examples = examples_of(num_train=12, num_dev=24, num_test=4)
     recorded = write_labels(tmp_path, examples)

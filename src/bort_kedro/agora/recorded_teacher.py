@@ -133,7 +133,7 @@ def check_recorded_teacher(
         teacher: The labels.
         data: Of the task.
         place: Where their file is named.
-        needs_train: Whether a rival learns from what is said of the train split.
+        needs_train: Whether the method or a rival learns from what is said of the train split.
 
     Returns:
         What is said of the rows of dev that are recorded, and the report.
@@ -154,8 +154,8 @@ def check_recorded_teacher(
         faults.append("no text is recorded beside those of the task's own splits, so there is none to learn from")
     if needs_train and len(known["train"]) < num_train:
         faults.append(
-            f"{len(known['train'])} of the {num_train} examples of train are recorded, and the rival distilled needs "
-            "all of them; take it out of params:finetune.rivals"
+            f"{len(known['train'])} of the {num_train} examples of train are recorded, and the method distilled "
+            "needs all of them; name another one in params:finetune.method, or take it out of params:finetune.rivals"
         )
     if faults:
         raise TeacherError(

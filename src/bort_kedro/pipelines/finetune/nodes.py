@@ -112,7 +112,7 @@ def recorded_reader_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFr
             )
         teacher = RecordedTeacher(reading.table, data, finetune.agora)
         predictions, report = check_recorded_teacher(
-            teacher, data, place=place, needs_train="distilled" in finetune.rivals
+            teacher, data, place=place, needs_train="distilled" in (finetune.method, *finetune.rivals)
         )
         _tell_of_a_weak_teacher(name, report, finetune, f"Give better labels ({place})")
         return reading.table, predictions, report.to_json()
