@@ -13,10 +13,10 @@ from bort_kedro.frozen import FrozenModel
 class ShapeSettings(FrozenModel):
     """One BERT shape (D, A, H, I)."""
 
-    num_hidden_layers: int = Field(ge=1)
-    num_attention_heads: int = Field(ge=1)
-    hidden_size: int = Field(ge=1)
-    intermediate_size: int = Field(ge=1)
+    num_hidden_layers: int = Field(ge=1, description="Layers, D.")
+    num_attention_heads: int = Field(ge=1, description="Attention heads of each layer, A.")
+    hidden_size: int = Field(ge=1, description="Numbers that stand for a token between layers, H; the heads divide it.")
+    intermediate_size: int = Field(ge=1, description="Numbers inside the feed-forward part of a layer, I.")
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:

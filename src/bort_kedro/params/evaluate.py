@@ -10,7 +10,7 @@ from bort_kedro.reporting.settings import CardSettings
 
 
 class EvaluateParams(FrozenModel):
-    """Evaluate: scores need no choice, speed does."""
+    """How the result is timed, told and exported, and how sure its scores are."""
 
     speed: SpeedSettings
     card: CardSettings

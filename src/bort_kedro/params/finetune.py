@@ -29,7 +29,7 @@ class FinetuneTeacherParams(FrozenModel):
 
 
 class FinetuneParams(ReadingSettings):
-    """Everything under `finetune`."""
+    """Which tasks are learned, from which files, and how."""
 
     tasks: tuple[str, ...] = Field(min_length=1, description="Names of the table of tasks, or of `own_tasks`.")
     own_tasks: dict[str, OwnTaskSettings] = Field(description="Your own tasks, by name.")

@@ -22,11 +22,13 @@ from bort_kedro.search.strategies import STRATEGIES
 class HyperparameterSet(FrozenModel):
     """One member of Theta: what is given here takes the place of the value under ``search.training``."""
 
-    learning_rate: float | None = Field(default=None, gt=0)
-    warmup_share: float | None = Field(default=None, ge=0, lt=1)
-    weight_decay: float | None = Field(default=None, ge=0)
-    batch_tokens: int | None = Field(default=None, gt=0)
-    dropout: float | None = Field(default=None, ge=0, lt=1)
+    learning_rate: float | None = Field(default=None, gt=0, description="Peak, per step.")
+    warmup_share: float | None = Field(
+        default=None, ge=0, lt=1, description="Share of the steps spent rising to the peak."
+    )
+    weight_decay: float | None = Field(default=None, ge=0, description="AdamW's.")
+    batch_tokens: int | None = Field(default=None, gt=0, description="Padded tokens of a step.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="Of hidden units and attention.")
 
     def changes(self) -> dict[str, float]:
         """The values that were given."""
@@ -167,7 +169,9 @@ class SearchSettings(EngineSettings):
     training: PretrainingSettings = Field(description="Short, of every candidate; of T but for its own values.")
     distillation: DistillationSettings = Field(description="What candidates learn of T in their trainings.")
     hyperparameter_sets: tuple[HyperparameterSet, ...] = Field(
-        min_length=1, description="Theta; T and every candidate are trained with each, and the best one counts."
+        min_length=1,
+        description="Theta; T and every candidate are trained with each, and the best one counts. What a set leaves "
+        "out is that of search.training.",
     )
     num_seeds: int = Field(
         gt=0, description="Trainings of T or a candidate with each set; their spread is part of the noise."

@@ -51,7 +51,7 @@ Sizes = Annotated[tuple[Size, ...], Field(min_length=1), AfterValidator(_all_dif
 class HeadSize(FrozenModel):
     """As many heads as make each this wide."""
 
-    head_size: Size
+    head_size: Size = Field(description="Width of a head; it divides every hidden size.")
 
 
 class TimesHiddenSize(FrozenModel):
@@ -59,7 +59,7 @@ class TimesHiddenSize(FrozenModel):
 
     times_hidden_size: Annotated[
         tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_all_different)
-    ]
+    ] = Field(description="Each times the hidden size, which gives whole numbers.")
 
 
 def _beside(hidden: int, sizes: tuple[int, ...] | HeadSize | TimesHiddenSize) -> tuple[int, ...]:
@@ -74,10 +74,10 @@ def _beside(hidden: int, sizes: tuple[int, ...] | HeadSize | TimesHiddenSize) ->
 class LeftOut(FrozenModel):
     """Combinations that are no candidates: all that have each of the sizes given here."""
 
-    num_hidden_layers: int | None = None
-    num_attention_heads: int | None = None
-    hidden_size: int | None = None
-    intermediate_size: int | None = None
+    num_hidden_layers: int | None = Field(default=None, description="Layers of what is left out; null is any number.")
+    num_attention_heads: int | None = Field(default=None, description="Its heads, likewise.")
+    hidden_size: int | None = Field(default=None, description="Its hidden size, likewise.")
+    intermediate_size: int | None = Field(default=None, description="Its intermediate size, likewise.")
 
     def __str__(self) -> str:
         return f"{{{', '.join(f'{name}: {size}' for name, size in self.model_dump(exclude_none=True).items())}}}"
@@ -90,11 +90,11 @@ class LeftOut(FrozenModel):
 class SpaceSettings(FrozenModel):
     """Sizes whose every combination is a candidate, but for those left out."""
 
-    num_hidden_layers: Sizes
+    num_hidden_layers: Sizes = Field(description="A list.")
     num_attention_heads: Annotated[
         Annotated[Sizes, Tag(LIST)] | Annotated[HeadSize, Tag(RULE)], Discriminator(_form)
     ] = Field(description="A list, or {head_size: 64}.")
-    hidden_size: Sizes
+    hidden_size: Sizes = Field(description="A list.")
     intermediate_size: Annotated[
         Annotated[Sizes, Tag(LIST)] | Annotated[TimesHiddenSize, Tag(RULE)], Discriminator(_form)
     ] = Field(description="A list, or {times_hidden_size: [2, 4]}.")
