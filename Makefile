@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly mutation lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
+.PHONY: help install run smoke test test-quick test-nightly mutation reference lint viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -58,6 +58,9 @@ test-nightly: install ## Run the tests that `make test` leaves out for the time 
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
 	@$(BIN)/python tests/mutation.py
+
+reference: install ## Write docs/reference anew, once parameters, the catalog or commands have changed
+	@$(BIN)/python -m reference
 
 smoke: install   ## Run all stages with the smallest configuration (a minute)
 	@$(BIN)/kedro run --env smoke

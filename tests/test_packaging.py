@@ -57,7 +57,7 @@ def owner(module):
 
 def modules(folder):
     """Dotted names of the modules of other packages that the files of a folder import, each with one file."""
-    own = {path.stem for path in PROJECT.glob("tests/*.py")} | {"benchmarks", "bort_kedro"}
+    own = {path.stem for path in PROJECT.glob("tests/*.py")} | {"benchmarks", "bort_kedro", "reference"}
     found = {}
     for path in sorted((PROJECT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -83,9 +83,9 @@ def test_what_the_package_imports_is_declared_and_the_other_way_round():
     assert imported("src") == declared.keys() - NOT_IMPORTED
 
 
-@pytest.mark.parametrize("folder", ["tests", "benchmarks"])
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "reference"])
 @pytest.mark.slow
-def test_what_tests_and_benchmarks_import_is_declared(folder):
+def test_what_stands_beside_the_package_imports_what_is_declared(folder):
     assert imported(folder) - requirements(DECLARED["dependencies"], EXTRAS["dev"]).keys() == set()
 
 
