@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import torch
 from bort_kedro.datasets.text_streams import TextFilesStreamDataset
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.errors import ConfigurationError, TrainingError
+from bort_kedro.pretraining import launch
 from bort_kedro.pretraining.launch import run_job
 from bort_kedro.pretraining.pretrain import pretrain
 from bort_kedro.pretraining.settings import LaunchSettings
@@ -111,6 +113,34 @@ def test_a_fault_in_the_processes_is_told_in_its_own_words(tmp_path, stored_toke
         TrainingError, match=r"is not finite at step \d+\. The last good state is kept\. Lower learning_rate"
     ):
         run_job(job_for(tmp_path / "two", how, tokens=stored_tokens), LaunchSettings(num_processes=2, sharding="none"))
+
+
+@pytest.mark.parametrize("asked_to_end", ["signal.SIG_DFL", "signal.SIG_IGN"])
+def test_processes_that_wait_for_ever_after_a_fault_are_ended(tmp_path, monkeypatch, asked_to_end):
+    monkeypatch.setattr(launch, "SECONDS_TO_END", 0.3)
+    monkeypatch.setattr(launch, "SECONDS_BETWEEN_LOOKS", 0.05)
+    fault, looks = tmp_path / "job.fault", []
+    script = (
+        f"import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, {asked_to_end}); "
+        "pathlib.Path(sys.argv[1]).write_text('it is so'); time.sleep(1000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(fault)]) as waiting:
+        launch.wait_for(waiting, fault, lambda: looks.append(fault.exists()))
+    assert waiting.returncode == {"signal.SIG_DFL": -signal.SIGTERM, "signal.SIG_IGN": -signal.SIGKILL}[asked_to_end]
+    assert fault.read_text() == "it is so"
+    assert looks[-1]
+
+
+def test_launched_processes_end_with_an_interrupted_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "SECONDS_BETWEEN_LOOKS", 0.05)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as waiting:
+        with pytest.raises(KeyboardInterrupt):
+            launch.wait_for(waiting, tmp_path / "none", interrupt)
+        assert waiting.wait(10) == -signal.SIGTERM
 
 
 def test_a_finished_training_starts_no_process(tmp_path, stored_tokens, monkeypatch):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from bort_kedro.training.observer import SilentObserver
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import BertForMaskedLM
 
     from bort_kedro.pretraining.distillation import Distillation
@@ -46,6 +49,8 @@ SHARDED = {
 # Number of the process that started the others; they end when it is gone.
 PARENT = "BORT_KEDRO_PARENT_PROCESS"
 SECONDS_BETWEEN_LOOKS = 1.0
+# That processes have to end by themselves after a fault, and again after they were asked to.
+SECONDS_TO_END = 40.0
 
 
 @dataclass(frozen=True)
@@ -143,20 +148,13 @@ def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]
         command += ["--nproc-per-node", str(num_processes), "-m", "bort_kedro.pretraining.launch", str(path)]
         # Said here, since torchrun would say it in many words.
         settings = {"OMP_NUM_THREADS": str(job.settings.num_threads), PARENT: str(os.getpid())}
-        rows = RowsFile(path)
+        rows, fault = RowsFile(path), _fault_file(path)
         with subprocess.Popen(command, env={**os.environ, **settings, **environment}) as processes:
-            try:
-                while processes.poll() is None:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
-                    rows.pass_on(job)
-            except BaseException:
-                processes.kill()
-                raise
+            wait_for(processes, fault, lambda: rows.pass_on(job))
         # Those written between the last look and the end.
         rows.pass_on(job)
         if processes.returncode == 0:
             return
-        fault = _fault_file(path)
         said = fault.read_text("utf-8") if fault.exists() else ""
     raise TrainingError(
         said
@@ -164,6 +162,32 @@ def _launch(job: PretrainingJob, num_processes: int, environment: dict[str, str]
         f"{processes.returncode}; what it said stands above. The last saved state is kept: run the same command again, "
         "or set num_processes to 1 under params:pretrain_distill.launch to see the fault alone."
     )
+
+
+def wait_for(processes: subprocess.Popen[bytes], fault: Path, look: Callable[[], None]) -> None:
+    """Wait for the end of launched processes, however they come to it; none is left.
+
+    One that has met a fault may leave others waiting for it in a collective operation, so they are not waited for.
+
+    Args:
+        processes: What launched them, and ends them when it is asked to end.
+        fault: A file that one of them writes when it has met a fault.
+        look: Called again and again.
+    """
+    try:
+        while processes.poll() is None and not fault.exists():
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            look()
+        if processes.returncode is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                processes.wait(SECONDS_TO_END)
+    finally:
+        if processes.poll() is None:
+            processes.terminate()
+            try:
+                processes.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                processes.kill()
 
 
 class RowsFile(SilentObserver):
@@ -228,9 +252,13 @@ def main(path: Path) -> None:
         # Whichever process meets a fault first tells; most faults all of them meet.
         with contextlib.suppress(FileExistsError), _fault_file(path).open("x", encoding="utf-8") as file:
             file.write(str(fault))
-        raise SystemExit(1) from None
-    finally:
+    except Exception:
+        traceback.print_exc()
+    else:
         PartialState().destroy_process_group()
+        return
+    # At once: taking the group apart, as the interpreter does at its end, may wait for those that wait for this one.
+    os._exit(1)
 
 
 if __name__ == "__main__":
