@@ -190,3 +190,17 @@ def test_what_outlives_its_training_is_no_part_of_it(tmp_path):
     folder.put(ENDED)
     assert folder.latest().step == 20
     assert len(list((tmp_path / "search").rglob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("harm", [lambda text: text[:20], lambda text: text.replace("20", "21")])
+def test_a_damaged_identity_is_told_and_stands_in_nobodys_way(tmp_path, caplog, harm):
+    TrainingStates(tmp_path, keep=2).of(NAME, IDENTITY).put(ENDED)
+    (file,) = tmp_path.rglob("identity.json")
+    file.write_text(harm(file.read_text()))
+    states = TrainingStates(tmp_path, keep=2, accepted=("torch", "num_steps"))
+    assert states.of(NAME, changed(torch="2.14.0", num_steps=21)).latest() is None
+    assert caplog.messages == [
+        f"{file} is truncated or altered. What lies beside it is taken under its own settings alone."
+    ]
+    assert list(states.ended()) == []
+    assert states.of(NAME, IDENTITY).latest().step == 20

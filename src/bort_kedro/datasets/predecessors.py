@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import defaultdict
@@ -88,9 +89,20 @@ class Predecessors:
             found = self._found[key] = defaultdict(list)
             files = own.parent.glob(f"{key[1]}*/{IDENTITY}")
             for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
-                rest, circumstances = _without_circumstances(json.loads(file.read_text("utf-8")))
-                found[rest].append((file.parent, circumstances))
+                if (identity := read_identity(file)) is not None:
+                    rest, circumstances = _without_circumstances(identity)
+                    found[rest].append((file.parent, circumstances))
         return self._found[key]
+
+
+def read_identity(file: Path) -> JsonObject | None:
+    """What the content of a folder depends on; None, and told, where it is not what the folder is named by."""
+    text = file.read_bytes()
+    if not file.parent.name.endswith(hashlib.sha256(text).hexdigest()[:HASH_LENGTH]):
+        LOGGER.warning("%s is truncated or altered. What lies beside it is taken under its own settings alone.", file)
+        return None
+    identity: JsonObject = json.loads(text)
+    return identity
 
 
 def _without_circumstances(identity: JsonObject) -> tuple[str, JsonObject]:

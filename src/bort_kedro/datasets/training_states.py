@@ -16,7 +16,7 @@ from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.datasets.pending import pending
-from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors
+from bort_kedro.datasets.predecessors import HASH_LENGTH, IDENTITY, Predecessors, read_identity
 from bort_kedro.errors import CheckpointError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.training.observer import SilentObserver, TrainingObserver
@@ -102,9 +102,9 @@ class TrainingStates:
         """
         for path in sorted(self._root.rglob(IDENTITY)):
             newest = next(iter(TrainingFolder.files(path.parent)), None)
-            if newest is not None and _has_ended(newest):
+            if newest is not None and _has_ended(newest) and (identity := read_identity(path)) is not None:
                 name = path.parent.relative_to(self._root).as_posix()[: -HASH_LENGTH - 1]
-                yield name, json.loads(path.read_text("utf-8")), newest.stat().st_mtime
+                yield name, identity, newest.stat().st_mtime
 
     def names(self, folder: str) -> set[str]:
         """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""
