@@ -69,5 +69,20 @@ def test_the_newest_version_in_an_odd_folder_is_found(odd, kind, old, new):
     assert dataset.list_versions(full_path=False) == [NEW, OLD]
 
 
+@pytest.mark.parametrize("beside", [NEW, OLD], ids=["a run beside it saves", "the clock has gone back"])
+def test_a_session_loads_what_it_has_saved_and_the_newest_before(tmp_path, beside, recwarn):
+    place, own = str(tmp_path / "results.json"), NEW if beside == OLD else OLD
+    session = AtomicJSONDataset(filepath=place, version=Version(None, own))
+    other = AtomicJSONDataset(filepath=place, version=Version(None, beside))
+    other.save({"run": "other"})
+    assert session.load() == {"run": "other"}
+    session.save({"run": "own"})
+    assert session.load() == {"run": "own"}
+    assert other.load() == {"run": "other"}
+    assert [str(each.message) for each in recwarn if "did not match" in str(each.message)] == []
+    pinned = AtomicJSONDataset(filepath=place, version=Version(beside, own))
+    assert pinned.load() == {"run": "other"}
+
+
 def test_a_file_where_versions_should_lie_has_none(odd):
     assert not SubmissionArchivesDataset(filepath=str(odd / "one.txt"), version=Version(None, None)).exists()

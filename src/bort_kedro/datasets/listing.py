@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable
 from glob import glob
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.local import LocalFileSystem
+
+if TYPE_CHECKING:
+    from kedro.io.core import Version
 
 
 def matches(pattern: str) -> list[str]:
@@ -33,9 +36,14 @@ class LocalFiles(LocalFileSystem):
 
 
 class VersionedByListing:
-    """Mixed in before a versioned dataset's class: Kedro looks for versions by a pattern that holds the whole path."""
+    """Mixed in before a versioned dataset's class: Kedro looks for versions by a pattern that holds the whole path.
+
+    A session loads what it has saved itself: the newest version may be that of a run beside it, or of a clock that has
+    gone back since.
+    """
 
     _filepath: PurePosixPath
+    _version: Version | None
 
     def _get_versions(self) -> list[str]:
         """Paths of all versions, the newest first."""
@@ -45,6 +53,13 @@ class VersionedByListing:
             return []
         paths = [str(self._get_versioned_path(name)) for name in sorted(names, reverse=True)]  # type: ignore[attr-defined]
         return [path for path in paths if self._exists_function(path)]  # type: ignore[attr-defined]
+
+    def _fetch_latest_load_version(self) -> str:
+        own = self._version.save if self._version else None
+        if own and self._exists_function(str(self._get_versioned_path(own))):  # type: ignore[attr-defined]
+            return str(own)
+        newest: str = super()._fetch_latest_load_version()  # type: ignore[misc]
+        return newest
 
     def _list_folder(self, folder: str) -> Iterable[str]:
         return os.listdir(folder)
