@@ -229,6 +229,30 @@ def test_what_is_missing_of_the_results_of_a_stage_is_listed_by_name(tmp_path):
     ]
 
 
+def test_versions_of_the_future_are_refused_as_the_newest_that_later_runs_would_take(tmp_path, monkeypatch):
+    def saved(name, version):
+        AtomicJSONDataset(filepath=str(tmp_path / name), version=Version(None, version)).save({})
+        return AtomicJSONDataset(filepath=str(tmp_path / name), version=Version(None, "2027-03-01T10.00.00.000Z"))
+
+    catalog = catalog_of({name: saved(name, "2027-03-01T09.59.59.999Z") for name in ("read", "result")})
+    monkeypatch.setattr(hooks, "generate_timestamp", lambda: "2027-03-01T10.00.05.000Z")
+    preflight(tmp_path, pipeline_reading("read"), catalog)
+    # Of a run beside this one, and a name that somebody gave.
+    saved("read", "2027-03-01T10.00.04.000Z")
+    saved("result", "as published")
+    preflight(tmp_path, pipeline_reading("read"), catalog)
+    saved("read", "2027-03-01T10.00.05.001Z")
+    saved("result", "2030-01-01T00.00.00.000Z")
+    with pytest.raises(StorageError) as caught:
+        preflight(tmp_path, pipeline_reading("read"), catalog)
+    assert str(caught.value) == (
+        "It is 2027-03-01T10.00.05.000Z by the clock of this machine, and 2 version(s) are of later, which every run "
+        f"would take for the newest: {tmp_path}/read/2027-03-01T10.00.05.001Z/read, "
+        f"{tmp_path}/result/2030-01-01T00.00.00.000Z/result. Set the clock right; if it was wrong when they were made, "
+        "remove their folders, or name these after the time at which they were made."
+    )
+
+
 def test_the_manifest_has_the_versions_of_what_was_read_of_the_results_of_a_stage_and_what_was_stated_locally(tmp_path):
     saved = AtomicJSONDataset(filepath=str(tmp_path / "report.json"), version=Version(None, "2026-01-01"))
     saved.save({"w": 1})

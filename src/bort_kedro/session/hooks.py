@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import MemoryDataset
+from kedro.io import AbstractVersionedDataset, MemoryDataset
+from kedro.io.core import generate_timestamp
 
 from bort_kedro.configuration import (
     ConfigurationLoader,
@@ -65,6 +67,8 @@ SHARED_STAGE = "pretrain_distill"
 KEPT_BETWEEN_RUNS = ("training_states", "pretrain_distill.teacher_cache")
 # The catalog's folder of task files.
 TASK_FILES = "task_files"
+# Of a version, as Kedro makes them; others are names that a user gave.
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -142,6 +146,7 @@ class PreflightHook:
         parameters = session_parameters(catalog)
         _require_readable_examples(pipeline, catalog, parameters.finetune)
         _require_inputs(pipeline, catalog, parameters)
+        _require_no_version_of_the_future(pipeline, catalog)
         _require_precision(parameters)
         _require_room(Path(run_params["project_path"]) / "data")
 
@@ -169,6 +174,25 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Pa
         + "\n".join(lines)
         + "\nRun the earliest of these stages first, or `kedro run` for all stages in order."
     )
+
+
+def _require_no_version_of_the_future(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Versions are times: what a clock that went back has left behind would be the newest of all for later runs."""
+    now = generate_timestamp()
+    entries = [catalog.get(name) for name in sorted(pipeline.datasets() | {*_results_read(pipeline)})]
+    later = [
+        path
+        for entry in entries
+        if isinstance(entry, AbstractVersionedDataset) and entry.resolve_save_version() is not None
+        for path in entry.list_versions()
+        if _TIMESTAMP.fullmatch(version := Path(path).parent.name) and version > now
+    ]
+    if later:
+        raise StorageError(
+            f"It is {now} by the clock of this machine, and {len(later)} version(s) are of later, which every run "
+            f"would take for the newest: {', '.join(later)}. Set the clock right; if it was wrong when they were made, "
+            "remove their folders, or name these after the time at which they were made."
+        )
 
 
 def _results_read(pipeline: Pipeline) -> list[str]:
