@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from bort_kedro.errors import TrainingError
 from bort_kedro.progress import track
-from bort_kedro.search.pools import POOLS, Pool, reason_of
+from bort_kedro.search.pools import POOLS, Pool, end_with_parent, reason_of
 from bort_kedro.search.settings import EngineSettings
 
 __all__ = ["ENGINES", "Engine", "Job", "Restart", "device_index", "run_jobs"]
@@ -184,7 +185,7 @@ def _results_until_a_death(jobs: Mapping[int, Job], engine: Engine) -> Generator
     )
     try:
         # Closed before the workers end, so that none goes on when the caller stops early.
-        with closing(parallel(delayed(_run)(number, job) for number, job in jobs.items())) as results:
+        with closing(parallel(delayed(_run)(number, job, os.getpid()) for number, job in jobs.items())) as results:
             yield from results
     except BaseException as error:
         # Some jobs may still be under way; the next ones must not wait for these.
@@ -194,10 +195,11 @@ def _results_until_a_death(jobs: Mapping[int, Job], engine: Engine) -> Generator
         raise
 
 
-def _run(number: int, job: Job) -> tuple[int, Any]:
+def _run(number: int, job: Job, caller: int) -> tuple[int, Any]:
     """In the worker: the job on its GPU, which accelerate takes, as it asks for `cuda` without an index."""
     import torch
 
+    end_with_parent(caller)
     index = device_index(number, torch.cuda.device_count())
     with nullcontext() if index is None else torch.cuda.device(index):
         return number, job.function(*job.arguments)
