@@ -156,8 +156,12 @@ def test_a_value_is_not_at_its_place_before_it_is_complete(tmp_path, monkeypatch
         (errno.EROFS, "the file system is read-only; remount it or move the project"),
         (errno.EACCES, "you may not write there; change the permissions or move the project"),
         (errno.EDQUOT, "your disk quota is used up; free some space"),
+        (
+            errno.EFBIG,
+            "the file is larger than the file system or `ulimit -f` allows; raise that limit or move the project",
+        ),
     ],
-    ids=["full", "read-only", "forbidden", "quota"],
+    ids=["full", "read-only", "forbidden", "quota", "too large"],
 )
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "replace"])
 def test_a_disk_that_refuses_is_told_with_the_path_and_the_way_out(tmp_path, monkeypatch, number, advice, call):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,10 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; remount it or move the project",
     errno.EACCES: "you may not write there; change the permissions or move the project",
     errno.EDQUOT: "your disk quota is used up; free some space",
+    errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows; raise that limit or move the project",
 }
+# How libraries written in Rust (safetensors, tokenizers) tell of a fault of the system, in errors of their own.
+_RUST_FAULT = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
@@ -39,17 +43,25 @@ def pending(final: Path) -> Iterator[Path]:
         _flush(temporary)
         _replace(temporary, final)
         _flush_names(final.parent)
-    except OSError as fault:
+    except Exception as fault:
         _remove(temporary)
-        if fault.errno in _ADVICE:
+        if advice := _ADVICE.get(_system_fault(fault)):
             raise StorageError(
-                f"{final} cannot be written: {_ADVICE[fault.errno]}, then run the same command again. "
+                f"{final} cannot be written: {advice}, then run the same command again. "
                 "No part of the file was left behind."
             ) from fault
         raise
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _system_fault(fault: Exception) -> int:
+    """Its number, also of one that a library has wrapped; 0 where it is none."""
+    if isinstance(fault, OSError):
+        return fault.errno or 0
+    told = _RUST_FAULT.search(str(fault))
+    return int(told[1]) if told else 0
 
 
 def _flush(path: Path) -> None:

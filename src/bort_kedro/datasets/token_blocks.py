@@ -6,7 +6,7 @@ import hashlib
 import json
 import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +42,10 @@ class TokenBlocksDataset(_FolderDataset):
             arrays[WORD_STARTS] = data.word_starts
 
         def write(folder: Path) -> None:
-            files = {}
-            for name, values in arrays.items():
-                np.save(folder / name, values, allow_pickle=False)
-                files[name] = _sha256(folder / name)
             manifest = {
                 "vocabulary": vars(data.vocabulary),
                 "joined": any(blocks.joined for blocks in data.splits.values()),
-                "files": files,
+                "files": {name: _write_array(folder / name, values) for name, values in arrays.items()},
                 "splits": data.summary(),
             }
             (folder / self.MARKER).write_text(json.dumps(manifest, indent=2), "utf-8")
@@ -95,6 +91,29 @@ class TokenBlocksDataset(_FolderDataset):
         from kedro_datasets._typing import JSONPreview
 
         return JSONPreview(json.dumps(self.manifest(), indent=2))
+
+
+class _HashingWriter:
+    """A binary file that knows the SHA-256 of what it was given.
+
+    Numpy writes the bytes of an array past Python where it knows the file, and tells nobody of those that a full disk
+    has refused.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+
+def _write_array(path: Path, values: NDArray[Any]) -> str:
+    """Write an array; returns its SHA-256."""
+    with path.open("wb") as file:
+        writer = _HashingWriter(file)
+        np.save(writer, values, allow_pickle=False)  # type: ignore[arg-type]
+    return writer.sha256.hexdigest()
 
 
 def _sha256(path: Path) -> str:
