@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly mutation reference lint docs viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
+.PHONY: help install run smoke test test-quick test-nightly mutation reference lint docs package viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -73,6 +73,10 @@ lint: install    ## Check style, types and the layers
 docs: install    ## Make a site of docs/ in build/docs; open build/docs/index.html
 	@$(INSTALL) --editable '.[docs]'
 	@$(BIN)/mkdocs build --strict
+
+# What an earlier build left would be in the wheel, too.
+package: install ## Build the wheel, which runs the project from any folder, into dist/
+	@rm -rf build/lib build/bdist.* && $(BIN)/python -m build --wheel --no-isolation
 
 viz: install     ## Open the graph of the pipelines and every result, at port 4141
 	@$(BIN)/kedro viz run --host 127.0.0.1

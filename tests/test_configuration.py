@@ -146,6 +146,36 @@ def test_without_an_environment_it_is_read_as_ever_and_not_told(tmp_path):
     assert loader.said() == ""
 
 
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """The configuration of a wheel, which lies below a folder that is hidden."""
+    folder = tmp_path / ".venv" / "conf"
+    for name, text in {"base": "{a: 1, b: {c: 1}}", "paper": "b: {c: 2}", "local": ""}.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "parameters.yml").write_text(text, "utf-8")
+        (folder / name / ".parameters.yml").write_text("a: hidden", "utf-8")
+    monkeypatch.setattr("bort_kedro.configuration.PACKAGED", folder)
+
+
+def packaged_loader(tmp_path, environment):
+    return ConfigurationLoader(str(tmp_path / "conf"), env=environment, **settings.CONFIG_LOADER_ARGS)
+
+
+def test_where_a_project_has_no_configuration_it_is_the_packages(tmp_path, packaged):
+    assert packaged_loader(tmp_path, None)["parameters"] == {"a": 1, "b": {"c": 1}}
+    assert packaged_loader(tmp_path, "paper")["parameters"] == {"a": 1, "b": {"c": 2}}
+
+
+def test_folders_of_the_project_come_before_those_of_the_package(tmp_path, packaged):
+    for name, text in {"local": "a: 3", "mine": "b: {c: 4}"}.items():
+        (tmp_path / "conf" / name).mkdir(parents=True)
+        (tmp_path / "conf" / name / "parameters.yml").write_text(text, "utf-8")
+    assert packaged_loader(tmp_path, "paper")["parameters"] == {"a": 3, "b": {"c": 2}}
+    assert packaged_loader(tmp_path, "mine")["parameters"] == {"a": 3, "b": {"c": 4}}
+    with pytest.raises(ConfigurationError, match=r"has no such folder\. There are: base, local, mine, paper\.$"):
+        packaged_loader(tmp_path, "theirs")
+
+
 def test_a_parameter_may_take_the_place_of_one_of_another_form(tmp_path):
     files = STATED | {
         "base/parameters.yml": "{a: [1], b: [1], f: '${globals:folder}'}",

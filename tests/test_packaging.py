@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bort_kedro.cli import cli
+
 PROJECT = Path(__file__).parent.parent
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = DECLARED["optional-dependencies"]
@@ -31,8 +33,8 @@ PRIVATE = {
     "accelerate": "AcceleratorState._reset_state",
     "joblib": "joblib._dask",
     "kedro": (
-        "_get_load_path, _get_versions, _describe, save.__wrapped__, OmegaConfigLoader._resolve_from_raw_config, "
-        "OmegaConfigLoader._initialise_filesystem_and_protocol"
+        "_get_load_path, _get_versions, _describe, save.__wrapped__; of OmegaConfigLoader _resolve_from_raw_config, "
+        "_initialise_filesystem_and_protocol, _get_conf_env_path, _is_hidden, _fs, _protocol"
     ),
     "kedro-datasets": "kedro_datasets._typing, _fs and _protocol of its classes",
     "kedro-mlflow": "MlflowHook._log_param, _is_mlflow_enabled, _already_active_mlflow",
@@ -134,6 +136,23 @@ def test_no_other_package_has_private_modules_that_are_imported():
     assert {"joblib._dask", "kedro_datasets._typing"} <= set(private)
 
 
-def test_the_command_of_an_installation_runs_the_project():
+@pytest.mark.parametrize(
+    ("typed", "does"),
+    [
+        ([], ["run"]),
+        (["--env", "smoke"], ["run", "--env", "smoke"]),
+        (["run", "--help"], ["run", "--help"]),
+        (["plan", "--env", "smoke"], ["plan", "--env", "smoke"]),
+        (["--help"], ["--help"]),
+    ],
+    ids=" ".join,
+)
+def test_the_command_of_an_installation_runs_the_project_where_it_is_told_nothing_else(monkeypatch, typed, does):
     module, _, function = DECLARED["scripts"]["bort-kedro"].partition(":")
-    assert callable(getattr(import_module(module), function))
+    done = []
+    monkeypatch.setattr(type(cli), "__call__", lambda _, words, **options: done.append((words, options)))
+    main = getattr(import_module(module), function)
+    main(typed, standalone_mode=False)
+    monkeypatch.setattr(sys, "argv", ["bort-kedro", *typed])
+    main()
+    assert done == [(does, {"standalone_mode": False}), (does, {})]

@@ -81,10 +81,12 @@ SHARED = {
 
 # The environment of what a user states, which wins over any other.
 LOCAL = "local"
+# The configuration that an installed wheel has along; of no editable installation, whose project has it.
+PACKAGED = Path(__file__).parent / "conf"
 
 
 class _AnyFolderLoader(OmegaConfigLoader):
-    """Kedro's loader, for folders of any name.
+    """Kedro's loader, for folders of any name; an environment that the project has no folder of is the package's.
 
     A parameter may take the place of one of another form, such as a list that of a map, which OmegaConf does not merge.
     """
@@ -101,6 +103,19 @@ class _AnyFolderLoader(OmegaConfigLoader):
     def _soft_merge(config: JsonObject, env_config: JsonObject, env_path: str | None = None) -> JsonObject:
         merged: JsonObject = _over(config, env_config)
         return merged
+
+    def _get_conf_env_path(self, env: str) -> str:
+        folder: str = super()._get_conf_env_path(env)
+        is_packaged = self._protocol == "file" and not self._fs.isdir(folder) and (PACKAGED / env).is_dir()
+        return str(PACKAGED / env) if is_packaged else folder
+
+    def _is_hidden(self, path_str: str) -> bool:
+        # Folders above the package's, such as `.venv`, hide nothing.
+        path = Path(path_str)
+        if path.is_relative_to(PACKAGED):
+            return any(part.startswith(".") for part in path.relative_to(PACKAGED).parts)
+        is_hidden: bool = super()._is_hidden(path_str)
+        return is_hidden
 
     @staticmethod
     def _initialise_filesystem_and_protocol(conf_source: str) -> tuple[AbstractFileSystem, str]:
@@ -123,11 +138,11 @@ class ConfigurationLoader(_AnyFolderLoader):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.local_files: set[str] = set()
         super().__init__(*arguments, **options)
-        conf = Path(self.conf_source)
-        if self.env is not None and conf.is_dir() and not (conf / self.env).is_dir():
-            known = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
+        places = [place for place in (Path(self.conf_source), PACKAGED) if self._protocol == "file" and place.is_dir()]
+        if self.env is not None and places and not any((place / self.env).is_dir() for place in places):
+            known = sorted({folder.name for place in places for folder in place.iterdir() if folder.is_dir()})
             raise ConfigurationError(
-                f"`--env` names `{self.env}`, and {conf} has no such folder. {hint_at(self.env, known)}There are: "
+                f"`--env` names `{self.env}`, and {places[0]} has no such folder. {hint_at(self.env, known)}There are: "
                 f"{', '.join(known)}."
             )
 

@@ -31,8 +31,9 @@ HOOKS = (
     # One process of a launched run tracks and tells.
     *((_TRACKING, ManifestHook(), SummaryHook(lambda: _TRACKING.candidates_page)) if is_first() else ()),
 )
-# TrackingHook extends kedro-mlflow's own hook; two of them would open two runs.
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
+# TrackingHook extends kedro-mlflow's own hook; two of them would open two runs. And what is not asked is not sent:
+# where a wheel runs there is no `.telemetry` that says so.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-telemetry")
 
 CONFIG_LOADER_CLASS = ConfigurationLoader
 CONFIG_LOADER_ARGS = {
