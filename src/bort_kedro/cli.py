@@ -10,7 +10,7 @@ from typing import Any, cast
 import click
 from kedro import runner as runners
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.project import pipelines
+from kedro.framework.project import pipelines, settings
 from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
@@ -20,6 +20,8 @@ from bort_kedro.configuration import hint_at
 from bort_kedro.errors import BortKedroError, ConfigurationError
 from bort_kedro.redaction import redacted
 from bort_kedro.session.runs import compare
+from bort_kedro.session.typed import TypedCommand, typed
+from bort_kedro.session.unfinished import UnfinishedHook
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
 _KEDRO_RUN = cast("Callable[..., object]", kedro_run.callback)
@@ -103,7 +105,8 @@ def run(**options: Any) -> object:
         _check_runner(options["runner"])
         return _KEDRO_RUN(**options)
 
-    return _told(checked, options)
+    hooks = cast("Iterable[object]", settings.HOOKS)
+    return _told(checked, options, next((hook for hook in hooks if isinstance(hook, UnfinishedHook)), None))
 
 
 def plan(device: str | None, shape: str | None, **options: Any) -> None:
@@ -114,19 +117,25 @@ def plan(device: str | None, shape: str | None, **options: Any) -> None:
     _told(lambda: print_plan(options, device=device, shape=shape), options)
 
 
-def _told(act: Callable[[], object], options: dict[str, Any]) -> object:
-    """Do what a command does, and tell what a user can mend without a traceback."""
+def _told(act: Callable[[], object], options: dict[str, Any], unfinished: UnfinishedHook | None = None) -> object:
+    """Do what a command does; tell what a user can mend without a traceback, and of a run what it leaves."""
     try:
         return act()
+    except (KeyboardInterrupt, SystemExit):
+        if unfinished is not None and (left := unfinished.said(typed(), is_fault=False)):
+            click.echo(f"\n{left}", err=True)
+        raise
     except Exception as error:
+        left = unfinished.said(typed(), is_fault=True) if unfinished is not None else ""
         message = user_fault(error)
         if message is None or os.environ.get(TRACEBACK_VARIABLE):
+            if left:  # which Python shows beneath the traceback
+                error.add_note(left)
             raise
         if _is_of_pipelines(error):
             message = "\n".join(mistaken_names(options)) or message
-        raise click.ClickException(
-            f"{redacted(message)}\n(Set {TRACEBACK_VARIABLE}=1 to see where it was raised.)"
-        ) from None
+        told = [redacted(message), f"(Set {TRACEBACK_VARIABLE}=1 to see where it was raised.)", left]
+        raise click.ClickException("\n".join(filter(None, told))) from None
 
 
 cli.add_command(compare)
@@ -142,4 +151,4 @@ cli.add_command(
         help=plan.__doc__,
     )
 )
-cli.add_command(click.Command("run", params=kedro_run.params, callback=run, help=kedro_run.help))
+cli.add_command(TypedCommand("run", params=kedro_run.params, callback=run, help=kedro_run.help))

@@ -18,6 +18,7 @@ from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook, Man
 from bort_kedro.session.plan import PlanHook  # noqa: E402
 from bort_kedro.session.runners import RunnerHook  # noqa: E402
 from bort_kedro.session.summary import SummaryHook  # noqa: E402
+from bort_kedro.session.unfinished import UnfinishedHook  # noqa: E402
 from bort_kedro.session.working_folder import WorkingFolderHook  # noqa: E402
 
 _TRACKING = TrackingHook()
@@ -29,7 +30,11 @@ HOOKS = (
     PreflightHook(),
     PlanHook(),
     # One process of a launched run tracks and tells.
-    *((_TRACKING, ManifestHook(), SummaryHook(lambda: _TRACKING.candidates_page)) if is_first() else ()),
+    *(
+        (_TRACKING, ManifestHook(), UnfinishedHook(), SummaryHook(lambda: _TRACKING.candidates_page))
+        if is_first()
+        else ()
+    ),
 )
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs. And what is not asked is not sent:
 # where a wheel runs there is no `.telemetry` that says so.

@@ -269,6 +269,11 @@ def test_failed_run_is_tracked_as_failed_and_shows_no_traceback(fresh):
     assert status == 1
     assert "No file matches `absent/*.txt`" in output
     assert "Traceback" not in output
+    assert "--from-nodes" not in output
+    assert output.endswith(
+        "The run stopped in corpus.split_documents_node, after 0 of 4 nodes. Nothing was kept of it.\n"
+        "Once that is mended, go on with: python -m kedro run --env smoke --pipelines corpus\n"
+    )
     assert fresh.tracked_runs()[0].info.status == "FAILED"
 
 
@@ -276,6 +281,9 @@ def test_failed_run_is_tracked_as_failed_and_shows_no_traceback(fresh):
 def test_interrupted_run_is_tracked_as_killed(fresh, number):
     # The stages after the file that is waited for take seconds, so that the run is under way at the signal.
     process = fresh.start("--pipelines", "search")
-    status = fresh.interrupt(process, number, "02_intermediate/corpus_documents.parquet/*/*.parquet")
+    status = fresh.interrupt(process, number, "03_primary/tokenizer/*/*")
     assert status != 0
     assert fresh.tracked_runs()[0].info.status == "KILLED"
+    left = process.read().partition("The run stopped in ")[2]
+    assert "results of nodes, by stage: corpus " in left
+    assert "\nGo on with: python -m kedro run --env smoke --pipelines search\n" in left

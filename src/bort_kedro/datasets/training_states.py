@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -59,6 +60,25 @@ class TrainingStatesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TrainingStat
         return {"filepath": seen(self._root), "keep": self._keep}
 
 
+@dataclass(frozen=True)
+class KeptTraining:
+    """A training by its newest state.
+
+    Args:
+        name: Such as ``search/D2-A4-H128-I256``.
+        identity: All that its result depends on.
+        written: When the state was, in seconds of `time.time`.
+        step: Number of steps done.
+        has_ended: Whether the training is finished.
+    """
+
+    name: str
+    identity: JsonObject
+    written: float
+    step: int
+    has_ended: bool
+
+
 class TrainingStates:
     """Finds the folder of a training by a name for people and a hash of all that its result depends on.
 
@@ -95,16 +115,21 @@ class TrainingStates:
         key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
         return TrainingFolder(self._root / f"{name}-{key}", self._keep, text, self._predecessors)
 
-    def ended(self) -> Iterator[tuple[str, JsonObject, float]]:
-        """Name, identity and time of each training that has ended, as far as what is said of their files tells.
+    def kept(self, since: float = 0.0) -> Iterator[KeptTraining]:
+        """Each training with a state, as far as what is said of their files tells.
 
         No file is read whole, so a damaged one may be among them, and those that are accepted otherwise are not.
+
+        Args:
+            since: Leave out those whose newest state was written before, in seconds of `time.time`.
         """
         for path in sorted(self._root.rglob(IDENTITY)):
             newest = next(iter(TrainingFolder.files(path.parent)), None)
-            if newest is not None and _has_ended(newest) and (identity := read_identity(path)) is not None:
+            if newest is None or (written := newest.stat().st_mtime) < since:
+                continue
+            if (identity := read_identity(path)) is not None:
                 name = path.parent.relative_to(self._root).as_posix()[: -HASH_LENGTH - 1]
-                yield name, identity, newest.stat().st_mtime
+                yield KeptTraining(name, identity, written, _step(newest), has_ended=_has_ended(newest))
 
     def names(self, folder: str) -> set[str]:
         """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""
@@ -192,6 +217,10 @@ def _header(file: BinaryIO) -> JsonObject:
     """Of a safetensors file: its arrays by name, and what it says of itself under ``__metadata__``."""
     header: JsonObject = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return header
+
+
+def _step(path: Path) -> int:
+    return int(_FILE.fullmatch(path.name).group(1))  # type: ignore[union-attr]
 
 
 def _has_ended(path: Path) -> bool:

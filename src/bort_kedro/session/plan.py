@@ -181,7 +181,8 @@ def _encoder(name: str) -> Encoder | None:
 
 def _ended(catalog: CatalogProtocol) -> list[Ended]:
     states = catalog.load("training_states")
-    return [Ended(*each) for each in states.ended()] if isinstance(states, TrainingStates) else []
+    kept = states.kept() if isinstance(states, TrainingStates) else []
+    return [Ended(each.name, each.identity, each.written) for each in kept if each.has_ended]
 
 
 def _circumstances(manifest: JsonObject | None, facts: Facts) -> Circumstances:

@@ -17,6 +17,9 @@ INSTEAD = (
     "params:search.engine and params:search.num_workers train candidates side by side."
 )
 
+# What Kedro says at the beginning of every run, and at the end of one that failed.
+ADVICE = ("--async", "--from-nodes", "No nodes ran.")
+
 
 class RunnerHook:
     """Refuses what would run stages of this project otherwise; pipelines that a user has added run as they like."""
@@ -27,7 +30,7 @@ class RunnerHook:
         if not any(map(stage_of, pipeline.nodes)):
             return
         if issubclass(runner, SequentialRunner):
-            logging.getLogger(runner.__module__).addFilter(_is_no_advice_to_load_in_threads)
+            logging.getLogger(runner.__module__).addFilter(_is_no_advice)
             return
         raise ConfigurationError(
             f"The runner is {runner.__name__}, which runs nodes side by side. Trainings have the seeds, threads and "
@@ -45,9 +48,10 @@ class RunnerHook:
             )
 
 
-def _is_no_advice_to_load_in_threads(record: logging.LogRecord) -> bool:
-    """False for what Kedro says at the beginning of every run, and what is refused here."""
-    return "--async" not in record.getMessage()
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    """False for what Kedro advises and this project refuses or knows better (`session.unfinished`)."""
+    message = record.getMessage()
+    return not any(advice in message for advice in ADVICE)
 
 
 def _kind_of(runner: str) -> type[AbstractRunner]:

@@ -1,0 +1,41 @@
+"""The command that began a run, as its user typed it, for what is said of going on from there."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from bort_kedro.redaction import redacted
+
+WORDS = "bort_kedro.words"
+
+
+class TypedCommand(click.Command):
+    """Keeps its words as they are; Kedro hands on the values that it made of them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+def typed() -> str:
+    """The command that runs now, ready to be typed again."""
+    ctx = click.get_current_context()
+    return redacted(shlex.join([*_program(ctx), *ctx.meta[WORDS]]))
+
+
+def _program(ctx: click.Context) -> list[str]:
+    """Such as ``kedro run``; by its path where the shell would not find it, as `make run` has it."""
+    path = Path(sys.argv[0])
+    command = [ctx.info_name] if ctx.parent and ctx.info_name else []
+    if sys.argv[0].startswith("python -m "):  # as Kedro names itself
+        return [*sys.argv[0].split(), *command]
+    if path.stem == "__main__":
+        return ["python", "-m", path.parent.name, *command]
+    if shutil.which(path.name):
+        return [path.name, *command]
+    return [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), *command]
