@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
 import torch
 
@@ -170,15 +169,3 @@ def test_shards_under_a_launcher_are_refused(tmp_path, stored_tokens, monkeypatc
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false" if sharding == "full" else "true")
     with pytest.raises(ConfigurationError, match=r"^Shards \(FSDP\) are for the processes that the node itself starts"):
         run_job(job_for(tmp_path, settings(), tokens=stored_tokens), LaunchSettings(num_processes=2, sharding=sharding))
-
-
-def test_processes_end_when_the_one_that_started_them_is_gone():
-    watching = "import sys; from bort_kedro.pretraining.launch import end_with; end_with(int(sys.argv[1]))"
-    script = (
-        "import os, subprocess, sys; words = [sys.executable, '-c', sys.argv[1], str(os.getpid())]; "
-        "print(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
-    )
-    # The parent ends at once and leaves its child, which then finds it gone.
-    done = subprocess.run([sys.executable, "-c", script, watching], capture_output=True, text=True, check=True)
-    child = psutil.Process(int(done.stdout)) if psutil.pid_exists(int(done.stdout)) else None
-    assert child is None or child.wait(60) in {1, None}

@@ -1,14 +1,12 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bort_kedro.errors import ConfigurationError, TrainingError
@@ -244,25 +242,6 @@ def test_workers_end_when_the_caller_stops_early(tmp_path):
             results.close()
         with pytest.raises(ProcessLookupError):
             os.kill(worker, 0)
-
-
-WORKER = """
-import os, subprocess, sys, time
-from bort_kedro.search.pools import end_with_parent
-if sys.argv[1:]:
-    end_with_parent(int(sys.argv[1]))
-    print(os.getpid(), flush=True)
-    time.sleep(60)
-subprocess.run([sys.executable, "-c", sys.orig_argv[2], str(os.getpid())])
-"""
-
-
-def test_a_worker_ends_soon_after_a_parent_that_was_killed():
-    parent = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
-    worker = psutil.Process(int(parent.stdout.readline()))
-    parent.kill()
-    parent.communicate(timeout=60)
-    assert psutil.wait_procs([worker], timeout=20)[1] == []
 
 
 @pytest.mark.parametrize("engine", ["loky", "dask", "ray"], indirect=True)

@@ -14,11 +14,10 @@ import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from bort_kedro.errors import BortKedroError, ConfigurationError, TrainingError
-from bort_kedro.launcher import is_first, is_launched, meet_on_cpu
+from bort_kedro.launcher import end_with, is_first, is_launched, meet_on_cpu
 from bort_kedro.pretraining.pretrain import has_reached, pretrain, pretraining_identity
 from bort_kedro.redaction import redact_logs
 from bort_kedro.training.observer import SilentObserver
@@ -222,17 +221,6 @@ def _fault_file(job: Path) -> Path:
     return job.with_suffix(".fault")
 
 
-def end_with(parent: int) -> None:
-    """End this process at once when another is gone, so that a run that was killed leaves no training behind."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        # One that was killed stays in the table as a zombie until its own parent asks for it.
-        while psutil.Process(parent).status() != psutil.STATUS_ZOMBIE:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
-
-
 def main(path: Path) -> None:
     """One of the processes: load the job and run it."""
     import logging
@@ -240,7 +228,7 @@ def main(path: Path) -> None:
     from accelerate import PartialState
 
     meet_on_cpu()
-    Thread(target=end_with, args=(int(os.environ[PARENT]),), daemon=True).start()
+    end_with(int(os.environ[PARENT]))
     logging.basicConfig(level=logging.INFO if is_first() else logging.WARNING, format="%(message)s")
     redact_logs()
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)

@@ -11,8 +11,9 @@ from itertools import count, islice
 from typing import Any
 
 from bort_kedro.errors import TrainingError
+from bort_kedro.launcher import end_with
 from bort_kedro.progress import track
-from bort_kedro.search.pools import POOLS, Pool, end_with_parent, reason_of
+from bort_kedro.search.pools import POOLS, Pool, reason_of
 from bort_kedro.search.settings import EngineSettings
 
 __all__ = ["ENGINES", "Engine", "Job", "Restart", "device_index", "run_jobs"]
@@ -199,7 +200,9 @@ def _run(number: int, job: Job, caller: int) -> tuple[int, Any]:
     """In the worker: the job on its GPU, which accelerate takes, as it asks for `cuda` without an index."""
     import torch
 
-    end_with_parent(caller)
+    # Not on another machine, where the number is that of some other process.
+    if os.getppid() == caller:
+        end_with(caller)
     index = device_index(number, torch.cuda.device_count())
     with nullcontext() if index is None else torch.cuda.device(index):
         return number, job.function(*job.arguments)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from textwrap import shorten
 from typing import Any
@@ -27,8 +24,6 @@ RAY_TIMEOUT_SECONDS = 10.0
 # joblib keeps a single job at a time from its backend and runs it here. How many run is up to `pre_dispatch`.
 FEWEST_JOBS_ELSEWHERE = 2
 LOCALHOST = "127.0.0.1"
-# Between two looks of a worker at whether its parent is there.
-LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,24 +32,6 @@ class Pool:
 
     new_backend: Callable[[], Any]
     deaths: tuple[type[Exception], ...]
-
-
-@cache
-def end_with_parent(pid: int) -> None:
-    """In a worker: end it soon after the process that started it, whose death by SIGKILL loky tells nobody.
-
-    Args:
-        pid: Of the process that asks for jobs; nothing is done where that is not the parent, as on another machine.
-    """
-
-    def watch() -> None:
-        while os.getppid() == pid:
-            time.sleep(LOOK_SECONDS)
-        # At once, wherever the job is: whatever it saves is whole or not there.
-        os._exit(1)
-
-    if os.getppid() == pid:
-        threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def reason_of(error: BaseException) -> str:
