@@ -108,3 +108,21 @@ def test_a_runner_that_is_not_there_is_told_with_those_that_are(capsys):
         assert f"`--runner` names `{name}`, which is not there." in output
         assert "There are: ParallelRunner, SequentialRunner, ThreadRunner. One of yours is named in full" in output
     assert "Did you mean `ThreadRunner`?" in printed(cli, capsys, "run", "--runner", "ThredRunner")
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_run_that_is_named_gives_its_versions_to_runs_and_plans(command, monkeypatch):
+    asked = []
+
+    def versions(run, options):
+        return {"tokens": run} | options["load_versions"]
+
+    monkeypatch.setattr("bort_kedro.session.from_run.load_versions_of", versions)
+    monkeypatch.setattr("bort_kedro.cli._KEDRO_RUN", lambda **options: asked.append(options["load_versions"]))
+    monkeypatch.setattr(
+        "bort_kedro.session.plan.print_plan", lambda options, **_: asked.append(options["load_versions"])
+    )
+    words = [command, "--from-run", "1", "--load-versions", "tokenizer:2"]
+    cli.main(words, standalone_mode=False)
+    cli.main([command], standalone_mode=False)
+    assert asked == [{"tokens": "1", "tokenizer": "2"}, {}]

@@ -16,9 +16,9 @@ from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 from kedro.validation import ParameterValidationError
 
-from bort_kedro.configuration import hint_at
 from bort_kedro.errors import BortKedroError, ConfigurationError
 from bort_kedro.redaction import redacted
+from bort_kedro.session.asked import unknown_names
 from bort_kedro.session.runs import compare
 from bort_kedro.session.typed import TypedCommand, typed
 from bort_kedro.session.unfinished import UnfinishedHook
@@ -28,7 +28,13 @@ _KEDRO_RUN = cast("Callable[..., object]", kedro_run.callback)
 # Where Kedro raises what it has to say of the pipelines that a command asks for, and of how they fit together.
 _OF_PIPELINES = ("kedro.framework.session.session", "kedro.pipeline.pipeline")
 # Options of `kedro run` that change nothing in what is trained.
-NOT_OF_PLANS = ("runner", "is_async", "runner_params", "load_versions", "only_missing_outputs")
+NOT_OF_PLANS = ("runner", "is_async", "runner_params", "only_missing_outputs")
+FROM_RUN = click.Option(
+    ["--from-run"],
+    metavar="RUN",
+    help="Read the versions that an earlier run read or wrote. A run is named by its id, by that of its MLflow run or "
+    "by the file of its manifest. What --load-versions states goes before.",
+)
 
 
 @click.group(name="bort_kedro")
@@ -59,7 +65,7 @@ def _is_of_pipelines(error: BaseException) -> bool:
 def mistaken_names(options: dict[str, Any]) -> list[str]:
     """What options of ``kedro run`` name that is not there, each with all that is."""
     asked = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
-    lines = _unknown("--pipelines", asked, pipelines)
+    lines = unknown_names("--pipelines", asked, pipelines)
     nodes = [node for name in asked or ["__default__"] for node in pipelines.get(name, Pipeline([])).nodes]
     names, datasets = {node.name for node in nodes}, {name for node in nodes for name in (*node.inputs, *node.outputs)}
     namespaces = {prefix for node in nodes for prefix in node.namespace_prefixes}
@@ -72,15 +78,8 @@ def mistaken_names(options: dict[str, Any]) -> list[str]:
         "--to-outputs": ("to_outputs", datasets),
         "--namespaces": ("namespaces", namespaces),
     }
-    return lines + [line for option, (key, known) in there.items() for line in _unknown(option, options[key], known)]
-
-
-def _unknown(option: str, asked: Iterable[str], known: Iterable[str]) -> list[str]:
-    known = sorted(known)
-    return [
-        f"`{option}` names `{name}`, which is not there. {hint_at(name, known)}There are: {', '.join(known) or 'none'}."
-        for name in asked
-        if name not in known
+    return lines + [
+        line for option, (key, known) in there.items() for line in unknown_names(option, options[key], known)
     ]
 
 
@@ -94,27 +93,37 @@ def _check_runner(name: str | None) -> None:
         load_obj(name or "SequentialRunner", "kedro.runner")
     except (AttributeError, ImportError, ValueError) as fault:
         known = [each for each in vars(runners) if each.endswith("Runner") and not each.startswith("Abstract")]
-        text = "\n".join(_unknown("--runner", [name or ""], known))
+        text = "\n".join(unknown_names("--runner", [name or ""], known))
         raise ConfigurationError(f"{text} One of yours is named in full, as `package.module.Runner`.") from fault
 
 
-def run(**options: Any) -> object:
+def run(from_run: str | None, **options: Any) -> object:
     """Run the pipeline."""
 
     def checked() -> object:
         _check_runner(options["runner"])
-        return _KEDRO_RUN(**options)
+        return _KEDRO_RUN(**_with_versions(from_run, options))
 
     hooks = cast("Iterable[object]", settings.HOOKS)
     return _told(checked, options, next((hook for hook in hooks if isinstance(hook, UnfinishedHook)), None))
 
 
-def plan(device: str | None, shape: str | None, **options: Any) -> None:
+def plan(device: str | None, shape: str | None, from_run: str | None, **options: Any) -> None:
     """Say what a run with these options will take, without training: tokens, operations, hours, memory, disk."""
     # Imported with all that the forecast knows, so not for other commands.
     from bort_kedro.session.plan import print_plan
 
-    _told(lambda: print_plan(options, device=device, shape=shape), options)
+    _told(lambda: print_plan(_with_versions(from_run, options), device=device, shape=shape), options)
+
+
+def _with_versions(from_run: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command with the versions that an earlier run had, where one is named."""
+    if from_run is None:
+        return options
+    # It imports all nodes, so not without need.
+    from bort_kedro.session.from_run import load_versions_of
+
+    return options | {"load_versions": load_versions_of(from_run, options)}
 
 
 def _told(act: Callable[[], object], options: dict[str, Any], unfinished: UnfinishedHook | None = None) -> object:
@@ -144,6 +153,7 @@ cli.add_command(
         "plan",
         params=[
             *(each for each in kedro_run.params if each.name not in NOT_OF_PLANS),
+            FROM_RUN,
             click.Option(["--device"], help="Forecast the hours of a named device, such as V100, not of this machine."),
             click.Option(["--shape"], help="The student's, such as 4,8,1024,768, before the search has chosen it."),
         ],
@@ -151,4 +161,4 @@ cli.add_command(
         help=plan.__doc__,
     )
 )
-cli.add_command(TypedCommand("run", params=kedro_run.params, callback=run, help=kedro_run.help))
+cli.add_command(TypedCommand("run", params=[*kedro_run.params, FROM_RUN], callback=run, help=kedro_run.help))

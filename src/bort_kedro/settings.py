@@ -31,7 +31,12 @@ HOOKS = (
     PlanHook(),
     # One process of a launched run tracks and tells.
     *(
-        (_TRACKING, ManifestHook(), UnfinishedHook(), SummaryHook(lambda: _TRACKING.candidates_page))
+        (
+            _TRACKING,
+            ManifestHook(lambda: _TRACKING.run_id),
+            UnfinishedHook(),
+            SummaryHook(lambda: _TRACKING.candidates_page),
+        )
         if is_first()
         else ()
     ),

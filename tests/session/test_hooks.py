@@ -21,6 +21,7 @@ from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
 from bort_kedro.pipelines import evaluate, finetune, tasks
 from bort_kedro.session import hooks
+from bort_kedro.session.asked import data_read
 from project_parameters import raw_parameters
 
 
@@ -210,7 +211,7 @@ def test_scoring_again_reads_no_files_of_tasks(tmp_path):
     names = ("task_files", "cola.examples")
     pipeline = evaluate.create_pipeline(["cola"])
     assert set(names) <= pipeline.inputs()
-    there = [*pipeline.inputs(), *hooks._results_read(pipeline)]
+    there = [*pipeline.inputs(), *data_read(pipeline)]
     catalog = catalog_of({name: MemoryDataset(0) for name in there} | {"task_files": told}, raw)
     preflight(tmp_path, pipeline, catalog)
     assert told.read == []
@@ -218,7 +219,7 @@ def test_scoring_again_reads_no_files_of_tasks(tmp_path):
 
 def test_what_is_missing_of_the_results_of_a_stage_is_listed_by_name(tmp_path):
     pipeline = evaluate.create_pipeline(["library"]).only_nodes_with_tags("report")
-    there = {*pipeline.inputs(), *hooks._results_read(pipeline)}
+    there = {*pipeline.inputs(), *data_read(pipeline)}
     gone = {"pretrain_distill.student_history", "search.candidate_table", "evaluate.speed_table"}
     with pytest.raises(MissingInputError) as caught:
         preflight(tmp_path, pipeline, catalog_of({name: MemoryDataset(0) for name in there - gone}))

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from glob import glob
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from fsspec.implementations.local import LocalFileSystem
+from kedro.io import AbstractVersionedDataset
 
 if TYPE_CHECKING:
     from kedro.io.core import Version
@@ -63,3 +64,8 @@ class VersionedByListing:
 
     def _list_folder(self, folder: str) -> Iterable[str]:
         return os.listdir(folder)
+
+
+def is_versioned(dataset: object) -> TypeGuard[AbstractVersionedDataset]:
+    """Whether a dataset has versions: of its kind, and by its entry in the catalog."""
+    return isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_save_version() is not None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import AbstractVersionedDataset, MemoryDataset
+from kedro.io import MemoryDataset
 from kedro.io.core import generate_timestamp
 
 from bort_kedro.configuration import (
@@ -26,6 +26,7 @@ from bort_kedro.configuration import (
     session_parameters,
 )
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
+from bort_kedro.datasets.listing import is_versioned
 from bort_kedro.datasets.stage_results import StageResults
 from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
@@ -38,12 +39,15 @@ from bort_kedro.params.finetune import FinetuneParams, task_of
 from bort_kedro.pipelines.added import added_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.redaction import all_redacted, redact_logs
+from bort_kedro.session.asked import data_read
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.reading.choose import read_task
 from bort_kedro.tasks.reading.recorded import read_recorded_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
@@ -152,12 +156,7 @@ class PreflightHook:
 
 
 def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Parameters) -> None:
-    missing = sorted(
-        name
-        for name in pipeline.inputs()
-        if not name.startswith("params:") and name != "parameters" and not catalog.exists(name)
-    )
-    missing += [name for name in _results_read(pipeline) if not catalog.exists(name)]
+    missing = [name for name in data_read(pipeline) if not catalog.exists(name)]
     if not missing:
         return
     makers: dict[str, list[str]] = {}
@@ -179,11 +178,11 @@ def _require_inputs(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Pa
 def _require_no_version_of_the_future(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
     """Versions are times: what a clock that went back has left behind would be the newest of all for later runs."""
     now = generate_timestamp()
-    entries = [catalog.get(name) for name in sorted(pipeline.datasets() | {*_results_read(pipeline)})]
+    entries = [catalog.get(name) for name in sorted(pipeline.datasets() | {*data_read(pipeline)})]
     later = [
         path
         for entry in entries
-        if isinstance(entry, AbstractVersionedDataset) and entry.resolve_save_version() is not None
+        if is_versioned(entry)
         for path in entry.list_versions()
         if _TIMESTAMP.fullmatch(version := Path(path).parent.name) and version > now
     ]
@@ -193,18 +192,6 @@ def _require_no_version_of_the_future(pipeline: Pipeline, catalog: CatalogProtoc
             f"would take for the newest: {', '.join(later)}. Set the clock right; if it was wrong when they were made, "
             "remove their folders, or name these after the time at which they were made."
         )
-
-
-def _results_read(pipeline: Pipeline) -> list[str]:
-    """What is opened of the results of stages that are no part of the run."""
-    asked = {results: stage for stage, results in RESULTS.items() if results in pipeline.inputs()}
-    return sorted(
-        f"{asked[name]}.{output.partition('.')[2]}"
-        for node in pipeline.nodes
-        for name in node.inputs
-        if name in asked
-        for output in node.outputs
-    )
 
 
 def _require_readable_examples(pipeline: Pipeline, catalog: CatalogProtocol, finetune: FinetuneParams) -> None:
@@ -287,9 +274,14 @@ def _require_room(data: Path) -> None:
 
 
 class ManifestHook:
-    """Writes down what a run was: code, configuration, versions, device, and the data it read and wrote."""
+    """Writes down what a run was: code, configuration, versions, device, and the data it read and wrote.
 
-    def __init__(self) -> None:
+    Args:
+        mlflow_run: Gives the id of the run in MLflow, or None where it is not tracked.
+    """
+
+    def __init__(self, mlflow_run: Callable[[], str | None] = lambda: None) -> None:
+        self._mlflow_run = mlflow_run
         self._read: dict[str, str] = {}
         self._written: dict[str, str] = {}
         self._results: list[StageResults] = []
@@ -335,6 +327,7 @@ class ManifestHook:
             "run_manifest",
             {
                 "run_id": run_params["run_id"],
+                "mlflow_run": self._mlflow_run(),
                 "pipelines": run_params["pipeline_names"] or ["__default__"],
                 "environment": run_params["env"],
                 "local_files": sorted(self._loader.local_files),

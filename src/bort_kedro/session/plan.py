@@ -9,16 +9,12 @@ from collections import Counter
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines, settings
-from kedro.io import DataCatalog
-from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
-from bort_kedro.configuration import ConfigurationLoader, added_parameters, check_parameters, session_parameters
+from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
@@ -33,10 +29,12 @@ from bort_kedro.forecast.rates import NamedDevice, Rates
 from bort_kedro.forecast.stages import Forecaster
 from bort_kedro.forecast.work import Encoder
 from bort_kedro.launcher import is_first, is_launched
+from bort_kedro.session.asked import Asked
 from bort_kedro.training.devices import DataSheet, named_data_sheet
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
 
     from bort_kedro.frozen import JsonObject
     from bort_kedro.params import Parameters
@@ -225,25 +223,11 @@ def print_plan(options: JsonObject, *, device: str | None, shape: str | None) ->
     sheet = named_data_sheet(device) if device else None
     student = _stated(shape) if shape else None
     with chdir(project):
-        conf = options["conf_source"] or str(project / settings.CONF_SOURCE)
-        loader = ConfigurationLoader(
-            conf, env=options["env"], runtime_params=options["params"], **settings.CONFIG_LOADER_ARGS
-        )
-        raw = loader["parameters"]
-        parameters = check_parameters(raw, added_parameters(raw))
-        catalog = DataCatalog.from_config(loader["catalog"], credentials=_credentials(loader))
-        pipeline = _asked(parameters, options)
-        plan = plan_of(parameters, pipeline, catalog, data=Path(DATA), sheet=sheet, shape=student)
+        asked = Asked(project, options)
+        catalog = asked.catalog(options["load_versions"])
+        plan = plan_of(asked.parameters, asked.pipeline, catalog, data=Path(DATA), sheet=sheet, shape=student)
         _show(plan)
         require_fitting(plan.works, plan.room)
-
-
-def _credentials(loader: ConfigurationLoader) -> JsonObject:
-    """Those that there are, as of a session."""
-    try:
-        return loader["credentials"]
-    except MissingConfigException:
-        return {}
 
 
 def _stated(text: str) -> BertShape:
@@ -254,20 +238,6 @@ def _stated(text: str) -> BertShape:
             "such as 4,8,1024,768."
         )
     return BertShape(*map(int, sizes))
-
-
-def _asked(parameters: Parameters, options: JsonObject) -> Pipeline:
-    """The nodes of a run with these options."""
-    # Imported with all its nodes, so not for commands without a plan.
-    from bort_kedro.pipeline_registry import build_pipelines
-
-    pipelines.update(build_pipelines(parameters))
-    names = [options["pipeline"]] if options["pipeline"] else options["pipelines"] or ["__default__"]
-    whole = sum((pipelines[name] for name in names), start=Pipeline([]))
-    same = ("from_nodes", "to_nodes", "from_inputs", "to_outputs", "node_names", "tags")
-    return cast("Pipeline", whole).filter(
-        **{name: options[name] for name in same}, node_namespaces=options["namespaces"]
-    )
 
 
 def _show(plan: Plan) -> None:

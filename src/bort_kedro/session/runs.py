@@ -12,16 +12,15 @@ from kedro.utils import find_kedro_project
 
 from bort_kedro.errors import MissingInputError, StorageError
 from bort_kedro.frozen import FrozenModel
-from bort_kedro.pipelines.namespaces import without_stage
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.comparison import RunRecord, compare_runs
 from bort_kedro.reporting.html_page import html_page
 from bort_kedro.reporting.stage_costs import StageCost
 from bort_kedro.reporting.task_rows import TaskRow
 from bort_kedro.search.report import SearchReport
+from bort_kedro.session.manifests import MANIFEST, versions_of
 
 REPORTING = Path("data/08_reporting")
-MANIFEST = "run_manifest"
 # Files of a run by the field of `RunRecord`: the name of the catalog entry, without its stage, and ending.
 PARTS = {
     "search": ("search_report", "json"),
@@ -61,10 +60,7 @@ def read_run(folder: Path, version: str) -> RunRecord:
         said = ", ".join(known) if known else "none: `kedro run` makes the first"
         raise MissingInputError(f"{folder} has no run of version `{version}`. There are: {said}.")
     manifest = _read(folder / f"{MANIFEST}.json" / version / f"{MANIFEST}.json")
-    # Of runs of any age: older ones had no stage before the name.
-    told = {
-        without_stage(name): saved for name, saved in (manifest["datasets_read"] | manifest["datasets_written"]).items()
-    }
+    told = versions_of(manifest)
     parts = {}
     for part, (name, ending) in PARTS.items():
         path = folder / f"{name}.{ending}" / told.get(name, version) / f"{name}.{ending}"

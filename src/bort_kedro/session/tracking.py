@@ -78,6 +78,9 @@ class TrackingHook(MlflowHook):
     (a task's fine-tuned one, registered in MLflow; without this key it is not). Names in MLflow leave out the stage.
     """
 
+    # The parent says of it that it is None.
+    run_id: Any
+
     def __init__(self) -> None:
         super().__init__()
         # Whether the store went away in the middle, and why it could not be opened.
@@ -100,7 +103,7 @@ class TrackingHook(MlflowHook):
         location = None if is_served(uri) else (root / "mlartifacts").as_uri()
         OmegaConf.register_new_resolver("artifact_location", lambda: location, replace=True)
         loader["mlflow"] = loader["mlflow"] | {"server": server | {"mlflow_tracking_uri": uri}}
-        self._is_lost, self._fault, self.candidates_page = False, None, None
+        self._is_lost, self._fault, self.run_id, self.candidates_page = False, None, None, None
         try:
             with opening(uri):
                 self._open(context)
