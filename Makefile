@@ -86,9 +86,9 @@ mlflow: install  ## Open the tracked runs, at port 5000
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlruns.db}"
 
-notebook: install ## Move caps, T and noise of the last search in a notebook
+notebook: install ## Look into search, distillation, two runs and exports in notebooks
 	@$(INSTALL) --editable '.[jupyter]'
-	@$(BIN)/jupyter notebook --ip 127.0.0.1 notebooks/explore_search.ipynb
+	@$(BIN)/jupyter notebook --ip 127.0.0.1 notebooks
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
 bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (58 minutes)
