@@ -73,7 +73,7 @@ def test_a_versioned_value_comes_back_from_its_version(tmp_path, kind, value, ar
     path = str(tmp_path / "value.bin")
     kind(filepath=path, version=Version(None, NEW), **arguments).save(value)
     equal(kind(filepath=path, version=Version(None, None), **arguments).load(), value)
-    assert files(tmp_path) == [f"value.bin/{NEW}/value.bin"]
+    assert files(tmp_path) == [f"value.bin/{NEW}/SHA256SUMS", f"value.bin/{NEW}/value.bin"]
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_a_versioned_save_that_breaks_midway_leaves_nothing_and_is_not_the_lates
     latest = AtomicJSONDataset(filepath=path, version=Version(None, None))
     assert latest.resolve_load_version() == OLD
     assert latest.load() == {"run": 1}
-    assert files(tmp_path) == [f"value.json/{OLD}/value.json"]
+    assert files(tmp_path) == [f"value.json/{OLD}/SHA256SUMS", f"value.json/{OLD}/value.json"]
 
 
 def test_an_unversioned_save_that_breaks_midway_keeps_the_value_before(tmp_path):

@@ -44,7 +44,7 @@ def test_images_lie_beside_the_text_and_come_back_with_it(tmp_path):
     dataset = illustrated(path, version=Version(None, "2026-01-01T00.00.00.000Z"))
     dataset.save(drawn)
     folder = path / "2026-01-01T00.00.00.000Z"
-    assert sorted(file.name for file in folder.iterdir()) == ["a_plot.svg", "report.md"]
+    assert sorted(file.name for file in folder.iterdir()) == ["SHA256SUMS", "a_plot.svg", "report.md"]
     assert (folder / "report.md").read_text() == "# Title\n\n![What (1, 2) shows](a_plot.svg)\n"
     assert dataset.load() == drawn
     assert '<img src="data:image/svg+xml;base64,PHN2Zz7DqTwvc3ZnPg=="' in dataset.preview()

@@ -13,10 +13,10 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
+from bort_kedro.datasets.checksums import SUMS
 from bort_kedro.datasets.model_folder import PretrainedDataset, TokenizerDataset
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.errors import ModelFolderError
 from bort_kedro.text.tokenizer import tokenizer_fingerprint
 
 
@@ -51,7 +51,7 @@ def test_folder_has_safetensors_and_no_pickle_and_nothing_temporary(dataset, pre
     names = {path.name for path in folder_of(dataset).iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
-    assert [path.name for path in folder_of(dataset).parent.iterdir()] == ["encoder"]
+    assert sorted(path.name for path in folder_of(dataset).parent.iterdir()) == [SUMS, "encoder"]
 
 
 def test_folder_opens_in_transformers_pipeline(dataset, pretrained):
@@ -74,6 +74,8 @@ def test_a_save_that_fails_leaves_no_version(dataset, pretrained, monkeypatch):
 
 
 def cause(dataset):
+    """What is said of a folder that somebody has put there, so without sums."""
+    (folder_of(dataset).parent / SUMS).unlink()
     with pytest.raises(DatasetError) as caught:
         dataset.load()
     return str(caught.value.__cause__)
@@ -134,10 +136,7 @@ def test_a_spoiled_configuration_is_named(dataset, pretrained, content):
     dataset.save(pretrained)
     path = folder_of(dataset) / "config.json"
     path.write_bytes(content)
-    with pytest.raises(DatasetError) as caught:
-        dataset.load()
-    assert isinstance(caught.value.__cause__, ModelFolderError)
-    assert f"{path} cannot be read as JSON: " in str(caught.value)
+    assert cause(dataset).startswith(f"{path} cannot be read as JSON: ")
 
 
 def test_missing_weights_are_named(dataset, pretrained):

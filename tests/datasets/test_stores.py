@@ -97,7 +97,7 @@ def test_a_save_to_a_store_that_breaks_midway_leaves_what_was_there(store):
     AtomicJSONDataset(filepath=place, version=Version(None, OLD)).save({"run": 1})
     with pytest.raises(DatasetError, match="not JSON serializable"):
         AtomicJSONDataset(filepath=place, version=Version(None, NEW)).save({"run": 2, "broken": object()})
-    assert list(store.store) == [f"/bucket/value.json/{OLD}/value.json"]
+    assert list(store.store) == [f"/bucket/value.json/{OLD}/{name}" for name in ("SHA256SUMS", "value.json")]
     assert AtomicJSONDataset(filepath=place, version=Version(None, None)).load() == {"run": 1}
 
 

@@ -6,6 +6,7 @@ from kedro.io import DatasetError
 from kedro.io.core import Version
 
 from bort_kedro.datasets import submission_archive
+from bort_kedro.datasets.checksums import SUMS
 from bort_kedro.datasets.submission_archive import SubmissionArchivesDataset
 from bort_kedro.errors import StorageError
 
@@ -62,6 +63,7 @@ def test_a_damaged_archive_is_named(tmp_path):
     dataset(tmp_path, OLD).save(ARCHIVES)
     path = tmp_path / "submissions" / OLD / "submissions" / "GLUE.zip"
     path.write_bytes(b"no zip")
+    (path.parent.parent / SUMS).unlink()
     with pytest.raises((StorageError, DatasetError)) as caught:
         dataset(tmp_path).load()
     fault = caught.value if isinstance(caught.value, StorageError) else caught.value.__cause__

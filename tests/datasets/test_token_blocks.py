@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kedro.io.core import DatasetError, Version
+from kedro.io.core import Version
 
+from bort_kedro.datasets.checksums import SUMS
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.text.tokens import TokenBlocks, Tokens
 
@@ -62,6 +63,7 @@ def test_tokens_stored_before_documents_could_be_joined_open_as_they_were(datase
     manifest = json.loads(path.read_text())
     del manifest["joined"], manifest["vocabulary"]["start_id"]
     path.write_text(json.dumps(manifest))
+    (path.parent.parent / SUMS).unlink()
     loaded = dataset.load()
     assert loaded.vocabulary == tokens.vocabulary
     assert loaded.vocabulary.start_id is None
@@ -116,15 +118,3 @@ def test_fingerprint_follows_the_ids(dataset, tokens, tmp_path, tiny_vocabulary)
     changed = TokenBlocksDataset(str(tmp_path / "changed"), version=None)
     changed.save(Tokens(tiny_vocabulary, {"train": TokenBlocks.from_blocks([[0, 8, 2]], vocabulary_size=300)}))
     assert changed.load().fingerprint != dataset.load().fingerprint
-
-
-def test_an_altered_file_is_named_with_the_command_that_makes_it_again(dataset, tokens):
-    dataset.save(tokens)
-    path = Path(dataset._get_load_path()) / "train.ids.npy"
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(DatasetError) as caught:
-        dataset.load()
-    assert "train.ids.npy is not what was written" in str(caught.value.__cause__)
-    assert "kedro run --pipelines corpus" in str(caught.value.__cause__)

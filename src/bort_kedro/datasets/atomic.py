@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 from kedro.io.core import get_filepath_str
@@ -14,6 +14,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyJSONDataset
 
+from bort_kedro.datasets.checksums import note_sums, require_whole
 from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import seen
 from bort_kedro.datasets.pending import pending
@@ -21,6 +22,7 @@ from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+    from kedro.io.core import Version
     from plotly.graph_objects import Figure
 
 
@@ -33,7 +35,12 @@ class AtomicSave(VersionedByListing):
 
     _protocol: str
     _fs: AbstractFileSystem
+    _version: Version | None
     _pending_path: PurePosixPath | None = None
+
+    def load(self) -> Any:
+        require_whole(self._get_load_path(), self._fs)  # type: ignore[attr-defined]
+        return super().load.__wrapped__(self)  # type: ignore[misc]
 
     def save(self, data: object) -> None:
         # The class after this one in the order of resolution; unwrapped, because the wrapper looks for
@@ -56,9 +63,13 @@ class AtomicSave(VersionedByListing):
         if self._protocol == "file":
             with pending(Path(final)) as temporary:
                 write_to(temporary)
+                if self._version:
+                    note_sums(temporary, final)
             return
         with TemporaryDirectory() as folder:
             write_to(Path(folder) / final.name)
+            if self._version:
+                note_sums(Path(folder) / final.name, final, self._fs)
             self._fs.put_file(str(Path(folder) / final.name), get_filepath_str(final, self._protocol))
         self._invalidate_cache()  # type: ignore[attr-defined]
 

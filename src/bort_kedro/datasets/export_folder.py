@@ -32,7 +32,7 @@ class ExportFolderDataset(_FolderDataset):
         data.cleanup()
 
     def load(self) -> Path:
-        folder = Path(self._get_load_path())
+        folder = self._whole_folder()
         self._read_json(MANIFEST)
         return folder
 

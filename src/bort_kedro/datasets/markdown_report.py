@@ -13,6 +13,7 @@ from kedro_datasets._typing import HTMLPreview
 from kedro_datasets.text import TextDataset
 
 from bort_kedro.datasets.atomic import AtomicSave
+from bort_kedro.datasets.checksums import require_whole
 from bort_kedro.errors import StorageError
 from bort_kedro.reporting.markdown import IllustratedText
 
@@ -34,7 +35,7 @@ class TextReportDataset(AtomicSave, TextDataset):
         """Text of a file of a report.
 
         Raises:
-            StorageError: If it is missing or not UTF-8.
+            StorageError: If it is missing, not UTF-8, or not what was saved.
         """
         again = "run `kedro run --tags report` to write the report again."
         try:
@@ -47,6 +48,7 @@ class TextReportDataset(AtomicSave, TextDataset):
                 f"{path} is not UTF-8 text: byte {fault.object[fault.start]:#04x} at offset {fault.start}. "
                 f"Delete it and {again}"
             ) from fault
+        require_whole(path, self._fs)
         return text
 
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from fsspec.implementations.local import LocalFileSystem
 from kedro.io import AbstractVersionedDataset, DatasetError
 
+from bort_kedro.datasets.checksums import ANEW, note_sums, require_whole
 from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.datasets.pending import pending
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from bort_kedro.encoders.pretrained import Pretrained
 
-_ANEW = "Remove this version's folder to fall back on the one before, or run the stage that makes it again."
-
 
 class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
     """A versioned folder, written to a temporary sibling and renamed; present when its marker file is."""
@@ -40,6 +40,18 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         with pending(Path(self._get_save_path())) as folder:
             folder.mkdir()
             write(folder)
+            if self._version:
+                note_sums(folder, self._get_save_path())
+
+    def _whole_folder(self) -> Path:
+        """That of the version to load.
+
+        Raises:
+            StorageError: If it is not what was saved.
+        """
+        folder = self._get_load_path()
+        require_whole(folder, LocalFileSystem())
+        return Path(folder)
 
     def _exists(self) -> bool:
         try:
@@ -54,7 +66,7 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         folder = Path(self._get_load_path())
 
         def refusal(reason: str) -> ModelFolderError:
-            return ModelFolderError(f"{folder} cannot be opened as {kind}: {reason}. {_ANEW}")
+            return ModelFolderError(f"{folder} cannot be opened as {kind}: {reason}. {ANEW}")
 
         return PretrainedFiles(folder, refusal, local_files_only=True)
 
@@ -63,7 +75,7 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         try:
             content: JsonObject = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as fault:
-            raise ModelFolderError(f"{path} cannot be read as JSON: {fault}. {_ANEW}") from fault
+            raise ModelFolderError(f"{path} cannot be read as JSON: {fault}. {ANEW}") from fault
         return content
 
 
@@ -85,10 +97,10 @@ class PretrainedDataset(_FolderDataset):
         from bort_kedro.encoders.pretrained import Pretrained
         from bort_kedro.text.tokenizer import num_ids
 
-        folder = Path(self._get_load_path())
+        folder = self._whole_folder()
         config = self._read_json("config.json")
         if not (folder / "model.safetensors").is_file():
-            raise ModelFolderError(f"{folder} has no model.safetensors, the only weights accepted. {_ANEW}")
+            raise ModelFolderError(f"{folder} has no model.safetensors, the only weights accepted. {ANEW}")
         architecture = (config.get("architectures") or ["BertForMaskedLM"])[0]
         files = self._files(architecture)
         model, tokenizer = files.model(architecture)[0], files.tokenizer()
@@ -96,7 +108,7 @@ class PretrainedDataset(_FolderDataset):
         if (num := num_ids(tokenizer)) > model.config.vocab_size:
             raise ModelFolderError(
                 f"{folder}: the tokenizer has {num} ids but the model only "
-                f"{model.config.vocab_size} word embeddings; they do not belong together. {_ANEW}"
+                f"{model.config.vocab_size} word embeddings; they do not belong together. {ANEW}"
             )
         return Pretrained(model.eval(), tokenizer)
 
@@ -116,6 +128,7 @@ class TokenizerDataset(_FolderDataset):
         self._save_folder(data.save_pretrained)
 
     def load(self) -> PreTrainedTokenizerFast:
+        self._whole_folder()
         self._read_json("tokenizer.json")
         return self._files("a tokenizer").tokenizer()
 

@@ -23,8 +23,8 @@ _ADVICE = {
     errno.EDQUOT: "your disk quota is used up; free some space",
     errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows; raise that limit or move the project",
 }
-# How libraries written in Rust (safetensors, tokenizers) tell of a fault of the system, in errors of their own.
-_RUST_FAULT = re.compile(r"\(os error (\d+)\)")
+# How a fault of the system is told in errors of their own by libraries in Rust (safetensors, tokenizers) and by shutil.
+_TOLD_FAULT = re.compile(r"(?:\(os error |\[Errno )(\d+)")
 
 
 @contextmanager
@@ -58,9 +58,9 @@ def pending(final: Path) -> Iterator[Path]:
 
 def _system_fault(fault: Exception) -> int:
     """Its number, also of one that a library has wrapped; 0 where it is none."""
-    if isinstance(fault, OSError):
-        return fault.errno or 0
-    told = _RUST_FAULT.search(str(fault))
+    if isinstance(fault, OSError) and fault.errno:
+        return fault.errno
+    told = _TOLD_FAULT.search(str(fault))
     return int(told[1]) if told else 0
 
 

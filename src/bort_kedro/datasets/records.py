@@ -28,7 +28,7 @@ class RecordDataset(AtomicJSONDataset):
         super().save.__wrapped__(self, data.to_json())  # type: ignore[attr-defined]
 
     def load(self) -> FrozenModel:
-        return self._record.from_json(super().load.__wrapped__(self))
+        return self._record.from_json(super().load.__wrapped__(self))  # type: ignore[attr-defined]
 
     def preview(self) -> JSONPreview:
         """As Kedro-Viz shows it."""

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kedro.io import AbstractVersionedDataset, DatasetError
+from kedro.io import DatasetError
 
-from bort_kedro.datasets.listing import VersionedByListing
-from bort_kedro.datasets.local_disk import OnLocalDisk, seen
-from bort_kedro.datasets.pending import pending
+from bort_kedro.datasets.model_folder import _FolderDataset
 from bort_kedro.errors import StorageError
-from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from kedro.io.core import Version
 
 SUFFIX = ".zip"
 # The same files give the same archive, byte for byte; zip knows no earlier date.
@@ -25,39 +20,27 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _READABLE_BY_ALL = 0o644 << 16
 
 
-class SubmissionArchivesDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
+class SubmissionArchivesDataset(_FolderDataset):
     """Saves and loads the text of each file, by the archive's name and the file's: ``GLUE`` becomes ``GLUE.zip``.
 
     The folder appears when all its archives are complete; it is empty where no archive could be made.
-
-    Args:
-        filepath: Of the folder.
-        version: Of Kedro.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
-    def __init__(self, filepath: str, version: Version | None = None, metadata: JsonObject | None = None) -> None:
-        self.metadata = metadata
-        super().__init__(filepath=PurePosixPath(filepath), version=version)
-
     def save(self, data: Mapping[str, Mapping[str, str]]) -> None:
-        with pending(Path(self._get_save_path())) as folder:
-            folder.mkdir()
+        def write(folder: Path) -> None:
             for name, files in data.items():
                 _write_archive(folder / f"{name}{SUFFIX}", files)
 
+        self._save_folder(write)
+
     def load(self) -> dict[str, dict[str, str]]:
-        folder = Path(self._get_load_path())
-        return {path.stem: _read_archive(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+        return {path.stem: _read_archive(path) for path in sorted(self._whole_folder().glob(f"*{SUFFIX}"))}
 
     def _exists(self) -> bool:
         try:
             return Path(self._get_load_path()).is_dir()
         except DatasetError:
             return False
-
-    def _describe(self) -> JsonObject:
-        return {"filepath": seen(self._filepath), "version": self._version}
 
 
 def _write_archive(path: Path, files: Mapping[str, str]) -> None:
