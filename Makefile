@@ -128,8 +128,8 @@ bench-finetune: install ## Hold Agora against other methods, after `make run`; T
 bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
 	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short
 
-bench-noise: install ## Ask how wrong recorded labels may be for Agora to gain from them, after `make run`; or TASK=library (30 minutes)
-	@$(BIN)/python -m benchmarks.finetune.noise $(if $(TASK),--task "$(TASK)")
+bench-noise: install ## Ask how wrong recorded labels may be for Agora to gain from them; after `make run` (an hour), or TASK=order
+	@$(BIN)/python -m benchmarks.finetune.noise $(if $(TASK),--tasks "$(TASK)")
 
 bench-real: install ## Ask what a student keeps of a real encoder; ENCODER=folder TASKS=folder CORPUS='wiki_*' (an hour)
 	@$(BIN)/python -m benchmarks.real "$(ENCODER)" $(if $(TASKS),--tasks "$(TASKS)") --corpus "$(CORPUS)" $(if $(FULL),--full)

@@ -1,6 +1,6 @@
 """Does Agora gain from labels that something else has made, and how wrong may they be?
 
-A built-in task whose true labels are known, with more and more of the recorded ones exchanged; writes
+Built-in tasks whose true labels are known, with more and more of the recorded ones exchanged; writes
 docs/benchmarks/recorded-labels.md with its figures.
 """
 
@@ -157,13 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from benchmarks.finetune.noise_page import write_noise_page
 
     parser = command_line(__doc__)
-    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="a built-in task")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="built-in tasks")
     parser.add_argument("--num-seeds", type=int, choices=range(2, 1 + len(SEEDS)), default=3, help="of all chance")
     parser.add_argument("--noise", type=float, nargs="+", default=NOISES, help="shares of the labels that are wrong")
     given = parser.parse_args(arguments)
     seeds = SEEDS[: given.num_seeds]
-    found = outcomes(given.task, seeds, given.noise, given.states / "finetune" / "recorded")
-    write_noise_page(found, given.folder)
+    states = given.states / "finetune" / "recorded"
+    write_noise_page([outcomes(task, seeds, given.noise, states) for task in given.tasks], given.folder)
 
 
 if __name__ == "__main__":

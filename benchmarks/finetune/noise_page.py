@@ -17,20 +17,19 @@ NAME = "recorded-labels"
 METHODS = {AGORA: "Agora", **OTHERS}
 
 
-def write_noise_page(found: Sequence[NoisyOutcome], folder: Path) -> None:
-    """Write the page of one task and its figures."""
-    first = found[0]
+def write_noise_page(found: Sequence[Sequence[NoisyOutcome]], folder: Path) -> None:
+    """Write the page of some tasks and its figures."""
     write_page(
         NAME,
         "Recorded labels",
-        [noise_part(found)],
+        [noise_part(each) for each in found],
         {
             "parameters": "conf/base",
-            "task": first.task,
-            "seeds": sorted({each.seed for each in found}),
-            "noise": sorted({each.noise for each in found}),
+            "tasks": [each[0].task for each in found],
+            "seeds": sorted({each.seed for each in found[0]}),
+            "noise": sorted({each.noise for each in found[0]}),
         },
-        command="make bench-noise" + (f" TASK={first.task}" if first.task != "order" else ""),
+        command="make bench-noise",
         setting="one thread a training",
         packages=("torch", "transformers", "tokenizers", "scikit-learn"),
         folder=folder,
@@ -38,7 +37,7 @@ def write_noise_page(found: Sequence[NoisyOutcome], folder: Path) -> None:
 
 
 def noise_part(found: Sequence[NoisyOutcome]) -> Part:
-    """Scores and leads by the share of wrong labels, and whether the bar tells where Agora gains."""
+    """Of one task the scores and leads by the share of wrong labels, and whether the bar tells where Agora gains."""
     by_noise = {
         noise: [each for each in found if each.noise == noise] for noise in sorted({each.noise for each in found})
     }
@@ -67,7 +66,7 @@ def noise_part(found: Sequence[NoisyOutcome]) -> Part:
         for noise, of in leads.items()
     ]
     train, pool, bar = number(first.num_train, 0), number(first.num_pool, 0), percent(first.check["bar"])
-    text = f"""The task `{first.task}` of the last `make run`, {train} labelled examples, learned by its student. The
+    text = f"""{train} labelled examples as in the last `make run`, learned by its student. The
 teacher is a file: labels of dev and of {pool} sentences that the corpus gives beyond the train split, whose true labels
 are known. So many of them are exchanged for another label. Agora goes on whatever its bar of {bar} says.
 Accuracy on the unseen test split, mean and standard error over {num_seeds} seeds of student, points and wrong labels;
@@ -86,7 +85,7 @@ over the examples:
 {table(["Wrong labels", *OTHERS.values()], ahead)}
 
 {_verdict({noise: of[PLAIN] for noise, of in leads.items()}, by_noise)}"""
-    return Part("", text, _figures(by_noise, leads))
+    return Part(f"Task `{first.task}`", text, _figures(first.task, by_noise, leads))
 
 
 def _verdict(leads: dict[float, Lead], by_noise: dict[float, list[NoisyOutcome]]) -> str:
@@ -104,10 +103,10 @@ def _shares(noises: set[float]) -> str:
     return ", ".join(percent(noise) for noise in sorted(noises)) or "none"
 
 
-def _figures(by_noise: dict[float, list[NoisyOutcome]], leads: dict[float, dict[str, Lead]]) -> list[Figure]:
+def _figures(task: str, by_noise: dict[float, list[NoisyOutcome]], leads: dict[float, dict[str, Lead]]) -> list[Figure]:
     figures = []
     for noise, own in by_noise.items():
-        of = f"{percent(noise)} wrong labels"
+        of = f"{task}, {percent(noise)} wrong labels"
         figures += [
             Figure(f"{of}: score of the teacher on dev", _mean([each.check["score"] for each in own]), "share"),
             Figure(f"{of}: seeds in which it is over its bar", sum(each.check["is_over"] for each in own), "seeds"),

@@ -60,8 +60,8 @@ def test_the_page_tells_where_agora_gains_and_what_the_bar_says_of_it():
         "let pass without a gain: 10.0 %."
     )
     figures = {each.name: each.value for each in part.figures}
-    assert figures["0.0 % wrong labels: Agora's lead over labelled examples alone"] == 1.0
-    assert figures["40.0 % wrong labels: seeds in which it is over its bar"] == 0
+    assert figures["order, 0.0 % wrong labels: Agora's lead over labelled examples alone"] == 1.0
+    assert figures["order, 40.0 % wrong labels: seeds in which it is over its bar"] == 0
 
 
 @pytest.mark.session
@@ -83,9 +83,9 @@ def test_recorded_labels_are_made_learned_from_and_written(monkeypatch, tmp_path
     assert examples["split"].value_counts().to_dict() == {"train": 64, "dev": 30, "test": 18}
     assert len(pool) > 0
     assert not set(pool["text"]) & set(examples["text"])
-    words = ["--num-seeds", "2", "--noise", "0"]
+    words = ["--tasks", "order", "--num-seeds", "2", "--noise", "0"]
     noise.main([*words, "--folder", str(tmp_path / "docs"), "--states", str(tmp_path / "states")])
     page, figures = written(tmp_path / "docs", "recorded-labels")
     assert "Written by `make bench-noise` on " in page
     assert "| 0.0 % | 100.0 ± 0.0 % | 2 of 2 |" in page
-    assert figures["0.0 % wrong labels: score of the teacher on dev"]["value"] == 1.0
+    assert figures["order, 0.0 % wrong labels: score of the teacher on dev"]["value"] == 1.0
