@@ -54,6 +54,7 @@ test-quick: install ## Run the tests that take no stage, process or conversion (
 	@$(PYTEST) -m "not slow and not nightly"
 
 test-nightly: install ## Run the tests that `make test` leaves out for the time that they take
+	@$(INSTALL) --editable '.[docs]'
 	@$(PYTEST) -m nightly
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)

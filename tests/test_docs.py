@@ -110,6 +110,24 @@ def test_a_broken_link_and_anchor_would_be_seen(tmp_path):
     assert anchors(page) == {"a-b-c"}
 
 
+def test_a_command_that_is_not_there_would_be_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("`make run` and\n```sh\nA=1\nkedro run \\\n  --env smoke  # tiny\n```\n", "utf-8")
+    assert typed(page) == [["A=1"], ["kedro", "run", "--env", "smoke"], ["make", "run"]]
+    check_kedro(["run", "--pipelines", "search,evaluate", "--params", "search.caps.max_error=0.5,finetune.method=plain"])
+    check_kedro(["viz", "run"])
+    for words, fault in {
+        "walk": AssertionError,
+        "run --pipelines serch": AssertionError,
+        "run --env smok": AssertionError,
+        "run --budget 3": click.NoSuchOption,
+        "run --params search.budget=3,search.bugdet=4": LookupError,
+        "run --params search.caps.max_error.of=4": LookupError,
+    }.items():
+        with pytest.raises(fault):
+            check_kedro(words.split())
+
+
 def test_every_page_stands_in_the_nav_once():
     assert sorted(in_nav(SITE["nav"])) == sorted(path.relative_to(DOCS).as_posix() for path in PAGES)
 
