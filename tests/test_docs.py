@@ -61,7 +61,7 @@ def typed(page):
     """Commands in shell blocks, continued lines joined, comments left out; and in the text those of make and kedro."""
     text = page.read_text("utf-8")
     lines = [line for block in re.findall(r"(?ms)^```sh\n(.*?)^```", text) for line in joined(block)]
-    lines += re.findall(r"`((?:make|kedro) [^`\n]+)`", text)
+    lines += re.findall(r"`((?:make|kedro|bort-kedro) [^`\n]+)`", text)
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -114,7 +114,7 @@ def test_a_command_that_is_not_there_would_be_seen(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("`make run` and\n```sh\nA=1\nkedro run \\\n  --env smoke  # tiny\n```\n", "utf-8")
     assert typed(page) == [["A=1"], ["kedro", "run", "--env", "smoke"], ["make", "run"]]
-    check_kedro(["run", "--pipelines", "search,evaluate", "--params", "search.caps.max_error=0.5,finetune.method=plain"])
+    check_kedro(["run", "--pipelines", "search,evaluate", "--params", "search.caps.max_error=1,finetune.method=plain"])
     check_kedro(["viz", "run"])
     for words, fault in {
         "walk": AssertionError,
@@ -175,6 +175,8 @@ def test_commands_are_there_with_the_options_and_parameters_that_they_are_given(
             assert set(named) <= set(targets), words
         if command == "kedro":
             check_kedro(words[1:])
+        if command == "bort-kedro":
+            check_kedro(words[1:] if set(words[1:2]) & {*cli.commands, "--help"} else ["run", *words[1:]])
 
 
 def check_kedro(words):
