@@ -1,5 +1,7 @@
 """Errors a user can mend: each names the object, the value seen, what is allowed and where to change it."""
 
+from pydantic import ValidationError
+
 from bort_kedro.redaction import redacted
 
 # Characters of a text that is shown: a screen, and of what a library says a few lines.
@@ -88,6 +90,13 @@ def shortened(text: str, longest: int) -> str:
 
 
 def said_by(fault: BaseException) -> str:
-    """What an error of a library says: its first line without its full stop, and of a missing key that it is one."""
+    """What an error of a library says: its first line without its full stop, and of a missing key that it is one.
+
+    Of the faults that pydantic counts in its first line it is the first.
+    """
+    if isinstance(fault, ValidationError):
+        first = fault.errors(include_url=False)[0]
+        place = "".join(f"`{'.'.join(map(str, each))}`: " for each in [first["loc"]] if each)
+        return shortened(place + first["msg"].removeprefix("Value error, ").rstrip("."), LONGEST_SAID)
     said = shortened(next(iter(str(fault).strip().splitlines()), "").rstrip("."), LONGEST_SAID)
     return f"{type(fault).__name__}: {said}" if isinstance(fault, LookupError) or not said else said

@@ -237,3 +237,23 @@ def test_what_a_killed_process_of_the_same_number_left_is_not_taken_over(tmp_pat
     (leftover / "stale").write_text("stale")
     save_folder(tmp_path / "folder", "fresh")
     assert files(tmp_path) == ["folder/fresh"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"layers,error\n2,0.5,\n4,0.25,\n", "line 2 has 3 cells, and the header 2"),
+        (b"layers,hidden,error\n2,64,0.5\n\n64,0.25\n", "line 4 has 2 cells, and the header 3"),
+        (b"error,error\n0.5,0.25\n", "the header has a name twice: error, error"),
+        (b"error\n\xff\n", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"", "No columns to parse from file"),
+    ],
+)
+def test_a_table_whose_cells_would_be_shifted_or_lost_is_refused(tmp_path, content, why):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        AtomicCSVDataset(filepath=str(path)).load()
+    assert str(caught.value.__cause__) == (
+        f"{path} cannot be read: {why}. Mend it, or remove it and run again what makes it."
+    )

@@ -1,7 +1,8 @@
-"""Datasets of kedro-datasets whose saves are whole or not at all: see `datasets.pending`."""
+"""Datasets of kedro-datasets: saves are whole or not at all (see `datasets.pending`), and loads say what is wrong."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import pandas as pd
 from kedro.io.core import get_filepath_str
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
@@ -18,6 +20,7 @@ from bort_kedro.datasets.checksums import note_sums, require_whole
 from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import seen
 from bort_kedro.datasets.pending import pending
+from bort_kedro.errors import StorageError, said_by
 from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ class AtomicSave(VersionedByListing):
 
     A store gets a file that is complete already: what is written to it directly would be kept as far as it came when
     the writing breaks.
+
+    Raises:
+        StorageError: From ``load``, if the file cannot be read, or is not what it should be.
     """
 
     _protocol: str
@@ -39,8 +45,19 @@ class AtomicSave(VersionedByListing):
     _pending_path: PurePosixPath | None = None
 
     def load(self) -> Any:
-        require_whole(self._get_load_path(), self._fs)  # type: ignore[attr-defined]
-        return super().load.__wrapped__(self)  # type: ignore[misc]
+        read = super().load.__wrapped__  # type: ignore[misc]
+        path = self._get_load_path()  # type: ignore[attr-defined]
+        require_whole(path, self._fs)
+        try:
+            return self._checked(read(self))
+        except Exception as fault:  # the libraries that read share no narrower class
+            raise StorageError(
+                f"{path} cannot be read: {said_by(fault)}. Mend it, or remove it and run again what makes it."
+            ) from fault
+
+    def _checked(self, data: Any) -> Any:
+        """What was read, once it is what it should be; a ValueError says why it is not."""
+        return data
 
     def save(self, data: object) -> None:
         # The class after this one in the order of resolution; unwrapped, because the wrapper looks for
@@ -86,7 +103,20 @@ class AtomicSave(VersionedByListing):
 
 
 class AtomicCSVDataset(AtomicSave, CSVDataset):
-    """`kedro_datasets.pandas.CSVDataset`, saved atomically."""
+    """`kedro_datasets.pandas.CSVDataset`, saved atomically; of rows that are shorter or longer than the header none is
+    read, since pandas shifts their cells."""
+
+    def _checked(self, data: pd.DataFrame) -> pd.DataFrame:
+        path = get_filepath_str(self._get_load_path(), self._protocol)
+        with self._fs.open(path, "r", encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=self._load_args.get("sep", ","))
+            header = next(filter(None, rows))
+            if len(set(header)) < len(header):
+                raise ValueError(f"the header has a name twice: {', '.join(header)}")
+            for row in filter(None, rows):
+                if len(row) != len(header):
+                    raise ValueError(f"line {rows.line_num} has {len(row)} cells, and the header {len(header)}")
+        return data
 
 
 class AtomicParquetDataset(AtomicSave, ParquetDataset):

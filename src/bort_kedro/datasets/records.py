@@ -27,8 +27,8 @@ class RecordDataset(AtomicJSONDataset):
     def save(self, data: FrozenModel) -> None:  # type: ignore[override]
         super().save.__wrapped__(self, data.to_json())  # type: ignore[attr-defined]
 
-    def load(self) -> FrozenModel:
-        return self._record.from_json(super().load.__wrapped__(self))  # type: ignore[attr-defined]
+    def _checked(self, data: Any) -> FrozenModel:
+        return self._record.from_json(data)
 
     def preview(self) -> JSONPreview:
         """As Kedro-Viz shows it."""
