@@ -5,6 +5,8 @@ import sys
 import pytest
 from kedro.io import DatasetError
 
+from bort_kedro.datasets import file_parts
+from bort_kedro.datasets.text_readers import TextFiles
 from bort_kedro.datasets.text_sources import InstalledDocumentationDataset, TextFilesDataset
 from bort_kedro.errors import CorpusError
 
@@ -390,3 +392,31 @@ def test_a_wikiextractor_file_that_is_cut_short_is_refused(tmp_path):
     with pytest.raises(DatasetError) as caught:
         TextFilesDataset([str(tmp_path / "wiki_00")]).load()
     assert "2 `<doc ...>` but 1 `</doc>` that close one" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("place", ["between", "after"])
+def test_text_outside_of_the_documents_of_wikiextractor_is_refused_and_not_lost(tmp_path, place):
+    lost = {"between": "", "after": "", place: "Lost.\n"}
+    path = tmp_path / "wiki_00"
+    path.write_text(f'<doc id="1">\nA\n</doc>\n{lost["between"]}<doc id="2">\nB\n</doc>\n{lost["after"]}')
+    assert refusal(TextFilesDataset([str(path)]).load) == (
+        f"{path}: 'Lost.' stands outside of every `<doc ...>`, and would be lost. Mend the file, or take it out of the "
+        "catalog entry `raw_corpus`."
+    )
+
+
+def test_a_part_of_a_wikiextractor_file_is_read_as_such_whatever_it_begins_with(tmp_path, monkeypatch):
+    path = tmp_path / "wiki_00"
+    path.write_text('<doc id="1">\nA\n</doc>doc id="2">\nB\n</doc>\n')
+    monkeypatch.setattr(file_parts, "PART_BYTES", 8)
+    reader = TextFiles((str(path),), "file", "text", "the catalog entry `raw_corpus`")
+    first, second = reader.parts_of(path)
+    assert list(reader.texts_of(first)) == ["A"]
+    with pytest.raises(CorpusError, match="stands outside of every"):
+        list(reader.texts_of(second))
+
+
+def test_many_marks_that_nothing_closes_are_refused_at_once(tmp_path):
+    path = tmp_path / "wiki_00"
+    path.write_text('<doc id="1">\n' * 200_000)
+    assert "200000 `<doc ...>` but 0 `</doc>` that close one" in refusal(TextFilesDataset([str(path)]).load)

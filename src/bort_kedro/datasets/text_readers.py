@@ -35,7 +35,7 @@ DOCUMENT_BOUNDARIES = {
 }
 READ_BYTES = 2**20
 _LINE_END = re.compile(r"\n")
-_WIKI_MARK = "<doc "
+_WIKI_MARK, _WIKI_CLOSE = "<doc ", "</doc>"
 _WIKI_DOCUMENT = re.compile(r"<doc\b([^>]*)>\n?(.*?)</doc>", re.DOTALL)
 _WIKI_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
@@ -129,20 +129,25 @@ class TextFiles:
                 break
         pieces = chain([head], pieces)
         boundary = DOCUMENT_BOUNDARIES[self.document_boundary]
-        if head.lstrip().startswith(_WIKI_MARK):
+        # A part is what its file is, whatever it begins with.
+        is_wiki = self._end_of_documents(path) is WIKI_END if part.start else head.lstrip().startswith(_WIKI_MARK)
+        if is_wiki:
             yield from self._wiki_documents(path, pieces)
         else:
             texts = split_pieces(pieces, boundary) if boundary else ["".join(pieces)]
             yield from ((str(index), text.strip()) for index, text in enumerate(texts))
 
     def _wiki_documents(self, path: Path, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
-        rest, num_marks, num_documents = "", 0, 0
+        rest, num_marks, num_documents, outside = "", 0, 0, ""
         for piece in pieces:
+            unseen = max(0, len(rest) - len(_WIKI_CLOSE))
             rest += piece
-            done = 0
-            for match in _WIKI_DOCUMENT.finditer(rest):
+            # Nothing is looked for in what no mark closes, which a file that is no such markup may have megabytes of.
+            done, closed = 0, rest.rfind(_WIKI_CLOSE, unseen) + len(_WIKI_CLOSE)
+            for match in _WIKI_DOCUMENT.finditer(rest, 0, closed if closed >= len(_WIKI_CLOSE) else 0):
                 num_documents += 1
                 num_marks += rest.count(_WIKI_MARK, done, match.end())
+                outside = outside or rest[done : match.start()].strip()
                 done = match.end()
                 yield dict(_WIKI_ATTRIBUTE.findall(match[1])).get("id", "?"), match[2].strip()
             rest = rest[done:]
@@ -151,6 +156,11 @@ class TextFiles:
             raise CorpusError(
                 f"{path}: {num_marks} `<doc ...>` but {num_documents} `</doc>` that close one. The file "
                 f"is cut short or no WikiExtractor output; mend it, or take it out of {self.catalog_entry}."
+            )
+        if outside := outside or rest.strip():
+            raise CorpusError(
+                f"{path}: {outside[:80]!r} stands outside of every `<doc ...>`, and would be lost. Mend the file, or "
+                f"take it out of {self.catalog_entry}."
             )
 
     def _json_lines(self, part: FilePart, pieces: Iterable[str]) -> Iterator[tuple[str, str]]:
