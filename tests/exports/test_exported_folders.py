@@ -403,7 +403,20 @@ def test_a_damaged_graph_is_one_clear_error(copied):
 
 def test_a_foreign_manifest_is_one_clear_error(copied):
     (copied / "export.json").write_text("{}", "utf-8")
-    assert refusal(copied) == f"{copied / 'export.json'} cannot be understood: KeyError('formats'). {ANEW}"
+    assert refusal(copied) == f"{copied / 'export.json'} cannot be understood: `task`: Field required. {ANEW}"
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "why"),
+    [
+        ("formats", None, "`formats`: Input should be an object"),
+        ("labels", [1, "row"], "`labels.0`: Input should be a valid string"),
+        ("max_tokens", 0, "`max_tokens`: Input should be greater than or equal to 1"),
+    ],
+)
+def test_an_edited_manifest_is_refused_by_what_it_says(copied, part, value, why):
+    change_manifest(copied, **{part: value})
+    assert refusal(copied) == f"{copied / 'export.json'} cannot be understood: {why}. {ANEW}"
 
 
 def change_manifest(folder, **values):

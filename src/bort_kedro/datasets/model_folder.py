@@ -13,7 +13,7 @@ from bort_kedro.datasets.checksums import ANEW, note_sums, require_whole
 from bort_kedro.datasets.listing import VersionedByListing
 from bort_kedro.datasets.local_disk import OnLocalDisk, seen
 from bort_kedro.datasets.pending import pending
-from bort_kedro.errors import ModelFolderError
+from bort_kedro.errors import LONGEST_SAID, ModelFolderError, shortened
 from bort_kedro.frozen import JsonObject
 from bort_kedro.opening import PretrainedFiles
 
@@ -74,7 +74,9 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         path = Path(self._get_load_path()) / name
         try:
             content: JsonObject = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as fault:
+            if not isinstance(content, dict):
+                raise ValueError(f"{shortened(repr(content), LONGEST_SAID)} is no object")
+        except (OSError, RecursionError, ValueError) as fault:
             raise ModelFolderError(f"{path} cannot be read as JSON: {fault}. {ANEW}") from fault
         return content
 

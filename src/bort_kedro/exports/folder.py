@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -25,6 +26,7 @@ from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
 from bort_kedro.finetuning.forms import FORMS
 from bort_kedro.finetuning.objectives import answers_of, predict
+from bort_kedro.frozen import FrozenModel
 from bort_kedro.inside import outside_fault
 from bort_kedro.opening import PretrainedFiles
 from bort_kedro.tasks.table import Form, Task, Truncation
@@ -44,8 +46,7 @@ BATCH_TOKENS = 8192
 ANEW = "Remove this version's folder to fall back on the one before, or run `kedro run --pipelines evaluate` again."
 
 
-@dataclass(frozen=True)
-class ExportedTask:
+class ExportedTask(FrozenModel):
     """What the answers of an exported model mean.
 
     Args:
@@ -59,21 +60,31 @@ class ExportedTask:
     """
 
     task: str
-    form: str
+    form: Form
     labels: tuple[str, ...]
-    truncation: str
-    max_tokens: int
+    truncation: Truncation
+    max_tokens: int = Field(ge=1)
     tokenizer: str
     has_pairs: bool | None = None
 
     @property
     def num_outputs(self) -> int:
         """C: logits of a row or a word; one for a regression and for an option of multiple choice."""
-        return len(FORMS[Form(self.form)].output_names(self.labels))
+        return len(FORMS[self.form].output_names(self.labels))
 
     def as_task(self) -> Task:
         """As much of the row of the table of tasks as encoding and answering need."""
-        return Task(self.task, self.task, "export", Form(self.form), self.labels, (), Truncation(self.truncation))
+        return Task(self.task, self.task, "export", self.form, self.labels, (), self.truncation)
+
+
+class ExportManifest(ExportedTask):
+    """What stands beside the formats.
+
+    Args:
+        formats: The files of each, with their bytes.
+    """
+
+    formats: dict[str, dict[str, int]]
 
 
 class RuntimeModel(nn.Module):
@@ -139,7 +150,7 @@ class OpenedExport:
             TaskError: If these are no texts, or no pairs where the task is of pairs.
         """
         examples, outputs = self._run(texts, pairs)
-        return answers_of(Form(self.meaning.form), self.meaning.labels, outputs, examples.target_starts)
+        return answers_of(self.meaning.form, self.meaning.labels, outputs, examples.target_starts)
 
     def outputs(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> NDArray[np.float64]:
         """(T, C) probabilities of the labels in their order, a regression's value, or an option's probability, for each
@@ -163,7 +174,7 @@ class OpenedExport:
         rows = list(zip(texts, pairs if pairs is not None else [None] * len(texts), strict=True))
         is_question = meaning.form == Form.MULTIPLE_CHOICE and rows
         examples = encoder([Unit(tuple(rows))] if is_question else [Unit((row,)) for row in rows])
-        return examples, predict(self.model.model, Form(meaning.form), examples, batch_tokens=BATCH_TOKENS)
+        return examples, predict(self.model.model, meaning.form, examples, batch_tokens=BATCH_TOKENS)
 
 
 def _placed(text: str, tags: list[str]) -> list[TextSpan]:
@@ -205,7 +216,7 @@ def write_companions(model: Pretrained, folder: Path) -> None:
 def write_manifest(folder: Path, meaning: ExportedTask, formats: Sequence[str]) -> None:
     """Say what each format's files are; written last, so that a folder without it is half-written."""
     files = {name: {file.name: file.stat().st_size for file in sorted((folder / name).iterdir())} for name in formats}
-    (folder / MANIFEST).write_text(json.dumps({**asdict(meaning), "formats": files}, indent=2), "utf-8")
+    (folder / MANIFEST).write_text(json.dumps({**meaning.to_json(), "formats": files}, indent=2), "utf-8")
 
 
 def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExport:
@@ -223,7 +234,7 @@ def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExpor
     files = PretrainedFiles(folder / name, partial(_unreadable, folder, "transformers"), local_files_only=True)
     tokenizer = files.tokenizer()
     if name == PYTORCH:
-        model = files.model(FORMS[Form(meaning.form)].model_class)[0].eval()
+        model = files.model(FORMS[meaning.form].model_class)[0].eval()
     else:
         config = files.config()
         try:
@@ -243,24 +254,22 @@ def _checked(folder: Path, name: str) -> ExportedTask:
             "data/06_models/exports/<task>, or run `kedro run --pipelines evaluate` again."
         )
     try:
-        said = json.loads((folder / MANIFEST).read_text("utf-8"))
-        formats = said.pop("formats")
-        meaning = ExportedTask(**(said | {"labels": tuple(said["labels"])}))
-    except (ValueError, TypeError, KeyError) as fault:
-        raise ModelFolderError(f"{folder / MANIFEST} cannot be understood: {fault!r}. {ANEW}") from fault
-    if name not in formats:
+        said = ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except ValidationError as fault:
+        raise ModelFolderError(f"{folder / MANIFEST} cannot be understood: {said_by(fault)}. {ANEW}") from fault
+    if name not in said.formats:
         raise ModelFolderError(
-            f"{folder} has no `{name}`; it has {', '.join(formats)}. A format that is missing was not asked for "
+            f"{folder} has no `{name}`; it has {', '.join(said.formats)}. A format that is missing was not asked for "
             "(params:evaluate.export.formats) or was refused, which the export report says."
         )
-    for file, size in formats[name].items():
+    for file, size in said.formats[name].items():
         if outside := outside_fault(folder / name, file):
             raise ModelFolderError(f"{folder / MANIFEST} names a file that is not the export's: {outside}. {ANEW}")
         path = folder / name / file
         if not path.is_file() or path.stat().st_size != size:
             seen = f"{path.stat().st_size} bytes" if path.is_file() else "missing"
             raise ModelFolderError(f"{path} should have {size} bytes and is {seen}: the export is not whole. {ANEW}")
-    return meaning
+    return said
 
 
 def _unreadable(folder: Path, opener: str, reason: str) -> ModelFolderError:
@@ -292,7 +301,7 @@ def require_outputs(num_outputs: int, meaning: ExportedTask, where: str) -> None
         ModelFolderError: If it does.
     """
     if num_outputs != meaning.num_outputs:
-        labels = f" ({', '.join(meaning.labels)})" if Form(meaning.form).has_labels else ""
+        labels = f" ({', '.join(meaning.labels)})" if meaning.form.has_labels else ""
         raise ModelFolderError(
             f"{where} is a model with {num_outputs} outputs, but task `{meaning.task}` needs "
             f"{meaning.num_outputs}{labels}. Fine-tune it again: `kedro run --pipelines finetune`, then evaluate."

@@ -149,13 +149,13 @@ def has_pairs(data: TaskData) -> bool:
 def _meaning(model: Pretrained, data: TaskData, max_tokens: int) -> ExportedTask:
     task = data.task
     meaning = ExportedTask(
-        task.name,
-        str(task.form),
-        data.labels,
-        str(task.truncation),
-        max_tokens,
-        tokenizer_fingerprint(standalone_tokenizer(model)),
-        has_pairs(data),
+        task=task.name,
+        form=task.form,
+        labels=data.labels,
+        truncation=task.truncation,
+        max_tokens=max_tokens,
+        tokenizer=tokenizer_fingerprint(standalone_tokenizer(model)),
+        has_pairs=has_pairs(data),
     )
     require_outputs(model.model.config.num_labels, meaning, f"`{task.name}.finetuned_model`")
     require_tokenizer(model, f"`{task.name}.finetuned_model`")
