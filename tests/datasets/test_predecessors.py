@@ -202,5 +202,5 @@ def test_a_damaged_identity_is_told_and_stands_in_nobodys_way(tmp_path, caplog, 
     assert caplog.messages == [
         f"{file} is truncated or altered. What lies beside it is taken under its own settings alone."
     ]
-    assert list(states.ended()) == []
+    assert list(states.kept()) == []
     assert states.of(NAME, IDENTITY).latest().step == 20

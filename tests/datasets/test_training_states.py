@@ -115,3 +115,15 @@ def test_names_are_those_of_a_folder_whatever_their_identity(tmp_path):
         states.of(name, identity).put(SavedState(1, {}))
     assert states.names("a") == {"one-b", "two"}
     assert states.names("b") == set()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 8, (2).to_bytes(8, "little") + b"[]"], ids=["empty", "huge", "list"]
+)
+def test_a_state_whose_header_is_none_has_not_ended(folder, tmp_path, content):
+    folder.put(replace(state(1), record={"has_ended": True}))
+    states = TrainingStates(tmp_path, keep=2)
+    assert [kept.has_ended for kept in states.kept()] == [True]
+    (path,) = files(tmp_path)
+    path.write_bytes(content)
+    assert [kept.has_ended for kept in states.kept()] == [False]

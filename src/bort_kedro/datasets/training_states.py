@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bort_kedro.training.saved_state import Circumstance, SavedState
 
 LOGGER = logging.getLogger(__name__)
+# As safetensors has it, of what a file says of itself.
+LONGEST_HEADER = 100_000_000
 _FILE = re.compile(r"(?:step|kept)-(\d{9})-([0-9a-f]{16})\.safetensors")
 
 
@@ -215,7 +217,8 @@ class TrainingFolder:
 
 def _header(file: BinaryIO) -> JsonObject:
     """Of a safetensors file: its arrays by name, and what it says of itself under ``__metadata__``."""
-    header: JsonObject = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    length = int.from_bytes(file.read(8), "little")
+    header: JsonObject = json.loads(file.read(min(length, LONGEST_HEADER)))
     return header
 
 
@@ -230,5 +233,5 @@ def _has_ended(path: Path) -> bool:
             header = _header(file)
         metadata = header.pop("__metadata__")
         return not header or bool(json.loads(metadata["record"]).get("has_ended"))
-    except (KeyError, OSError, ValueError):
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):  # damaged
         return False
