@@ -127,6 +127,10 @@ def test_questions_of_one_record_are_apart(reading):
             {"sentence": "x", "label": [True, False]},
             "column `label`: [True, False], expected probabilities, none below 0, that sum to 1",
         ),
+        (
+            {"sentence": "x", "label": [10**400, 0.5]},
+            f"column `label`: [1{'0' * 78}, expected probabilities, none below 0, that sum to 1",
+        ),
         ({"sentence": "x", "label": [1.0]}, "column `label`: [1.0], expected 2 probabilities"),
         ({"sentence": " ", "label": "no"}, "column `sentence`: ' ', expected a text that is not empty"),
         ({"sentence": "x", "label": ""}, "column `label`: '', expected a label that is not empty"),

@@ -184,6 +184,6 @@ def beliefs_of(column: str, told: Any, places: Mapping[str, int]) -> list[float]
     else:
         raise row_fault(column, told, f"{len(shares)} probabilities")
     are_numbers = all(isinstance(share, int | float) and not isinstance(share, bool) for share in shares)
-    if not are_numbers or not all(share >= 0 for share in shares) or not abs(sum(shares) - 1) <= ROUNDING:
+    if not are_numbers or not all(0 <= share <= 2 for share in shares) or not abs(sum(shares) - 1) <= ROUNDING:
         raise row_fault(column, told, "probabilities, none below 0, that sum to 1")
     return [share / sum(shares) for share in shares]
