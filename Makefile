@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly mutation reference lint docs package viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
+.PHONY: help install run smoke test test-quick test-nightly fuzz mutation reference lint docs package viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -53,9 +53,13 @@ test: install    ## Run all tests, on every core (seven minutes on two)
 test-quick: install ## Run the tests that take no stage, process or conversion (a minute on two cores)
 	@$(PYTEST) -m "not slow and not nightly"
 
-test-nightly: install ## Run the tests that `make test` leaves out for the time that they take
+test-nightly: install ## Run the tests that `make test` leaves out for the time that they take, and `make fuzz`
 	@$(INSTALL) --editable '.[docs]'
 	@$(PYTEST) -m nightly
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: install    ## Give readers and parameters some thousand spoiled files and values each (ten minutes)
+	@$(PYTEST) --timeout 0 --hypothesis-profile deep tests/fuzzing
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
 	@$(BIN)/python tests/mutation.py

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary
@@ -53,6 +54,10 @@ SLOW = (
     "test_structure.py",
     "test_transformers_pipelines.py",
 )
+# Fuzzing: the same few examples in every run of the tests, or many others each night (`make fuzz`).
+settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=20)
+settings.register_profile("deep", deadline=None, database=None, max_examples=4000, print_blob=True)
+settings.load_profile("quick")
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 SENTENCES = [
     "The mean of the array is computed along the given axis.",
