@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel
 
 from bort_kedro.cli import cli
+from bort_kedro.errors import ConfigurationError
 from bort_kedro.pipeline_registry import build_pipelines
 from bort_kedro.pipelines.namespaces import STAGES
 from project_parameters import CONF, parameters
@@ -121,8 +122,8 @@ def test_a_command_that_is_not_there_would_be_seen(tmp_path):
         "run --pipelines serch": AssertionError,
         "run --env smok": AssertionError,
         "run --budget 3": click.NoSuchOption,
-        "run --params search.budget=3,search.bugdet=4": LookupError,
-        "run --params search.caps.max_error.of=4": LookupError,
+        "run --params search.budget=3,search.bugdet=4": ConfigurationError,
+        "run --params search.strategy=surogate": ConfigurationError,
     }.items():
         with pytest.raises(fault):
             check_kedro(words.split())
@@ -185,12 +186,12 @@ def check_kedro(words):
     assert name in {*cli.commands, *NOT_OURS} or name.startswith("--"), words
     if name not in cli.commands:
         return
-    command = cli.commands[name]
-    given, _, _ = command.make_parser(click.Context(command)).parse_args(list(rest))
-    assert set((given.get("pipelines") or "__default__").split(",")) <= {"__default__", *STAGES}, words
+    given = cli.commands[name].make_context(name, list(rest)).params
+    asked = given.get("pipelines") or ()
+    assert set(asked) <= {"__default__", *STAGES}, words
     assert (CONF / (given.get("env") or "base")).is_dir(), words
-    for parameter in re.findall(r"([\w.]+)=", given.get("params") or ""):
-        value_at(BASE, parameter)
+    if changes := given.get("params"):
+        parameters(given["env"] or "base", **changes)
 
 
 @each_instruction
