@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from pydoc import locate
 from urllib.parse import unquote
 
 import click
@@ -206,6 +207,17 @@ def test_parameters_that_prose_names_are_there(page):
         cells = [re.sub(r"\(.*\)", "", line.split(" | ")[0]) for line in table.splitlines()]
         for name in (name for cell in cells for name in re.findall(r"`([a-z_.]+)`", cell)):
             value_at(BASE, f"{block}.{name}")
+
+
+@each_instruction
+def test_what_pages_write_into_conf_is_taken(page):
+    for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", page.read_text("utf-8")):
+        written = yaml.safe_load(block)
+        if written.keys() <= type(BASE).model_fields.keys():
+            parameters(**written)
+        for entry in written.values():
+            kind = entry.get("type") if isinstance(entry, dict) else None
+            assert kind is None or locate(kind), kind
 
 
 @pytest.mark.nightly
