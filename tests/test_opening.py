@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from kedro.io.core import DatasetError, Version
 from transformers import BertForMaskedLM
 
+from bort_kedro.datasets.checksums import SUMS
 from bort_kedro.datasets.model_folder import PretrainedDataset, TokenizerDataset
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
@@ -69,6 +71,8 @@ def with_code(folder, *, known):
 
 
 def through_dataset(kind, folder):
+    # As of a folder that somebody has put there.
+    (folder.parent / SUMS).unlink()
     return kind(str(folder.parent.parent), version=Version(folder.parent.name, None)).load()
 
 
@@ -170,3 +174,15 @@ def test_no_other_file_opens_what_others_saved():
     # MLflow keeps the latter alone, without the project, beside a model that a run has made.
     assert opened == {"opening.py", "session/served_spans.py"}
     assert '"trust_remote_code": False, "local_files_only": True' in (SOURCE / "session/served_spans.py").read_text()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_finite_numbers_are_refused_by_name(pretrained, tmp_path, value):
+    with torch.no_grad():
+        pretrained.model.bert.encoder.layer[1].output.dense.bias[3] = value
+    pretrained.model.save_pretrained(tmp_path)
+    with pytest.raises(ModelFolderError) as caught:
+        PretrainedFiles(tmp_path, refusal, local_files_only=True).model("BertForMaskedLM")
+    assert str(caught.value) == (
+        "refused: its weight `bert.encoder.layer.1.output.dense.bias` holds values that are no finite numbers"
+    )

@@ -52,7 +52,7 @@ class PretrainedFiles:
         """The model, and what was amiss with its weights, such as ``missing_keys``.
 
         An encoder whose files lack its pooler, on which no hidden state depends, comes without one: what would be drawn
-        for it differs each time.
+        for it differs each time. Weights that are no finite numbers are refused: nothing would be one that it says.
 
         Args:
             class_name: Of transformers, such as ``AutoModelForMaskedLM``.
@@ -65,6 +65,8 @@ class PretrainedFiles:
         missing = {name for name in loaded["missing_keys"] if not name.startswith(POOLER)}
         if len(missing) < len(loaded["missing_keys"]):
             model.pooler = None
+        if spoiled := next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None):
+            raise self.refusal(f"its weight `{spoiled}` holds values that are no finite numbers")
         return model, {**loaded, "missing_keys": missing}
 
     def _open(self, class_name: str, **options: object) -> Any:
