@@ -154,6 +154,19 @@ def test_a_source_without_text_is_refused_by_its_path(write, content):
     )
 
 
+def test_zero_bytes_and_scripts_of_every_direction_are_text_as_any_other(write, tiny_tokenizer):
+    texts = [
+        "a\0b\0\0c",
+        "שלום, \u202eעולם\u202c 123 العربية",
+        "漢字\u200d\U0001f469\u200d\U0001f4bb",
+        "\ufeff\u2028e\u0301",
+    ]
+    path = write("texts.txt", "\n\n\n".join(texts))
+    assert TextFilesDataset([path]).load()["text"].tolist() == texts
+    for text in texts:
+        assert tiny_tokenizer.decode(tiny_tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
 def test_text_that_is_not_utf8_is_refused_with_the_byte_and_its_place(write):
     path = write("latin.txt", "caf\xe9".encode("latin-1"))
     assert refusal(TextFilesDataset([path]).load) == (

@@ -206,3 +206,26 @@ def test_each_token_of_a_vocabulary_without_marks_is_a_word():
     from tokenizers import Tokenizer, models
 
     assert beginning(wrapped(Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")))) == {"a", "b"}
+
+
+def test_a_long_document_is_tokenized_in_pieces_into_the_tokens_of_the_whole(
+    tiny_tokenizer, unigram, word_piece, monkeypatch
+):
+    for tokenizer, text in ((tiny_tokenizer, TEXTS[4]), (unigram, "ab abs ab " * 30), (word_piece, "unable un " * 30)):
+        encoder = DocumentEncoder(tokenizer, sequence_length=8)
+        whole = encoder.blocks([text, *TEXTS[:4]])
+        with monkeypatch.context() as patch:
+            patch.setattr(tokenization, "LONG_DOCUMENT", 100)
+            patch.setattr(tokenization, "CHARACTERS_OF_PIECE", 20)
+            pieces = tokenization.pieces_of(text)
+            in_pieces = encoder.blocks([text, *TEXTS[:4]])
+        assert len(pieces) >= 10
+        assert "".join(pieces) == text
+        assert in_pieces.ids.tolist() == whole.ids.tolist()
+        assert in_pieces.offsets.tolist() == whole.offsets.tolist()
+
+
+def test_a_long_document_without_a_space_is_cut_where_a_piece_is_full(monkeypatch):
+    monkeypatch.setattr(tokenization, "CHARACTERS_OF_PIECE", 2)
+    assert tokenization.pieces_of("a" * 9) == ["aaaa", "aaaa", "a"]
+    assert tokenization.pieces_of("ab  cde fgh") == ["ab  ", "cde", " fgh"]

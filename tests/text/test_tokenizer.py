@@ -33,6 +33,13 @@ def test_training_twice_gives_the_same_tokenizer(trained):
     assert vocabulary_of(again) == vocabulary_of(trained)
 
 
+def test_a_run_without_white_space_is_trained_on_as_words_of_a_thousand_characters():
+    run = "0123456789" * 250
+    in_words = " ".join((run[:1000], run[1000:2000], run[2000:]))
+    long, short = (train_tokenizer([*TEXTS, text], vocabulary_size=290, max_positions=32) for text in (run, in_words))
+    assert vocabulary_of(long) == vocabulary_of(short)
+
+
 def test_special_frame_is_what_stands_around_a_sequence(trained):
     assert special_frame(trained) == ([0], [2])
 

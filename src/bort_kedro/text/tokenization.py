@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,7 @@ from bort_kedro.text.tokenizer import PARAMETER_PATH, SENTENCE_PIECE_SPACE, num_
 from bort_kedro.text.tokens import TokenBlocks, fill_blocks, frame_documents, id_dtype, join_blocks, starts_of
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
+    from tokenizers import Encoding, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     from bort_kedro.text.settings import Packing
@@ -27,6 +29,11 @@ WHOLE_DOCUMENT = 2**62
 # Characters that the tokenizer takes at a time: enough to keep its threads busy, and little enough that what it
 # keeps of each token beside the id (some hundred bytes) stays well under a gigabyte.
 CHARACTERS_PER_CALL = 2**20
+# Longer documents are tokenized in pieces of so many characters to twice as many, so many at a time.
+LONG_DOCUMENT = 2**21
+CHARACTERS_OF_PIECE = 2**16
+PIECES_PER_CALL = 16
+_BEFORE_WORD = re.compile(r"(?<=\w) (?=\w)")
 # Share of unknown tokens beyond which a corpus is not of the tokenizer's kind (our choice).
 MOST_UNKNOWN = 0.5
 # How byte-level tokens write a space, a tab, a line feed and a carriage return.
@@ -36,6 +43,50 @@ BYTE_LEVEL_SPACES = ("Ġ", "ĉ", "Ċ", "č")
 def text_digests(texts: Iterable[str]) -> frozenset[bytes]:
     """What tells texts apart, surrounding white space aside, in 16 bytes each."""
     return frozenset(hashlib.blake2b(text.strip().encode(), digest_size=16).digest() for text in texts)
+
+
+@dataclass(frozen=True)
+class LongDocument:
+    """What a tokenizer makes of a long document, as far as its own `Encoding` is asked."""
+
+    ids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def encode_texts(backend: Tokenizer, texts: Sequence[str]) -> Sequence[Encoding | LongDocument]:
+    """The ids of each text, made in parallel by the tokenizer's threads while Python goes on.
+
+    Args:
+        backend: Set to neither truncate nor pad.
+        texts: Of one call: see `CHARACTERS_PER_CALL`.
+    """
+    if all(len(text) <= LONG_DOCUMENT for text in texts):
+        encodings: list[Encoding] = backend.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
+    return [LongDocument(_ids_of_pieces(backend, pieces_of(text))) for text in texts]
+
+
+def _ids_of_pieces(backend: Tokenizer, pieces: Sequence[str]) -> NDArray[np.int64]:
+    ids = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(pieces), PIECES_PER_CALL):
+        call = backend.encode_batch_fast(pieces[start : start + PIECES_PER_CALL], add_special_tokens=False)
+        ids += [np.array(encoding.ids, dtype=np.int64) for encoding in call]
+    return np.concatenate(ids)
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text in pieces that have the tokens of the whole: they begin with the space before a word, where there is one.
+
+    Where there is none for the length of a piece, a word is cut.
+    """
+    starts = [0]
+    while len(text) - starts[-1] > 2 * CHARACTERS_OF_PIECE:
+        first, last = starts[-1] + CHARACTERS_OF_PIECE, starts[-1] + 2 * CHARACTERS_OF_PIECE
+        found = _BEFORE_WORD.search(text, first, last + 1)
+        starts.append(found.start() if found else last)
+    return [text[start:stop] for start, stop in pairwise([*starts, len(text)])]
 
 
 class DocumentEncoder:
@@ -81,12 +132,11 @@ class DocumentEncoder:
         """
         return self.pack(self.encode(texts))
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The tokenizer's own answer, made by its threads while Python goes on."""
-        encodings: list[Encoding] = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        return encodings
+    def encode(self, texts: Sequence[str]) -> Sequence[Encoding | LongDocument]:
+        """See `encode_texts`."""
+        return encode_texts(self._backend, texts)
 
-    def pack(self, encodings: Sequence[Encoding]) -> TokenBlocks:
+    def pack(self, encodings: Sequence[Encoding | LongDocument]) -> TokenBlocks:
         """Blocks of encoded documents, in order, for `arrange`; with ``full`` packing each is a whole document."""
         lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
         ids = np.fromiter(
@@ -144,10 +194,12 @@ def tokenize_texts(texts: Iterable[str], encoder: DocumentEncoder) -> TokenBlock
 
 
 def _one_ahead(
-    pool: ThreadPoolExecutor, encode: Callable[[list[str]], list[Encoding]], chunks: Iterator[list[str]]
-) -> Iterator[list[Encoding]]:
+    pool: ThreadPoolExecutor,
+    encode: Callable[[list[str]], Sequence[Encoding | LongDocument]],
+    chunks: Iterator[list[str]],
+) -> Iterator[Sequence[Encoding | LongDocument]]:
     """Encodings of the chunks in order; the next chunk is encoded while the caller uses one."""
-    coming: Future[list[Encoding]] | None = None
+    coming: Future[Sequence[Encoding | LongDocument]] | None = None
     for chunk in chunks:
         following = pool.submit(encode, chunk)
         if coming is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ SPECIAL_TOKENS = {
 }
 SENTENCE_PIECE_SPACE = "▁"
 PARAMETER_PATH = "params:corpus.tokenizer"
+# As much of a run without white space as the training takes for one word: each merge goes over all of a word, so that
+# one of megabytes, such as an image in base64, would take hours.
+_LONG_WORD = re.compile(r"\S{1000}(?=\S)")
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_positions: int) -> PreTrainedTokenizerFast:
@@ -49,7 +53,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_positions
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((_LONG_WORD.sub(r"\g<0> ", text) for text in texts), trainer)
     reached = tokenizer.get_vocab_size()
     if reached < vocabulary_size:
         raise TokenizerError(

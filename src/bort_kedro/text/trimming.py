@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bort_kedro.errors import TokenizerError
 from bort_kedro.frozen import JsonObject
+from bort_kedro.text.tokenization import encode_texts
 from bort_kedro.text.tokenizer import PARAMETER_PATH, num_ids
 from bort_kedro.text.vocabulary_map import VocabularyMap, between
 
@@ -47,7 +48,7 @@ def count_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> NDArr
     counts = np.zeros(num_ids(tokenizer), dtype=np.int64)
     for start in range(0, len(texts), TEXTS_PER_CALL):
         chunk = list(texts[start : start + TEXTS_PER_CALL])
-        encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
+        encodings = encode_texts(backend, chunk)
         ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int64)
         counts += np.bincount(ids, minlength=len(counts))
     return counts
