@@ -30,16 +30,7 @@ HOOKS = (
     PreflightHook(),
     PlanHook(),
     # One process of a launched run tracks and tells.
-    *(
-        (
-            _TRACKING,
-            ManifestHook(lambda: _TRACKING.run_id),
-            UnfinishedHook(),
-            SummaryHook(lambda: _TRACKING.candidates_page),
-        )
-        if is_first()
-        else ()
-    ),
+    *((_TRACKING, ManifestHook(lambda: _TRACKING.run_id), UnfinishedHook(), SummaryHook()) if is_first() else ()),
 )
 # TrackingHook extends kedro-mlflow's own hook; two of them would open two runs. And what is not asked is not sent:
 # where a wheel runs there is no `.telemetry` that says so.

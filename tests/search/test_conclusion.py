@@ -1,11 +1,9 @@
-import io
 import json
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from bort_kedro.datasets.atomic import AtomicCSVDataset
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
@@ -18,7 +16,7 @@ from bort_kedro.search.guarantee import Guarantee
 from bort_kedro.search.measures import plateau_error
 from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.selection import Choice
-from bort_kedro.session.summary import _print_candidates
+from bort_kedro.session.result_sections import search_section
 from project_parameters import parameters
 from search_results import CHOSEN, SECOND, candidate
 
@@ -531,7 +529,6 @@ def test_a_written_table_with_a_failed_candidate_is_read_wherever_candidates_are
         places = {place for trace in figure.data for place in trace.x}
         assert {10, 20, 40} <= places
         assert 30 not in places
-    console = Console(file=io.StringIO(), width=150)
-    _print_candidates(console, read, report)
-    assert "Trained candidates, 3 of 6, by W" in console.file.getvalue()
-    assert "(3, 2, 8, 8)" not in console.file.getvalue().split("Error of the maximum point")[0]
+    assert {row[1].removesuffix(" *") for row in search_section(report, rows_read).rows} == {
+        *("(1, 2, 8, 8)", "(2, 2, 8, 8)", "(4, 2, 8, 8)")
+    }

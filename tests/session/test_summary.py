@@ -1,208 +1,202 @@
-"""What the terminal says when a search ends."""
-
-import io
-import re
-from pathlib import Path
-from types import SimpleNamespace
+"""What the terminal shows when a run ends, of what the run made or read."""
 
 import pandas as pd
 import pytest
+import torch
 from kedro.io import DataCatalog
-from rich.console import Console
+from kedro.pipeline import Node, Pipeline
 
+from bort_kedro.cli import cli
 from bort_kedro.datasets.markdown_report import TextReportDataset
+from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.encoders.shapes import BertShape
-from bort_kedro.session.summary import SummaryHook, _print_candidates, _print_scores, _search_lines
-from search_results import candidate, candidates, recorded, recorded_search, trained_search
-from task_records import floor, rival, task
+from bort_kedro.session.summary import SummaryHook
+from bort_kedro.training.saved_state import SavedState
+from report_data import report_inputs
+from search_results import CHOSEN, candidate, recorded_search, trained_search
+from task_records import FINETUNING, examples, export_format, export_report, floor, rival, task
 
-
-def printed(rows, report):
-    console = Console(file=io.StringIO(), width=150)
-    _print_candidates(console, pd.DataFrame(row.to_json() for row in rows).dropna(axis=1, how="all"), report)
-    return console.file.getvalue()
-
-
-def test_a_trained_search_ends_with_its_choice_who_comes_next_and_its_bound():
-    assert _search_lines(trained_search()) == [
-        "Error of the maximum point 0.580, of the most frequent token 0.950, of the most frequent follower 0.840.",
-        "Selected (largest_w): 1 layers, 2 heads, hidden size 64, intermediate size 128 (W over error).",
-        "The second best is (2, 2, 64, 64) with W 0.539; the two differ by more than twice the noise of their errors.",
-        "Strategy fptas, 2 short trainings. The largest W found is at least 75.0 % of the largest of the space, if no "
-        "network has a higher error than one it contains: of those not trained to the end, (3, 4, 96, 256) could have "
-        "most, 0.720.",
-    ]
-
-
-def test_candidates_that_failed_are_counted_where_a_search_ends():
-    (line,) = (line for line in _search_lines(trained_search(num_failed=2)) if line.startswith("Strategy"))
-    assert line.startswith(
-        "Strategy fptas, 2 short trainings; 2 candidate(s) failed, as the report says of each. The largest W found is "
-        "at least 75.0 % of the largest of the space, those that failed left aside, if no network"
-    )
-
-
-def test_a_search_of_a_table_ends_without_a_word_on_trainings():
-    lines = _search_lines(recorded_search(num_trained=12, num_tried=12))
-    assert lines[1:] == [
-        "The second best is (2, 2, 64, 64) with W 0.539; the table gives no noise of their errors, so whether the two "
-        "can be told apart is not known.",
-        "Strategy fptas, 12 rows looked up. The largest W found is at least 75.0 % of the largest of the space, if no "
-        "network has a higher error than one it contains: of those not looked up, (3, 4, 96, 256) could have "
-        "most, 0.720.",
-    ]
-    assert not any("train" in line for line in lines)
-
-
-def test_what_is_bold_in_the_report_is_plain_on_the_terminal():
-    lines = _search_lines(trained_search(is_distinguishable=False))
-    assert lines[2].startswith("The two best cannot be told apart: the second best is (2, 2, 64, 64)")
-
-
-@pytest.mark.parametrize(
-    ("rows", "report", "title"),
-    [
-        (
-            candidates(),
-            trained_search(),
-            "Trained candidates, 2 of 3, by W (* on the Pareto front)",
-        ),
-        (
-            [recorded(row) for row in candidates()],
-            recorded_search(),
-            "Rows looked up, 2 of 3, by W (* on the Pareto front)",
-        ),
-    ],
-    ids=["trained", "table"],
+WITH_STATES = ("search", "pretrain_distill", "finetune")
+PAGE, EXPORT = "report.html/2026/report.html", "exports/library/2026/library"
+TABLE = pd.DataFrame(
+    [candidate(CHOSEN, 0.6, is_selected=True).to_json()]
+    + [candidate(BertShape(depth, 2, 64, 128), 0.5 - depth / 100).to_json() for depth in range(2, 20)]
 )
-def test_the_table_is_headed_by_what_was_done(rows, report, title):
-    text = printed(rows, report)
-    assert text.splitlines()[0].strip() == title
-    assert "(1, 2, 64, 128) *" in text
-    assert "(2, 2, 32, 64)" not in text
-
-
-@pytest.mark.parametrize(
-    ("chosen", "which", "count"),
-    [
-        (25, "The best 20 trained candidates and the chosen one, 25 of 25", 21),
-        (1, "The best 20 trained candidates, 25 of 25", 20),
-    ],
-)
-def test_the_chosen_one_is_shown_however_it_ranks(chosen, which, count):
-    rows = [
-        candidate(BertShape(depth, 2, 64, 128), 0.7 - depth / 100, is_selected=depth == chosen)
-        for depth in range(1, 26)
-    ]
-    text = printed(rows, trained_search(answer="smallest_error"))
-    assert text.splitlines()[0].startswith(which)
-    assert text.count(", 2, 64, 128)") == count
-
-
-def test_nothing_is_said_where_nothing_was_made(capsys):
-    SummaryHook().after_pipeline_run(catalog=None)
-    assert capsys.readouterr().out == ""
-
-
-def test_the_page_of_the_candidates_is_named_where_there_is_one(capsys):
-    page = f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey={'a' * 100}"
-    SummaryHook(lambda: page).after_pipeline_run(catalog=None)
-    assert capsys.readouterr().out == f"The candidates in MLflow (`make mlflow`): {page}\n"
-
-
-def scores(**changes):
-    row = task(
-        "superglue_rte",
+TASKS = [
+    task(
+        name,
         method="agora",
-        score=0.572,
-        standard_error=0.009,
-        floors={"constant": floor(0.386, 0.186), "tfidf": floor(0.63, -0.058)},
-        rivals={"plain": rival(0.011, 0.01)},
-        **{"interval_low": 0.553, "interval_high": 0.591} | changes,
+        interval_low=0.664,
+        interval_high=0.736,
+        floors={"constant": floor(0.5, 0.2), "tfidf": floor(0.72, -0.02)},
+        rivals={"plain": rival(0.02, 0.009, 0.68)},
     )
-    return pd.DataFrame([row.to_row()])
+    for name in ("library", "order")
+]
+SCORES = pd.DataFrame([row.to_row() for row in TASKS])
+EXPORTED = export_report(pytorch=export_format(), onnx_int8=export_format(median_ms=0.5, bytes=300_000)).to_json()
+MADE = {
+    "corpus": {"corpus.corpus_manifest": report_inputs()["corpus"]},
+    "tasks": {"tasks.library.examples_report": examples(train="built-in train").to_json()},
+    "search": {
+        "search.search_report": trained_search(),
+        "search.candidate_table": TABLE,
+        "selected_shape": CHOSEN.to_row(),
+    },
+    "pretrain_distill": {"pretrain_distill.pretraining_metrics": report_inputs()["pretraining"].to_json()},
+    "finetune": {"finetune.library.finetuning_report": FINETUNING.to_json()},
+    "evaluate": {
+        "evaluate.library.export_report": EXPORTED,
+        "evaluate.order.export_report": EXPORTED,
+        "evaluate.task_scores": SCORES,
+        "evaluate.report_page": "<html>",
+        "evaluate.library.export": None,
+    },
+}
 
 
-@pytest.mark.parametrize(
-    ("changes", "interval"),
-    [({}, "0.553 to 0.591"), ({"interval_low": None, "interval_high": None}, "± 0.009")],
-)
-def test_scores_are_shown_with_their_interval_in_a_hundred_columns(changes, interval):
-    console = Console(file=io.StringIO(), width=100)
-    _print_scores(console, scores(**changes))
-    row = next(line for line in console.file.getvalue().splitlines() if "superglue_rte" in line)
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["superglue_rte", "agora", "accuracy", "0.572", interval, "yes 0.386", "no 0.630", "+1.1 ± 1.0"]
-
-
-def lines_at(width, show, *data):
-    console = Console(file=io.StringIO(), width=width)
-    show(console, *data)
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    return lines
-
-
-def cells(line):
-    return [cell.strip() for cell in line.strip("│┃").split(line[0])]
-
-
-@pytest.mark.parametrize(
-    ("width", "names"),
-    [
-        (40, "shape (D, A, H, I), error, w"),
-        (60, "shape (D, A, H, I), latency_ms, error, loss, w"),
-        (80, "shape (D, A, H, I), parameters, latency_ms, error, loss, w"),
-        (100, "shape (D, A, H, I), parameters, operations, latency_ms, error, loss, w"),
-    ],
-)
-def test_candidates_have_the_columns_that_fit_whole_and_the_others_are_named(width, names):
-    table = pd.DataFrame(row.to_json() for row in candidates()).dropna(axis=1, how="all")
-    lines = lines_at(width, _print_candidates, table, trained_search())
-    head, row = (next(line for line in lines if line.startswith(start)) for start in ("┃ shape", "│ (1, 2, 64, 128) *"))
-    assert cells(head) == re.split(r", (?![AHI])", names)
-    values = {"shape (D, A, H, I)": "(1, 2, 64, 128) *", "parameters": "100,000", "operations": "2,000,000"}
-    values |= {"latency_ms": "0.75", "error": "0.612", "loss": "3.100", "w": "0.5410"}
-    assert cells(row) == [values[name] for name in cells(head)]
-    text = " ".join(line.strip() for line in lines)
-    left_out = [name for name in ("error", "loss", "latency_ms", "parameters", "operations") if name not in names]
-    assert (f"A wider terminal shows more columns: {'; '.join(left_out)}." in text) == bool(left_out)
-    assert ("wider" in text) == bool(left_out)
-
-
-@pytest.mark.parametrize(
-    ("width", "row"),
-    [
-        (40, ["superglue_rte", "0.572", "+1.1 ± 1.0"]),
-        (60, ["superglue_rte", "0.572", "0.553 to 0.591", "+1.1 ± 1.0"]),
-        (80, ["superglue_rte", "0.572", "0.553 to 0.591", "yes 0.386", "no 0.630", "+1.1 ± 1.0"]),
-    ],
-)
-def test_scores_have_the_columns_that_fit_whole(width, row):
-    lines = lines_at(width, _print_scores, scores())
-    assert cells(next(line for line in lines if line.startswith("│ superglue_rte"))) == row
-    assert any(line.startswith("A wider terminal shows more columns: ") for line in lines)
-
-
-def test_the_last_lines_say_where_the_report_its_page_and_the_exports_are(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def ended(tmp_path, monkeypatch, capsys):
+    """Let a run of some stages make what they make, and read what is printed at its end."""
     monkeypatch.chdir(tmp_path)
-    files = {
-        "evaluate.report": "odd [a]/report.md",
-        "evaluate.report_page": "report.html",
-        "evaluate.library.export": "exports/library/2026/library",
-        "evaluate.order.export": "exports/order/2026/order",
-    }
-    hook = SummaryHook()
-    hook.after_context_created(SimpleNamespace(config_loader=SimpleNamespace(said=lambda: "Laid over it: mine.yml.")))
-    for name in files:
-        hook.after_dataset_saved(name, None)
-    # What a pipeline that a user has added calls so is no export of a task.
-    hook.after_dataset_saved("mine.export", None)
-    catalog = DataCatalog({name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()})
-    hook.after_pipeline_run(catalog=catalog)
-    assert capsys.readouterr().out == (
-        "\nThe report: odd [a]/report.md\nThe same as one file, for a browser: report.html\n"
-        f"Models for other runtimes: {Path('exports')}\n"
-        "Laid over it: mine.yml.\n"
-        "Look further: `make viz` (graph, tables, plots) and `make mlflow` (tracked runs).\n\n"
-    )
+    states = TrainingStatesDataset(str(tmp_path / "states"))
+    files = {"evaluate.report_page": PAGE, "evaluate.library.export": EXPORT}
+    entries = {name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()}
+    catalog = DataCatalog({**entries, "training_states": states})
+
+    def run(*stages, made=None, read=None, num_new=0):
+        nodes = [
+            Node(
+                print,
+                ["training_states", f"{stage}_input"] if stage in WITH_STATES else f"{stage}_input",
+                None,
+                name=f"{stage}_node",
+                namespace=stage if stage in MADE else None,
+            )
+            for stage in stages
+        ]
+        hook = SummaryHook()
+        hook.before_pipeline_run(pipeline=Pipeline(nodes), catalog=catalog)
+        for number in range(num_new):
+            identity = {"settings": {"optimization": {"num_steps": 4}}, "number": number}
+            states.load().of("search/D1", identity).put(
+                SavedState(4, {"model.bias": torch.zeros(1)}, {"has_ended": True})
+            )
+        for name, data in (read or {}).items():
+            hook.after_dataset_loaded(dataset_name=name, data=data)
+        for stage in stages:
+            for name, data in (MADE.get(stage, {}) if made is None else made).items():
+                hook.after_dataset_saved(dataset_name=name, data=data)
+        hook.after_pipeline_run(catalog=catalog)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) <= 24
+        assert max((len(line) for line in lines if "--params" not in line), default=0) <= 100
+        return lines
+
+    return run
+
+
+def test_a_run_of_all_stages_ends_with_one_screen_of_all_that_it_found(ended):
+    assert ended(*MADE, num_new=3) == [
+        "",
+        "What this run found (new trainings: 3)",
+        "Shapes (layers, heads, hidden, intermediate) by W over error, chosen: largest_w (3 of 19)",
+        "         shape, * Pareto front  parameters  operations  latency ms  error   loss       w",
+        "chosen   (1, 2, 64, 128) *         100,000   2,000,000        0.75  0.612  3.100  0.6000",
+        "         (2, 2, 64, 128) *         100,000   2,000,000        0.75  0.612  3.100  0.4800",
+        "         (3, 2, 64, 128) *         100,000   2,000,000        0.75  0.612  3.100  0.4700",
+        "largest  (4, 4, 128, 512)        1,000,000  40,000,000        0.75  0.580  3.100       –",
+        "The second best is (2, 2, 64, 64) with W 0.539; the two differ by more than twice the noise of their",
+        "errors.",
+        "Pretraining under a larger teacher: hidden tokens predicted on unseen text",
+        "student (1, 2, 64, 128)    no teacher  points ahead  larger encoder  word pairs counted",
+        "           40.0 ± 0.3 %  38.5 ± 0.3 %    +1.5 ± 0.5    45.0 ± 0.3 %              31.0 %",
+        "Tasks, accuracy, on test examples that fine-tuning never saw",
+        "task     method   score      interval  constant  TF-IDF   plain  fastest export",
+        "library  agora   70.0 %  66.4 to 73.6    50.0 %  72.0 %  68.0 %  onnx_int8 70.0 %, 0.50 ms, 0.3 MB",
+        "order    agora   70.0 %  66.4 to 73.6    50.0 %  72.0 %  68.0 %  onnx_int8 70.0 %, 0.50 ms, 0.3 MB",
+        "Not beaten beyond noise: TF-IDF on library, order.",
+        "",
+        "Report   report.html/2026/report.html",
+        "Exports  exports",
+        "Next  make viz                                               # the report, tables and plots",
+        "      make mlflow                                            # every training with its curve",
+        "      python -m pydoc bort_kedro.exports.folder.open_export  # how to use an export",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stages", "found", "commands"),
+    [
+        (["corpus"], "Corpus: 9,237 documents", ["kedro run --pipelines search", "kedro plan", "make viz"]),
+        (["corpus", "tasks"], "Corpus: 9,237 documents", ["kedro run", "kedro plan", "make viz"]),
+        (["tasks"], "Examples of the tasks", ["kedro run", "kedro plan", "make viz"]),
+        (
+            ["corpus", "search"],
+            "Shapes (layers",
+            ["kedro run --pipelines pretrain_distill", "make viz", "make notebook"],
+        ),
+        (["pretrain_distill"], "Pretraining under", ["kedro run --pipelines finetune", "make mlflow", "make viz"]),
+        (["tasks", "finetune"], "Fine-tuned models", ["kedro run --pipelines evaluate", "make mlflow", "make viz"]),
+        (
+            ["evaluate"],
+            "Tasks, accuracy",
+            ["make viz", "make mlflow", "python -m pydoc bort_kedro.exports.folder.open_export"],
+        ),
+    ],
+)
+def test_a_run_of_some_stages_tells_what_they_found_and_what_comes_after_the_last(ended, stages, found, commands):
+    lines = ended(*stages)
+    assert lines[2].startswith(found)
+    first = next(number for number, line in enumerate(lines) if line.startswith("Next"))
+    assert [line[6:].partition("#")[0].strip() for line in lines[first:]] == commands
+
+
+def test_a_run_in_which_nothing_was_trained_anew_says_so(ended):
+    assert ended("search")[1] == "What this run found (new trainings: none, all were found finished)"
+    assert ended("search", num_new=1)[1] == "What this run found (new trainings: 1)"
+    assert ended("evaluate")[1] == "What this run found"
+
+
+def test_a_report_that_is_written_again_is_told_of_what_it_was_read_from(ended):
+    read = {"evaluate.search_report": trained_search(), "evaluate.task_scores": SCORES}
+    lines = ended("evaluate", made={"evaluate.report_page": "<html>"}, read=read)
+    assert [line for line in lines if line.startswith(("Shapes", "Tasks", "Report", "Exports", "Pretraining"))] == [
+        "Shapes (layers, heads, hidden, intermediate) by W over error, chosen: largest_w",
+        "Tasks, accuracy, on test examples that fine-tuning never saw",
+        "Report  report.html/2026/report.html",
+    ]
+    assert lines[-1].endswith("kedro compare  # what changed since the run before")
+
+
+def test_a_search_of_a_table_is_not_followed_by_a_training(ended):
+    lines = ended("search", made={"search.search_report": recorded_search()})
+    assert [line[6:].split("#")[0].strip() for line in lines[-3:]] == ["make viz", "make notebook", "kedro compare"]
+
+
+def test_nothing_is_said_of_a_pipeline_that_a_user_has_added(ended):
+    assert ended("mine", made={"mine.export": None}) == []
+
+
+def test_many_tasks_are_shown_as_far_as_they_fit_and_counted(ended):
+    scores = pd.DataFrame([task(f"task_{number}").to_row() for number in range(20)])
+    lines = ended(*MADE, made={**MADE["search"], "evaluate.task_scores": scores, "evaluate.report_page": "<html>"})
+    assert len(lines) == 24
+    assert "Tasks, accuracy, on test examples that fine-tuning never saw (10 of 20)" in lines
+    assert [line.split()[:2] for line in lines if line.startswith(("chosen", "largest"))] == [
+        ["chosen", "(1,"],
+        ["largest", "(4,"],
+    ]
+
+
+def test_a_command_to_go_on_with_has_the_environment_and_parameters_that_were_typed(ended, monkeypatch):
+    said = []
+    monkeypatch.setattr("sys.argv", ["kedro"])
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("bort_kedro.cli._KEDRO_RUN", lambda **options: said.extend(ended("corpus", "search")))
+    words = ["run", "--pipelines=search", "-e", "smoke", "--params", "search.budget=4,search.answer=knee"]
+    cli.main(words, standalone_mode=False)
+    commands = [line[6:].split("#")[0].strip() for line in said[-3:]]
+    same = "--env smoke --params search.budget=4,search.answer=knee"
+    assert commands[0] == f"kedro run {same} --pipelines pretrain_distill"
+    assert said[-2] == "      make viz       # all candidates and their plots beside the graph"

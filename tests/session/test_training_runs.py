@@ -207,7 +207,8 @@ def test_the_name_that_a_user_gives_stays(hook, monkeypatch):
     assert mlflow.get_run(kedro_run).info.run_name == "mine"
 
 
-def test_the_page_of_the_candidates_shows_them_alone_the_best_first(hook):
+def test_the_page_of_the_candidates_shows_them_alone_the_best_first(hook, caplog):
+    caplog.set_level("INFO", "bort_kedro.session.tracking")
     hook.before_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
     run = mlflow.active_run().info
     tell_ended(STUDENT, {"seconds": 3.0})
@@ -215,7 +216,8 @@ def test_the_page_of_the_candidates_shows_them_alone_the_best_first(hook):
     save_table(hook, *shapes)
     hook.after_pipeline_run(FINETUNE, Pipeline([]), CATALOG)
     pages = f"http://127.0.0.1:5000/#/experiments/{run.experiment_id}/runs?"
-    assert hook.candidates_page == (
+    assert caplog.messages[-1] == (
+        "The candidates side by side in MLflow (`make mlflow`): "
         f"{pages}viewStateShareKey={run.run_id}&compareRunsMode=CHART&workflowType=machine_learning"
     )
     client = mlflow.MlflowClient()
@@ -229,11 +231,12 @@ def test_the_page_of_the_candidates_shows_them_alone_the_best_first(hook):
     assert axes | set(parallel["selectedMetrics"]) <= set(found[0].data.metrics)
 
 
-def test_a_run_without_candidates_has_no_page_of_them(hook):
+def test_a_run_without_candidates_has_no_page_of_them(hook, caplog):
+    caplog.set_level("INFO", "bort_kedro.session.tracking")
     started(hook)
     tell_ended(STUDENT, {"seconds": 3.0})
     finished(hook)
-    assert hook.candidates_page is None
+    assert "side by side" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -252,5 +255,4 @@ def test_a_store_that_goes_away_among_the_candidates_is_told_once_and_fails_noth
     finished(hook)
     (said,) = (record.getMessage() for record in caplog.records if record.name == "bort_kedro.session.tracking")
     assert said.endswith("The run goes on and keeps its results, but is not tracked further.")
-    assert hook.candidates_page is None
     assert mlflow.active_run() is None

@@ -222,6 +222,9 @@ def write_manifest(folder: Path, meaning: ExportedTask, formats: Sequence[str]) 
 def open_export(folder: Path, name: str, *, num_threads: int = 1) -> OpenedExport:
     """Open one format of an exported model; nothing is fetched and nothing written.
 
+    ``open_export(Path("data/06_models/exports/library/<version>/library"), "onnx_int8")(["Return the mean."])``
+    gives ``["numpy"]``, say.
+
     Args:
         folder: A version's folder under ``data/06_models/exports/<task>``, or a copy of it.
         name: ``pytorch`` or a key of `exports.runtimes.RUNTIMES`.

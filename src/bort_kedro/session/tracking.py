@@ -86,8 +86,6 @@ class TrackingHook(MlflowHook):
         # Whether the store went away in the middle, and why it could not be opened.
         self._is_lost = False
         self._fault: ConfigurationError | None = None
-        # Address of the page of the last run's candidates.
-        self.candidates_page: str | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -103,7 +101,7 @@ class TrackingHook(MlflowHook):
         location = None if is_served(uri) else (root / "mlartifacts").as_uri()
         OmegaConf.register_new_resolver("artifact_location", lambda: location, replace=True)
         loader["mlflow"] = loader["mlflow"] | {"server": server | {"mlflow_tracking_uri": uri}}
-        self._is_lost, self._fault, self.run_id, self.candidates_page = False, None, None, None
+        self._is_lost, self._fault, self.run_id = False, None, None
         try:
             with opening(uri):
                 self._open(context)
@@ -298,7 +296,8 @@ class TrackingHook(MlflowHook):
         if runs.have_candidates:
             place = runs.experiment_id, str(self.run_id)
             share_view(*place)
-            self.candidates_page = address_of(mlflow.get_tracking_uri(), *place)
+            page = address_of(mlflow.get_tracking_uri(), *place)
+            LOGGER.info("The candidates side by side in MLflow (`make mlflow`): %s", page)
 
     @hook_impl
     def on_pipeline_error(

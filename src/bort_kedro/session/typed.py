@@ -12,6 +12,8 @@ import click
 from bort_kedro.redaction import redacted
 
 WORDS = "bort_kedro.words"
+# Options that say what a run works with, not which nodes it has.
+OF_ANY_RUN = ("env", "conf_source", "config", "params")
 
 
 class TypedCommand(click.Command):
@@ -26,6 +28,23 @@ def typed() -> str:
     """The command that runs now, ready to be typed again."""
     ctx = click.get_current_context()
     return redacted(shlex.join([*_program(ctx), *ctx.meta[WORDS]]))
+
+
+def typed_as(command: str, *words: str) -> str:
+    """Another command of Kedro's, with the environment and the parameters that were typed for the one that runs now.
+
+    Args:
+        command: ``run``, or one with its options.
+        words: Further ones.
+    """
+    ctx = click.get_current_context(silent=True)
+    if ctx is None or WORDS not in ctx.meta:
+        return shlex.join(["kedro", command, *words])
+    given, _, _ = ctx.command.make_parser(ctx).parse_args(list(ctx.meta[WORDS]))
+    options = {each.name: max(each.opts, key=len) for each in ctx.command.params}
+    same = [word for name in OF_ANY_RUN if name in given for word in (options[name], given[name])]
+    program = [*_program(ctx)[:-1], command] if ctx.parent else _program(ctx)
+    return redacted(shlex.join([*program, *same, *words]))
 
 
 def _program(ctx: click.Context) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bort_kedro.datasets.training_states import KeptTraining
     from bort_kedro.frozen import JsonObject
 
+TRAINING_STATES = "training_states"
 # What trainings are called, by how the names of their states begin.
 TRAININGS = {
     "search/maximum-point": "the maximum point",
@@ -48,8 +49,7 @@ class UnfinishedHook:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        self._pipeline, self._began = pipeline, time.time()
-        self._states = catalog.get("training_states") if "training_states" in pipeline.inputs() else None
+        self._pipeline, self._catalog, self._began = pipeline, catalog, time.time()
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -82,9 +82,7 @@ class UnfinishedHook:
         )
 
     def _trainings(self) -> list[str]:
-        states = self._states.load() if isinstance(self._states, TrainingStatesDataset) else None
-        kept = states.kept(since=self._began) if states else ()
-        trainings = [each for each in kept if _steps(each) and not each.name.startswith(MEASURED)]
+        trainings = trainings_since(self._began, self._catalog)
         under_way = [each for each in trainings if not each.has_ended]
         lines = [f"{_title(each)} at step {each.step:,} of {_steps(each):,}" for each in under_way[:MOST_NAMED]]
         if num_more := len(under_way) - len(lines):
@@ -92,6 +90,13 @@ class UnfinishedHook:
         if num_ended := len(trainings) - len(under_way):
             lines.append(f"{num_ended} finished training{'s' * (num_ended > 1)}")
         return lines
+
+
+def trainings_since(began: float, catalog: CatalogProtocol) -> list[KeptTraining]:
+    """Those whose newest state was written since then, in seconds of `time.time`."""
+    entry = catalog.get(TRAINING_STATES)
+    kept = entry.load().kept(since=began) if isinstance(entry, TrainingStatesDataset) else ()
+    return [each for each in kept if _steps(each) and not each.name.startswith(MEASURED)]
 
 
 def _results(done: Sequence[Node], nodes: Sequence[Node]) -> list[str]:
