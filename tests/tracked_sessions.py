@@ -16,7 +16,8 @@ from project_copy import PROJECT
 RUN_PARAMS = dict.fromkeys(("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "load_versions"))
 FINETUNE = RUN_PARAMS | {"pipeline_names": ["finetune"]}
 STATES = TrainingStatesDataset("states")
-CATALOG = DataCatalog({"run_manifest": MemoryDataset({"device": "cpu"}), "training_states": STATES})
+MANIFEST = {"device": "cpu", "datasets_read": {}, "datasets_written": {"tokens": "2026-01-01"}}
+CATALOG = DataCatalog({"run_manifest": MemoryDataset(MANIFEST), "training_states": STATES})
 STUDENT = Training("student", "student", {"num_hidden_layers": 2, "hidden_size": 64})
 
 

@@ -22,6 +22,7 @@ from bort_kedro.session.asked import unknown_names
 from bort_kedro.session.runs import compare
 from bort_kedro.session.typed import TypedCommand, typed
 from bort_kedro.session.unfinished import UnfinishedHook
+from bort_kedro.session.versions import versions
 
 TRACEBACK_VARIABLE = "BORT_KEDRO_TRACEBACK"
 _KEDRO_RUN = cast("Callable[..., object]", kedro_run.callback)
@@ -32,8 +33,8 @@ NOT_OF_PLANS = ("runner", "is_async", "runner_params", "only_missing_outputs")
 FROM_RUN = click.Option(
     ["--from-run"],
     metavar="RUN",
-    help="Read the versions that an earlier run read or wrote. A run is named by its id, by that of its MLflow run or "
-    "by the file of its manifest. What --load-versions states goes before.",
+    help="Read the versions that an earlier run read or wrote; `kedro versions` lists the runs. A run is named by its "
+    "id, by that of its MLflow run or by the file of its manifest. What --load-versions states goes before.",
 )
 
 
@@ -148,6 +149,7 @@ def _told(act: Callable[[], object], options: dict[str, Any], unfinished: Unfini
 
 
 cli.add_command(compare)
+cli.add_command(versions)
 cli.add_command(
     click.Command(
         "plan",

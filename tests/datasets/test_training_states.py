@@ -1,4 +1,7 @@
+import json
+import os
 import pickle
+import time
 from dataclasses import replace
 
 import pytest
@@ -127,3 +130,18 @@ def test_a_state_whose_header_is_none_has_not_ended(folder, tmp_path, content):
     (path,) = files(tmp_path)
     path.write_bytes(content)
     assert [kept.has_ended for kept in states.kept()] == [False]
+
+
+def test_a_training_that_is_asked_for_is_used_from_then_on(tmp_path):
+    states = TrainingStates(tmp_path, keep=2)
+    for seed in (1, 2):
+        states.of("search/begun", {"seed": seed}).put(state(3))
+    names = sorted(states.used())
+    for name in names:
+        os.utime(tmp_path / name, (5.0, 5.0))
+    assert states.used() == dict.fromkeys(names, 5.0)
+    asked = next(name for name in names if json.loads((tmp_path / name / "identity.json").read_text()) == {"seed": 2})
+    before = time.time() - 1
+    assert states.of("search/begun", {"seed": 2}).latest().step == 3
+    assert states.of("search/begun", {"seed": 9}).latest() is None
+    assert {name for name, used in states.used().items() if used > before} == {asked}

@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 import yaml
 from kedro.io import DataCatalog
 
-import bort_kedro.settings
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError
-from bort_kedro.session import asked as asking
 from bort_kedro.session.from_run import load_versions_of
 from bort_kedro.session.manifests import Manifests
-from project_copy import PROJECT
+from version_folders import DOCUMENTS, day, empty_project, ended, saved
 
-FIRST, SECOND, THIRD = (f"2026-01-0{day}T00.00.00.000Z" for day in (1, 2, 3))
+FIRST, SECOND, THIRD = map(day, (1, 2, 3))
 OPTIONS = {
     **dict.fromkeys(("env", "pipeline", "from_nodes", "to_nodes", "from_inputs", "to_outputs"), None),
     **{"node_names": (), "tags": (), "namespaces": (), "params": {}, "load_versions": {}},
 }
-MANIFESTS = "data/08_reporting/run_manifest.json"
-DOCUMENTS = "data/02_intermediate/corpus_documents.parquet"
-
-
-def saved(root, filepath, version, text=""):
-    path = root / filepath / version / filepath.rpartition("/")[2]
-    path.parent.mkdir(parents=True)
-    path.write_text(text, "utf-8")
-
-
-def ended(root, version, *, read=(), wrote=(), **more):
-    """Write the manifest of a run; the stages before the names of datasets are left to the tests."""
-    written = {"run_id": version, "datasets_read": dict(read), "datasets_written": dict.fromkeys(wrote, version)}
-    saved(root, MANIFESTS, version, json.dumps(written | more))
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Two runs have made documents; the third read those of the first."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(asking, "settings", bort_kedro.settings)
-    monkeypatch.setattr(asking, "pipelines", {})
-    shutil.copytree(PROJECT / "conf" / "base", tmp_path / "conf" / "base")
-    (tmp_path / "conf" / "local").mkdir()
+    empty_project(tmp_path, monkeypatch)
     for version in (FIRST, SECOND):
         saved(tmp_path, DOCUMENTS, version)
         ended(tmp_path, version, wrote=["corpus_documents"], mlflow_run=f"mlflow of {version}")
@@ -53,7 +32,7 @@ def project(tmp_path, monkeypatch):
 
 
 def found(project, run, *pipelines, **options):
-    asked = OPTIONS | {"conf_source": str(project / "conf"), "pipelines": list(pipelines)} | options
+    asked = OPTIONS | {"pipelines": list(pipelines)} | options
     return load_versions_of(run, asked)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from bort_kedro.errors import ConfigurationError, MissingInputError, StorageErro
 from bort_kedro.pipelines import evaluate, finetune, tasks
 from bort_kedro.session import hooks
 from bort_kedro.session.asked import data_read
+from bort_kedro.training.saved_state import SavedState
 from project_parameters import raw_parameters
 
 
@@ -254,13 +257,22 @@ def test_versions_of_the_future_are_refused_as_the_newest_that_later_runs_would_
     )
 
 
-def test_the_manifest_has_the_versions_of_what_was_read_of_the_results_of_a_stage_and_what_was_stated_locally(tmp_path):
+def test_the_manifest_names_versions_read_of_results_trainings_the_tracked_run_and_what_was_stated_locally(
+    tmp_path,
+):
     saved = AtomicJSONDataset(filepath=str(tmp_path / "report.json"), version=Version(None, "2026-01-01"))
     saved.save({"w": 1})
     catalog = catalog_of({"search.search_report": saved, "search_results": StageResultsDataset()})
     catalog["run_manifest"] = MemoryDataset()
     catalog["search_results"].read_from(catalog)
-    hook = hooks.ManifestHook()
+    catalog["training_states"] = TrainingStatesDataset(str(tmp_path / "states"))
+    states = catalog["training_states"].load()
+    for seed in range(3):
+        states.of("search/begun", {"seed": seed}).put(SavedState(1, {}, {}))
+    (_, found, _), past = sorted(states.used()), time.time() - 60
+    for name in states.used():
+        os.utime(tmp_path / "states" / name, (past, past))
+    hook = hooks.ManifestHook(lambda: "0a1b")
     hook.after_context_created(
         SimpleNamespace(config_loader=SimpleNamespace(local_files={"conf/local/b", "conf/local/a"}))
     )
@@ -268,11 +280,15 @@ def test_the_manifest_has_the_versions_of_what_was_read_of_the_results_of_a_stag
     results = catalog.load("search_results")
     hook.after_dataset_loaded("search_results", results)
     assert results.load("search.search_report") == {"w": 1}
+    # Seconds of files are those of a coarser clock.
+    os.utime(tmp_path / "states" / found, (time.time() + 1,) * 2)
     run = {"run_id": "1", "pipeline_names": None, "env": None, "project_path": str(tmp_path)}
     hook.after_pipeline_run(run, catalog)
     manifest = catalog.load("run_manifest")
     assert manifest["datasets_read"] == {"search.search_report": "2026-01-01"}
     assert manifest["local_files"] == ["conf/local/a", "conf/local/b"]
+    assert manifest["trainings"] == [found]
+    assert manifest["mlflow_run"] == "0a1b"
 
 
 def test_half_precision_without_a_gpu_is_refused_before_the_first_node(tmp_path, monkeypatch):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -99,11 +101,11 @@ class TrainingStates:
         *,
         accepted: tuple[Circumstance, ...] = (),
     ) -> None:
-        self._root, self._keep, self.observer = root, keep, observer or SilentObserver()
+        self.root, self._keep, self.observer = root, keep, observer or SilentObserver()
         self._predecessors = Predecessors(accepted)
 
     def __reduce__(self) -> tuple[partial[TrainingStates], tuple[Path, int]]:
-        return partial(TrainingStates, accepted=self._predecessors.accepted), (self._root, self._keep)
+        return partial(TrainingStates, accepted=self._predecessors.accepted), (self.root, self._keep)
 
     def of(self, name: str, identity: JsonObject) -> TrainingFolder:
         """The states of one training.
@@ -115,7 +117,7 @@ class TrainingStates:
         """
         text = json.dumps(identity, sort_keys=True, indent=2)
         key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
-        return TrainingFolder(self._root / f"{name}-{key}", self._keep, text, self._predecessors)
+        return TrainingFolder(self.root / f"{name}-{key}", self._keep, text, self._predecessors)
 
     def kept(self, since: float = 0.0) -> Iterator[KeptTraining]:
         """Each training with a state, as far as what is said of their files tells.
@@ -125,17 +127,22 @@ class TrainingStates:
         Args:
             since: Leave out those whose newest state was written before, in seconds of `time.time`.
         """
-        for path in sorted(self._root.rglob(IDENTITY)):
+        for path in sorted(self.root.rglob(IDENTITY)):
             newest = next(iter(TrainingFolder.files(path.parent)), None)
             if newest is None or (written := newest.stat().st_mtime) < since:
                 continue
             if (identity := read_identity(path)) is not None:
-                name = path.parent.relative_to(self._root).as_posix()[: -HASH_LENGTH - 1]
+                name = path.parent.relative_to(self.root).as_posix()[: -HASH_LENGTH - 1]
                 yield KeptTraining(name, identity, written, _step(newest), has_ended=_has_ended(newest))
+
+    def used(self) -> dict[str, float]:
+        """When each training was last asked for or told of, in seconds of `time.time`, by its folder below the root."""
+        folders = [path.parent for path in sorted(self.root.rglob(IDENTITY))]
+        return {folder.relative_to(self.root).as_posix(): folder.stat().st_mtime for folder in folders}
 
     def names(self, folder: str) -> set[str]:
         """Names of all trainings of a folder such as ``search/scores``, without it, whatever their identity."""
-        return {path.name[: -HASH_LENGTH - 1] for path in (self._root / folder).glob(f"*-{'?' * HASH_LENGTH}")}
+        return {path.name[: -HASH_LENGTH - 1] for path in (self.root / folder).glob(f"*-{'?' * HASH_LENGTH}")}
 
 
 class TrainingFolder:
@@ -152,7 +159,12 @@ class TrainingFolder:
         return self._newest(self._folder) or self._of_predecessor()
 
     def _newest(self, folder: Path, kind: str = "step") -> SavedState | None:
-        return next(filter(None, map(self._read, self.files(folder, kind))), None)
+        state = next(filter(None, map(self._read, self.files(folder, kind))), None)
+        if state is not None:
+            # A folder tells by its time that somebody still asks for its training.
+            with suppress(OSError):
+                os.utime(folder)
+        return state
 
     def _of_predecessor(self) -> SavedState | None:
         for predecessor in self._predecessors.accepted_of(self._folder, self._identity):

@@ -124,5 +124,8 @@ def time_words(seconds: float) -> str:
 
 
 def size_words(num_bytes: float) -> str:
-    """``12 MB`` or ``3.4 GB``."""
-    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+    """``1.2 kB``, ``12.0 MB`` or ``3.4 GB``."""
+    size, unit = next(
+        (size, unit) for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if num_bytes >= size or unit == "kB"
+    )
+    return f"{num_bytes / size:,.1f} {unit}"

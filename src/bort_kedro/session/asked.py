@@ -39,7 +39,8 @@ class Asked:
     options: Mapping[str, Any]
 
     @cached_property
-    def _loader(self) -> ConfigurationLoader:
+    def loader(self) -> ConfigurationLoader:
+        """Of all that is configured."""
         return ConfigurationLoader(
             self.options.get("conf_source") or str(self.project / settings.CONF_SOURCE),
             env=self.options.get("env") or os.environ.get("KEDRO_ENV"),
@@ -50,7 +51,7 @@ class Asked:
     @cached_property
     def parameters(self) -> Parameters:
         """Checked."""
-        raw = self._loader["parameters"]
+        raw = self.loader["parameters"]
         return check_parameters(raw, added_parameters(raw))
 
     @cached_property
@@ -76,13 +77,13 @@ class Asked:
     def catalog(self, load_versions: Mapping[str, str]) -> DataCatalog:
         """The catalog, where other than the newest versions are to be loaded of some datasets."""
         return DataCatalog.from_config(
-            self._loader["catalog"], credentials=self._credentials(), load_versions=dict(load_versions)
+            self.loader["catalog"], credentials=self._credentials(), load_versions=dict(load_versions)
         )
 
     def _credentials(self) -> JsonObject:
         """Those that there are, as of a session."""
         try:
-            return self._loader["credentials"]
+            return self.loader["credentials"]
         except MissingConfigException:
             return {}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +40,7 @@ from bort_kedro.pipelines.added import added_pipelines
 from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.redaction import all_redacted, redact_logs
 from bort_kedro.session.asked import data_read
+from bort_kedro.session.stored_versions import TIMESTAMP
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.tasks.description import Form
 from bort_kedro.tasks.reading.choose import read_task
@@ -71,8 +72,6 @@ SHARED_STAGE = "pretrain_distill"
 KEPT_BETWEEN_RUNS = ("training_states", "pretrain_distill.teacher_cache")
 # The catalog's folder of task files.
 TASK_FILES = "task_files"
-# Of a version, as Kedro makes them; others are names that a user gave.
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -184,7 +183,7 @@ def _require_no_version_of_the_future(pipeline: Pipeline, catalog: CatalogProtoc
         for entry in entries
         if is_versioned(entry)
         for path in entry.list_versions()
-        if _TIMESTAMP.fullmatch(version := Path(path).parent.name) and version > now
+        if TIMESTAMP.fullmatch(version := Path(path).parent.name) and version > now
     ]
     if later:
         raise StorageError(
@@ -269,7 +268,7 @@ def _require_room(data: Path) -> None:
     if free < MINIMUM_FREE_BYTES:
         raise StorageError(
             f"The disk of {data} has {free / 10**6:.0f} MB free, a run needs at least "
-            f"{MINIMUM_FREE_BYTES / 10**6:.0f} MB. Free some space, or delete old versions under data/."
+            f"{MINIMUM_FREE_BYTES / 10**6:.0f} MB. Free some space; `kedro versions --prune` removes old versions."
         )
 
 
@@ -294,6 +293,7 @@ class ManifestHook:
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
         self._catalog = catalog
         self._read, self._written, self._results = {}, {}, []
+        self._began = time.time()
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: object) -> None:
@@ -340,8 +340,15 @@ class ManifestHook:
                 "device": describe_device(),
                 "datasets_read": dict(sorted(self._read.items())),
                 "datasets_written": dict(sorted(self._written.items())),
+                "trainings": self._trainings(catalog),
             },
         )
+
+    def _trainings(self, catalog: CatalogProtocol) -> list[str]:
+        """Folders of those that the run has asked for, found finished or not."""
+        dataset = catalog.get("training_states")
+        used = dataset.load().used() if isinstance(dataset, TrainingStatesDataset) else {}
+        return [name for name, when in used.items() if when >= self._began]
 
 
 def _git(project: Path) -> JsonObject:

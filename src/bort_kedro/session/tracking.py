@@ -34,6 +34,7 @@ from bort_kedro.session.model_logging import ModelLogging, ServedTask
 from bort_kedro.session.nested_runs import NestedRuns, log_metrics
 from bort_kedro.session.run_names import NAMING, name_of_results, name_of_stages
 from bort_kedro.session.signals import on_signals, restore, signals_wait
+from bort_kedro.session.tracked_versions import log_versions
 from bort_kedro.session.tracking_store import (
     FAULTS,
     LEAVING,
@@ -282,7 +283,9 @@ class TrackingHook(MlflowHook):
         # Written when the run is over, so no node's saving announces it.
         if self._is_mlflow_enabled:
             with self._going_on_without():
-                _log_artifact("run_manifest", catalog.load("run_manifest"))
+                manifest = catalog.load("run_manifest")
+                _log_artifact("run_manifest", manifest)
+                log_versions(self.run_id, manifest)
         self._tell(self._show_candidates)
         if not self._is_lost:
             with self._going_on_without():

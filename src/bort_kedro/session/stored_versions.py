@@ -1,0 +1,112 @@
+"""Which versions of the catalog's datasets lie on this disk, and how large they are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kedro.io import DataCatalog
+
+from bort_kedro.datasets.listing import is_versioned
+
+# As Kedro names versions; whoever names one otherwise has chosen the name.
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """One version of one dataset.
+
+    Args:
+        dataset: Its name in the catalog; the first one, where several entries have the same place.
+        place: The folder of all its versions.
+        version: As Kedro named it.
+        num_bytes: Of its files.
+        is_whole: Whether Kedro finds it; if not, its saving was interrupted.
+        is_removable: False of a link, of what one leads to, and of what lies outside the project's data.
+    """
+
+    dataset: str
+    place: Path
+    version: str
+    num_bytes: int
+    is_whole: bool = True
+    is_removable: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Of this version alone."""
+        return self.place / self.version
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What there is.
+
+    Args:
+        versions: On this disk.
+        places: The folder of each dataset's versions, by its name; there may be none in it.
+        remote: Names of datasets whose versions lie on a store, which are not looked at.
+    """
+
+    versions: list[StoredVersion]
+    places: dict[str, Path]
+    remote: list[str]
+
+
+def stored_versions(catalog: DataCatalog, names: Iterable[str], data: Path) -> Stored:
+    """All versions of some datasets.
+
+    Args:
+        catalog: Which says where the datasets lie.
+        names: Of datasets; those without an entry or without versions are left out.
+        data: The project's folder of data, beyond which nothing may be removed.
+    """
+    stored = Stored([], {}, [])
+    for name in names:
+        dataset = catalog.get(name)
+        if not is_versioned(dataset):
+            continue
+        place = Path(dataset._filepath)
+        if getattr(dataset, "_protocol", "file") not in ("file", "local"):
+            stored.remote.append(name)
+        elif place not in stored.places.values():
+            whole = set(dataset.list_versions(full_path=False))
+            stored.versions.extend(_versions_at(place, name, whole, data.resolve()))
+        stored.places[name] = place
+    return stored
+
+
+def _versions_at(place: Path, name: str, whole: set[str], data: Path) -> list[StoredVersion]:
+    folders = [place / version for version in _folders(place) if version in whole or TIMESTAMP.fullmatch(version)]
+    linked = {folder.resolve() for folder in folders if folder.is_symlink()}
+    return [
+        StoredVersion(
+            name,
+            place,
+            folder.name,
+            size_of(folder),
+            is_whole=folder.name in whole,
+            is_removable=not folder.is_symlink()
+            and folder.resolve() not in linked
+            and folder.resolve().is_relative_to(data)
+            and TIMESTAMP.fullmatch(folder.name) is not None,
+        )
+        for folder in folders
+    ]
+
+
+def _folders(place: Path) -> list[str]:
+    try:
+        with os.scandir(place) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files below a folder, links not followed."""
+    return sum(os.lstat(os.path.join(below, name)).st_size for below, _, names in os.walk(folder) for name in names)
