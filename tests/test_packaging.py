@@ -88,7 +88,7 @@ def test_what_the_package_imports_is_declared_and_the_other_way_round():
 @pytest.mark.parametrize("folder", ["tests", "benchmarks", "reference"])
 @pytest.mark.slow
 def test_what_stands_beside_the_package_imports_what_is_declared(folder):
-    assert imported(folder) - requirements(DECLARED["dependencies"], EXTRAS["dev"]).keys() == set()
+    assert imported(folder) - requirements(DECLARED["dependencies"], EXTRAS["dev"], EXTRAS["browser"]).keys() == set()
 
 
 def test_every_requirement_allows_the_version_that_was_tested():
@@ -150,6 +150,7 @@ def test_no_other_package_has_private_modules_that_are_imported():
 def test_the_command_of_an_installation_runs_the_project_where_it_is_told_nothing_else(monkeypatch, typed, does):
     module, _, function = DECLARED["scripts"]["bort-kedro"].partition(":")
     done = []
+    monkeypatch.setattr("kedro.framework.project.configure_project", lambda _: None)
     monkeypatch.setattr(type(cli), "__call__", lambda _, words, **options: done.append((words, options)))
     main = getattr(import_module(module), function)
     main(typed, standalone_mode=False)

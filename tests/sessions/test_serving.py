@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -17,12 +13,12 @@ import mlflow
 import pytest
 
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
+from servers import serving
 from toy_tasks import MAX_TOKENS, task_of
 from toy_training import train_classifier
 
 # The server is on this machine; nothing else is asked.
 pytestmark = [pytest.mark.session, pytest.mark.timeout(300), pytest.mark.enable_socket]
-SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +35,6 @@ def tracking_uri(tiny_tokenizer, empty_store, tmp_path_factory):
     return uri
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def post(address, texts):
     body = json.dumps({"dataframe_records": [{"text": text} for text in texts]}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310
@@ -52,46 +42,21 @@ def post(address, texts):
         return json.load(reply)
 
 
-def wait_until_up(process, address, log):
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()  # noqa: S310
-            return
-        except (urllib.error.URLError, ConnectionError):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, f"no answer from {address} after {SECONDS} s: {log.read_text()}"
-            time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def server(tracking_uri, tmp_path_factory):
     """Address of a server in a process of its own."""
     folder = tmp_path_factory.mktemp("server")
-    port = free_port()
-    words = ["models", "serve", "-m", "models:/bort_kedro-toy/1", "--env-manager", "local"]
-    log = folder / "log"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        cwd=folder,
-        env=os.environ
-        | {
-            "MLFLOW_TRACKING_URI": tracking_uri,
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
-        },
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        wait_until_up(process, f"http://127.0.0.1:{port}/ping", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+    words = ["models", "serve", "-m", "models:/bort_kedro-toy/1", "--env-manager", "local", "--workers", "1"]
+    variables = {
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+    }
+    command = [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", "{port}"]
+    with serving(command, folder, os.environ | variables, folder / "log", "ping") as address:
+        yield address
 
 
 def test_texts_that_are_posted_come_back_with_their_labels(server):
