@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly fuzz mutation reference lint docs package viz mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
+.PHONY: help install run smoke test test-quick test-nightly test-browser fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -54,12 +54,16 @@ test-quick: install ## Run the tests that take no stage, process or conversion (
 	@$(PYTEST) -m "not slow and not nightly"
 
 test-nightly: install ## Run the tests that `make test` leaves out for the time that they take, and `make fuzz`
-	@$(INSTALL) --editable '.[docs]'
+	@$(INSTALL) --editable '.[browser,docs]'
 	@$(PYTEST) -m nightly
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: install    ## Give readers and parameters some thousand spoiled files and values each (ten minutes)
 	@$(PYTEST) --timeout 0 --hypothesis-profile deep tests/fuzzing
+
+test-browser: install ## Look at the pages of Kedro-Viz and MLflow in headless Chromium (three minutes)
+	@$(INSTALL) --editable '.[browser]'
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/sessions
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
 	@$(BIN)/python tests/mutation.py
@@ -85,6 +89,9 @@ package: install ## Build the wheel, which runs the project from any folder, int
 
 viz: install     ## Open the graph of the pipelines and every result, at port 4141
 	@$(BIN)/kedro viz run --host 127.0.0.1
+
+viz-site: install ## Write the same as a folder of files for any web server, without paths of this machine: build/viz
+	@$(BIN)/python -W ignore viz_site.py
 
 mlflow: install  ## Open the tracked runs, at port 5000
 	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
