@@ -29,7 +29,7 @@ def write_noise_page(found: Sequence[Sequence[NoisyOutcome]], folder: Path) -> N
             "seeds": sorted({each.seed for each in found[0]}),
             "noise": sorted({each.noise for each in found[0]}),
         },
-        command="make bench-noise",
+        command="make bench-noise" + (f" TASK={found[0][0].task}" if len(found) == 1 else ""),
         setting="one thread a training",
         packages=("torch", "transformers", "tokenizers", "scikit-learn"),
         folder=folder,

@@ -86,6 +86,6 @@ def test_recorded_labels_are_made_learned_from_and_written(monkeypatch, tmp_path
     words = ["--tasks", "order", "--num-seeds", "2", "--noise", "0"]
     noise.main([*words, "--folder", str(tmp_path / "docs"), "--states", str(tmp_path / "states")])
     page, figures = written(tmp_path / "docs", "recorded-labels")
-    assert "Written by `make bench-noise` on " in page
+    assert "Written by `make bench-noise TASK=order` on " in page
     assert "| 0.0 % | 100.0 ± 0.0 % | 2 of 2 |" in page
     assert figures["order, 0.0 % wrong labels: score of the teacher on dev"]["value"] == 1.0
