@@ -3,6 +3,7 @@ import os
 import pickle
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,6 +65,20 @@ def test_a_damaged_state_is_set_aside_and_the_one_before_is_used(folder, tmp_pat
     assert "is truncated or altered" in caplog.text
     assert newest.name in caplog.text
     assert len(files(tmp_path, "*.damaged")) == 1
+
+
+def test_a_state_that_a_run_beside_this_one_removes_is_looked_for_among_the_newer_ones(folder, tmp_path, monkeypatch):
+    for step in (1, 2):
+        folder.put(state(step))
+    read_bytes, waiting = Path.read_bytes, [3, 4]
+
+    def read_late(path):
+        while waiting:
+            folder.put(state(waiting.pop(0)))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_late)
+    assert folder.latest().step == 4
 
 
 def test_changed_identity_leads_to_another_training(tmp_path):

@@ -159,7 +159,11 @@ class TrainingFolder:
         return self._newest(self._folder) or self._of_predecessor()
 
     def _newest(self, folder: Path, kind: str = "step") -> SavedState | None:
-        state = next(filter(None, map(self._read, self.files(folder, kind))), None)
+        try:
+            state = next(filter(None, map(self._read, self.files(folder, kind))), None)
+        except FileNotFoundError:
+            # A run beside this one has written a newer state since, and removed what was listed.
+            return self._newest(folder, kind)
         if state is not None:
             # A folder tells by its time that somebody still asks for its training.
             with suppress(OSError):
