@@ -32,7 +32,7 @@ CHARACTERS_PER_CALL = 2**20
 # Longer documents are tokenized in pieces of so many characters to twice as many, so many at a time.
 LONG_DOCUMENT = 2**21
 CHARACTERS_OF_PIECE = 2**16
-PIECES_PER_CALL = 16
+PIECES_PER_CALL = 8
 _BEFORE_WORD = re.compile(r"(?<=\w) (?=\w)")
 # Share of unknown tokens beyond which a corpus is not of the tokenizer's kind (our choice).
 MOST_UNKNOWN = 0.5
@@ -49,7 +49,7 @@ def text_digests(texts: Iterable[str]) -> frozenset[bytes]:
 class LongDocument:
     """What a tokenizer makes of a long document, as far as its own `Encoding` is asked."""
 
-    ids: NDArray[np.int64]
+    ids: NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,11 +68,11 @@ def encode_texts(backend: Tokenizer, texts: Sequence[str]) -> Sequence[Encoding 
     return [LongDocument(_ids_of_pieces(backend, pieces_of(text))) for text in texts]
 
 
-def _ids_of_pieces(backend: Tokenizer, pieces: Sequence[str]) -> NDArray[np.int64]:
-    ids = [np.zeros(0, dtype=np.int64)]
+def _ids_of_pieces(backend: Tokenizer, pieces: Sequence[str]) -> NDArray[np.uint32]:
+    ids = [np.zeros(0, dtype=np.uint32)]
     for start in range(0, len(pieces), PIECES_PER_CALL):
         call = backend.encode_batch_fast(pieces[start : start + PIECES_PER_CALL], add_special_tokens=False)
-        ids += [np.array(encoding.ids, dtype=np.int64) for encoding in call]
+        ids += [np.array(encoding.ids, dtype=np.uint32) for encoding in call]
     return np.concatenate(ids)
 
 
