@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from types import SimpleNamespace
 
@@ -21,7 +22,25 @@ def test_an_error_of_ours_is_found_inside_what_kedro_wraps_around_it():
     assert user_fault(wrapped) == "a.txt is not UTF-8"
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), ValueError("bad value")])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/full/a"), "[Errno 28] No space left on device: '/full/a'"),
+        (
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+            "I/O error: No space left on device (os error 28)",
+        ),
+    ],
+)
+def test_a_full_disk_is_told_wherever_it_is_written_to(error, said):
+    wrapped = RuntimeError("the export failed")
+    wrapped.__cause__ = error
+    assert user_fault(wrapped) == f"{said}: the disk is full; free some space, then run the same command again."
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("division by zero"), ValueError("bad value"), PermissionError(13, "no")]
+)
 def test_a_fault_of_the_program_keeps_its_traceback(error):
     assert user_fault(error) is None
 

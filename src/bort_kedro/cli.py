@@ -16,6 +16,7 @@ from kedro.pipeline import Pipeline
 from kedro.utils import load_obj
 from kedro.validation import ParameterValidationError
 
+from bort_kedro.datasets.pending import full_disk_fault
 from bort_kedro.errors import BortKedroError, ConfigurationError
 from bort_kedro.redaction import redacted
 from bort_kedro.session.asked import unknown_names
@@ -46,12 +47,15 @@ def cli() -> None:
 def user_fault(error: BaseException) -> str | None:
     """The text to show for an error that a user can mend; None for a fault of the program.
 
-    An error of ours counts wherever it stands in the chain of causes, since Kedro wraps those of datasets.
+    An error of ours counts wherever it stands in the chain of causes, since Kedro wraps those of datasets; so does a
+    disk that is full where something else is written, such as temporary files.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BortKedroError):
             return str(cause)
+        if (full := full_disk_fault(cause)) is not None:
+            return full
         cause = cause.__cause__
     if isinstance(error, DatasetError | ParameterValidationError) or _is_of_pipelines(error):
         return str(error)

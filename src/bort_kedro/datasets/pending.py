@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bort_kedro.errors import StorageError
+from bort_kedro.errors import StorageError, said_by
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -23,6 +23,7 @@ _ADVICE = {
     errno.EDQUOT: "your disk quota is used up; free some space",
     errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows; raise that limit or move the project",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How a fault of the system is told in errors of their own by libraries in Rust (safetensors, tokenizers) and by shutil.
 _TOLD_FAULT = re.compile(r"(?:\(os error |\[Errno )(\d+)")
 
@@ -56,7 +57,13 @@ def pending(final: Path) -> Iterator[Path]:
         raise
 
 
-def _system_fault(fault: Exception) -> int:
+def full_disk_fault(fault: BaseException) -> str | None:
+    """What an error says and what to do, where the disk took no more, wherever that was written; None for another."""
+    number = _system_fault(fault)
+    return f"{said_by(fault)}: {_ADVICE[number]}, then run the same command again." if number in _FULL else None
+
+
+def _system_fault(fault: BaseException) -> int:
     """Its number, also of one that a library has wrapped; 0 where it is none."""
     if isinstance(fault, OSError) and fault.errno:
         return fault.errno
