@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly test-browser fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
+.PHONY: help install run smoke test test-quick test-nightly test-browser test-faults fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -64,6 +64,10 @@ fuzz: install    ## Give readers and parameters some thousand spoiled files and 
 test-browser: install ## Look at the pages of Kedro-Viz and MLflow in headless Chromium (three minutes)
 	@$(INSTALL) --editable '.[browser]'
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/sessions
+
+# One after the other: they time, and look at memory and at processes that are left. -s prints the instants of signals.
+test-faults: install ## Run the tests of faults that `make test` leaves out, for docs/reliability.md (half an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m nightly -s tests/sessions/test_faults.py tests/text/test_large_texts.py
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
 	@$(BIN)/python tests/mutation.py
