@@ -185,7 +185,7 @@ def outcome_of(before: Before, shape: BertShape, arm: Arm, seed: int, num_steps:
     finetune = before.parameters.finetune
     finetune = finetune.changed(training=finetune.training.changed(seeds=(seed,)))
     for task, examples in before.corpus.examples.items():
-        _, _, predictions, _ = student_tuner_of(task)(examples, student, states, finetune)
+        _, _, predictions, *_ = student_tuner_of(task)(examples, student, states, finetune)
         test = predictions[predictions["split"] == "test"]
         is_right[task] = (test["label"] == test["prediction"]).to_numpy()
         unit_of[task] = np.arange(len(test))

@@ -118,7 +118,7 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
     table, _, taught = recorded_reader_of(task)(examples, finetune)
     # Under the bar too: what it is for is the question.
     allowed = taught | {"check": taught["check"] | {"is_over": True}}
-    _, _, predictions, own = student_tuner_of(task)(
+    _, _, predictions, own, _ = student_tuner_of(task)(
         examples, student, kept, finetune, teacher_report=allowed, recorded_labels=table
     )
     grown = pd.concat([examples, recorded[recorded["split"] == "train"]], ignore_index=True)

@@ -96,7 +96,7 @@ def outcome_of(name: str, encoder: str, folder: Path, states: Path, setting: Set
     finetune = finetuning_of(name, finetuning_settings(encoded, setting.seeds[0], setting))
     examples = pd.concat([table.assign(split=split) for split, table in data.tables.items()], ignore_index=True)
     classifier, _, taught, report = teacher_tuner_of(name)(examples, teacher, kept, finetune)
-    _, _, predictions, own = student_tuner_of(name)(examples, student, kept, finetune, teacher, classifier, report)
+    _, _, predictions, own, _ = student_tuner_of(name)(examples, student, kept, finetune, teacher, classifier, report)
     _, of_rivals, _ = rival_tuner_of(name)(examples, student, kept, finetune, own, teacher, classifier)
     others = {"teacher": taught, **dict(iter(of_rivals.groupby("method")))}
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)

@@ -162,6 +162,28 @@ def test_points_that_were_drawn_are_found_again_and_nobody_is_asked(states):
     assert np.array_equal(again.targets, first.targets)
 
 
+def test_points_that_are_found_again_know_what_they_were_made_of(states):
+    sources = [unit(text) for text in SOURCES]
+    asked = Asked(MADE, BELIEFS)
+    asked.made = [
+        replace(each, made_of=sources[place // 2], made_by=f"way {place}") for place, each in enumerate(asked.made)
+    ]
+    for _ in range(2):
+        kept = draw_of(asked, states).units
+        # The first of each source, then the second.
+        assert [each.made_by for each in kept] == ["way 0", "way 2", "way 1", "way 3"]
+        assert [each.made_of for each in kept] == [sources[0], sources[1]] * 2
+    assert asked.calls == [("tau", 3), ("teacher", 4)]
+
+
+def test_what_a_point_was_made_of_tells_no_two_apart():
+    made = replace(unit(MADE[0]), made_of=unit(SOURCES[0]), made_by="swap_words")
+    assert made == unit(MADE[0])
+    assert hash(made) == hash(unit(MADE[0]))
+    # Fingerprints of recorded labels are made of it.
+    assert repr(made) == repr(unit(MADE[0]))
+
+
 def test_points_of_pairs_and_questions_are_found_again_as_they_were(states):
     made = [("a b", "c d", "e f"), ("g h", "i j")]
     asked = Asked(made, [[0.2], [0.7], [0.1], [0.6], [0.4]])

@@ -112,6 +112,8 @@ def test_the_texts_most_alike_are_drawn_for_each():
     found = alike([unit("dogs bark"), unit("it falls")], copies=1, seed=0)
     assert ALIKE_PER_POINT == 4
     assert len(found) == 2
+    assert [each.made_of for each in found] == [unit("dogs bark"), unit("it falls")]
+    assert {each.made_by for each in found} == {"recorded"}
     everything = alike([unit("dogs bark")], copies=6, seed=0)
     assert sorted(texts_of(everything)) == sorted(pool)
 

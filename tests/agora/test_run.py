@@ -20,12 +20,13 @@ from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.errors import TrainingError
 from bort_kedro.finetuning import trials
 from bort_kedro.finetuning.encoding import EncodedExamples
-from bort_kedro.finetuning.finetune import conclude
-from bort_kedro.finetuning.methods import StudentTask
+from bort_kedro.finetuning.finetune import conclude, points_table
+from bort_kedro.finetuning.methods import RoundResult, StudentTask
 from bort_kedro.finetuning.report import MethodReport
-from bort_kedro.finetuning.rounds import Draw
+from bort_kedro.finetuning.rounds import Draw, Round
 from bort_kedro.finetuning.theta import HyperparameterSet
 from bort_kedro.finetuning.trials import DIVERGED, Trial
+from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Unit
 from memory_states import DictStates, NotingObserver
 from toy_tasks import SETTINGS as TOY_SETTINGS
@@ -77,7 +78,7 @@ class Points:
 
     def make(self, sources, *, seed, max_points):
         self.asked.append((list(sources), seed, max_points))
-        units = [Unit(((f"point {seed} {unit.rows[0][0]}", None),)) for unit in sources]
+        units = [Unit(((f"point {seed} {unit.rows[0][0]}", None),), unit, "by hand") for unit in sources]
         targets = np.tile([self.share, 1 - self.share], (len(units), 1))
         return Draw(units, targets, len(sources), len(units), 0, 0, 0)
 
@@ -117,6 +118,42 @@ SCORES = {
     2: {0: 0.7, 1: 0.65},
     3: {0: 0.7},
 }
+
+
+def test_points_of_all_rounds_are_told_with_what_the_teacher_says(data, encoded):
+    task = scripted(data, encoded, 3, SCORES)
+    points = Points(share_of_first=0.25)
+    table = points_table(task, agora(task, points).rounds)
+    sources = [unit.rows[0][0] for units, _, _ in points.asked for unit in units]
+    # One for each mistake; those of round 1, which is replayed, are thrown away.
+    assert table["round"].tolist() == [number for number, (units, *_) in enumerate(points.asked, 1) for _ in units]
+    assert table.groupby("round")["is_kept"].agg(["min", "max"]).to_numpy().tolist() == [
+        [False, False],
+        [True, True],
+        [True, True],
+    ]
+    assert table["source"].tolist() == sources
+    seeds = [7 + number for number in table["round"]]
+    assert table["text"].tolist() == [f"point {seed} {text}" for seed, text in zip(seeds, sources, strict=True)]
+    assert set(table["made_by"]) == {"by hand"}
+    first, second = data.labels
+    said = table[["answer", f"probability_{first}", f"probability_{second}"]]
+    assert said.drop_duplicates().to_numpy().tolist() == [[second, 0.25, 0.75]]
+    assert table[["source_pair", "text_pair"]].isna().all(axis=None)
+
+
+def test_a_point_of_a_question_has_a_row_for_each_option(tiny_tokenizer):
+    data = data_of(Form.MULTIPLE_CHOICE, num_train=4, num_dev=4, num_test=4)
+    encoded = data.encoded(encoder_of(tiny_tokenizer), max_tokens=48)
+    question = data.units["dev"][0]
+    changed = Unit(tuple((f"new {text}", pair) for text, pair in question.rows), question, "by hand")
+    draw = Draw([changed], np.array([[0.3], [0.6], [0.1]]), 1, 1, 0, 0, 0)
+    plan = Round(1, (0,), is_replay=False, draws=(1,), mistakes_of=0)
+    table = points_table(scripted(data, encoded, 1, {}), [RoundResult(plan, draw, [], 4)])
+    assert table["source"].tolist() == [text for text, _ in question.rows]
+    assert table["text_pair"].tolist() == table["source_pair"].tolist() == [pair for _, pair in question.rows]
+    assert table["answer"].tolist() == ["wrong", "right", "wrong"]
+    assert table["output"].tolist() == [0.3, 0.6, 0.1]
 
 
 def test_rounds_are_those_of_the_loop(data, encoded):

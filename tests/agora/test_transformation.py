@@ -79,6 +79,18 @@ def test_each_transformation_is_drawn_by_its_name_and_changes_the_text(made, nam
     assert TEXT not in news
 
 
+def test_a_new_text_says_how_it_was_made_and_of_what(made):
+    news = made([SINGLE, PAIR], copies=50, weights={"masked_lm": 1, "swap_words": 1, "crop_words": 1})
+    for place, new in enumerate(news):
+        assert new.made_of is (SINGLE if place < 50 else PAIR)
+    # A masked-LM head may put a word back.
+    assert {(new.made_by, kind(new.rows[0][0])) for new in news[:50]} <= {
+        ("masked_lm", "unchanged"),
+        *((name, name) for name in ("masked_lm", "swap_words", "crop_words")),
+    }
+    assert len({new.made_by for new in news[:50]}) == 3
+
+
 def test_the_mixture_follows_the_weights(made):
     news = made([SINGLE], copies=800, weights={"masked_lm": 3, "swap_words": 1, "crop_words": 4, "delete_words": 0})
     found = Counter(kind(text) for text in texts_of(news, 0))

@@ -17,6 +17,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from transformers import BertForMaskedLM, BertModel
 
+from bort_kedro.agora.settings import TRANSFORMATIONS
 from bort_kedro.configuration import base_parameters, check_parameters
 from bort_kedro.datasets.task_files import TaskFilesDataset
 from bort_kedro.datasets.training_states import TrainingStates
@@ -106,7 +107,7 @@ def test_each_task_has_the_whole_stage_in_its_namespace():
     examples = {"library.examples", "cola.examples"}
     assert pipeline.inputs() == examples | {"student_encoder", "teacher_encoder", "training_states", "params:finetune"}
     own = ["predictions", "finetuning_report", "teacher_report", "rival_predictions", "rivals_report"]
-    ends = ["history", "teacher_history", "teacher_predictions", "rivals_history"]
+    ends = ["history", "points", "teacher_history", "teacher_predictions", "rivals_history"]
     assert pipeline.all_outputs() == {
         "finetune_results",
         *(f"{task}.finetuned_model" for task in ("library", "cola")),
@@ -204,9 +205,10 @@ def test_a_weak_teacher_is_told_and_leads_to_plain_fine_tuning(student, larger, 
         model, history, predictions, report = teacher_tuner_of("toy")(examples, larger, states, finetune)
     assert not report["check"]["is_over"]
     assert "It is fine-tuned plainly, without Agora (params:finetune.weak_teacher)." in caplog.messages[-1]
-    _, _, _, told = student_tuner_of("toy")(examples, student, states, finetune, larger, model, report)
+    _, _, _, told, points = student_tuner_of("toy")(examples, student, states, finetune, larger, model, report)
     # Of two sets, and the last one on dev too.
     assert (told["method"], told["num_trials"]) == ("plain", 3)
+    assert (len(points), list(points.columns)[:3]) == (0, ["round", "is_kept", "made_by"])
     rivals = rival_tuner_of("toy")(examples, student, states, finetune, told, larger, model)
     assert [len(table) for table in rivals] == [0, 0, 0]
     assert list(rivals[0].columns) == ["method", "round", "setting", "step"]
@@ -240,6 +242,16 @@ def test_the_stage_runs_from_files_to_predictions_by_agora(tmp_path, student, la
     shared = ["split", "group", "label"]
     assert found["rival_predictions"][shared].equals(found["predictions"][shared])
     assert set(found["history"]["method"]) == {"agora"}
+    points = found["points"]
+    counts = {each["plan"]["number"]: each["points"]["num_kept"] for each in report["rounds"] if each["points"]}
+    assert points.groupby("round").size().to_dict() == {number: count for number, count in counts.items() if count}
+    dev = examples_of(num_train=96, num_dev=24, num_test=24).query("split == 'dev'")["text"]
+    assert set(points["source"]) <= set(dev)
+    assert not set(points["text"]) & set(dev)
+    assert set(points["made_by"]) <= set(TRANSFORMATIONS)
+    beliefs = points[["probability_array", "probability_row"]]
+    assert beliefs.sum(axis=1).tolist() == pytest.approx([1.0] * len(points))
+    assert points["answer"].tolist() == beliefs.idxmax(axis=1).str.removeprefix("probability_").tolist()
     rounds = report["num_trials"] - 1
     assert Counter(trial.method for trial in told) == {
         "teacher": 1,
@@ -258,7 +270,7 @@ def test_tagged_words_go_from_files_to_scores(tmp_path, student, states):
     assert examples[["text", "label"]].equals(table[["text", "label"]])
     training = finetune.training.changed(num_epochs=6, learning_rates=(1e-2,))
     finetune = finetune.model_copy(update={"training": training})
-    model, _, predictions, report = student_tuner_of("toy")(examples, student, states, finetune)
+    model, _, predictions, report, _ = student_tuner_of("toy")(examples, student, states, finetune)
     assert type(model.model).__name__ == "BertForTokenClassification"
     assert report["labels"] == ["O", "B-array", "I-array", "B-row", "I-row"]
     floors, floors_report = floors_of("toy", "toy")(examples, finetune)
@@ -301,7 +313,9 @@ def test_auto_compares_the_methods_on_train_and_fine_tunes_by_the_best(student, 
     classifier, _, _, taught = teacher_tuner_of("toy")(examples, larger, states, finetune)
     assert taught["check"]["is_over"]
     with caplog.at_level(logging.INFO, "bort_kedro"):
-        _, history, _, report = student_tuner_of("toy")(examples, student, states, finetune, larger, classifier, taught)
+        _, history, _, report, _ = student_tuner_of("toy")(
+            examples, student, states, finetune, larger, classifier, taught
+        )
     compared = report["compared"]
     assert set(compared) == {"plain", "distilled", "agora"}
     ahead = {name: each["score"] for name, each in compared.items() if each["lead"] > each["lead_error"]}
@@ -372,7 +386,7 @@ def test_recorded_labels_under_the_bar_lead_to_plain_fine_tuning_or_stop_the_run
     assert not taught["check"]["is_over"]
     assert "It is fine-tuned plainly, without Agora (params:finetune.weak_teacher)." in caplog.messages[-1]
     tune = student_tuner_of("toy")
-    _, _, _, report = tune(examples, student, states, finetune, teacher_report=taught, recorded_labels=labels)
+    _, _, _, report, _ = tune(examples, student, states, finetune, teacher_report=taught, recorded_labels=labels)
     assert report["method"] == "plain"
     with pytest.raises(TeacherError) as caught:
         recorded_reader_of("toy")(examples, parameters(recorded=recorded, weak_teacher="stop"))

@@ -103,12 +103,13 @@ class PointMaker:
         store = self._states.of(f"finetune/{self._task.name}-points", identity)
         saved = store.latest() if store is not None else None
         if saved is not None:
-            units = [Unit(tuple((text, pair) for text, pair in unit)) for unit in saved.record["units"]]
-            return Draw(units, saved.tensors["targets"].numpy(), **saved.record["counts"])
+            return Draw(_units(saved.record, sources), saved.tensors["targets"].numpy(), **saved.record["counts"])
         draw = self._draw(sources, seed, max_points)
         if store is not None:
             counts = {name: value for name, value in draw.report() if name != "num_kept"}
-            record = {"units": [unit.rows for unit in draw.units], "counts": counts}
+            places: dict[Unit | None, int] = {unit: place for place, unit in enumerate(sources)}
+            made = [(unit.made_by, places.get(unit.made_of)) for unit in draw.units]
+            record = {"units": [unit.rows for unit in draw.units], "made": made, "counts": counts}
             store.put(SavedState(0, {"targets": torch.from_numpy(draw.targets).contiguous()}, record))
         return draw
 
@@ -139,6 +140,15 @@ class PointMaker:
             return outputs
         starts = np.cumsum([0, *(len(unit.rows) for unit in units)])
         return FORMS[self._task.form].hardened(outputs, starts)
+
+
+def _units(record: JsonObject, sources: Sequence[Unit]) -> list[Unit]:
+    """Those of a draw that was kept, maybe before it was kept how they were made."""
+    made = record.get("made") or [("", None)] * len(record["units"])
+    return [
+        Unit(tuple((text, pair) for text, pair in rows), None if place is None else sources[place], made_by)
+        for rows, (made_by, place) in zip(record["units"], made, strict=True)
+    ]
 
 
 def points_of(

@@ -6,6 +6,7 @@ It is asked nothing, so new points are no texts made by tau: they are the record
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,7 @@ class AlikeTexts:
         for place, nearest in enumerate(alike):
             generator = np.random.default_rng([seed, place])
             chosen = generator.choice(nearest, size=copies, replace=num_alike < copies)
-            drawn += [self._pool[number] for number in chosen]
+            drawn += [replace(self._pool[number], made_of=units[place], made_by=RECORDED) for number in chosen]
         return drawn
 
 

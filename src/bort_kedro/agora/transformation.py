@@ -131,9 +131,8 @@ class Transformation:
 def _with(plan: _Plan, changed: Row) -> Unit:
     """The unit with the changed texts wherever those of the row stood."""
     text, pair = plan.row
-    return Unit(
-        tuple(
-            (changed[0] if its_text == text else its_text, changed[1] if its_pair == pair else its_pair)
-            for its_text, its_pair in plan.unit.rows
-        )
+    rows = tuple(
+        (changed[0] if its_text == text else its_text, changed[1] if its_pair == pair else its_pair)
+        for its_text, its_pair in plan.unit.rows
     )
+    return Unit(rows, made_of=plan.unit, made_by=plan.name)

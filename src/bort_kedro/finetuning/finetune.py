@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from accelerate import PartialState
 
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TaskError
 from bort_kedro.finetuning.data import check_examples
 from bort_kedro.finetuning.methods import MethodRecord, MethodResult, StudentTask
-from bort_kedro.finetuning.objectives import predict
+from bort_kedro.finetuning.objectives import answers_of, predict
 from bort_kedro.finetuning.report import FinetuningReport, MethodReport
 from bort_kedro.finetuning.rounds import Round
 from bort_kedro.finetuning.temperature import calibrations
 from bort_kedro.frozen import JsonObject
+from bort_kedro.tasks.labels import output_columns
 from bort_kedro.training.saved_state import States
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from bort_kedro.finetuning.data import EncodedTask, TaskData
+    from bort_kedro.finetuning.methods import RoundResult
+    from bort_kedro.finetuning.rounds import Draw
     from bort_kedro.finetuning.settings import TrialSettings
     from bort_kedro.finetuning.theta import HyperparameterSet
     from bort_kedro.tasks.table import Task
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 PREDICTION_TOKENS = 8192
 UNSEEN_SPLITS = ("test", "submission")
 PREDICTED_SPLITS = ("dev", *UNSEEN_SPLITS)
+POINT_COLUMNS = ["round", "is_kept", "made_by", "source", "source_pair", "text", "text_pair", "answer"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,39 @@ def conclude(task: StudentTask, result: MethodResult) -> Finetuned:
         found = calibrations(task.encoded, outputs, result.temperature)
         report = report.model_copy(update={"calibration": found})
     return Finetuned(model, task.encoded.predictions(outputs), result.history(), report)
+
+
+def points_table(task: StudentTask, rounds: Sequence[RoundResult]) -> pd.DataFrame:
+    """The new points of all rounds of a method, with what the teacher says of them; a row for each row of a point.
+
+    Returns:
+        Columns ``round``, ``is_kept`` (False where the round was replayed with other points), ``made_by``, ``source``
+        and ``source_pair``, which it was made of, ``text``, ``text_pair``, ``answer``, the teacher's, and its outputs
+        in the columns that `EncodedTask.predictions` has for those of a model.
+    """
+    tables = [
+        _points_of(task, each.draw).assign(round=each.plan.number, is_kept=each.plan.number in rounds[-1].plan.draws)
+        for each in rounds
+        if each.draw is not None and each.draw.units
+    ]
+    if not tables:
+        return pd.DataFrame(columns=POINT_COLUMNS)
+    whole = pd.concat(tables, ignore_index=True)
+    return whole[[*POINT_COLUMNS, *whole.columns.difference(POINT_COLUMNS, sort=False)]]
+
+
+def _points_of(task: StudentTask, draw: Draw) -> pd.DataFrame:
+    form, labels = task.data.task.form, task.encoded.labels
+    # A recorded question may have more options than the one that it was drawn for, or fewer.
+    rows = [
+        (unit.made_by, *(source or ("", None)), *row)
+        for unit in draw.units
+        for row, source in zip_longest(unit.rows, unit.made_of.rows[: len(unit.rows)] if unit.made_of else ())
+    ]
+    answers = answers_of(form, labels, draw.targets, task.encoded.encoder(draw.units).target_starts)
+    table = pd.DataFrame(rows, columns=POINT_COLUMNS[2:-1]).assign(answer=answers)
+    columns = output_columns(form, labels)
+    return pd.concat([table, pd.DataFrame(draw.targets, columns=columns)], axis=1) if columns else table
 
 
 def _report(data: TaskData, encoded: EncodedTask, found: MethodReport) -> FinetuningReport:

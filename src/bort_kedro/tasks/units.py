@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,13 @@ class Unit:
 
     Args:
         rows: ``(text, text_pair)`` of each row, at least one; ``text_pair`` is None where there is one text alone.
+        made_of: The one that it was made similar to, if any; it tells no two apart, nor does the next.
+        made_by: How, in a word.
     """
 
     rows: tuple[Row, ...]
+    made_of: Unit | None = field(default=None, compare=False, repr=False)
+    made_by: str = field(default="", compare=False, repr=False)
 
 
 def units_of(examples: pd.DataFrame, is_multiple_choice: bool) -> list[Unit]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 Finetuned = tuple[Pretrained, pd.DataFrame, pd.DataFrame, JsonObject]
+# With the points that it learned from.
+Learned = tuple[Pretrained, pd.DataFrame, pd.DataFrame, JsonObject, pd.DataFrame]
 # What there is of rivals where Agora did not run.
 NO_HISTORY = pd.DataFrame({"method": [], "round": [], "setting": [], "step": []})
 NO_PREDICTIONS = pd.DataFrame({"method": [], "split": [], "label": [], "prediction": []}, dtype=object)
@@ -134,7 +136,7 @@ def _tell_of_a_weak_teacher(name: str, report: TeacherReport, finetune: Finetune
         )
 
 
-def student_tuner_of(name: str) -> Callable[..., Finetuned]:
+def student_tuner_of(name: str) -> Callable[..., Learned]:
     """The node function that fine-tunes the student on one task, given a teacher or plainly."""
 
     def fine_tune_student(
@@ -146,7 +148,7 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
         teacher_classifier: Pretrained | None = None,
         teacher_report: JsonObject | None = None,
         recorded_labels: pd.DataFrame | None = None,
-    ) -> Finetuned:
+    ) -> Learned:
         """Fine-tune by Agora, or what gains most, where there is a teacher over its bar; else plainly."""
         from bort_kedro.agora import choice
         from bort_kedro.finetuning import finetune as finetuning
@@ -173,8 +175,9 @@ def student_tuner_of(name: str) -> Callable[..., Finetuned]:
             teaching = teaches(task, teacher_classifier) if teaches else None
             result = choice.fine_tune_by(method, task, teaching, ends_with_dev=finetune.ends_with_dev)
             finetuned = finetuning.conclude(task, calibrate(task, result))
+            points = finetuning.points_table(task, result.rounds)
         report = finetuned.report.model_copy(update={"compared": compared}).to_json()
-        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, report
+        return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, report, points
 
     return fine_tune_student
 

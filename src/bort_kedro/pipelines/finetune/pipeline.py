@@ -18,7 +18,7 @@ from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stag
 from bort_kedro.tasks.table import scoring_task
 
 OWN_TEACHER, OWN_STUDENT = "finetuning_teacher", "finetuning_student"
-LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report"]
+LEARNT = ["finetuned_model", "history", "predictions", "finetuning_report", "points"]
 
 
 @across_namespaces()
