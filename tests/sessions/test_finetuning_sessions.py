@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bort_kedro.tasks.table import TASKS
+from executed_notebooks import executed
 from project_copy import SECONDS
 from toy_tasks import examples_of
 
@@ -248,6 +249,41 @@ def test_a_strong_teacher_teaches_by_agora_beside_every_rival(taught):
     assert answers.groupby(["method", "split"]).size().to_dict() == {
         (method, split): 32 for method in RIVALS for split in ("dev", "test")
     }
+
+
+@pytest.mark.nightly
+def test_the_notebook_of_agora_shows_the_points_that_were_made(taught):
+    asked = """{
+        "task": task,
+        "rounds": rounds.to_dict("list"),
+        "sample": sample[["round", "source", "text", "answer"]].to_dict("list"),
+        "counts": counts.to_dict("index"),
+        "sureness": sureness.to_dict(),
+        "answers": answers.to_dict("index"),
+    }"""
+    found = executed(taught, "look_into_agora", asked)
+    report = taught.read("07_model_output/finetuning_report/mine.json")
+    points = pd.read_csv(taught.latest("07_model_output/points/mine.csv"))
+    rounds = [each["plan"]["number"] for each in report["rounds"]]
+    assert (found["task"], found["rounds"]["round"]) == ("mine", rounds)
+    best = [max(trial["dev_score"] for trial in each["trials"]) for each in report["rounds"]]
+    assert found["rounds"]["best on dev"] == best
+    assert max(best) == report["best"]["dev_score"]
+    kept = [each["points"]["num_kept"] if each["points"] else 0 for each in report["rounds"]]
+    assert found["rounds"]["points"] == kept
+    assert [int((points["round"] == number).sum()) for number in rounds] == kept
+    assert sum(kept) > 0
+    # What each round shows of its own is the first five.
+    assert found["sample"]["text"] == [
+        text for number in rounds for text in points[points["round"] == number]["text"].head(5)
+    ]
+    assert sum(sum(row.values()) for row in found["counts"].values()) == sum(kept)
+    for name, rows in points.groupby("made_by"):
+        assert found["sureness"][name] == pytest.approx(rows.filter(like="probability_").max(axis=1).mean())
+    for number, rows in points.groupby("round"):
+        assert found["answers"][str(number)] == {
+            label: int((rows["answer"] == label).sum()) for label in found["answers"][str(number)]
+        }
 
 
 def test_trials_are_tracked_below_their_task_and_tasks_below_the_run(taught):
