@@ -1,3 +1,3 @@
 """Search, pretrain, fine-tune and measure small BERT encoders."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
