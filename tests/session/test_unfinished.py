@@ -105,6 +105,7 @@ def test_a_training_that_came_apart_is_told_with_the_step_that_it_is_kept_at(run
     kept = [
         ("search/D2-A4-H96-I128", 60, (60,), {"has_ended": True}),
         ("search/scores/D2-A4-H96-I128", 60, (60,), {"has_ended": True}),
+        ("search/begun", 60, (60,), {"has_ended": True}),
         ("pretrain_distill/undistilled-D2-A4-H96-I128", 8000, (200, 8000), {"has_ended": True}),
         ("pretrain_distill/student-D2-A4-H96-I128", 8000, (200, 400), {}),
     ]

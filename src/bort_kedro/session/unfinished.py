@@ -31,8 +31,8 @@ TRAININGS = {
     "pretrain_distill/": "the student",
     "finetune/": "a fine-tuning of",
 }
-# Beside trainings, what was measured of them.
-MEASURED = ("search/scores/", "search/failures/")
+# Beside trainings, what was measured of them and what a search has begun with.
+MEASURED = ("search/scores/", "search/failures/", "search/begun")
 # Of trainings under way; there may be one for each candidate.
 MOST_NAMED = 3
 
