@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt constraints-cuda.txt
 	@$(INSTALL) --editable '.[dev]'
 	@touch $(STAMP)
 
-run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (about eight minutes)
+run: install     ## Search, pretrain, fine-tune and evaluate on the embedded default (nine minutes)
 	@$(BIN)/kedro run
 
 test: install    ## Run all tests, on every core (seven minutes on two)
@@ -117,13 +117,13 @@ bench-inference: install ## Time encoders and runtimes side by side on this mach
 bench-search: install ## Train a small space whole and hold every strategy and sampler against it (15 minutes); or TABLE=file
 	@$(BIN)/python -m benchmarks.search $(if $(TABLE),--table "$(TABLE)")
 
-bench-search-start: install ## Ask which short training ranks shapes as long ones do (15 minutes)
+bench-search-start: install ## Ask which short training puts shapes into the order that long ones do (15 minutes)
 	@$(BIN)/python -m benchmarks.search.start
 
-bench-search-task: install ## Ask which measure of a short training ranks shapes as a task does (an hour)
+bench-search-task: install ## Ask which measure of a short training puts shapes into the order that a task does (an hour)
 	@$(BIN)/python -m benchmarks.search.task
 
-bench-published-space: install ## Rank the published choice in the published space
+bench-published-space: install ## Say where the published choice stands among the shapes of its space
 	@$(BIN)/python -m benchmarks.search.published_space
 
 bench-corpora: install ## Search the small space on another corpus too; CORPUS='texts/*.txt' NAME=texts
@@ -141,7 +141,7 @@ bench-cuda: install ## Check and time pretraining on one CUDA device (8 minutes)
 bench-finetune: install ## Hold Agora against other methods, after `make run`; TASKS=folder ENCODER=folder add real tasks
 	@$(BIN)/python -m benchmarks.finetune $(if $(TASKS),--tasks "$(TASKS)" --encoder "$(ENCODER)")
 
-bench-finetune-short: install ## The same of one task and two seeds (10 minutes)
+bench-finetune-short: install ## Hold Agora against other methods on one task, with two seeds (10 minutes)
 	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short
 
 bench-noise: install ## Ask how wrong recorded labels may be for Agora to gain from them; after `make run` (an hour), or TASK=order

@@ -20,6 +20,7 @@ from bort_kedro.datasets.pending import full_disk_fault
 from bort_kedro.errors import BortKedroError, ConfigurationError
 from bort_kedro.redaction import redacted
 from bort_kedro.session.asked import unknown_names
+from bort_kedro.session.option_help import RUN, explained
 from bort_kedro.session.runs import compare
 from bort_kedro.session.typed import TypedCommand, typed
 from bort_kedro.session.unfinished import UnfinishedHook
@@ -158,7 +159,7 @@ cli.add_command(
     click.Command(
         "plan",
         params=[
-            *(each for each in kedro_run.params if each.name not in NOT_OF_PLANS),
+            *(explained(each) for each in kedro_run.params if each.name not in NOT_OF_PLANS),
             FROM_RUN,
             click.Option(["--device"], help="Forecast the hours of a named device, such as V100, not of this machine."),
             click.Option(["--shape"], help="The student's, such as 4,8,1024,768, before the search has chosen it."),
@@ -167,4 +168,4 @@ cli.add_command(
         help=plan.__doc__,
     )
 )
-cli.add_command(TypedCommand("run", params=[*kedro_run.params, FROM_RUN], callback=run, help=kedro_run.help))
+cli.add_command(TypedCommand("run", params=[*map(explained, kedro_run.params), FROM_RUN], callback=run, help=RUN))
