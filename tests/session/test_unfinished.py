@@ -48,7 +48,7 @@ def run(tmp_path, monkeypatch, capsys, caplog):
     (old,) = tmp_path.glob("states/*/*/step-*")
     os.utime(old, (0, 0))
 
-    def typed(last):
+    def typed(last, **entries):
         nodes = [
             Node(nothing, "raw", "text", name="split_node", namespace="corpus"),
             Node(nothing, "text", "shape", name="select_node", namespace="search"),
@@ -56,7 +56,7 @@ def run(tmp_path, monkeypatch, capsys, caplog):
         ]
         pipeline = Pipeline(nodes)
         student = AtomicJSONDataset(filepath=str(tmp_path / "student.json"))
-        catalog = DataCatalog({"raw": MemoryDataset(0), "training_states": states, "student": student})
+        catalog = DataCatalog({"raw": MemoryDataset(0), "training_states": states, "student": student, **entries})
         hook, hooks = UnfinishedHook(), _create_hook_manager()
         hooks.register(hook)
         monkeypatch.setattr("bort_kedro.cli.settings", SimpleNamespace(HOOKS=(hook,)))
@@ -128,6 +128,20 @@ def test_a_full_disk_leaves_the_node_that_could_not_save_undone(run, monkeypatch
     _, said = run(lambda shape, states: {"loss": 1.0})
     assert said.startswith(f"Error: {tmp_path / 'student.json'} cannot be written: the disk is full; free some space")
     assert said.endswith(
+        "The run stopped in pretrain_distill.train_node, after 2 of 3 nodes. Kept are:\n"
+        "  results of nodes, by stage: corpus 1 of 1, search 1 of 1\n"
+        f"Once that is mended, go on with: {COMMAND}\n"
+    )
+
+
+def test_a_node_whose_input_cannot_be_read_is_the_one_that_stopped(run):
+    class Unreadable(MemoryDataset):
+        def load(self):
+            raise TaskError("shape.json is no JSON.")
+
+    _, said = run(nothing, shape=Unreadable())
+    assert said == (
+        f"Error: shape.json is no JSON.\n{TRACEBACK_HINT}\n"
         "The run stopped in pretrain_distill.train_node, after 2 of 3 nodes. Kept are:\n"
         "  results of nodes, by stage: corpus 1 of 1, search 1 of 1\n"
         f"Once that is mended, go on with: {COMMAND}\n"

@@ -52,9 +52,15 @@ class UnfinishedHook:
         self._pipeline, self._catalog, self._began = pipeline, catalog, time.time()
 
     @hook_impl
-    def before_node_run(self, node: Node) -> None:
+    def before_dataset_loaded(self, node: Node) -> None:
         # Kedro tells that a node has run before it saves what the node made, so the next one's beginning is waited for.
-        self._begun.append(node)
+        if self._begun[-1:] != [node]:
+            self._begun.append(node)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        # Told when all is loaded, and of a node that reads nothing.
+        self.before_dataset_loaded(node)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
