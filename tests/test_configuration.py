@@ -925,3 +925,36 @@ def test_entries_of_an_older_catalog_are_refused_by_name_with_what_they_are_call
 def test_the_catalog_of_the_project_has_no_entry_of_an_older_one():
     loader = OmegaConfigLoader(str(CONF), env="smoke", base_env="base")
     check_dataset_names(loader["catalog"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("search: {budget: !!python/object:os.system x}", "line 1: could not determine a constructor for the tag"),
+        ("search:\n\tbudget: 1", "line 2: found character that cannot start any token"),
+        ("search: {budget: 1}\nsearch: {budget: 2}", "line 2: found duplicate key search"),
+        ("- 1\n- 2", "it is a list, and names with values are expected"),
+        ("~: 2", "Incompatible key type 'NoneType'"),
+        ("search: {budget: !!set {a}}", "Value 'set' is not a supported primitive type"),
+        ("search: {budget: *twelve}", "line 1: found undefined alias"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_fault(tmp_path, text, why):
+    with pytest.raises(ConfigurationError) as caught:
+        loader_of(tmp_path, "local", {"local/parameters_mine.yml": text})["parameters"]
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path}/conf/local/parameters_mine.yml cannot be read: {why}")
+    assert said.endswith(" Mend it there; texts with signs such as `:` stand in quotes.")
+
+
+def test_a_value_that_stands_for_another_which_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        loader_of(tmp_path, "local", {"local/parameters.yml": "search: {budget: '${twelve}'}"})["parameters"]
+    assert str(caught.value) == (
+        f"`search.budget` of the parameters in {tmp_path}/conf cannot be put together: Interpolation key 'twelve' not "
+        "found. Mend it in the file that states it."
+    )
+
+
+def test_a_name_that_is_a_number_is_unknown(raw):
+    assert "`1` is unknown (value 2). Allowed here: corpus, search, " in fault(raw | {1: 2})

@@ -18,10 +18,12 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogProtocol
 from kedro.utils import find_kedro_project
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
+from yaml import MarkedYAMLError, YAMLError
 
 from bort_kedro.datasets.listing import LocalFiles
-from bort_kedro.errors import LONGEST_SAID, ConfigurationError, shortened
+from bort_kedro.errors import LONGEST_SAID, ConfigurationError, said_by, shortened
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import Parameters
 from bort_kedro.pipelines.added import added_pipelines
@@ -153,8 +155,24 @@ class ConfigurationLoader(_AnyFolderLoader):
         return f"Laid over the environment {self.env}: {', '.join(sorted(self.local_files))}."
 
     def __getitem__(self, key: str) -> JsonObject:
-        values = super().__getitem__(key)
+        try:
+            values = super().__getitem__(key)
+        except (YAMLError, OmegaConfBaseException, AttributeError, RecursionError, TypeError, ValueError) as fault:
+            raise ConfigurationError(self._unreadable(key, fault)) from fault
         return with_shared(values) if key == "parameters" else values
+
+    def _unreadable(self, key: str, fault: Exception) -> str:
+        """Which file is at fault, and why; of files that can be read, what does not go together in them."""
+        folders = dict.fromkeys((self.base_env, self.env or self.default_run_env, LOCAL))
+        patterns = [f"{self._get_conf_env_path(each)}/{name}" for each in folders for name in self.config_patterns[key]]
+        for path in sorted({Path(found) for pattern in patterns for found in self._fs.glob(pattern)}):
+            if self._is_valid_config_path(path) and (reason := _fault_of(path)):
+                return f"{path} cannot be read: {reason}. Mend it there; texts with signs such as `:` stand in quotes."
+        name = getattr(fault, "full_key", "")
+        return (
+            f"{f'`{name}` of ' if name else ''}the {key} in {self.conf_source} cannot be put together: "
+            f"{said_by(fault)}. Mend it in the file that states it."
+        )
 
     def _resolve_from_raw_config(self, key: str, *read: Any) -> JsonObject:
         """Lay what ``conf/local`` states over what Kedro makes of the base and the environment that it has read."""
@@ -169,6 +187,18 @@ class ConfigurationLoader(_AnyFolderLoader):
         self.local_files |= {os.path.relpath(file, Path(self.conf_source).parent) for file in files}
         merged: JsonObject = self._merge_configs(values, self._merge_and_resolve(key, stated), key, folder)
         return merged
+
+
+def _fault_of(path: Path) -> str:
+    """What keeps a file of the configuration from being read; "" where nothing does."""
+    try:
+        content = OmegaConf.load(path)
+    except MarkedYAMLError as fault:
+        line = f"line {fault.problem_mark.line + 1}: " if fault.problem_mark else ""
+        return f"{line}{(fault.problem or said_by(fault)).rstrip('.')}"
+    except (YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError) as fault:
+        return said_by(fault)
+    return "" if isinstance(content, DictConfig) else "it is a list, and names with values are expected"
 
 
 def load_parameters(conf: Path, environment: str = "local", **changes: Any) -> JsonObject:
@@ -231,8 +261,8 @@ def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters
     """
     known = [*Parameters.model_fields, *sorted({*added} - Parameters.model_fields.keys())]
     lines = [
-        f"{_unknown(name, raw[name], known, name)} A pipeline of yours in src/bort_kedro/pipelines has the block of "
-        f"its name, and what it reads as `params:{name}`."
+        f"{_unknown(str(name), raw[name], known, str(name))} A pipeline of yours in src/bort_kedro/pipelines has the "
+        f"block of its name, and what it reads as `params:{name}`."
         for name in raw
         if name not in known
     ]
