@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -51,10 +52,12 @@ def serving(
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """One below those that the system gives to clients, among which are some that Kedro-Viz refuses: above 49151."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("none of a hundred ports from 20000 to 32000 is free")
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
