@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.registry import registry
 from kedro.framework.project import pipelines
 from kedro.io import DatasetError
@@ -14,6 +15,7 @@ from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.cli import cli, user_fault
 from bort_kedro.errors import CorpusError
+from bort_kedro.session.option_help import HELP
 
 
 def test_an_error_of_ours_is_found_inside_what_kedro_wraps_around_it():
@@ -145,3 +147,12 @@ def test_a_run_that_is_named_gives_its_versions_to_runs_and_plans(command, monke
     cli.main(words, standalone_mode=False)
     cli.main([command], standalone_mode=False)
     assert asked == [{"tokens": "1", "tokenizer": "2"}, {}]
+
+
+def test_every_option_of_kedro_has_words_of_this_project_and_kedro_keeps_its_own():
+    assert {option.name for option in kedro_run.params} == set(HELP)
+    ours = {option.name: option.help for option in cli.commands["run"].params}
+    assert {name: ours[name] for name in HELP} == HELP
+    assert not {option.help for option in kedro_run.params} & set(HELP.values())
+    planned = {option.name: option.help for option in cli.commands["plan"].params}
+    assert {name: words for name, words in planned.items() if name in HELP}.items() <= HELP.items()

@@ -175,7 +175,8 @@ def test_a_search_of_a_table_is_not_followed_by_a_training(ended):
 
 
 def test_nothing_is_said_of_a_pipeline_that_a_user_has_added(ended):
-    assert ended("mine", made={"mine.export": None}) == []
+    names = ("mine.export", "mine.export_report", "task_scores", "search_report", "mine.evaluate.report_page")
+    assert ended("mine", made=dict.fromkeys(names, "mine")) == []
 
 
 def test_many_tasks_are_shown_as_far_as_they_fit_and_counted(ended):

@@ -48,7 +48,9 @@ class SummaryHook:
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         name = without_stage(dataset_name)
-        if name in TOLD or name.endswith((EXAMPLES, FINETUNING, EXPORTED)):
+        # A pipeline that a user has added may call something else so.
+        is_ours = name != dataset_name or name == SHAPE
+        if is_ours and (name in TOLD or name.endswith((EXAMPLES, FINETUNING, EXPORTED))):
             self._found[name] = data
 
     @hook_impl
