@@ -13,6 +13,7 @@ from bort_kedro.session.result_sections import (
     search_section,
     tasks_section,
 )
+from bort_kedro.session.screen import screen
 from search_results import candidate, candidates, recorded, recorded_search, trained_search
 from task_records import FINETUNING, examples, export_format, export_report, floor, rival, task
 
@@ -22,7 +23,7 @@ SHAPES = "(layers, heads, hidden, intermediate)"
 def test_a_search_shows_the_choice_the_others_by_w_and_the_largest_and_says_how_sure_it_is():
     rows = [*candidates(), candidate(BertShape(3, 2, 64, 64), 0.3, is_pareto=False, latency_ms=None)]
     section = search_section(trained_search(), rows)
-    assert section.title == f"Shapes {SHAPES} by W over error, chosen: largest_w"
+    assert section.title == f"Shapes {SHAPES} by W over error, largest_w chosen"
     assert section.header == (
         *("", "shape, * Pareto front", "parameters", "operations", "latency ms", "error", "loss", "w"),
     )
@@ -49,8 +50,17 @@ def test_a_run_that_has_not_seen_the_table_shows_the_two_best():
 def test_the_choice_is_first_whatever_its_w():
     rows = [candidate(BertShape(depth, 2, 64, 128), depth / 10, is_selected=depth == 1) for depth in (1, 2, 3)]
     section = search_section(trained_search(answer="smallest_error"), rows)
-    assert section.title.endswith("chosen: smallest_error")
+    assert section.title.endswith("smallest_error chosen")
     assert [row[-1] for row in section.rows] == ["0.1000", "0.3000", "0.2000"]
+
+
+def test_the_longest_title_fits_a_hundred_columns():
+    rows = [candidate(BertShape(depth, 2, 64, 128), 0.5, is_selected=depth == 1) for depth in range(1, 301)]
+    section = search_section(trained_search(error_measure="divergence", answer="smallest_error"), rows)
+    assert screen([section], [], height=18, width=100)[0] == (
+        f"Shapes {SHAPES} by W over divergence, smallest_error chosen (10 of 300)"
+    )
+    assert max(map(len, screen([section], [], height=18, width=100))) <= 100
 
 
 def test_candidates_that_failed_are_counted():
@@ -63,7 +73,7 @@ def test_a_search_of_a_table_says_no_word_on_trainings_and_has_its_own_cost():
     report = recorded_search(num_trained=12, num_tried=12, cost="joules", is_network=False)
     rows = [recorded(row).model_copy(update={"cost": 3.25}) for row in candidates()]
     section = search_section(report, rows)
-    assert section.title.startswith(f"Shapes of the table {SHAPES}")
+    assert section.title.startswith(f"Rows {SHAPES}")
     assert section.header[2] == "joules"
     assert [row[2] for row in section.rows] == ["3.25", "3.25"]
     assert section.last[0] == "made up"
@@ -208,6 +218,8 @@ def test_models_that_were_not_scored_yet_are_told_by_dev():
 
 def test_a_corpus_is_a_line_and_examples_are_counted_by_split():
     manifest = {"documents": 9237, "words": 800_510, "documents_by_split": {"train": 8000, "test": 1237}}
-    assert corpus_section(manifest).title == "Corpus: 9,237 documents (train 8,000, test 1,237), 800,510 words"
+    corpus = corpus_section(manifest)
+    assert corpus.title == "Corpus: 9,237 documents, 800,510 words"
+    assert corpus.sentences == ("Documents by split: train 8,000, test 1,237.",)
     section = examples_section({"library": examples(train="built-in train", test="built-in test")})
     assert (section.header, section.rows) == (("task", "train", "dev", "test"), (("library", "4", "–", "4"),))

@@ -100,7 +100,7 @@ def test_a_run_of_all_stages_ends_with_one_screen_of_all_that_it_found(ended):
     assert ended(*MADE, num_new=3) == [
         "",
         "What this run found (new trainings: 3)",
-        "Shapes (layers, heads, hidden, intermediate) by W over error, chosen: largest_w (3 of 19)",
+        "Shapes (layers, heads, hidden, intermediate) by W over error, largest_w chosen (3 of 19)",
         "         shape, * Pareto front  parameters  operations  latency ms  error   loss       w",
         "chosen   (1, 2, 64, 128) *         100,000   2,000,000        0.75  0.612  3.100  0.6000",
         "         (2, 2, 64, 128) *         100,000   2,000,000        0.75  0.612  3.100  0.4800",
@@ -162,7 +162,7 @@ def test_a_report_that_is_written_again_is_told_of_what_it_was_read_from(ended):
     read = {"evaluate.search_report": trained_search(), "evaluate.task_scores": SCORES}
     lines = ended("evaluate", made={"evaluate.report_page": "<html>"}, read=read)
     assert [line for line in lines if line.startswith(("Shapes", "Tasks", "Report", "Exports", "Pretraining"))] == [
-        "Shapes (layers, heads, hidden, intermediate) by W over error, chosen: largest_w",
+        "Shapes (layers, heads, hidden, intermediate) by W over error, largest_w chosen",
         "Tasks, accuracy, on test examples that fine-tuning never saw",
         "Report  report.html/2026/report.html",
     ]

@@ -51,9 +51,9 @@ def search_section(report: SearchReport, candidates: Sequence[Candidate] = ()) -
         shape = f"{row} *" if getattr(row, "is_pareto", False) else str(row)
         return (role, shape, *(_cell(row, name, text) for name, text in (own | columns).items()))
 
-    of_table = "Shapes of the table" if report.is_recorded else "Shapes"
+    what = "Rows" if report.is_recorded else "Shapes"
     return Section(
-        f"{of_table} (layers, heads, hidden, intermediate) by W over {report.error_measure}, chosen: {report.answer}",
+        f"{what} (layers, heads, hidden, intermediate) by W over {report.error_measure}, {report.answer} chosen",
         ("", "shape, * Pareto front", *([report.own_cost] if report.own_cost else []), *map(_words, columns)),
         tuple(cells("chosen" if row.is_selected else "", row) for row in rows),
         cells("largest" if report.is_network else "made up", report.maximum_point),
@@ -189,7 +189,8 @@ def finetuning_section(reports: Mapping[str, FinetuningReport]) -> Section:
 def corpus_section(manifest: JsonObject) -> Section:
     """How much text there is."""
     splits = ", ".join(f"{split} {count:,}" for split, count in manifest["documents_by_split"].items())
-    return Section(f"Corpus: {manifest['documents']:,} documents ({splits}), {manifest['words']:,} words")
+    title = f"Corpus: {manifest['documents']:,} documents, {manifest['words']:,} words"
+    return Section(title, sentences=(f"Documents by split: {splits}.",))
 
 
 def examples_section(reports: Mapping[str, ExamplesReport]) -> Section:
