@@ -104,7 +104,7 @@ mlflow: install  ## Open the tracked runs, at port 5000
 
 notebook: install ## Look into search, distillation, two runs and exports in notebooks
 	@$(INSTALL) --editable '.[jupyter]'
-	@$(BIN)/jupyter notebook --ip 127.0.0.1 notebooks
+	@KEDRO_LOGGING_CONFIG="$(CURDIR)/conf/logging.yml" $(BIN)/jupyter notebook --ip 127.0.0.1 notebooks
 
 # One after the other, whatever -j says: they time. Those that need files of yours, or hours, are left out.
 bench: install   ## Refresh the pages of docs/benchmarks that need no other files, after `make run` (58 minutes)

@@ -33,7 +33,9 @@ def executed(project: ProjectCopy, name: str, asked: str) -> dict[str, Any]:
     notebook["cells"].append(notebook["cells"][1] | {"id": "asked", "source": last})
     path.write_text(json.dumps(notebook), "utf-8")
     command = [Path(sys.executable).with_name("jupyter-execute"), "--inplace", "--startup_timeout=200", path]
-    environment = project.environment | {"KEDRO_ENV": "smoke", "PYTHONPATH": str(PROJECT / "src")}
+    # Else Kedro's own logging, which shows each table twice; `make notebook` says the same.
+    logging = {"KEDRO_LOGGING_CONFIG": str(project.root / "conf" / "logging.yml")}
+    environment = project.environment | logging | {"KEDRO_ENV": "smoke", "PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     cells = json.loads(path.read_text("utf-8"))["cells"]

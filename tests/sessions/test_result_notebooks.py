@@ -35,6 +35,7 @@ def test_the_distillation_is_shown_as_its_histories_have_it(project):
     metrics = project.read("08_reporting/pretraining_metrics.json")
     under, without = "under a larger teacher", "the same shape trained without a teacher"
     assert found["shown"]["curves"] == [PLOT, PLOT]
+    assert found["shown"]["end"] == ["text/html", "text/plain"]
     assert found["curves"]["training"] == [under] * 40 + [without] * 40
     assert found["curves"]["step"] == [*range(1, 41)] * 2
     # What both share is the masked-LM loss, not the student's mixture.
