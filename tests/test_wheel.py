@@ -123,11 +123,11 @@ def test_the_package_that_runs_is_the_one_that_was_installed(installation):
 def test_it_runs_all_stages_in_an_empty_folder_and_leaves_its_results_there(installation, smoke_run):
     data = installation.folder / "data"
     assert {path.name for path in installation.folder.iterdir()} == LEFT
-    (report,) = data.glob("08_reporting/report.md/*/report.md")
+    (report,) = data.glob("08_reporting/report.html/*/report.html")
     assert "library" in report.read_text("utf-8")
+    assert f" data/{report.relative_to(data)}\n" in smoke_run
     (export,) = data.glob("06_models/exports/library/*/library")
     assert (export / "onnx" / "model.onnx").is_file()
-    assert f": data/{report.relative_to(data)}\n" in smoke_run
 
 
 @pytest.mark.nightly
