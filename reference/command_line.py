@@ -11,8 +11,8 @@ from reference.markdown import code, page, table
 
 INTRODUCTION = (
     "Each is typed in the folder of the project, or in one below it, and prints the same with `--help`. An installed "
-    "package has `bort-kedro`, which takes the options of `kedro run`. Other commands of `kedro`, such as `kedro viz` "
-    "and `kedro registry list`, are Kedro's own."
+    "package has `bort-kedro` in the place of `kedro`, and `bort-kedro` alone is `bort-kedro run`. Other commands of "
+    "`kedro`, such as `kedro viz` and `kedro registry list`, are Kedro's own."
 )
 
 AS_IT_IS = "\b\n"
