@@ -33,7 +33,7 @@ from bort_kedro.session.candidates_view import address_of, share_view
 from bort_kedro.session.model_logging import ModelLogging, ServedTask
 from bort_kedro.session.nested_runs import NestedRuns, log_metrics
 from bort_kedro.session.run_names import NAMING, name_of_results, name_of_stages
-from bort_kedro.session.signals import on_signals, restore, signals_wait
+from bort_kedro.session.signals import on_signals, restore, signals_wait, stop_for_sure
 from bort_kedro.session.tracked_versions import log_versions
 from bort_kedro.session.tracking_store import (
     FAULTS,
@@ -323,9 +323,7 @@ class TrackingHook(MlflowHook):
             while mlflow.active_run():
                 mlflow.end_run("KILLED")
         self._end("KILLED")
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        stop_for_sure(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number), number)
 
 
 def _numbers(values: JsonObject, path: str = "") -> list[tuple[str, float]]:
