@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bort_kedro.errors import ConfigurationError, TokenizerError
-from bort_kedro.text import tokenization
+from bort_kedro.text import pieces, tokenization
 from bort_kedro.text.tokenization import DocumentEncoder, require_known, tokenize_texts, word_starts
 from bort_kedro.text.tokenizer import vocabulary_of
 from bort_kedro.text.tokens import TokenBlocks, join_blocks
@@ -216,16 +216,16 @@ def test_a_long_document_is_tokenized_in_pieces_into_the_tokens_of_the_whole(
         whole = encoder.blocks([text, *TEXTS[:4]])
         with monkeypatch.context() as patch:
             patch.setattr(tokenization, "LONG_DOCUMENT", 100)
-            patch.setattr(tokenization, "CHARACTERS_OF_PIECE", 20)
-            pieces = tokenization.pieces_of(text)
+            patch.setattr(pieces, "CHARACTERS_OF_PIECE", 20)
+            cut = pieces.pieces_of(text)
             in_pieces = encoder.blocks([text, *TEXTS[:4]])
-        assert len(pieces) >= 10
-        assert "".join(pieces) == text
+        assert len(cut) >= 10
+        assert "".join(cut) == text
         assert in_pieces.ids.tolist() == whole.ids.tolist()
         assert in_pieces.offsets.tolist() == whole.offsets.tolist()
 
 
 def test_a_long_document_without_a_space_is_cut_where_a_piece_is_full(monkeypatch):
-    monkeypatch.setattr(tokenization, "CHARACTERS_OF_PIECE", 2)
-    assert tokenization.pieces_of("a" * 9) == ["aaaa", "aaaa", "a"]
-    assert tokenization.pieces_of("ab  cde fgh") == ["ab  ", "cde", " fgh"]
+    monkeypatch.setattr(pieces, "CHARACTERS_OF_PIECE", 2)
+    assert pieces.pieces_of("a" * 9) == ["aaaa", "aaaa", "a"]
+    assert pieces.pieces_of("ab  cde fgh") == ["ab  ", "cde", " fgh"]

@@ -2,6 +2,7 @@ import pytest
 from transformers import BertConfig, BertForMaskedLM
 
 from bort_kedro.errors import TokenizerError
+from bort_kedro.text import pieces
 from bort_kedro.text.tokenization import DocumentEncoder, word_starts
 from bort_kedro.text.tokenizer import num_ids, open_tokenizer, special_frame, train_tokenizer, vocabulary_of
 from bort_kedro.text.trimming import count_ids, size_report, trim_tokenizer, vocabulary_map
@@ -38,6 +39,11 @@ def test_a_run_without_white_space_is_trained_on_as_words_of_a_thousand_characte
     in_words = " ".join((run[:1000], run[1000:2000], run[2000:]))
     long, short = (train_tokenizer([*TEXTS, text], vocabulary_size=290, max_positions=32) for text in (run, in_words))
     assert vocabulary_of(long) == vocabulary_of(short)
+
+
+def test_training_in_pieces_gives_the_tokenizer_of_the_whole(trained, monkeypatch):
+    monkeypatch.setattr(pieces, "CHARACTERS_OF_PIECE", 10)
+    assert vocabulary_of(train_tokenizer(TEXTS, vocabulary_size=280, max_positions=32)) == vocabulary_of(trained)
 
 
 def test_special_frame_is_what_stands_around_a_sequence(trained):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bort_kedro.errors import ConfigurationError, TokenizerError
+from bort_kedro.text.pieces import pieces_of
 from bort_kedro.text.tokenizer import PARAMETER_PATH, SENTENCE_PIECE_SPACE, num_ids, special_frame, vocabulary_of
 from bort_kedro.text.tokens import TokenBlocks, fill_blocks, frame_documents, id_dtype, join_blocks, starts_of
 
@@ -29,11 +29,9 @@ WHOLE_DOCUMENT = 2**62
 # Characters that the tokenizer takes at a time: enough to keep its threads busy, and little enough that what it
 # keeps of each token beside the id (some hundred bytes) stays well under a gigabyte.
 CHARACTERS_PER_CALL = 2**20
-# Longer documents are tokenized in pieces of so many characters to twice as many, so many at a time.
+# Longer documents are tokenized in pieces, so many at a time.
 LONG_DOCUMENT = 2**21
-CHARACTERS_OF_PIECE = 2**16
 PIECES_PER_CALL = 8
-_BEFORE_WORD = re.compile(r"(?<=\w) (?=\w)")
 # Share of unknown tokens beyond which a corpus is not of the tokenizer's kind (our choice).
 MOST_UNKNOWN = 0.5
 # How byte-level tokens write a space, a tab, a line feed and a carriage return.
@@ -74,19 +72,6 @@ def _ids_of_pieces(backend: Tokenizer, pieces: Sequence[str]) -> NDArray[np.uint
         call = backend.encode_batch_fast(pieces[start : start + PIECES_PER_CALL], add_special_tokens=False)
         ids += [np.array(encoding.ids, dtype=np.uint32) for encoding in call]
     return np.concatenate(ids)
-
-
-def pieces_of(text: str) -> list[str]:
-    """A text in pieces that have the tokens of the whole: they begin with the space before a word, where there is one.
-
-    Where there is none for the length of a piece, a word is cut.
-    """
-    starts = [0]
-    while len(text) - starts[-1] > 2 * CHARACTERS_OF_PIECE:
-        first, last = starts[-1] + CHARACTERS_OF_PIECE, starts[-1] + 2 * CHARACTERS_OF_PIECE
-        found = _BEFORE_WORD.search(text, first, last + 1)
-        starts.append(found.start() if found else last)
-    return [text[start:stop] for start, stop in pairwise([*starts, len(text)])]
 
 
 class DocumentEncoder:

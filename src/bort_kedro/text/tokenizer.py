@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bort_kedro.errors import TokenizerError
 from bort_kedro.opening import PretrainedFiles
+from bort_kedro.text.pieces import pieces_of
 from bort_kedro.text.tokens import Vocabulary
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_positions
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((_LONG_WORD.sub(r"\g<0> ", text) for text in texts), trainer)
+    pieces = (_LONG_WORD.sub(r"\g<0> ", piece) for text in texts for piece in pieces_of(text))
+    tokenizer.train_from_iterator(pieces, trainer)
     reached = tokenizer.get_vocab_size()
     if reached < vocabulary_size:
         raise TokenizerError(
