@@ -60,12 +60,19 @@ class ProjectCopy:
 
     def start(self, *words: str) -> Command:
         """Begin ``kedro run --env smoke`` with more words."""
+        return self._start("run", "--env", "smoke", *words)
+
+    def _start(self, *words: str) -> Command:
         output = self.root / f"output-{time.monotonic_ns()}.txt"
-        return Command(["run", "--env", "smoke", *words], self.typed_in, self.environment, output)
+        return Command(list(words), self.typed_in, self.environment, output)
 
     def run(self, *words: str) -> tuple[int, str]:
-        """Exit status and all that was printed."""
-        process = self.start(*words)
+        """Exit status of ``kedro run --env smoke`` with more words, and all that was printed."""
+        return self.command("run", "--env", "smoke", *words)
+
+    def command(self, *words: str) -> tuple[int, str]:
+        """Exit status of ``kedro`` with these words, and all that was printed."""
+        process = self._start(*words)
         output, _ = process.communicate(timeout=SECONDS)
         return process.returncode, output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,8 +40,7 @@ class Asked:
     options: Mapping[str, Any]
 
     @cached_property
-    def loader(self) -> ConfigurationLoader:
-        """Of all that is configured."""
+    def _loader(self) -> ConfigurationLoader:
         return ConfigurationLoader(
             self.options.get("conf_source") or str(self.project / settings.CONF_SOURCE),
             env=self.options.get("env") or os.environ.get("KEDRO_ENV"),
@@ -51,8 +51,13 @@ class Asked:
     @cached_property
     def parameters(self) -> Parameters:
         """Checked."""
-        raw = self.loader["parameters"]
+        raw = self.configuration["parameters"]
         return check_parameters(raw, added_parameters(raw))
+
+    @cached_property
+    def configuration(self) -> JsonObject:
+        """What is stated, under ``parameters`` and ``catalog``; each look of Kedro at it reads all files anew."""
+        return {key: self._loader[key] for key in ("parameters", "catalog")}
 
     @cached_property
     def pipelines(self) -> dict[str, Pipeline]:
@@ -77,13 +82,13 @@ class Asked:
     def catalog(self, load_versions: Mapping[str, str]) -> DataCatalog:
         """The catalog, where other than the newest versions are to be loaded of some datasets."""
         return DataCatalog.from_config(
-            self.loader["catalog"], credentials=self._credentials(), load_versions=dict(load_versions)
+            deepcopy(self.configuration["catalog"]), credentials=self._credentials(), load_versions=dict(load_versions)
         )
 
     def _credentials(self) -> JsonObject:
         """Those that there are, as of a session."""
         try:
-            return self.loader["credentials"]
+            return self._loader["credentials"]
         except MissingConfigException:
             return {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ class StoredVersion:
         version: As Kedro named it.
         num_bytes: Of its files.
         is_whole: Whether Kedro finds it; if not, its saving was interrupted.
-        is_removable: False of a link, of what one leads to, and of what lies outside the project's data.
+        is_removable: False of a link, of what one leads to, of a version that somebody has named, and of what lies
+            outside the project's data.
     """
 
     dataset: str
@@ -90,10 +92,10 @@ def _versions_at(place: Path, name: str, whole: set[str], data: Path) -> list[St
             folder.name,
             size_of(folder),
             is_whole=folder.name in whole,
-            is_removable=not folder.is_symlink()
+            is_removable=TIMESTAMP.fullmatch(folder.name) is not None
+            and not folder.is_symlink()
             and folder.resolve() not in linked
-            and folder.resolve().is_relative_to(data)
-            and TIMESTAMP.fullmatch(folder.name) is not None,
+            and folder.resolve().is_relative_to(data),
         )
         for folder in folders
     ]
@@ -108,5 +110,10 @@ def _folders(place: Path) -> list[str]:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files below a folder, links not followed."""
-    return sum(os.lstat(os.path.join(below, name)).st_size for below, _, names in os.walk(folder) for name in names)
+    """Bytes of the files below a folder, links not followed; a run may remove some of them meanwhile."""
+    size = 0
+    for below, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(below, name)).st_size
+    return size

@@ -55,8 +55,7 @@ class LeftOnDisk:
 
     def without_need(self, keep: int) -> Pruning:
         """What goes where so many runs that ended are kept."""
-        configuration = [self._asked.loader["parameters"], self._asked.loader["catalog"]]
-        versions = versions_that_go(self.stored, self.manifests, configuration, keep=keep)
+        versions = versions_that_go(self.stored, self.manifests, self._asked.configuration, keep=keep)
         left = [each for each in self.stored.versions if each not in versions]
         makers = {
             name: stage_of(node) or ""
