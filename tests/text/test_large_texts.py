@@ -53,5 +53,5 @@ def test_a_huge_line_becomes_tokens_in_little_more_memory_than_it_takes(tmp_path
     process.join()
     assert num_documents == NUM_DOCUMENTS.get(kind, 1)
     assert begins in decoded
-    # The text, the pieces of what is being read, and its ids.
-    assert megabytes < LIBRARIES + 8 * len(text) / 2**20, f"{kind}: {megabytes:.0f} MB"
+    # The text as it is read, cut and trained on, and its ids.
+    assert megabytes < LIBRARIES + 10 * len(text) / 2**20, f"{kind}: {megabytes:.0f} MB"
