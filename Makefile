@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly test-browser test-faults fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real clean
+.PHONY: help install run smoke test test-quick test-nightly test-browser test-faults fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real bench-reproducibility clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -134,6 +134,9 @@ bench-distillation: install ## Ask whether a teacher helps; CORPUS='a/**/wiki_* 
 
 bench-pretrain: install ## Time pretraining against the plain ways of doing it (14 minutes)
 	@$(BIN)/python -m benchmarks.pretrain
+
+bench-reproducibility: install ## Train one small encoder on other threads, processors and parts (10 minutes)
+	@$(BIN)/python -m benchmarks.reproducibility
 
 bench-cuda: install ## Check and time pretraining on one CUDA device (8 minutes)
 	@$(BIN)/python -m benchmarks.pretrain.cuda
