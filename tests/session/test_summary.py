@@ -1,5 +1,8 @@
 """What the terminal shows when a run ends, of what the run made or read."""
 
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -59,6 +62,7 @@ MADE = {
 def ended(tmp_path, monkeypatch, capsys):
     """Let a run of some stages make what they make, and read what is printed at its end."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: str(Path(sys.executable).with_name(name)))
     states = TrainingStatesDataset(str(tmp_path / "states"))
     files = {"evaluate.report_page": PAGE, "evaluate.library.export": EXPORT}
     entries = {name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()}
@@ -201,3 +205,14 @@ def test_a_command_to_go_on_with_has_the_environment_and_parameters_that_were_ty
     same = "--env smoke --params search.budget=4,search.answer=knee"
     assert commands[0] == f"kedro run {same} --pipelines pretrain_distill"
     assert said[-2] == "      make viz       # all candidates and their plots beside the graph"
+
+
+def test_commands_to_go_on_with_name_programs_by_their_path_where_the_shell_finds_others(ended, monkeypatch, tmp_path):
+    said = []
+    programs = tmp_path / ".venv" / "bin"
+    monkeypatch.setattr("sys.argv", [str(programs / "kedro")])
+    monkeypatch.setattr("sys.executable", str(programs / "python"))
+    monkeypatch.setattr("shutil.which", {"python": "/usr/bin/python"}.get)
+    monkeypatch.setattr("bort_kedro.cli._KEDRO_RUN", lambda **options: said.extend(ended("corpus", "evaluate")))
+    cli.main(["run", "--env", "smoke"], standalone_mode=False)
+    assert said[-1].startswith("      .venv/bin/python -m pydoc bort_kedro.exports.folder.open_export  # ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from bort_kedro.session.typed import typed_as
+from bort_kedro.session.typed import python, typed_as
 
 MOST = 3
 GAP = "  "
@@ -20,7 +20,8 @@ class Next(NamedTuple):
     """A command to go on with.
 
     Attributes:
-        command: As it is typed; ``kedro run`` and ``kedro plan`` get the environment and the parameters of this run.
+        command: As it is typed; ``kedro`` and ``python`` as they are found here, ``run`` and ``plan`` with the
+            environment and the parameters of this run.
         why: What it is good for.
         needs: What the run must have made.
     """
@@ -85,4 +86,6 @@ def next_lines(stages: Collection[str | None], made: Collection[str]) -> list[st
 
 def _typed(command: str) -> str:
     program, *words = command.split()
-    return typed_as(*words) if program == "kedro" and words[0] in ("run", "plan") else command
+    if program == "python":
+        return " ".join([python(), *words])
+    return typed_as(*words) if program == "kedro" else command

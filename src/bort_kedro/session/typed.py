@@ -12,8 +12,9 @@ import click
 from bort_kedro.redaction import redacted
 
 WORDS = "bort_kedro.words"
-# Options that say what a run works with, not which nodes it has.
+# Options that say what a run works with, not which nodes it has, and the commands that take them.
 OF_ANY_RUN = ("env", "conf_source", "config", "params")
+TAKE_THEM = ("run", "plan")
 
 
 class TypedCommand(click.Command):
@@ -31,10 +32,10 @@ def typed() -> str:
 
 
 def typed_as(command: str, *words: str) -> str:
-    """Another command of Kedro's, with the environment and the parameters that were typed for the one that runs now.
+    """Another command, with the environment and the parameters that were typed for the one that runs now.
 
     Args:
-        command: ``run``, or one with its options.
+        command: Such as ``run``; those that have no such options get none.
         words: Further ones.
     """
     ctx = click.get_current_context(silent=True)
@@ -42,7 +43,8 @@ def typed_as(command: str, *words: str) -> str:
         return shlex.join(["kedro", command, *words])
     given, _, _ = ctx.command.make_parser(ctx).parse_args(list(ctx.meta[WORDS]))
     options = {each.name: max(each.opts, key=len) for each in ctx.command.params}
-    same = [word for name in OF_ANY_RUN if name in given for word in (options[name], given[name])]
+    alike = OF_ANY_RUN if command in TAKE_THEM else ()
+    same = [word for name in alike if name in given for word in (options[name], given[name])]
     program = [*_program(ctx)[:-1], command] if ctx.parent else _program(ctx)
     return redacted(shlex.join([*program, *same, *words]))
 
@@ -57,4 +59,14 @@ def _program(ctx: click.Context) -> list[str]:
         return ["python", "-m", path.parent.name, *command]
     if shutil.which(path.name):
         return [path.name, *command]
-    return [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), *command]
+    return [_seen_from_here(path), *command]
+
+
+def python() -> str:
+    """The interpreter of this run, by its path where the shell would take another one."""
+    own, found = Path(sys.executable), shutil.which("python")
+    return "python" if found and Path(found).parent == own.parent else shlex.quote(_seen_from_here(own))
+
+
+def _seen_from_here(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
