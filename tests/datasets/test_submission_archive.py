@@ -59,15 +59,28 @@ def test_a_broken_save_leaves_the_version_before_and_nothing_of_its_own(tmp_path
     assert not [name for _, _, names in os.walk(tmp_path / "submissions" / NEW) for name in names]
 
 
-def test_a_damaged_archive_is_named(tmp_path):
+def unknown_compression(archive):
+    """With the number of a method that nobody has, in the directory at the end."""
+    place = archive.rindex(b"PK\x01\x02") + 10
+    return archive[:place] + b"\x63\x00" + archive[place + 2 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda archive: b"no zip", "File is not a zip file"),
+        (unknown_compression, "That compression method is not supported"),
+    ],
+)
+def test_a_damaged_archive_is_named(tmp_path, damage, reason):
     dataset(tmp_path, OLD).save(ARCHIVES)
     path = tmp_path / "submissions" / OLD / "submissions" / "GLUE.zip"
-    path.write_bytes(b"no zip")
+    path.write_bytes(damage(path.read_bytes()))
     (path.parent.parent / SUMS).unlink()
     with pytest.raises((StorageError, DatasetError)) as caught:
         dataset(tmp_path).load()
     fault = caught.value if isinstance(caught.value, StorageError) else caught.value.__cause__
     assert str(fault) == (
-        f"{path} cannot be read as a zip archive of texts: File is not a zip file. Remove this version's folder to "
+        f"{path} cannot be read as a zip archive of texts: {reason}. Remove this version's folder to "
         "fall back on the one before, or run `kedro run --pipelines evaluate` to make it again."
     )

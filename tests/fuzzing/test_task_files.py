@@ -6,6 +6,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,7 +99,8 @@ def test_words_and_tags_of_a_spoiled_file_stay_side_by_side(folder, data):
     reading, refusal = read_or_refused(lambda: TaskFolder(folder).read(task_of(folder, ".conll")), folder)
     if refusal:
         return
-    lines = [line.split() for line in content.decode("utf-8-sig").split("\n")]
+    # Of lines that begin a document, which are left out, the reader asks nothing.
+    lines = [line.split() for line in content.decode("utf-8-sig", "replace").split("\n")]
     words = [line[0] for line in lines if line and line[0] != "-DOCSTART-"]
     table = reading.examples[reading.examples["split"] == "train"]
     assert " ".join(table["text"]).split() == words
@@ -136,4 +138,4 @@ def test_any_value_as_a_recorded_label_is_refused_or_finite(folder, value, form)
     reading, refusal = read_or_refused(lambda: read_recorded_labels(task, labels, settings, skip_bad_rows=False), path)
     if not refusal:
         outputs = reading.table.iloc[:, 4:].to_numpy(dtype=float)
-        assert abs(outputs).max() < 1e308
+        assert np.isfinite(outputs).all()

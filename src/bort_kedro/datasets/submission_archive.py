@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,8 @@ def _read_archive(path: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as fault:
+    # An archive that asks for a password, for an unknown compression or for more than it has is told of in these.
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError) as fault:
         raise StorageError(
             f"{path} cannot be read as a zip archive of texts: {fault}. Remove this version's folder to fall back on "
             "the one before, or run `kedro run --pipelines evaluate` to make it again."
