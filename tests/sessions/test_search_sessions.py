@@ -195,7 +195,7 @@ FROM_TABLE = "search.error_source=table,search.strategy=exhaustive,search.cost=m
 
 def test_a_recorded_table_is_searched_without_a_corpus_or_a_training(recorded):
     output = search(recorded, "--pipeline", "search", "--params", FROM_TABLE)
-    assert "26 of 26, by W" in output
+    assert "by W over error, largest_w chosen (12 of 26)" in output
     assert "Strategy exhaustive, 26 rows looked up. Every row was looked up, so none was overlooked." in output
     assert "the table gives no noise of their errors" in output
     manifest = recorded.read("08_reporting/run_manifest.json")
