@@ -369,7 +369,7 @@ def test_lines_and_tracebacks_of_the_log_have_no_secret(monkeypatch, capsys):
 
 
 def test_the_manifest_of_a_run_has_no_secret(tmp_path, monkeypatch):
-    from bort_kedro.session.hooks import ManifestHook
+    from bort_kedro.session.manifest_hook import ManifestHook
 
     monkeypatch.setenv("HF_TOKEN", SECRET)
     raw = raw_parameters("smoke")

@@ -14,8 +14,10 @@ with warnings.catch_warnings(record=True):
 
 from bort_kedro.configuration import ConfigurationLoader  # noqa: E402
 from bort_kedro.launcher import is_first  # noqa: E402
-from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook, ManifestHook, PreflightHook  # noqa: E402
+from bort_kedro.session.hooks import ConfigurationHook, LaunchedProcessHook  # noqa: E402
+from bort_kedro.session.manifest_hook import ManifestHook  # noqa: E402
 from bort_kedro.session.plan import PlanHook  # noqa: E402
+from bort_kedro.session.preflight import PreflightHook  # noqa: E402
 from bort_kedro.session.runners import RunnerHook  # noqa: E402
 from bort_kedro.session.summary import SummaryHook  # noqa: E402
 from bort_kedro.session.unfinished import UnfinishedHook  # noqa: E402

@@ -22,8 +22,11 @@ from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError, TaskError
 from bort_kedro.pipelines import evaluate, finetune, tasks
+from bort_kedro.pipelines.namespaces import RESULTS
 from bort_kedro.session import hooks
-from bort_kedro.session.asked import data_read
+from bort_kedro.session.asked import data_read, parameters_named
+from bort_kedro.session.manifest_hook import ManifestHook
+from bort_kedro.session.preflight import PreflightHook
 from bort_kedro.training.saved_state import SavedState
 from project_parameters import raw_parameters
 
@@ -46,7 +49,7 @@ def test_what_is_accepted_of_earlier_trainings_reaches_their_handles(tmp_path, m
         "training_states": TrainingStatesDataset(str(tmp_path)),
         "pretrain_distill.teacher_cache": TeacherCacheDataset(str(tmp_path)),
     }
-    catalog = catalog_of({**kept, **{results: StageResultsDataset() for results in hooks.RESULTS.values()}})
+    catalog = catalog_of({**kept, **{results: StageResultsDataset() for results in RESULTS.values()}})
     hook = hooks.ConfigurationHook()
     loader = Configuration(parameters=raw_parameters("smoke") | {"accepted_changes": ["torch"]})
     hook.after_context_created(SimpleNamespace(config_loader=loader))
@@ -63,7 +66,7 @@ def pipeline_reading(*names):
 
 
 def preflight(project, pipeline, catalog):
-    hooks.PreflightHook().before_pipeline_run({"project_path": str(project)}, pipeline, catalog)
+    PreflightHook().before_pipeline_run({"project_path": str(project)}, pipeline, catalog)
 
 
 def missing(tmp_path, *names):
@@ -108,14 +111,14 @@ def test_a_read_only_data_folder_stops_the_run(tmp_path, monkeypatch):
 
 
 def test_a_nearly_full_disk_stops_the_run_and_names_the_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(hooks.shutil, "disk_usage", lambda path: DiskUsage(10**9, 10**9 - 7 * 10**6, 7 * 10**6))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(10**9, 10**9 - 7 * 10**6, 7 * 10**6))
     with pytest.raises(StorageError, match=r"has 7 MB free, a run needs at least 500 MB"):
         preflight(tmp_path, Pipeline([]), catalog_of({}))
 
 
 def test_seeds_are_found_wherever_they_are():
     values = {"corpus": {"seed": 3}, "finetune": {"training": {"seeds": [0, 1]}}, "other": 5}
-    assert hooks._find(values, {"seed", "seeds"}) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
+    assert parameters_named(values, {"seed", "seeds"}) == {"corpus.seed": 3, "finetune.training.seeds": [0, 1]}
 
 
 def with_own_task(folder, **finetune):
@@ -239,7 +242,7 @@ def test_versions_of_the_future_are_refused_as_the_newest_that_later_runs_would_
         return AtomicJSONDataset(filepath=str(tmp_path / name), version=Version(None, "2027-03-01T10.00.00.000Z"))
 
     catalog = catalog_of({name: saved(name, "2027-03-01T09.59.59.999Z") for name in ("read", "result")})
-    monkeypatch.setattr(hooks, "generate_timestamp", lambda: "2027-03-01T10.00.05.000Z")
+    monkeypatch.setattr("bort_kedro.session.preflight.generate_timestamp", lambda: "2027-03-01T10.00.05.000Z")
     preflight(tmp_path, pipeline_reading("read"), catalog)
     # Of a run beside this one, and a name that somebody gave.
     saved("read", "2027-03-01T10.00.04.000Z")
@@ -272,7 +275,7 @@ def test_the_manifest_names_versions_read_of_results_trainings_the_tracked_run_a
     (_, found, _), past = sorted(states.used()), time.time() - 60
     for name in states.used():
         os.utime(tmp_path / "states" / name, (past, past))
-    hook = hooks.ManifestHook(lambda: "0a1b")
+    hook = ManifestHook(lambda: "0a1b")
     hook.after_context_created(
         SimpleNamespace(config_loader=SimpleNamespace(local_files={"conf/local/b", "conf/local/a"}))
     )

@@ -119,3 +119,15 @@ def _results_read(pipeline: Pipeline) -> list[str]:
         if name in asked
         for output in node.outputs
     )
+
+
+def parameters_named(values: JsonObject, names: set[str], path: str = "") -> JsonObject:
+    """Every parameter of one of these names, by its path."""
+    found: JsonObject = {}
+    for key, value in values.items():
+        here = f"{path}.{key}".lstrip(".")
+        if isinstance(value, dict):
+            found |= parameters_named(value, names, here)
+        elif key in names:
+            found[here] = value
+    return found
