@@ -17,7 +17,10 @@ from conftest import PROJECT
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 # Fields that a clock or the system's memory goes into, and the files that show some of them.
-TIMED = re.compile(r"seconds|_ms|ms_per|speedup|residual|throughput|tokens_per_second|utilization|device_hours|memory")
+TIMED = re.compile(
+    r"seconds|_ms|ms_per|speedup|residual|throughput|tokens_per_second|utilization|device_hours|memory"
+    r"|latency_calibration.*rank_correlation"
+)
 SHOWING = ("README.md", "report.md", "report.html", "speed_plot.svg", "speed_plot.json", "latency_plot.json")
 SHOWING += ("pareto_plot.json", "run_manifest.json")
 
@@ -75,7 +78,8 @@ def differences(one, other):
             continue
         before, after = contents(path), contents(other[name])
         unlike = [field for field in before.keys() | after.keys() if before.get(field) != after.get(field)]
-        found += [f"{name}: {field}" for field in sorted(unlike) if not TIMED.search(field)]
+        named = [f"{path.name}: {field}" for field in sorted(unlike)]
+        found += [each for each in named if not TIMED.search(each)]
     return found
 
 
