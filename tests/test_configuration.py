@@ -934,6 +934,7 @@ def test_the_catalog_of_the_project_has_no_entry_of_an_older_one():
         ("search:\n\tbudget: 1", "line 2: found character that cannot start any token"),
         ("search: {budget: 1}\nsearch: {budget: 2}", "line 2: found duplicate key search"),
         ("- 1\n- 2", "it is a list, and names with values are expected"),
+        ("2", "Invalid loaded object type: int"),
         ("~: 2", "Incompatible key type 'NoneType'"),
         ("search: {budget: !!set {a}}", "Value 'set' is not a supported primitive type"),
         ("search: {budget: *twelve}", "line 1: found undefined alias"),

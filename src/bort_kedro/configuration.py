@@ -87,6 +87,10 @@ LOCAL = "local"
 PACKAGED = Path(__file__).parent / "conf"
 
 
+# What is raised for a file that holds no configuration.
+_UNREADABLE = (YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError)
+
+
 class _AnyFolderLoader(OmegaConfigLoader):
     """Kedro's loader, for folders of any name; an environment that the project has no folder of is the package's.
 
@@ -157,7 +161,15 @@ class ConfigurationLoader(_AnyFolderLoader):
     def __getitem__(self, key: str) -> JsonObject:
         try:
             values = super().__getitem__(key)
-        except (YAMLError, OmegaConfBaseException, AttributeError, RecursionError, TypeError, ValueError) as fault:
+        except (
+            YAMLError,
+            OmegaConfBaseException,
+            OSError,
+            AttributeError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as fault:
             raise ConfigurationError(self._unreadable(key, fault)) from fault
         return with_shared(values) if key == "parameters" else values
 
@@ -196,7 +208,7 @@ def _fault_of(path: Path) -> str:
     except MarkedYAMLError as fault:
         line = f"line {fault.problem_mark.line + 1}: " if fault.problem_mark else ""
         return f"{line}{(fault.problem or said_by(fault)).rstrip('.')}"
-    except (YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError) as fault:
+    except _UNREADABLE as fault:
         return said_by(fault)
     return "" if isinstance(content, DictConfig) else "it is a list, and names with values are expected"
 

@@ -98,6 +98,7 @@ def test_a_column_that_is_missing_is_named(table):
     [
         ("loss", 2, "2,5", "has '2,5' in column `loss`, allowed is a finite number above 0, or nothing where nothing"),
         ("error", 5, 0.0, "has 0.0 in column `error`, allowed is a finite number above 0"),
+        pytest.param("loss", 2, 10**400, f"has 1{'0' * 17}...{'0' * 19} in column `loss`, allowed", id="large"),
         ("error", 5, np.inf, "has inf in column `error`, allowed is a finite number above 0"),
         (
             "hidden_size",

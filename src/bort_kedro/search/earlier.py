@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shortened
+
 import numpy as np
 import pandas as pd
 
@@ -83,7 +85,8 @@ def _trained(table: pd.DataFrame, needed: list[str], num_sets: int) -> pd.DataFr
     """Rows whose needed cells all hold numbers above 0."""
     noise = [name for name in table if str(name).endswith("_standard_error")]
     others = [name for name in ("hyperparameter_set", "parameters") if name in table]
-    numbers = table[[*needed, *noise, *others]].apply(pd.to_numeric, errors="coerce")
+    # As texts, since whole numbers beyond those of a computer would be a fault of pandas otherwise.
+    numbers = table[[*needed, *noise, *others]].astype(str).apply(pd.to_numeric, errors="coerce")
     for name in needed:
         is_text = numbers[name].isna() & table[name].notna()
         is_wrong = is_text | ~numbers[name].fillna(1.0).between(0, np.inf, inclusive="neither")
@@ -102,8 +105,8 @@ def _refuse(rows: pd.DataFrame, column: str, allowed: str) -> None:
     """Of the rows that cannot be used, name the first."""
     for line, cell in zip(rows.index + 2, rows[column], strict=True):
         raise ConfigurationError(
-            f"Line {line} of {TABLE} has {cell!r} in column `{column}`, allowed is {allowed}. Mend the table, or name "
-            "another one there."
+            f"Line {line} of {TABLE} has {shortened(cell)} in column `{column}`, allowed is {allowed}. Mend the table, "
+            "or name another one there."
         )
 
 
