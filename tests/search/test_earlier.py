@@ -66,6 +66,15 @@ def test_trained_rows_of_candidates_are_taken_in_the_form_of_a_searchs_own(table
     assert np.isnan(found[1]["error_standard_error"])
 
 
+def test_a_table_without_a_row_is_refused(table, tmp_path):
+    table.iloc[:0].to_csv(tmp_path / "empty.csv", index=False)
+    for empty in (table.iloc[:0], pd.read_csv(tmp_path / "empty.csv"), pd.read_csv(tmp_path / "empty.csv", dtype=str)):
+        assert refusal(empty) == (
+            "None of the 0 rows of the catalog's `earlier_candidates` has the error of one of the 4 candidates. Name "
+            "another table there, change params:search.space, or set params:search.earlier_candidates to none."
+        )
+
+
 def test_of_a_distance_the_error_alone_is_needed(table):
     relations = SEARCH.distillation.relations.changed(weight=1.0)
     wish = {"error_measure": "distance", "distillation": SEARCH.distillation.changed(relations=relations)}

@@ -82,6 +82,14 @@ STAGES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _commands_take_ctrl_c():
+    """Where a shell begins the tests in the background it lets them ignore it, and so would all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def begun(project, root, stage):
     """A project whose next command is that of the stage."""
     other = project.copied(root, *stage.before)
