@@ -86,7 +86,7 @@ def _trained(table: pd.DataFrame, needed: list[str], num_sets: int) -> pd.DataFr
     noise = [name for name in table if str(name).endswith("_standard_error")]
     others = [name for name in ("hyperparameter_set", "parameters") if name in table]
     # As texts, since whole numbers beyond those of a computer would be a fault of pandas otherwise.
-    numbers = table[[*needed, *noise, *others]].map(str).apply(pd.to_numeric, errors="coerce")
+    numbers = table[[*needed, *noise, *others]].astype(object).map(str).apply(pd.to_numeric, errors="coerce")
     for name in needed:
         is_text = numbers[name].isna() & table[name].notna()
         is_wrong = is_text | ~numbers[name].fillna(1.0).between(0, np.inf, inclusive="neither")
