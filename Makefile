@@ -66,7 +66,7 @@ test-browser: install ## Look at the pages of Kedro-Viz and MLflow in headless C
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m browser tests/sessions
 
 # One after the other: they time, and look at memory and at processes that are left. -s prints the instants of signals.
-test-faults: install ## Run the tests of faults that `make test` leaves out, for docs/reliability.md (half an hour)
+test-faults: install ## Run the tests of faults that `make test` leaves out, for docs/reliability.md (16 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m nightly -s tests/sessions/test_faults.py tests/text/test_large_texts.py
 
 mutation: install ## Count the wrong changes of the pure rooms that tests notice, for docs/mutation.md (ten minutes)
