@@ -85,8 +85,6 @@ SHARED = {
 LOCAL = "local"
 # The configuration that an installed wheel has along; of no editable installation, whose project has it.
 PACKAGED = Path(__file__).parent / "conf"
-
-
 # What is raised for a file that holds no configuration.
 _UNREADABLE = (YAMLError, OmegaConfBaseException, OSError, RecursionError, ValueError)
 
@@ -161,15 +159,7 @@ class ConfigurationLoader(_AnyFolderLoader):
     def __getitem__(self, key: str) -> JsonObject:
         try:
             values = super().__getitem__(key)
-        except (
-            YAMLError,
-            OmegaConfBaseException,
-            OSError,
-            AttributeError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as fault:
+        except (*_UNREADABLE, AttributeError, TypeError) as fault:
             raise ConfigurationError(self._unreadable(key, fault)) from fault
         return with_shared(values) if key == "parameters" else values
 

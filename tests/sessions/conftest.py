@@ -2,6 +2,7 @@
 
 import pytest
 
+from chromium import chromium
 from project_copy import ProjectCopy
 
 
@@ -23,3 +24,9 @@ def smoke(shared, empty_store):
 def fresh(tmp_path, empty_store):
     """A project in which nothing has run."""
     return ProjectCopy.new(tmp_path, empty_store)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started

@@ -9,7 +9,7 @@ import pytest
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.session.candidates_view import LOCAL_PAGES, address_of
-from chromium import chromium, opened
+from chromium import opened
 from servers import serving
 
 pytestmark = [
@@ -39,12 +39,6 @@ def runs(smoke):
     """By name; that of the whole session is the one without a parent."""
     found = smoke.tracked_runs()
     return {run.info.run_name if "mlflow.parentRunId" in run.data.tags else "session": run for run in found}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

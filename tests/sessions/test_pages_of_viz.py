@@ -14,7 +14,7 @@ import pytest
 import bort_kedro
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.pipelines.namespaces import STAGES
-from chromium import chromium, opened
+from chromium import opened
 from project_copy import PROJECT
 from servers import serving
 
@@ -40,12 +40,6 @@ def address(request, project):
     log = project.root / "viz.log"
     with serving([sys.executable, *request.param], project.root, project.environment, log) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import chdir, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines, settings
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
 
 from bort_kedro.configuration import ConfigurationLoader, added_parameters, check_parameters, hint_at
 from bort_kedro.errors import ConfigurationError
@@ -22,6 +24,14 @@ from bort_kedro.pipelines.namespaces import RESULTS
 
 if TYPE_CHECKING:
     from bort_kedro.params import Parameters
+
+
+@contextmanager
+def in_project() -> Iterator[Path]:
+    """The folder of the project, or the working folder outside of one; the working folder of the block."""
+    project = find_kedro_project(Path.cwd()) or Path.cwd()
+    with chdir(project):
+        yield project
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from kedro.utils import find_kedro_project
 
 from bort_kedro.datasets.listing import is_versioned
 from bort_kedro.errors import ConfigurationError, MissingInputError
 from bort_kedro.pipelines.namespaces import without_stage
-from bort_kedro.session.asked import Asked, data_read
+from bort_kedro.session.asked import Asked, data_read, in_project
 from bort_kedro.session.manifests import Manifests, versions_of
 
 if TYPE_CHECKING:
@@ -36,8 +33,7 @@ def load_versions_of(run: str, options: Mapping[str, Any]) -> dict[str, str]:
     stated: dict[str, str] = options["load_versions"]
     # A file is named as seen from where the command was typed.
     named = str(Path(run).resolve()) if Path(run).is_file() else run
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
-    with chdir(project):
+    with in_project() as project:
         asked = Asked(project, options)
         catalog = asked.catalog(stated)
         manifest = Manifests(catalog).named(named)

@@ -6,13 +6,11 @@ import json
 import logging
 import shutil
 from collections import Counter
-from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
-from kedro.utils import find_kedro_project
 
 from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
@@ -29,7 +27,7 @@ from bort_kedro.forecast.rates import NamedDevice, Rates
 from bort_kedro.forecast.stages import Forecaster
 from bort_kedro.forecast.work import Encoder
 from bort_kedro.launcher import is_first, is_launched
-from bort_kedro.session.asked import Asked
+from bort_kedro.session.asked import Asked, in_project
 from bort_kedro.training.devices import DataSheet, named_data_sheet
 
 if TYPE_CHECKING:
@@ -219,10 +217,9 @@ def print_plan(options: JsonObject, *, device: str | None, shape: str | None) ->
     Raises:
         ConfigurationError: If a parameter, the device or the shape cannot be used.
     """
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
     sheet = named_data_sheet(device) if device else None
     student = _stated(shape) if shape else None
-    with chdir(project):
+    with in_project() as project:
         asked = Asked(project, options)
         catalog = asked.catalog(options["load_versions"])
         plan = plan_of(asked.parameters, asked.pipeline, catalog, data=Path(DATA), sheet=sheet, shape=student)

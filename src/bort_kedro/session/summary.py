@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.hooks import hook_impl
 
+from bort_kedro.datasets.local_disk import seen
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
 from bort_kedro.session.next_commands import EXPORTS, TRAINED_SEARCH, next_lines
 from bort_kedro.session.screen import screen
@@ -66,7 +67,7 @@ class SummaryHook:
             return
         made = {EXPORTS} if "Exports" in places else set()
         made |= {TRAINED_SEARCH} if SEARCH in found and not found[SEARCH].is_recorded else set()
-        lines = [f"{name.ljust(max(map(len, places)))}  {_relative(path)}" for name, path in places.items()]
+        lines = [f"{name.ljust(max(map(len, places)))}  {seen(path)}" for name, path in places.items()]
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
         ends = ["", *lines, *next_lines(stages, made)]
         shown = screen(sections, ends, height=HEIGHT - 2, width=min(WIDTH, columns))
@@ -124,7 +125,3 @@ def _places(saved: set[str], catalog: CatalogProtocol) -> dict[str, Path]:
         # Of a task: <folder>/<task>/<version>/<task>.
         places["Exports"] = exports[0].parents[2]
     return places
-
-
-def _relative(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

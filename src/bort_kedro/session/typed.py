@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bort_kedro.datasets.local_disk import seen
 from bort_kedro.redaction import redacted
 
 WORDS = "bort_kedro.words"
@@ -59,14 +60,10 @@ def _program(ctx: click.Context) -> list[str]:
         return ["python", "-m", path.parent.name, *command]
     if shutil.which(path.name):
         return [path.name, *command]
-    return [_seen_from_here(path), *command]
+    return [seen(path), *command]
 
 
 def python() -> str:
     """The interpreter of this run, by its path where the shell would take another one."""
     own, found = Path(sys.executable), shutil.which("python")
-    return "python" if found and Path(found).parent == own.parent else shlex.quote(_seen_from_here(own))
-
-
-def _seen_from_here(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return "python" if found and Path(found).parent == own.parent else shlex.quote(seen(own))

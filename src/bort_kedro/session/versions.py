@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import chdir
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from kedro.utils import find_kedro_project
 
+from bort_kedro.datasets.local_disk import seen
 from bort_kedro.errors import BortKedroError, StorageError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.pipelines.namespaces import stage_of, without_stage
-from bort_kedro.session.asked import Asked
+from bort_kedro.session.asked import Asked, in_project
 from bort_kedro.session.manifests import MANIFEST, Manifests, versions_of
 from bort_kedro.session.pruning import Pruning, StoredTraining, remove, seconds_of, trainings_that_go, versions_that_go
 from bort_kedro.session.stored_versions import TIMESTAMP, StoredVersion, size_of, stored_versions
@@ -86,9 +85,8 @@ def versions(run: str | None, *, prune: bool, keep: int, yes: bool, env: str | N
     if run and prune:
         raise click.ClickException("--prune takes no run: it keeps the last ones, as many as --keep says.")
     named = str(Path(run).resolve()) if run and Path(run).is_file() else run
-    project = find_kedro_project(Path.cwd()) or Path.cwd()
     try:
-        with chdir(project):
+        with in_project() as project:
             left = LeftOnDisk(Asked(project, {"env": env}))
             if prune:
                 _prune(left, keep=keep, is_asked=not yes)
@@ -116,7 +114,7 @@ def _show_runs(left: LeftOnDisk) -> None:
     click.echo(f"All versions: {_size(versions)}. States of {len(trainings)} trainings: {_size(trainings)}.")
     for each in left.stored.versions:
         if not each.is_whole:
-            click.echo(f"Its saving was interrupted, and no run sees it: {_seen(each.folder)} ({_size([each])})")
+            click.echo(f"Its saving was interrupted, and no run sees it: {seen(each.folder)} ({_size([each])})")
     if left.stored.remote:
         click.echo(f"On stores, and not counted: {', '.join(left.stored.remote)}.")
 
@@ -160,7 +158,7 @@ def _prune(left: LeftOnDisk, *, keep: int, is_asked: bool) -> None:
         click.echo(f"{version}: {len(own)} datasets, {_size(own)}{stays}")
     for each in pruning.versions:
         if not each.is_whole:
-            click.echo(f"Its saving was interrupted: {_seen(each.folder)}")
+            click.echo(f"Its saving was interrupted: {seen(each.folder)}")
     if pruning.trainings:
         click.echo(f"States of {len(pruning.trainings)} trainings of {len(left.trainings)}: {_size(pruning.trainings)}")
     click.echo(f"{_bytes(pruning.num_bytes)} are freed. Tracked runs in MLflow stay as they are.")
@@ -194,7 +192,3 @@ def _bytes(number: int) -> str:
     from bort_kedro.forecast.plan import size_words
 
     return size_words(number)
-
-
-def _seen(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
