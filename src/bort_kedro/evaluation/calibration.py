@@ -30,7 +30,6 @@ class Calibration(FrozenModel):
     Args:
         temperature: That logits were divided by, fitted on dev.
         error_before: Expected calibration error of the probabilities without it.
-        error: With it.
         num_questions: That it is taken over: rows, questions of multiple choice or words.
     """
 
@@ -103,12 +102,7 @@ def calibration_of(
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
-    """How far confidence is from the share of right answers, on average over bins of confidence.
-
-    Args:
-        confidence: (U,) probability of the answer that is given.
-        is_right: (U,) whether it is right.
-    """
+    """How far confidence is from the share of right answers, on average over bins of confidence; (U,) each."""
     bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
     gaps = np.bincount(bins, weights=confidence, minlength=NUM_BINS) - np.bincount(
         bins, weights=is_right, minlength=NUM_BINS

@@ -27,8 +27,6 @@ class Floor:
     """A way to answer that costs next to nothing.
 
     Args:
-        title: As the head of a column.
-        words: In a sentence.
         answer: From the task, the splits that may be learned from and those to answer.
         is_of: Whether it answers a task.
     """
@@ -65,23 +63,13 @@ FLOORS = {
 
 
 def floors_among(found: Iterable[Collection[str]]) -> dict[str, Floor]:
-    """The floors that some tasks have.
-
-    Args:
-        found: Names of the floors of each task.
-    """
+    """The floors that some tasks have, from the names of those of each task."""
     names = {name for each in found for name in each}
     return {name: floor for name, floor in FLOORS.items() if name in names}
 
 
 class FloorReport(FrozenModel):
-    """What a floor took and was fitted to, as `tfidf.Fitted` says.
-
-    Args:
-        seconds: Of fitting and answering together.
-        strength: Chosen on dev.
-        train_share: Share of the train rows.
-    """
+    """What a floor took and was fitted to, as `tfidf.Fitted` says."""
 
     seconds: float
     strength: float | None
@@ -91,13 +79,9 @@ class FloorReport(FrozenModel):
 def answer_by_floors(
     task: Task, taught: Tables, asked: Tables, clock: Callable[[], float]
 ) -> tuple[pd.DataFrame, dict[str, FloorReport]]:
-    """The answers of all floors to the splits that are scored.
+    """The answers of all floors to those of the asked splits that are in `SCORED_SPLITS`.
 
-    Args:
-        task: Of both.
-        taught: Splits by name; of a diagnostic those of the task whose model answers it.
-        asked: Splits by name, of which those in `SCORED_SPLITS` are answered.
-        clock: Seconds.
+    A diagnostic is taught by the splits of the task whose model answers it.
 
     Returns:
         Columns `ROW_COLUMNS`, ``prediction`` and ``method``, the name of the floor; and what each floor took.

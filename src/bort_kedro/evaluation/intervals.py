@@ -34,14 +34,9 @@ def score_interval(
     """The percentile interval of a task's first metric on one labelled split.
 
     Units are drawn with replacement: a question with all its rows, a pair of AX-g, else a row. A unit that is drawn
-    twice counts as two. Every metric is defined on every resample, as `tasks.metrics` says: a correlation of
-    constants and an F1 of nothing are 0.
-
-    Args:
-        task: Says which metric.
-        table: Rows with ``part``, ``group``, ``option`` and ``label``.
-        answers: One for each row.
-        settings: Of the resamples; the same give the same interval.
+    twice counts as two. Every metric is defined on every resample, as `tasks.metrics` says: a correlation of constants
+    and an F1 of nothing are 0. The table has columns ``part``, ``group``, ``option`` and ``label``, and a row for each
+    answer.
 
     Returns:
         None with a single unit, which says nothing of others.
@@ -64,12 +59,6 @@ def statistic_of_units(task: Task, metric: str, scored: Scored, units: Sequence[
     """What `tasks.metrics.score` says of drawn units, by the quickest way there is.
 
     scikit-learn takes milliseconds to check its inputs, which for a thousand resamples is the wait that one notices.
-
-    Args:
-        task: For its form.
-        metric: Defined for that form.
-        scored: All rows.
-        units: The rows of each.
     """
     if task.form == Form.CLASSIFICATION and metric in OF_CONFUSION:
         return _of_confusion(metric, scored, units)
@@ -88,11 +77,6 @@ def bootstrap_interval(statistic: Statistic, num_units: int, settings: Bootstrap
     Percentile rather than BCa (our decision): it never leaves the metric's range, it is defined for constant data,
     where BCa is not, and it needs no jackknife, which for thousands of units costs more than the resamples do. It is
     a little narrow for few units.
-
-    Args:
-        statistic: Of (N,) numbers of units, repeated ones included.
-        num_units: N.
-        settings: Of the resamples.
 
     Returns:
         None with fewer than two units; low and high are equal where all units are alike.

@@ -26,9 +26,6 @@ class Leaderboard(FrozenModel):
 
     Args:
         average: Of the tasks; None if only diagnostics were scored.
-        tasks: The score of each.
-        missing: Names of the tasks that were not run.
-        diagnostics: By task and metric.
         note: How far the average compares with the leaderboard's.
     """
 
@@ -45,15 +42,11 @@ def averaged_tasks(benchmark: str) -> list[str]:
 
 
 def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, Leaderboard]:
-    """Each leaderboard's average of averages over the tasks that were run.
+    """Each leaderboard's average of averages over the tasks that were run: GLUE's and SuperGLUE's, where one of theirs
+    was.
 
-    Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts.
-
-    Args:
-        metrics_of: By task. Tasks of other benchmarks, and those without labels to score by, are passed over.
-
-    Returns:
-        For ``GLUE`` and ``SuperGLUE`` as far as a task of theirs was scored.
+    Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts. Tasks of
+    other benchmarks, and those without labels to score by, are passed over.
 
     References:
         Wang et al. 2018, arXiv 1804.07461, section 4; Wang et al. 2019, arXiv 1905.00537, section 4.
@@ -64,12 +57,7 @@ def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, Leaderboard
 
 
 def task_score(name: str, metrics: TaskMetrics) -> float:
-    """One task's number on its leaderboard.
-
-    Args:
-        name: A key of `TASKS`.
-        metrics: See `leaderboards`.
-    """
+    """One task's number on its leaderboard; see `leaderboards`."""
     # A user's own test file for MNLI may have no parts.
     parts = list(metrics.parts.values()) or [metrics.splits["test"]]
     return fmean(part.metrics[metric] for metric in TASKS[name].metrics for part in parts)

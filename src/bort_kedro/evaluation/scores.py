@@ -68,7 +68,6 @@ class TaskScore:
     """Quality of a model on one split.
 
     Args:
-        metrics: Every metric of the task, by name.
         score: Its first metric.
         num_examples: Units scored.
         interval: Of the score; None of a part, and of a single example.
@@ -112,14 +111,10 @@ def score_answers(
     interval: Interval | None = None,
     floors: Mapping[str, Sequence[str]] | None = None,
 ) -> TaskScore:
-    """Score the answers to one labelled split.
+    """Score the answers to one labelled split, and each floor's to the same rows; the interval is kept beside the
+    score.
 
-    Args:
-        task: Says which metrics.
-        table: Rows with ``group``, ``option`` and ``label``.
-        answers: One for each row, as `finetuning.objectives.answers_of` gives them.
-        interval: Kept beside the score, see `intervals.score_interval`.
-        floors: What each floor answers to the same rows.
+    The table has columns ``part``, ``group``, ``option`` and ``label``, and a row for each answer.
 
     Raises:
         ValueError: If there is nothing to score, or the two differ in length.
@@ -154,10 +149,6 @@ def estimate(statistic: Callable[[NDArray[np.int64]], float], table: pd.DataFram
     Units, whole questions where several rows are answered together, are dealt to K blocks at random, seeded; the
     statistic is taken K times without one block: the root of (K - 1) / K times the summed squares of what it moves
     (Quenouille 1956, Tukey 1958). NaN with a single unit.
-
-    Args:
-        statistic: Of row numbers.
-        table: Rows with ``group``.
     """
     units = units_in(table)
     count = min(JACKKNIFE_BLOCKS, len(units))

@@ -31,11 +31,7 @@ _Row = tuple[tuple[int, ...], object]
 
 
 def validate_submission(benchmark: str, files: Mapping[str, str]) -> list[str]:
-    """Hold the files of an archive against what the leaderboard asks for.
-
-    Args:
-        benchmark: ``GLUE`` or ``SuperGLUE``.
-        files: Text of each file by its name within the archive.
+    """Hold the files of an archive, texts by their names in it, against what the leaderboard asks for.
 
     Returns:
         A sentence for each fault, at most one of each kind a file; none if the archive is sound.

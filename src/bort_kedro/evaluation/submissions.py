@@ -68,10 +68,7 @@ class SubmissionFile:
     """One file of a submission.
 
     Args:
-        name: Within the archive.
-        task: Whose answers it holds.
         part: Of the task's test split, or "".
-        num_examples: That it must have.
     """
 
     name: str
@@ -103,7 +100,6 @@ class SubmissionReport(FrozenModel):
     """What became of the archive for a leaderboard.
 
     Args:
-        is_written: Whether there is one.
         why: There is none; empty where there is.
         files: The task whose answers each file holds.
         filled: Files with the same answer to every example, since their tasks were not run.
@@ -137,11 +133,8 @@ def spelled(task: Task, label: str) -> str | int:
 def official_test_rows(predictions: pd.DataFrame, test_source: str | None, part: str) -> pd.DataFrame:
     """The predictions for a part of the official test split.
 
-    Args:
-        predictions: Columns ``split`` and ``part``. Rows of split ``submission`` are the official test's.
-        test_source: Where the split ``test`` comes from, as the report on the examples says; its rows count as well if
-            it is the official test with its labels, as diagnostics have it.
-        part: See `SubmissionFile`.
+    Rows of split ``submission`` are the official test's, and those of ``test`` where the report on the examples says
+    that this is the official one with its labels, as diagnostics have it.
     """
     is_official = predictions["split"] == SUBMISSION
     if test_source == OFFICIAL_TEST:
@@ -152,10 +145,8 @@ def official_test_rows(predictions: pd.DataFrame, test_source: str | None, part:
 def answers_in(task: Task, rows: pd.DataFrame) -> list[Answer]:
     """The official index and the answer of each example, in rising order of the index.
 
-    Args:
-        task: A row of the table of tasks.
-        rows: Columns ``index``, ``option`` and ``prediction``, all of one part; the options of a question in their
-            order.
+    Rows are of one part, with columns ``index``, ``option`` and ``prediction``, the options of a question in their
+    order.
 
     Raises:
         TaskError: If an index is none of an official file.
@@ -174,9 +165,7 @@ def constant_answers(file: SubmissionFile, official_rows: pd.DataFrame | None = 
     """The same answer to every example, to fill the file of a task that was not run: the first label or option, or the
     middle of the scale.
 
-    Args:
-        file: To be filled.
-        official_rows: Columns ``index`` and ``option`` of the official test; needed where the file says so.
+    Where the file needs the official test, its rows have columns ``index`` and ``option``.
     """
     if official_rows is None:
         label = f"{(LEAST_SIMILAR + MOST_SIMILAR) / 2:.3f}" if file.allowed_labels is None else file.allowed_labels[0]

@@ -28,11 +28,7 @@ class TaskMetrics:
     """Scores of a fine-tuned task.
 
     Args:
-        metric: Its first.
-        method: That it was fine-tuned by.
         splits: ``test``, which fine-tuning never saw, and ``dev``, as far as they have labels.
-        parts: Of the test split, by name.
-        rivals: On the test split, by method.
         calibration: Of probabilities, by split; empty where none were calibrated.
     """
 
@@ -90,15 +86,8 @@ def measure_task(
 ) -> TaskMetrics:
     """Score the test split and the dev split beside it, and hold floors and rivals against them.
 
-    Args:
-        task: Says which metrics.
-        predictions: Columns `PREDICTION_COLUMNS`, and ``probability_<label>`` of a classification.
-        bootstrap: Of the intervals.
-        labels: That the model answers with.
-        method: That it was fine-tuned by.
-        floors: The same columns and ``method``, as `floors.answer_by_floors` gives them.
-        rivals: Likewise; None where no other method was trained.
-        calibration: As fine-tuning reports it.
+    Predictions have columns `PREDICTION_COLUMNS`, of a classification ``probability_<label>`` too, and those of floors
+    and rivals also ``method``.
 
     Raises:
         TaskError: If columns or splits are missing, or the answers are those of another model.

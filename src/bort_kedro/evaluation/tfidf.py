@@ -51,12 +51,6 @@ def tfidf_answers(task: Task, taught: Tables, asked: Tables) -> Fitted:
     cosine of the two. A logistic regression answers with a label, a ridge regression with a number. Of multiple choice
     the logistic regression tells right options from wrong ones, each a pair with its context, and the likeliest option
     of a question is the answer.
-
-    Args:
-        task: For its form and metric.
-        taught: Splits ``train`` and ``dev``, columns ``part``, ``group``, ``text``, ``text_pair``, ``option`` and
-            ``label``.
-        asked: The splits to answer.
     """
     train, dev = drawn_units(taught["train"]), taught["dev"]
     inputs_of = _inputs_fitted_to(train)

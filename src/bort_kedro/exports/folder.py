@@ -50,12 +50,8 @@ class ExportedTask(FrozenModel):
     """What the answers of an exported model mean.
 
     Args:
-        task: Name of the task.
-        form: What is asked.
         labels: In the order of the model's outputs; () for regression.
         truncation: Which text loses tokens where both do not fit.
-        max_tokens: Longest input.
-        tokenizer: Fingerprint of the tokenizer that the model was trained with.
         has_pairs: Whether an example is two texts; None where an older manifest does not say.
     """
 
@@ -78,22 +74,13 @@ class ExportedTask(FrozenModel):
 
 
 class ExportManifest(ExportedTask):
-    """What stands beside the formats.
-
-    Args:
-        formats: The files of each, with their bytes.
-    """
+    """What stands beside the formats."""
 
     formats: dict[str, dict[str, int]]
 
 
 class RuntimeModel(nn.Module):
-    """An exported graph in the place of the PyTorch model that it was made from.
-
-    Args:
-        session: Of `exports.runtimes.open_session`.
-        config: Of the model.
-    """
+    """An exported graph in the place of the PyTorch model that it was made from."""
 
     def __init__(self, session: Session, config: Any) -> None:
         super().__init__()
@@ -107,14 +94,7 @@ class RuntimeModel(nn.Module):
 
 
 class TextSpan(NamedTuple):
-    """A part of a text that was tagged.
-
-    Attributes:
-        type: Such as ``PER``.
-        text: As it stands there.
-        start: Its first character.
-        end: Behind its last.
-    """
+    """A part of a text that was tagged, such as with ``PER``; it ends before the character ``end``."""
 
     type: str
     text: str
@@ -124,12 +104,7 @@ class TextSpan(NamedTuple):
 
 @dataclass(frozen=True)
 class OpenedExport:
-    """An exported model that answers texts; made by `open_export`.
-
-    Args:
-        model: PyTorch's, or a `RuntimeModel`, with its tokenizer.
-        meaning: Of its answers.
-    """
+    """An exported model that answers texts; made by `open_export`."""
 
     model: Pretrained
     meaning: ExportedTask
@@ -298,11 +273,7 @@ def _require_fit(opened: OpenedExport, place: Path) -> None:
 
 
 def require_outputs(num_outputs: int, meaning: ExportedTask, where: str) -> None:
-    """Refuse a model that answers with another number of labels than its task has.
-
-    Raises:
-        ModelFolderError: If it does.
-    """
+    """Refuse a model that answers with another number of labels than its task has."""
     if num_outputs != meaning.num_outputs:
         labels = f" ({', '.join(meaning.labels)})" if meaning.form.has_labels else ""
         raise ModelFolderError(
@@ -312,11 +283,7 @@ def require_outputs(num_outputs: int, meaning: ExportedTask, where: str) -> None
 
 
 def require_tokenizer(model: Pretrained, where: str) -> None:
-    """Refuse a tokenizer whose ids are not those of the model's embeddings.
-
-    Raises:
-        ModelFolderError: If it has more ids than the model has embeddings, or pads with another one.
-    """
+    """Refuse a tokenizer whose ids are not those of the model's embeddings."""
     config, tokenizer = model.model.config, model.tokenizer
     if (num := num_ids(tokenizer)) > config.vocab_size or tokenizer.pad_token_id != config.pad_token_id:
         raise ModelFolderError(

@@ -9,19 +9,9 @@ class FormatReport(FrozenModel):
     """One format beside PyTorch, which has a report of its own.
 
     Args:
-        title: For readers.
         max_difference: Of its logits from PyTorch's.
         tolerance: That allowed; None where rounding is not all that differs.
-        score_before: PyTorch's, in the task's first metric.
-        score_after: Its own.
-        drop: What it loses.
-        allowed_drop: That allowed.
-        bytes: Of its weights.
-        median_ms: Of one pass.
-        lower_quartile_ms: Likewise.
-        upper_quartile_ms: Likewise.
         speedup: How many times its time PyTorch takes.
-        is_refused: Whether it was left out.
     """
 
     title: str
@@ -55,17 +45,9 @@ class ExportReport(FrozenModel):
     """The exports of a task, and how they were held against PyTorch.
 
     Args:
-        metric: Of the scores.
         num_examples: Of the test split, all scored.
         num_checked: Of them, whose logits were compared.
-        num_calibration: Texts that int8 was calibrated with.
         refuses_drops: Whether a format whose score drops too far is left out.
-        has_pairs: Whether an example is two texts.
-        batch_size: Of the timing.
-        sequence_length: Likewise, tokens.
-        num_threads: Likewise.
-        timed_rounds: Likewise.
-        formats: By name.
     """
 
     metric: str

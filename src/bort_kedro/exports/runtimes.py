@@ -47,8 +47,6 @@ class Runtime:
     """One way to run a model without PyTorch.
 
     Args:
-        title: For readers.
-        files: That its folder holds.
         write: The folder of a model, given calibration inputs.
         open: From the folder and a number of threads to something that is called with inputs by name.
     """
@@ -60,15 +58,11 @@ class Runtime:
 
 
 def convert(name: str, model: PreTrainedModel, calibration: Sequence[Inputs], folder: Path) -> None:
-    """Write a model for a runtime; nothing is sent anywhere.
+    """Write a model for a runtime, a key of `RUNTIMES`, over what the folder has of it; nothing is sent anywhere.
 
-    Args:
-        name: Key of `RUNTIMES`.
-        model: On the CPU; it is put into evaluation mode. Its first output is exported: logits, or the last hidden
-            state of an encoder without a head.
-        calibration: Real inputs, of which static int8 takes the range of each activation, at least one; fp32 and
-            dynamic int8 need none.
-        folder: It is made where it is missing; the runtime's files in it are written over.
+    The model is on the CPU, and is put into evaluation mode. Its first output is exported: logits, or the last hidden
+    state of an encoder without a head. Static int8 takes the range of each activation from real inputs, at least one;
+    fp32 and dynamic int8 need none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
@@ -78,11 +72,6 @@ def convert(name: str, model: PreTrainedModel, calibration: Sequence[Inputs], fo
 
 def open_session(name: str, folder: Path, *, num_threads: int) -> Session:
     """Open what `convert` wrote.
-
-    Args:
-        name: Key of `RUNTIMES`.
-        folder: Of `convert`.
-        num_threads: CPU threads of a pass.
 
     Returns:
         Called with ``input_ids``, ``attention_mask`` and, where the model knows of such, ``token_type_ids``, each

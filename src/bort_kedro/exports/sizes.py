@@ -51,11 +51,7 @@ STORED = {
 def exported_bytes(shape: Sizes[Count], runtime: str | None, *, vocabulary_size: int, max_positions: int) -> Count:
     """Bytes of a BERT classifier of two labels: the graph with its weights, no tokenizer.
 
-    Args:
-        shape: Of the encoder, or the shapes of many.
-        runtime: Key of `exports.formats.FORMATS`; None is PyTorch.
-        vocabulary_size: V, rows of the word embeddings.
-        max_positions: Rows of the position embeddings.
+    The shape may be those of many; a runtime that is None is PyTorch.
     """
     stored, hidden, intermediate = STORED[runtime], shape.hidden_size, shape.intermediate_size
     num_rows = vocabulary_size + max_positions

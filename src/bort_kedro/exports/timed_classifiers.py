@@ -25,12 +25,7 @@ PACKAGES = ("onnxruntime", "openvino", "nncf")
 
 
 def timed_runtime(name: str, *, num_threads: int) -> OtherRuntime:
-    """A runtime as `latency.shapes` takes it in the place of PyTorch.
-
-    Args:
-        name: Key of `RUNTIMES`.
-        num_threads: CPU threads of a pass.
-    """
+    """A runtime, a key of `RUNTIMES`, as `latency.shapes` takes it in the place of PyTorch."""
     versions = {package: version(package) for package in PACKAGES}
     return OtherRuntime({"name": name, "versions": versions}, _Exported(name, num_threads))
 
@@ -65,13 +60,7 @@ class _Exported:
 
 
 def drawn_classifier(shape: BertShape, vocabulary_size: int, max_positions: int) -> BertForSequenceClassification:
-    """A classifier of two labels, no two of whose weights are alike, which an exporter would write once.
-
-    Args:
-        shape: Of its encoder.
-        vocabulary_size: V.
-        max_positions: Rows of the position embeddings.
-    """
+    """A classifier of two labels, no two of whose weights are alike, which an exporter would write once."""
     config = bert_config(shape, vocabulary_size=vocabulary_size, max_positions=max_positions)
     generator = torch.Generator().manual_seed(0)
     model: BertForSequenceClassification = BertForSequenceClassification(config)

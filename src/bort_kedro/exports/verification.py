@@ -65,15 +65,9 @@ class Said(NamedTuple):
 def export_task(
     model: Pretrained, data: TaskData, texts: Sequence[str], *, max_tokens: int, settings: ExportSettings, folder: Path
 ) -> ExportReport:
-    """Write a fine-tuned model for each runtime, verify each, and leave out what is refused.
+    """Write a fine-tuned model, on the CPU, for each runtime into an empty folder, and leave out what is refused.
 
-    Args:
-        model: Fine-tuned on the task, on the CPU.
-        data: Its examples, checked.
-        texts: Of the corpus, for calibration.
-        max_tokens: Longest input, as in fine-tuning.
-        settings: Of the exports.
-        folder: Empty; written to.
+    Each is verified on the task's test split; texts of the corpus are for calibration.
 
     Raises:
         ConfigurationError: If the model takes only shorter inputs.
@@ -117,15 +111,8 @@ def calibration_inputs(
 ) -> list[Inputs]:
     """Texts of the corpus as the task's inputs are: one at a time, or in pairs where the task's examples are pairs.
 
-    Args:
-        model: Whose inputs they are.
-        data: Says whether examples are pairs.
-        texts: Of the corpus; ``settings.num_calibration`` of them are drawn by ``settings.seed``.
-        max_tokens: Longest input.
-        settings: Of the exports.
-
     Returns:
-        Of each text (1, L), L its own length.
+        Of each text that is drawn (1, L), L its own length.
     """
     generator = np.random.default_rng(settings.seed)
     drawn = generator.permutation(len(texts))[: settings.num_calibration]

@@ -27,11 +27,8 @@ class Condition:
     """Under what forward passes are timed.
 
     Args:
-        batch_size: B, sequences of a pass.
         sequence_length: L, tokens of a sequence, none of them padding.
-        num_threads: CPU threads.
         has_head: Whether a masked-LM head over all positions is passed too.
-        device: ``cpu`` or ``cuda``.
     """
 
     batch_size: int
@@ -46,14 +43,10 @@ class Latency:
     """Time of one forward pass, in milliseconds.
 
     Args:
-        median_ms: Over all timed passes.
-        lower_quartile_ms: A quarter of the passes took less.
-        upper_quartile_ms: A quarter of the passes took more.
         rounds: Timed rounds; a fast model makes several passes a round.
         interval_low_ms: End of an interval that holds the median with 95 % certainty, by order statistics of the
             medians of the rounds. The passes of one round share its luck, so they are not counted one by one. None
             with fewer than six rounds.
-        interval_high_ms: Its other end.
     """
 
     median_ms: float
@@ -65,12 +58,7 @@ class Latency:
 
 
 def conditions_of(speed: SpeedSettings, devices: Sequence[str]) -> list[Condition]:
-    """Every combination, the first of each list first; on CUDA with the first number of CPU threads alone.
-
-    Args:
-        speed: Lists of batch sizes, sequence lengths and CPU threads, and whether each comes with a head too.
-        devices: ``cpu``, ``cuda``.
-    """
+    """Every combination, the first of each list first; on CUDA with the first number of CPU threads alone."""
     return [
         Condition(batch_size, length, threads, has_head, device)
         for device in devices
@@ -84,10 +72,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Between which values the median of what the values are drawn from lies, with a certainty of 95 % or more.
 
     From order statistics: how many of n values lie below the true median is binomial (n, 1/2), whatever their
-    distribution.
-
-    Args:
-        values: Drawn independently.
+    distribution. The values are drawn independently.
 
     Returns:
         None with fewer than six values, whose smallest and largest hold the median less often than that.

@@ -22,7 +22,8 @@ SMALL_SHAPE = BertShape(1, 1, 8, 8)
 def peak_memory(
     shapes: Sequence[BertShape], conditions: Sequence[Condition], *, vocabulary_size: int
 ) -> dict[Condition, list[int]]:
-    """Bytes that weights and one forward pass take at most beyond what the libraries take.
+    """Bytes that weights and one forward pass take at most beyond what the libraries take, by condition and in the
+    order of the shapes.
 
     On the CPU: the largest resident memory of a process that builds the encoder and passes it once, less what was
     resident after a small pass, before it was built. Weights, activations, logits and the buffers of the libraries
@@ -30,16 +31,8 @@ def peak_memory(
     batch and length, and with a head another. The number of threads is that of the first condition that differs in
     nothing else, since memory hardly depends on it.
 
-    On CUDA: the most that torch's allocator handed out, less what it had handed out after a small pass. The context
-    and the libraries' own memory on the device do not count.
-
-    Args:
-        shapes: Of the encoders.
-        conditions: Of the passes.
-        vocabulary_size: V, rows of the word embeddings.
-
-    Returns:
-        By condition, in the order of ``shapes``.
+    On CUDA: the most that torch's allocator handed out, less what it had handed out after a small pass. The context and
+    the libraries' own memory on the device do not count.
     """
     distinct: dict[Condition, Condition] = {}
     for condition in conditions:

@@ -25,15 +25,11 @@ FEWEST_FOR_CALIBRATION = 3
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """Milliseconds of a forward pass as a sum of terms, none of which is negative.
+    """Milliseconds of a forward pass of so many tokens as a sum of terms, none of which is negative.
 
-    A constant, one for each layer, one for each multiply-accumulate and one for each other operation; fewer terms
-    where fewer shapes were measured (`TERMS`). Least squares of relative residuals, so that small shapes count as
-    much as large ones. The form is our decision.
-
-    Args:
-        coefficients: By name, which says the unit; 0 or above.
-        sequence_length: L, tokens of the sequences that were timed.
+    A constant, one for each layer, one for each multiply-accumulate and one for each other operation; fewer terms where
+    fewer shapes were measured (`TERMS`); the names of the coefficients say the units. Least squares of relative
+    residuals, so that small shapes count as much as large ones. The form is our decision.
     """
 
     coefficients: Mapping[str, float]
@@ -47,13 +43,7 @@ class LatencyModel:
         *,
         sequence_length: int,
     ) -> LatencyModel:
-        """Fit to N measured shapes, N being 1 or more.
-
-        Args:
-            shapes: N shapes, or (N, 4) rows of (D, A, H, I).
-            latency_ms: (N,) above 0, all of one device, batch size and sequence length.
-            sequence_length: L.
-        """
+        """Fit to N shapes, or (N, 4) rows of (D, A, H, I), and their (N,) milliseconds, N being 1 or more."""
         from scipy.optimize import nnls
 
         names = TERMS[max(number for number in TERMS if number <= len(latency_ms))]
@@ -78,8 +68,6 @@ class Calibration(FrozenModel):
     Args:
         rank_correlation: Spearman's, of predicted and measured milliseconds; None also where either is constant.
         median_relative_residual: Median of |predicted - measured| / measured.
-        largest_relative_residual: The largest of them.
-        num_measured: Shapes measured.
         coefficients: Of the model fitted to all, by name, which says the unit.
     """
 
@@ -93,12 +81,7 @@ class Calibration(FrozenModel):
 def calibrate(
     shapes: Sequence[BertShape] | NDArray[np.integer], latency_ms: NDArray[np.floating], *, sequence_length: int
 ) -> tuple[NDArray[np.float64], Calibration]:
-    """Predict every measured shape from the others, and judge the predictions.
-
-    Args:
-        shapes: N shapes, or (N, 4) rows, N being 1 or more.
-        latency_ms: (N,) as measured, above 0.
-        sequence_length: L.
+    """Predict every measured shape, of N or of (N, 4) rows, from the others, and judge the predictions.
 
     Returns:
         (N,) milliseconds predicted from the others, NaN where there are none; and what they say of the model.

@@ -65,17 +65,7 @@ def time_shapes(
     clock: Callable[[], float] = time.perf_counter,
     max_group_bytes: int = MAX_GROUP_BYTES,
 ) -> list[Timing]:
-    """Time the headless encoder of each shape under one condition; results in the order of ``shapes``.
-
-    Args:
-        shapes: To be timed; a shape met twice is timed once.
-        settings: The condition, and how often.
-        vocabulary_size: V, rows of the word embeddings.
-        device: Where to measure.
-        runtime: In the place of PyTorch.
-        clock: See `measure_latency`.
-        max_group_bytes: See `time_conditions`.
-    """
+    """Time the headless encoder of each shape under one condition, in the order of ``shapes``; see `time_conditions`."""
     condition = Condition(settings.batch_size, settings.sequence_length, settings.num_threads, device=device)
     return time_conditions(
         shapes,
@@ -101,24 +91,11 @@ def time_conditions(
     clock: Callable[[], float] = time.perf_counter,
     max_group_bytes: int = MAX_GROUP_BYTES,
 ) -> dict[Condition, list[Timing]]:
-    """Time the encoder of each shape under each condition, on unpadded sequences.
+    """Time the encoder of each shape under each condition, on unpadded sequences, in the order of ``shapes``.
 
-    Shapes are interleaved as far as their weights fit into ``max_group_bytes`` together; what does not
-    fit is timed in a following group. All weights are given back at the end.
-
-    Args:
-        shapes: To be timed; a shape met twice is timed once.
-        conditions: One after the other.
-        vocabulary_size: V, rows of the word embeddings.
-        warmup_rounds: See `measure_latency`, as for the arguments not listed here.
-        timed_rounds: As above.
-        turn_ms: As above.
-        runtime: In the place of PyTorch; it has no masked-LM head.
-        clock: As above.
-        max_group_bytes: Weights alive at one time; a single shape above it is timed alone.
-
-    Returns:
-        By condition, in the order of ``shapes``.
+    Shapes are interleaved as far as their weights fit into ``max_group_bytes`` together; what does not fit is timed in
+    a following group, and a shape met twice once. All weights are given back at the end. A runtime in the place of
+    PyTorch has no masked-LM head. The other arguments are those of `measure_latency`.
 
     Raises:
         FailedTrainingError: If the device has too little memory.
@@ -201,16 +178,8 @@ def time_shapes_once(
 ) -> list[Timing]:
     """As `time_shapes`, but shapes timed before on this machine under the same settings are not timed again.
 
-    A search that was interrupted thus goes on with the latencies it began with. Only a whole list is found
-    again, because latencies are comparable within one measurement.
-
-    Args:
-        shapes: To be timed.
-        states: Handle with ``of(name, identity)``, such as `datasets.training_states.TrainingStates`.
-        settings: Of `time_shapes`, as are the three below.
-        vocabulary_size: As above.
-        device: As above.
-        runtime: As above.
+    A search that was interrupted thus goes on with the latencies it began with. Only a whole list is found again,
+    because latencies are comparable within one measurement.
     """
     conditions = settings.model_dump(include=set(LatencySettings.model_fields))
     identity = {

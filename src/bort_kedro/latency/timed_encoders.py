@@ -25,15 +25,9 @@ def build_headless_encoder(
 ) -> BertModel:
     """An encoder without pooler and head, in evaluation mode, with weights that are right for timing only.
 
-    The weights are one block of small noise, repeated: the time of a pass does not depend on them, and
-    drawing hundreds of millions of random numbers would take longer than all the passes.
-
-    Args:
-        shape: Of the encoder.
-        vocabulary_size: V, rows of the word embeddings.
-        sequence_length: Position embeddings.
-        device: Where to.
-        word_table: From `shared_word_table`, to be the word embeddings' memory.
+    The weights are one block of small noise, repeated: the time of a pass does not depend on them, and drawing hundreds
+    of millions of random numbers would take longer than all the passes. The word embeddings may have their memory in
+    the table of `shared_word_table`.
     """
     config = bert_config(shape, vocabulary_size=vocabulary_size, max_positions=sequence_length)
     with torch.device("meta"):
@@ -51,11 +45,7 @@ def build_headless_encoder(
 
 
 def with_masked_lm_head(encoder: BertModel) -> BertForMaskedLM:
-    """The same encoder under a masked-LM head over all positions; they share their weights.
-
-    Args:
-        encoder: From `build_headless_encoder`.
-    """
+    """An encoder of `build_headless_encoder` under a masked-LM head over all positions; they share their weights."""
     with torch.device("meta"):
         model: BertForMaskedLM = BertForMaskedLM(encoder.config)
     device = encoder.embeddings.word_embeddings.weight.device
