@@ -70,11 +70,8 @@ ANSWERS: dict[str, Callable[[pd.DataFrame, str], int]] = {
 def excess(table: pd.DataFrame, caps: dict[str, float | None]) -> pd.Series:
     """How far each row is over the cap it misses most, as a ratio less one; 0 or below meets them all.
 
-    A value that is not known (NaN) is not held against a row.
-
-    Args:
-        table: Columns as `CAPPED` names them; one that is missing is not checked.
-        caps: By the names in `CAPPED`; None is no cap.
+    A value that is not known (NaN) is not held against a row. Columns are those of `CAPPED`, as far as they are there;
+    a cap that is None is none.
     """
     ratios = [
         table[CAPPED[name]] / cap - 1.0 for name, cap in caps.items() if cap is not None and CAPPED[name] in table
@@ -87,16 +84,11 @@ def excess(table: pd.DataFrame, caps: dict[str, float | None]) -> pd.Series:
 def require_within_caps(
     table: pd.DataFrame, caps: dict[str, float | None], *, what: str, error_source: str = "training"
 ) -> pd.Series:
-    """(N,) True for rows that meet every cap.
-
-    Args:
-        table: As for `excess`.
-        caps: As for `excess`.
-        what: The rows, for the error, such as ``candidates``.
-        error_source: ``training`` or ``table``; what a user can change besides the caps.
+    """(N,) True for rows that meet every cap; see `excess`.
 
     Raises:
-        ConfigurationError: If none does; the text names the nearest and what they have.
+        ConfigurationError: If none does; the text names the nearest, what they have, and what to change besides the
+            caps.
     """
     over = excess(table, caps)
     if (over <= 0).any():

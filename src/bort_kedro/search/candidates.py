@@ -48,14 +48,14 @@ def problem_of(
     unigram_error: float | None = None,
     **spending: Unpack[Spending],
 ) -> SearchProblem:
-    """The space as the strategies see it.
+    """The space, in order with columns of the shape, ``parameters`` and ``cost``, as the strategies see it.
 
     Args:
-        search_space: In order, columns of the shape, ``parameters`` and ``cost``.
+        search_space: In order.
         maximum_point: ``parameters``, ``cost`` and the measure of T.
         measure: Of `measures.MEASURES`.
         is_network: Whether T was trained; a point made up above a recorded table was not.
-        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+        unigram_error: Of always predicting the most frequent token; None where it is unknown.
         spending: Of `SearchProblem`.
     """
     return SearchProblem(
@@ -69,12 +69,7 @@ def problem_of(
 
 
 def spending_of(search: SearchSettings, search_space: pd.DataFrame, given: Collection[int] = ()) -> Spending:
-    """What strategies are told of the wish, in this space.
-
-    Args:
-        search: The wish.
-        search_space: In order.
-        given: Candidates whose errors are known beside the budget.
+    """What strategies are told of the wish, in this space, where some errors are given beside the budget.
 
     Raises:
         ConfigurationError: If a candidate that is to be trained in any case is none of it.
@@ -131,12 +126,10 @@ def maximum_of(maximum_point: TableRow, measure: str, unigram_error: float | Non
 
 
 def join_errors(search_space: pd.DataFrame, candidate_errors: pd.DataFrame) -> pd.DataFrame:
-    """The space with the errors of the candidates that were trained to the end; NaN for all others.
+    """The space, in order, with the errors of the candidates that were trained to the end; NaN for all others.
 
-    Args:
-        search_space: In order.
-        candidate_errors: One row a trial, with ``candidate`` (its place in the space), ``share``, and errors; where
-            trainings may fail also ``failure``, the reason of any. A trial without an error has failed.
+    Errors have a row for each trial, with ``candidate`` (its place in the space), ``share``, and errors; where
+    trainings may fail also ``failure``, the reason of any. A trial without an error has failed.
     """
     finished = candidate_errors[candidate_errors["share"] >= 1.0].set_index("candidate")
     new = [name for name in finished if name not in {*SHAPE_COLUMNS, *OF_A_TRIAL}]
@@ -156,11 +149,8 @@ def with_w(
 ) -> pd.DataFrame:
     """Add ``is_on_plateau``, ``w`` and ``w_standard_error``; what is on the unigram plateau has no W.
 
-    Args:
-        candidates: Columns ``parameters``, ``cost``, ``error`` and the measure, each with a ``_standard_error``.
-        measure: Which of these columns is e in W.
-        maximum: T, its error in the same measure.
-        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+    T's error is in the same measure as theirs, whose column and those of ``parameters``, ``cost`` and ``error`` are
+    needed, each error with its ``_standard_error``.
     """
     table = candidates.copy()
     table["is_on_plateau"] = is_on_plateau(table["error"], table["error_standard_error"], unigram_error)
@@ -205,14 +195,11 @@ def outcomes_of(table: pd.DataFrame, measure: str) -> dict[int, Outcome]:
 def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str) -> tuple[pd.DataFrame, ErrorModelFit]:
     """Add what a regression on the log-shape says of every candidate, and how well it ranks those known.
 
-    Args:
-        table: From `join_errors`, with ``is_on_plateau``; candidates on the plateau teach the regression nothing.
-        problem: Of the same rows.
-        measure: Of `measures.MEASURES`.
+    The table is from `join_errors`, with ``is_on_plateau``; candidates on the plateau teach the regression nothing.
 
     Returns:
         The table with ``predicted``, ``predicted_standard_deviation`` and ``w_predicted`` (NaN with fewer than
-        `FEWEST_FOR_MODEL` candidates, and of those that failed), and how well it ranks, by Spearman's correlation.
+            `FEWEST_FOR_MODEL` candidates, and of those that failed), and how well it ranks, by Spearman's correlation.
     """
     from scipy.stats import spearmanr
 

@@ -53,8 +53,7 @@ def conclude(
     Args:
         search_space: The candidates in order.
         candidate_errors: One row a trial; ``was_known`` where earlier searches had trained some, ``was_given`` where a
-            table had their errors, ``ended_by`` where a
-            limit ended the search.
+            table had their errors, ``ended_by`` where a limit ended the search.
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
         baseline_errors: Errors of `measures.BASELINES`; empty where they are unknown.
@@ -240,14 +239,7 @@ def _sum_of(name: str, candidate_errors: pd.DataFrame, maximum_point: TableRow) 
 
 
 def notes(choice: Choice, maximum: MaximumPoint, bound: Guarantee, settings: SearchSettings) -> list[str]:
-    """What a reader must know before believing the choice.
-
-    Args:
-        choice: What was chosen.
-        maximum: T.
-        bound: What the guarantee found out about the order of errors.
-        settings: As for `conclude`.
-    """
+    """What a reader must know before believing the choice."""
     table, measure, is_recorded = choice.table, settings.error_column, settings.error_source == "table"
     found = _maximum_is_not_best(_better_than_maximum(table, maximum, measure), maximum, settings)
     on_plateau = table[table["is_on_plateau"] & table["is_trained"]]

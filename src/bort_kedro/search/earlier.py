@@ -23,14 +23,9 @@ def observations(
 ) -> dict[int, JsonObject]:
     """Rows as `TrainedErrors` has them, by the candidate they are of.
 
-    Rows without an error (not trained, or failed) and those of other shapes are left out.
-
-    Args:
-        table: Columns of a candidate table: the shape, all that this search measures, and which hyperparameter set
-            was the best where there are several. Standard errors and ``parameters`` are read where they are there.
-        search_space: The candidates in order.
-        search: What is searched; its ``earlier_candidates`` is ``checked`` or ``stated``.
-        trained_as: Names this search's trainings, see there.
+    The table has the columns of a candidate table: the shape, all that this search measures, and which hyperparameter
+    set was the best where there are several; standard errors and ``parameters`` are read where they are there. Rows
+    without an error (not trained, or failed) and those of other shapes are left out.
 
     Raises:
         ConfigurationError: Names the column, or the line (the header being 1) and the cell, that cannot be used; or if

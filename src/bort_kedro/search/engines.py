@@ -29,9 +29,7 @@ class Job:
     """A call that travels to a worker.
 
     Args:
-        name: For people.
         function: Picklable; an interrupted call is made again, so it should go on from what it saved.
-        arguments: Of the call.
     """
 
     name: str
@@ -41,12 +39,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Restart:
-    """A worker died, and the jobs under way were started again.
-
-    Args:
-        jobs: Names of the jobs under way.
-        reason: What the engine said, on one line.
-    """
+    """A worker died, for a reason on one line, and the jobs under way were started again."""
 
     jobs: tuple[str, ...]
     reason: str
@@ -61,9 +54,6 @@ class Engine:
 
     They start with the first job that is run. When jobs end otherwise than by their results (a worker died, a job
     failed, the caller stopped early), all workers end, and the next jobs start new ones.
-
-    Args:
-        settings: Where jobs run.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -102,19 +92,13 @@ def run_jobs(
     on_restart: Callable[[Restart], None] | None = None,
     on_lost: Callable[[Job, str], object] | None = None,
 ) -> Generator[Any, None, None]:
-    """Yield each job's result as soon as it is there, in any order.
+    """Yield each job's result as soon as it is there, in any order; a description of "" shows no progress.
 
-    Jobs are dispatched in the order given. A worker's death costs the jobs under way a restart with fresh workers
-    and nothing else. When no job finished in between, the last of `MAX_DEATHS` tries is of one job alone, so that it
-    shows whose fault the deaths are. Where there are GPUs, a job runs on the one that `device_index` names. Exhaust
-    the iterator, or close it, before the next call on the same engine.
-
-    Args:
-        jobs: Calls that do not depend on one another.
-        engine: Where they run; its workers stay for the next call.
-        description: For the progress bar; empty for silence.
-        on_restart: Told of every death that was survived.
-        on_lost: Gives the result of a job that fails its last try, from the job and the reason; the others go on.
+    Jobs are dispatched in the order given. A worker's death costs the jobs under way a restart with fresh workers,
+    which ``on_restart`` is told of, and nothing else. When no job finished in between, the last of `MAX_DEATHS` tries
+    is of one job alone, so that it shows whose fault the deaths are; ``on_lost`` gives its result where it dies again.
+    Where there are GPUs, a job runs on the one that `device_index` names. Exhaust the iterator, or close it, before the
+    next call on the same engine.
 
     Raises:
         ConfigurationError: If the engine's package is not installed, or nothing answers at the cluster's address.

@@ -38,9 +38,7 @@ class ErrorModel:
         regression: Fitted by scikit-learn, on standardised logarithms.
         log_shape_mean: (4,) of the trained shapes.
         log_shape_scale: (4,) their standard deviation, 1 on an axis with one value.
-        log_error_mean: Mean logarithm of the trained errors.
         log_error_scale: Their standard deviation, 1 where there is none.
-        is_quadratic: Whether squares and products of the logarithms are regressed on too.
 
     References:
         MacKay 1992, "Bayesian interpolation", for the regression; its form is our decision.
@@ -55,14 +53,10 @@ class ErrorModel:
 
     @classmethod
     def fit(cls, shapes: NDArray[np.number], errors: NDArray[np.floating]) -> ErrorModel:
-        """Fit to N trained shapes, N being 1 or more.
+        """Fit to N trained shapes, (N, 4) of (D, A, H, I) above 0, with errors (N,) above 0, N being 1 or more.
 
         With N = 1 the prior alone speaks: the one error for all, with a deviation of 0.45 times itself on the same
         shape, and 1.8 times itself on one with a parameter e times as large.
-
-        Args:
-            shapes: (N, 4) of (D, A, H, I), each above 0.
-            errors: (N,) above 0: an error rate or a loss.
 
         Raises:
             TrainingError: If there is no error, or one that has no logarithm.
@@ -131,13 +125,9 @@ class ErrorModel:
 
 
 def leave_one_out(shapes: NDArray[np.number], errors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) the error of each row as predicted from all others; NaN if there are no others.
+    """(N,) the error of each row of (N, 4) shapes as predicted from all others; NaN if there are no others.
 
     With more than `MOST_REFITTED` rows, as predicted from all: one among so many hardly pulls the fit its way.
-
-    Args:
-        shapes: (N, 4) of (D, A, H, I).
-        errors: (N,) above 0.
     """
     if len(errors) > MOST_REFITTED:
         return ErrorModel.fit(shapes, errors).predict(shapes)[0]

@@ -85,16 +85,10 @@ class GrowthCheck:
 def check_growth(
     shapes: Sequence[BertShape], *, vocabulary_size: int, max_positions: int, sequence_length: int
 ) -> GrowthCheck:
-    """Compare the growth of layers, embeddings and head over every step of a space.
+    """Compare the growth of layers, embeddings and head over every step of a space of different shapes.
 
-    Growth is the difference between the larger and the smaller candidate. The head is counted over all positions of
-    the sequence, not over the share that is masked in training: the harder case.
-
-    Args:
-        shapes: The candidates, each once.
-        vocabulary_size: V, rows of the word embeddings.
-        max_positions: Rows of the position embeddings.
-        sequence_length: L, tokens of the sequence whose operations are counted.
+    Growth is the difference between the larger and the smaller candidate. The head is counted over all positions of the
+    sequence, not over the share that is masked in training: the harder case.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the property; that it is asked of single steps is our reading.

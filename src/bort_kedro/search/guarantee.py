@@ -30,8 +30,7 @@ class Guarantee(FrozenModel):
         noise: Least deviation, as a share of the error, that a training is taken to have; see `guarantee`. None with
             fewer trainings than `FEWEST_FOR_RESIDUAL`.
         epsilon: The W found is at least (1 - epsilon) times the largest of the space.
-        bound: Largest W that an untrained candidate could have; 0 if all were trained.
-        bound_index: Who could have it; None if all were trained.
+        bound: Largest W that an untrained candidate could have; 0 if all were trained, and nobody has it.
         num_comparable: Pairs of trained candidates of which one is at least as large in every parameter.
         num_violations: Those in which the larger one's error is higher by more than twice the noise of the two.
         num_beating_maximum: Trained candidates whose error is lower than T's by more than that.

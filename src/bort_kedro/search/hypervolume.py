@@ -13,16 +13,10 @@ from bort_kedro.search.w_coefficient import pareto_front
 
 
 def hypervolume(points: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Volume that the points dominate within the box that ends at the reference point, exactly.
+    """Volume of the box up to the (3,) reference, the worst corner, that (N, 3) points dominate, exactly; N may be 0.
 
-    Time and memory grow with the square of the number of points on the front.
-
-    Args:
-        points: (N, 3), N may be 0. A row with a NaN, or not below the reference in every coordinate, adds nothing.
-        reference: (3,) the worst corner, in the same units.
-
-    Returns:
-        The volume, in the product of the three units.
+    Time and memory grow with the square of the number of points on the front. A row with a NaN, or not below the
+    reference in every coordinate, adds nothing.
 
     References:
         Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms", for the measure.

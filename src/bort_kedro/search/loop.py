@@ -16,8 +16,6 @@ class SearchTrace:
     """What was tried, in the order of asking, which no clock and no number of workers changes.
 
     Args:
-        rounds: The trials of each round.
-        outcomes: The latest outcome of each candidate tried.
         cost: Full trainings spent: a candidate that went on from a checkpoint counts once.
         seconds: Of all trainings but those known before.
         ended_by: The limit that ended the search, in words; None where the strategy asked for no more.
@@ -51,7 +49,6 @@ class Limits:
 
     Args:
         max_minutes: Of its trainings, by their recorded seconds, which a repeated search finds again; None is no limit.
-        num_workers: Trainings at a time.
         min_expected_gain: Of the next training, see `Strategy.expected_gain`; None is no limit.
     """
 
@@ -76,13 +73,9 @@ class Limits:
 def run_search(
     strategy: Strategy, measure: Measure, *, known: Sequence[Trial] = (), limits: Limits | None = None
 ) -> SearchTrace:
-    """Ask and measure until the strategy is content or a limit is reached.
+    """Ask and measure until the strategy is content or a limit, looked at before every round, is reached.
 
-    Args:
-        strategy: Says whom to try.
-        measure: The source of errors.
-        known: Trials whose outcomes the strategy is told before it is asked, as of earlier searches: a first round.
-        limits: Looked at before every round that the strategy asks for.
+    The strategy is told the outcomes of known trials, as of earlier searches, before it is asked: a first round.
     """
     trace = SearchTrace()
     if known:

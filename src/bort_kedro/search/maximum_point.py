@@ -34,11 +34,7 @@ PLACE = TeacherPlace("params:search.maximum_point", "params:corpus.max_positions
 
 
 def open_encoder(search: SearchSettings, *, max_positions: int) -> Pretrained:
-    """T as its files have it, frozen.
-
-    Args:
-        search: Names it.
-        max_positions: Of the candidates, which take its position embeddings.
+    """T as its files have it, frozen; candidates take its position embeddings.
 
     Raises:
         TeacherError: See `encoders.teachers.open_teacher`; or if it has no masked-LM head where one is asked for.
@@ -60,9 +56,7 @@ class Attempt(NamedTuple):
     """One training of T.
 
     Attributes:
-        encoder: As it left it.
         errors: Each with its ``_standard_error``; ``seconds`` and ``num_tokens`` of training.
-        history: Of the training.
     """
 
     encoder: Pretrained
@@ -73,17 +67,14 @@ class Attempt(NamedTuple):
 def under_theta(
     train: Callable[[int, int], Attempt], *, num_sets: int, seeds: Sequence[int], decided_by: str
 ) -> Attempt:
-    """T trained as a candidate is, with every hyperparameter set and seed.
+    """T trained as a candidate is, by the number of a hyperparameter set and the seed, with every one of them.
 
-    Args:
-        train: One training, by the number of its set and its seed.
-        num_sets: Of Theta.
-        seeds: Of each set; their mean is the error.
-        decided_by: The error whose lowest mean is that of the best set; a set that fails with any seed does not count.
+    A set that fails with any seed does not count, and the best of the others has the lowest mean of the error that
+    decides.
 
     Returns:
         Encoder and history of the best set with the first seed, and the errors of that set, whose number is
-        ``hyperparameter_set``; ``seconds`` and ``num_tokens`` are those of all that did not fail.
+            ``hyperparameter_set``; ``seconds`` and ``num_tokens`` are those of all that did not fail.
 
     Raises:
         FailedTrainingError: If every set fails, as the first of them did.
@@ -125,16 +116,9 @@ def error_of(
 ) -> JsonObject:
     """What T reaches on the validation split, in the candidates' vocabulary; its noise is that of the scoring.
 
-    Where the error is a task's, T is fine-tuned as a candidate is. T is no distance from itself, so
-    that of its own shape is taken, as the short training of a candidate leaves it with two seeds: their mean, and half
-    their difference as the standard error (docs/decisions/0020-maximum-point.md).
-
-    Args:
-        maximum_point: T.
-        training: Of a candidate.
-        settings: Of T's scoring.
-        shape: Of T.
-        seeds: Of the fine-tunings on a task.
+    Where the error is a task's, T is fine-tuned as a candidate is, with each of the seeds. T is no distance from
+    itself, so that of its own shape is taken, as the short training of a candidate leaves it with two seeds: their
+    mean, and half their difference as the standard error (docs/decisions/0020-maximum-point.md).
 
     Returns:
         Its errors, and the ``seconds`` and ``num_tokens`` that measuring them took in training.

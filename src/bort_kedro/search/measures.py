@@ -10,7 +10,6 @@ class Measure(NamedTuple):
     """What one of them is.
 
     Attributes:
-        label: In words.
         unit: ``%`` for a share, else as it is measured.
         column: Of the candidate table, the standard error's being ``<column>_standard_error``.
     """

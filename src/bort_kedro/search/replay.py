@@ -24,7 +24,6 @@ class Recorded:
 
     Args:
         errors: (N,) after the full training.
-        standard_errors: (N,) of them; zeros where unknown.
         partial_errors: (N,) after a smaller share of it, by share. A share that is not recorded answers with the
             errors of the full training, which flatters successive halving.
     """
@@ -47,7 +46,6 @@ class Finding:
     """What one strategy found with one budget.
 
     Args:
-        cost: Full trainings spent.
         w_share: Largest W found over the largest of the space.
         hypervolume_share: Hypervolume of what was trained over that of the whole space.
         epsilon: The guarantee given before the rest was looked at; the W found is at least 1 - epsilon of the best.
@@ -84,12 +82,7 @@ def w_share(problem: SearchProblem, errors: NDArray[np.floating], found: Sequenc
 
 
 def hypervolume_share(points: NDArray[np.floating], found: Sequence[int]) -> float:
-    """Hypervolume of the candidates found over that of all, the reference a tenth beyond the worst corner.
-
-    Args:
-        points: (N, 3) from `objectives`.
-        found: Some of the N.
-    """
+    """Hypervolume of the candidates found among (N, 3) points over that of all, with a reference a tenth beyond all."""
     reference = np.full(3, 1.1)
     return hypervolume(points[found], reference) / hypervolume(points, reference)
 
@@ -111,13 +104,7 @@ def compare(
     budgets: Sequence[int],
     with_guarantee: bool = True,
 ) -> pd.DataFrame:
-    """Every strategy with every budget on every space.
-
-    Args:
-        names: Of strategies.
-        spaces: A problem and its errors for each seed; the problem's own budget is replaced.
-        budgets: Full trainings.
-        with_guarantee: Whether each search states its bound, which costs a regression.
+    """Every strategy with every budget, in full trainings, on every space: a problem with its errors for each seed.
 
     Returns:
         One row each: ``strategy``, ``budget``, ``seed`` (the place in ``spaces``) and the fields of `Finding`.
@@ -164,11 +151,7 @@ def subspaces(
 ) -> list[tuple[SearchProblem, Recorded]]:
     """Random parts of a space, in its order: more spaces to compare strategies on than were recorded.
 
-    Args:
-        problem: Its seed draws the parts; each part's own seed is its number.
-        recorded: Errors of the whole space.
-        count: Parts.
-        size: Candidates in each.
+    The problem's seed draws the parts; each part's own seed is its number.
     """
     generator = np.random.default_rng(problem.seed)
     parts = []

@@ -138,7 +138,6 @@ class PublishedScheme(FrozenModel):
     Args:
         interval: s, candidates for each training.
         epsilon: What the steps are enough for.
-        num_steps: n, of a short training.
         batch_tokens: |B|.
         num_sets: |Theta|.
         promised: The running time by the abstract's formula, every constant 1.
@@ -181,7 +180,6 @@ class SearchReport(FrozenModel):
 
     Args:
         strategy: To `start`: as in the parameters.
-        is_network: Whether T is one.
         baseline_errors: Of `measures.BASELINES`; empty where they are unknown.
         num_candidates: Of the space within the caps; `num_invalid` cannot be built, `num_over_caps` were left out.
         num_trained: To the end; `num_tried` counts those of a part of the training, too, and those that failed.
@@ -192,7 +190,6 @@ class SearchReport(FrozenModel):
         runner_up: None where one candidate alone was ranked.
         is_distinguishable: Whether the two best differ by more than their noise.
         seconds: Of all trainings, T's included.
-        num_tokens: They were trained on.
         notes: What a reader must know before believing the choice.
         published: Of `fptas` alone, whose errors were trained for.
         growth_check: This and the next three are None, or none, where errors were looked up.

@@ -26,8 +26,6 @@ class Choice:
     Args:
         table: The candidates, with ``w``, ``w_standard_error``, ``is_on_plateau``, ``is_pareto``, ``meets_caps``,
             ``is_selected`` beside what was given; untrained ones have no ``error`` and no ``w``.
-        selected: Index of the chosen row.
-        runner_up: Index of the second-best row, or None.
         is_distinguishable: False when the two best differ by less than their noise.
     """
 
@@ -51,17 +49,17 @@ def choose(
     """Rank by W-coefficient; candidates that learned no more than the most frequent token are not ranked.
 
     Args:
-        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and what of `BESIDE_ERROR` was
-            measured, each with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and
-            ``failure`` name those that failed.
+        candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and what of `BESIDE_ERROR` was measured,
+            each with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and ``failure``
+            name those that failed.
         measure: Which of these columns is e in W.
         maximum: T, its error in the same measure.
-        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
+        unigram_error: Of always predicting the most frequent token; None where it is unknown.
         answer: Key of `answers.ANSWERS`.
         caps: See `answers.CAPPED`.
         least_noise: Deviation that every error is taken to have at least when the two best are told apart, as a share
             of it; standard errors of one seed know nothing of its luck.
-        error_source: ``training`` or ``table``, which a cap that nothing meets is told by.
+        error_source: Which a cap that nothing meets is told by.
 
     Raises:
         TrainingError: If no trained candidate left the unigram plateau, or all trainings failed.
@@ -123,13 +121,9 @@ def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> dict[int, dict
 
     The error of T is a factor common to all candidates, so no further training is needed to answer.
 
-    Args:
-        table: From `choose`.
-        maximum: T.
-
     Returns:
-        For each of `MAXIMUM_POINT_MULTIPLES` and each measure that the table has, the index of the row with the
-        largest W.
+        For each of `MAXIMUM_POINT_MULTIPLES` and each measure that the table has, the index of the row with the largest
+            W.
     """
     ranked = table[table["w"].notna() & table["meets_caps"]]
     found: dict[int, dict[str, int]] = {}

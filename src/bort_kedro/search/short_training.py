@@ -57,7 +57,6 @@ class Inheritance:
     """Layers of T in the place of drawn weights.
 
     Args:
-        maximum_point: T.
         kept_ids: (V,) the id that T has for each id of the candidates.
         narrowing: How its widths become a candidate's; see `encoders.student_start.from_teacher`.
     """
@@ -81,7 +80,6 @@ class Comparison:
     """A measure of the error that is taken against T.
 
     Args:
-        measure: ``divergence`` or ``distance``.
         maximum_point: T, and how its layers are read, whatever weight that has in a training.
     """
 
@@ -113,12 +111,9 @@ class TaskMeasure(Protocol):
         """All that this depends on beside the encoder and the seed."""
 
     def __call__(self, model: PreTrainedModel, seed: int, tokenizer: Any = None) -> JsonObject:
-        """``error``, ``error_standard_error``, and the ``seconds`` and ``num_tokens`` of training that it took.
+        """``error``, ``error_standard_error``, and the ``seconds`` and ``num_tokens`` of the fine-tuning that it took.
 
-        Args:
-            model: The encoder.
-            seed: Of the fine-tuning.
-            tokenizer: Of the encoder; None is that of the candidates.
+        A tokenizer that is None is that of the candidates.
         """
 
 
@@ -129,7 +124,6 @@ class ShortTraining:
     Args:
         tokens: The ``train`` split is learned, ``validation`` scored.
         settings: Of a training; the seed is the first one.
-        max_positions: Rows of the position embeddings.
         states: Handle with ``of(name, identity)``; keeps checkpoints and finished scores.
         inheritance: What a candidate takes from T before it is trained; None leaves the weights as drawn.
         comparison: What is measured against T once it is trained; None runs no T.
@@ -157,19 +151,14 @@ class ShortTraining:
     def run(self, shape: BertShape, changes: dict[str, float], seed: int, num_steps: int) -> JsonObject:
         """Train one shape to a step, score it on the validation split, and keep the score.
 
-        A score that was kept is found again, and a later step goes on from the checkpoint of an earlier one. So is a
-        failure, as long as no setting changed, those included that no result depends on: some save memory.
-
-        Args:
-            shape: The candidate.
-            changes: Hyperparameters in the place of the settings' own.
-            seed: Of weights, batches and masks.
-            num_steps: Where to stop; the schedule is always that of the full training.
+        Changes take the place of the settings' own, and the schedule is always that of the full training. A score that
+        was kept is found again, and a later step goes on from the checkpoint of an earlier one. So is a failure, as
+        long as no setting changed, those included that no result depends on: some save memory.
 
         Returns:
             ``error``, ``loss`` and the measure against T, each with its ``_standard_error``; ``seconds`` and
-            ``num_tokens`` of training; ``history``. Of a training that came apart or outgrew the memory ``failure``,
-            the reason, and ``seconds``.
+                ``num_tokens`` of training; ``history``. Of a training that came apart or outgrew the memory
+                ``failure``, the reason, and ``seconds``.
         """
         if (kept := self.kept(shape, changes, seed, num_steps)) is not None:
             return kept
@@ -293,14 +282,8 @@ def errors_of(
 ) -> JsonObject:
     """What a trained shape reaches on the validation split, in the precision of its training.
 
-    Args:
-        model: Of that shape.
-        tokens: Whose split is scored.
-        settings: Of its training.
-        shape: For errors.
-        description: For the progress bar; empty for silence.
-        compared: What is measured against T; a distance stands in the place of all that hidden tokens tell.
-        logits_of: See `masked_lm.evaluate_masked_lm`.
+    A distance that it is compared by stands in the place of all that hidden tokens tell. A description of "" shows no
+    progress; for ``logits_of`` see `masked_lm.evaluate_masked_lm`.
 
     Raises:
         FailedTrainingError: If its loss, or the distance, is not finite.

@@ -29,8 +29,6 @@ class TrainedErrors:
     """The source of errors that trains; calling it answers the trials of a round.
 
     Args:
-        shapes: The ordered space.
-        training: What one training needs.
         measure: Of `measures.MEASURES`, whichever W takes; ``column`` is where its rows have it.
         hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
@@ -101,10 +99,8 @@ class TrainedErrors:
     def known_from_before(self, asked_by: JsonObject) -> list[Trial]:
         """Those given, and full trials that earlier searches have trained or seen fail, as of when this one began.
 
-        Which these were is kept, so that a search that goes on after an interruption, or is repeated, is told the same.
-
-        Args:
-            asked_by: All that decides whom a search asks for, beside its training.
+        Which these were is kept under all that decides whom a search asks for, so that a search that goes on after an
+        interruption, or is repeated, is told the same.
         """
         training = self.training
         given = {self.shapes[index].identifier: row[self.column] for index, row in self.given.items()}

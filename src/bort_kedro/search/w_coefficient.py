@@ -15,10 +15,8 @@ class MaximumPoint:
     """T: the network that no candidate exceeds in size, and none should beat in error.
 
     Args:
-        parameters: p(T).
         cost: i(T), in the unit of the candidates' cost: operations or milliseconds.
         error: e(T), of the same measure as the candidates'.
-        standard_error: Of ``error``; 0 where it is unknown.
         is_on_plateau: Whether it learned no more than the most frequent token; it then bounds and teaches nothing.
     """
 
@@ -59,16 +57,11 @@ def w_coefficient(
     cost: NDArray[np.floating],
     error: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """W(f, T) = (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T) * e(T) / e(f), to be maximised.
+    """W(f, T) = (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T) * e(T) / e(f), to be maximised, of (N,) candidates f.
 
-    The sources divide by e(f) alone; the constant e(T) changes no ranking and keeps W within [0, 1] wherever
-    T is the largest and best, as its definition asks (our reading, docs/decisions/0003-w-coefficient.md).
-
-    Args:
-        maximum: T.
-        parameters: (N,) p of each candidate f.
-        cost: (N,) i of each candidate.
-        error: (N,) e of each candidate; W of an error of 0 is infinite.
+    The sources divide by e(f) alone; the constant e(T) changes no ranking and keeps W within [0, 1] wherever T is the
+    largest and best, as its definition asks (our reading, docs/decisions/0003-w-coefficient.md). W of an error of 0 is
+    infinite.
 
     References:
         de Wynter 2020, arXiv 2010.08512, definition 8.

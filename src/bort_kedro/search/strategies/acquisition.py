@@ -22,9 +22,6 @@ class Belief:
     """What is believed of N candidates when K of them are known.
 
     Args:
-        problem: The space.
-        known: (K,) indices.
-        errors: (K,) their errors.
         meets_cap: (K,) whether they meet the cap on the error; only these can be the answer.
         mean: (N,) the error predicted of each candidate, the median of a log-normal distribution.
         deviation: (N,) its standard deviation as a share of it, above 0.
@@ -161,12 +158,8 @@ def expected_w_gain(
 ) -> NDArray[np.float64]:
     """(N,) expected amount by which each candidate's W exceeds the best so far, or 0 where it does not.
 
-    W is proportional to 1 / e; the logarithm of e is taken as normal, hence that of W too.
-
-    Args:
-        w: (N,) W at the predicted error, the median of its distribution.
-        relative_deviation: (N,) deviation of the predicted error as a share of it, above 0.
-        best: Largest W found.
+    W at the predicted error, the median of its distribution, is proportional to 1 / e; the logarithm of e is taken as
+    normal, hence that of W too. The deviation of the predicted error is a share of it, above 0.
     """
     from scipy.stats import norm
 

@@ -72,10 +72,8 @@ class SearchProblem:
         shapes: (N, 4) of (D, A, H, I).
         parameters: (N,) p of each candidate.
         cost: (N,) i: operations or milliseconds.
-        maximum: The maximum point T.
         maximum_shape: (D, A, H, I) of T; None where T is no network.
         budget: Full short trainings that a strategy may spend, 1 or more.
-        seed: Of strategies that draw at random.
         trials_per_round: Trials that are asked for together, by strategies that learn from results.
         answer: What is asked for, a key of `answers.ANSWERS`.
         max_error: The cap that an answer's error must meet; None is no cap. Those on what is known before training
