@@ -114,12 +114,10 @@ def opener_of(stage: str, names: Sequence[str]) -> Callable[[StageResults], tupl
 
 
 def of_task(task: str, nodes: Iterable[Node], *, shared: Collection[str] = ()) -> Pipeline:
-    """Nodes of a task inside a stage: all is named under the task but what it reads of other stages.
+    """Nodes of a task inside a stage: all is named under the task but what it reads of other stages, or shares with
+    tasks.
 
-    Args:
-        task: Its name.
-        nodes: Their datasets have plain names, and those of another task its name before a dot.
-        shared: What all tasks read of this stage.
+    Datasets of the nodes have plain names, and those of another task its name before a dot.
     """
     pipeline = Pipeline(nodes)
     return _under(task, pipeline, inputs={each for each in pipeline.inputs() if each in shared or passes(each)})

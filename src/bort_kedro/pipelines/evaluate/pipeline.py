@@ -142,11 +142,8 @@ def _report_nodes(
 ) -> list[Node]:
     """What is written from saved data alone: ``kedro run --tags report`` writes it again.
 
-    Args:
-        tasks: Names.
-        write: The node function of the report.
-        told: What it tells of beside tasks, speed and exports, with the plots of that.
-        spent: What tells of the costs of other stages than fine-tuning.
+    It tells of tasks, speed, exports and what else is told, with the plots of that; the costs of other stages than
+    fine-tuning are told by what was spent.
     """
     plots = [name for name in PLOTS.values() if name in (*told, "speed_plot")]
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]

@@ -34,7 +34,7 @@ def create_pipeline(
     """From the student to a model and its predictions for each task.
 
     Args:
-        tasks: Names of the table of tasks, or of the user's own.
+        tasks: Names.
         method: ``agora`` or ``auto``, or ``plain`` without a teacher.
         has_rivals: Whether other methods are trained beside Agora.
         teacher: The dataset of the encoder that teaches, `OWN_TEACHER` where it is opened here.

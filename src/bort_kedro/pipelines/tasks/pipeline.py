@@ -11,11 +11,7 @@ from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
 @across_namespaces()
 def create_pipeline(tasks: Sequence[str]) -> Pipeline:
-    """From task files, or the corpus, to the examples of each task.
-
-    Args:
-        tasks: Names of the table of tasks, or of the user's own.
-    """
+    """From task files, or the corpus, to the examples of each task."""
     return in_stage("tasks", [of_task(task, [_examples_node(task)]) for task in tasks])
 
 
