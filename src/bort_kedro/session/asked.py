@@ -39,7 +39,6 @@ class Asked:
     """What a command asks for; to be used in the project's folder, where relative paths of the catalog begin.
 
     Args:
-        project: Its folder.
         options: Of ``kedro run``, as click has them; those that are not there are as if not given.
 
     Raises:

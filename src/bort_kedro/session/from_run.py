@@ -20,11 +20,9 @@ OTHERWISE = "Name a version that there is with `--load-versions`, or run the sta
 
 
 def load_versions_of(run: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """The version that a run read or wrote of everything that a command reads and does not make.
+    """The version that a run, named as `Manifests.named` takes it, had of all that a command reads and does not make.
 
-    Args:
-        run: As `Manifests.named` takes it.
-        options: Of ``kedro run``; a version that ``--load-versions`` states stays.
+    A version that ``--load-versions`` states stays.
 
     Raises:
         ConfigurationError: If there is no such run, or it knows nothing of a dataset.

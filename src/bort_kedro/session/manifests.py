@@ -21,11 +21,7 @@ LATEST_SHOWN = 5
 
 
 class Manifests:
-    """Those on the disk or store of a catalog.
-
-    Args:
-        catalog: Whose entry ``run_manifest`` says where they lie.
-    """
+    """Those on the disk or store of a catalog, where its entry ``run_manifest`` says."""
 
     def __init__(self, catalog: DataCatalog) -> None:
         self._catalog = catalog
@@ -55,11 +51,8 @@ class Manifests:
             ) from fault
 
     def named(self, run: str) -> JsonObject:
-        """The manifest of the run that somebody names.
-
-        Args:
-            run: The id of its session, which is the version that it wrote; the id of its MLflow run; or the file of a
-                manifest, wherever it lies.
+        """The manifest of a run that is named by the id of its session, which is the version that it wrote, by the id
+        of its MLflow run, or by the file of a manifest, wherever it lies.
 
         Raises:
             ConfigurationError: If there is no such run, with the latest that there are.

@@ -36,8 +36,6 @@ class ServedTask:
     """What serving must know of a task beside its model.
 
     Args:
-        task: Its row of the table.
-        has_pairs: Whether an example is two texts.
         max_tokens: Longest input that the model was fine-tuned on; longer ones are cut.
     """
 
@@ -52,11 +50,7 @@ class ServedTask:
 
 
 class ModelLogging:
-    """Logs and registers the fine-tuned models of one Kedro run; the active MLflow run is theirs.
-
-    Args:
-        kedro_run: Id of the Kedro run.
-    """
+    """Logs and registers the fine-tuned models of one Kedro run; the active MLflow run is theirs."""
 
     def __init__(self, kedro_run: str) -> None:
         self._kedro_run = kedro_run

@@ -52,13 +52,10 @@ class _TrainingRun:
     """What the run of a pretraining has been told.
 
     Args:
-        run_id: Of MLflow.
         waiting: Parameters that it has not been told yet, so that they go with the first metrics.
         rows: Likewise, of its curve.
         due: When these are told, by the clock that `time.monotonic` reads.
         steps: That its curve has.
-        results: By name.
-        is_open: Whether it has not ended.
     """
 
     run_id: str
@@ -85,9 +82,6 @@ class NestedRuns:
 
     A training that was found finished on disk is tracked like one that was trained now: the runs below a Kedro run are
     the trainings its results come from.
-
-    Args:
-        kedro_run: MLflow's record of the Kedro run.
     """
 
     def __init__(self, kedro_run: RunInfo) -> None:

@@ -22,8 +22,6 @@ class Next(NamedTuple):
     Attributes:
         command: As it is typed; ``kedro`` and ``python`` as they are found here, ``run`` and ``plan`` with the
             environment and the parameters of this run.
-        why: What it is good for.
-        needs: What the run must have made.
     """
 
     command: str
@@ -68,11 +66,10 @@ NEXT = {
 
 
 def next_lines(stages: Collection[str | None], made: Collection[str]) -> list[str]:
-    """The commands with what each is good for; none after pipelines that are a user's own.
+    """The commands with what each is good for, after a run with nodes of these stages; none after a user's own
+    pipelines.
 
-    Args:
-        stages: That the run had nodes of.
-        made: Of `TRAINED_SEARCH` and `EXPORTS`, what there is.
+    What some commands need, `TRAINED_SEARCH` or `EXPORTS`, must have been made.
     """
     last = [stage for stage in NEXT if stage in stages][-1:]
     found = [each for stage in last for each in NEXT[stage] if each.needs is None or each.needs in made][:MOST]

@@ -66,13 +66,13 @@ def plan_of(
     sheet: DataSheet | None = None,
     shape: BertShape | None = None,
 ) -> Plan:
-    """The forecast of the nodes of a run.
+    """The forecast of the nodes of a run that writes to a folder of data.
 
     Args:
         parameters: Of the run.
         pipeline: Its nodes.
         catalog: Of what is there.
-        data: Folder that the run writes to.
+        data: The folder.
         sheet: A device to forecast for; None is this machine.
         shape: Of the student, where it is not known yet.
     """

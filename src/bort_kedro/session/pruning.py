@@ -37,9 +37,7 @@ class StoredTraining:
 
     Args:
         name: Of its folder below that of all states.
-        folder: Where it lies.
         used: When a run last asked for it, in seconds of `time.time`.
-        num_bytes: Of its files.
     """
 
     name: str
@@ -66,15 +64,9 @@ def versions_that_go(
 ) -> list[StoredVersion]:
     """Versions that were made before the newest runs and that nothing needs.
 
-    Kept are those of the last ``keep`` runs that ended and of all runs since, and of earlier ones: the newest of each
-    dataset, which the next run may read; what a kept run read; what its parameters, or those of now, name by its path;
-    and the manifest of a run that has something left.
-
-    Args:
-        stored: What there is.
-        manifests: Of the runs that ended, by their versions.
-        configuration: Parameters and catalog of now.
-        keep: How many runs that ended stay, at least 1.
+    Kept are those of the last ``keep`` runs that ended, of which there are manifests, and of all runs since, and of
+    earlier ones: the newest of each dataset, which the next run may read; what a kept run read; what its parameters, or
+    the configuration of now, name by its path; and the manifest of a run that has something left.
     """
     first = first_kept(manifests, keep)
     kept = {version: manifest for version, manifest in manifests.items() if version >= first}
@@ -133,13 +125,8 @@ def trainings_that_go(
 ) -> list[StoredTraining]:
     """Trainings that no run since the first kept one has asked for, and whose results no version left holds.
 
-    Args:
-        trainings: All that there are.
-        left: Versions that stay.
-        manifests: Of the runs that ended, by their versions. A run of which no trainings are listed, such as one that
-            did not end, keeps all of them as long as a model of it stays.
-        makers: The stage that makes a dataset, by its name.
-        keep: How many runs that ended stay.
+    A run without a list of its trainings, such as one that did not end, keeps all of them as long as a model of it
+    stays. The stage that makes a dataset is known by the dataset's name.
     """
     first = first_kept(manifests, keep)
     needed: set[str] = set()

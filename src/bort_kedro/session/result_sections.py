@@ -35,12 +35,7 @@ REFERENCE_FORMAT = "pytorch"
 
 
 def search_section(report: SearchReport, candidates: Sequence[Candidate] = ()) -> Section:
-    """The choice, the others by W, and T.
-
-    Args:
-        report: Of the search.
-        candidates: All of them; empty where the run has not seen their table.
-    """
+    """The choice, the others by W, and T; of the candidates as many as the run has seen."""
     known = candidates or [report.selected, *([report.runner_up] if report.runner_up else [])]
     by_rank = sorted(known, key=lambda row: (row.is_selected, 0.0 if row.w is None else row.w), reverse=True)
     rows = [row for row in by_rank if row.is_trained]
@@ -75,12 +70,8 @@ def _words(name: str) -> str:
 
 
 def pretraining_section(metrics: PretrainingMetrics, shape: str = "") -> Section:
-    """The student beside its twin, what counting reaches, and the larger encoder.
-
-    Args:
-        metrics: Of pretraining.
-        shape: Of the student, empty where the run has not seen it.
-    """
+    """The student, whose shape the run may not have seen, beside its twin, what counting reaches, and the larger
+    encoder."""
     is_guessed = metrics.student.accuracy is not None
     twin, lead = metrics.undistilled, metrics.student_minus_undistilled
     write, ahead = (signed_points, "points ahead") if is_guessed else (_signed, "nats ahead")
@@ -107,12 +98,7 @@ def _signed(difference: float, standard_error: float) -> str:
 
 
 def tasks_section(tasks: Sequence[TaskRow], exports: Mapping[str, ExportReport]) -> Section:
-    """Each score beside the floors, plain fine-tuning and the fastest export.
-
-    Args:
-        tasks: Rows of `task_scores`.
-        exports: `export_report` by task, as far as the run has seen them.
-    """
+    """Each score beside the floors, plain fine-tuning and the fastest of the exports that the run has seen."""
     floors = floors_among(row.floors for row in tasks)
     others = {name: name if " " in floor.title else floor.title for name, floor in floors.items()}
     others |= {"plain": "plain"} if any("plain" in row.rivals for row in tasks) else {}

@@ -34,12 +34,7 @@ def name_of_stages(pipeline: Pipeline, pipeline_names: Sequence[str]) -> str:
 
 
 def name_of_results(stages: str, made: JsonObject) -> str:
-    """The stages, the chosen shape and the scores, such as ``search: (2, 4, 64, 128), W 0.538``.
-
-    Args:
-        stages: From `name_of_stages`.
-        made: What of `NAMING` there is.
-    """
+    """The stages, the chosen shape and the scores, as far as they were made: ``search: (2, 4, 64, 128), W 0.538``."""
     found = "; ".join(
         text
         for text in (

@@ -45,11 +45,7 @@ def versions(folder: Path) -> list[str]:
 
 
 def read_run(folder: Path, version: str) -> RunRecord:
-    """What one run made, or read from the runs before it.
-
-    Args:
-        folder: ``data/08_reporting`` of a project.
-        version: A member of `versions`.
+    """What one run made, or read from the runs before it, below ``data/08_reporting`` of a project.
 
     Raises:
         MissingInputError: If there is no such run.

@@ -16,8 +16,6 @@ class Section:
     """A table with its sentences.
 
     Args:
-        title: Its first line.
-        header: Of the columns.
         rows: Cells, the most important row first; that one is always shown.
         last: A row beneath them that is always shown.
         sentences: Beneath the table, the most important first, as far as there is room.
@@ -84,14 +82,8 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def screen(sections: Sequence[Section], ends: Sequence[str], *, height: int, width: int) -> list[str]:
-    """Lines of all sections, and those at the end.
-
-    Args:
-        sections: In their order; where there is little room the later ones get more of it.
-        ends: Lines that are shown in any case.
-        height: Lines of the screen.
-        width: Columns.
-    """
+    """Lines of all sections, and those at the end, which are shown in any case; where there is little room the later
+    sections get more of it."""
     room = height - len(ends) - sum(each.num_lines for each in sections)
     shown: list[list[str]] = []
     for section in reversed(sections):

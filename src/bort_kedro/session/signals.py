@@ -41,12 +41,8 @@ def signals_wait() -> Iterator[None]:
 
 
 def stop_for_sure(stop: BaseException, number: int) -> NoReturn:
-    """Raise from a signal's handler, and again if Python ignores it, as it does where an object's end was under way.
-
-    Args:
-        stop: What ends the run.
-        number: Of the signal, which is sent once more then.
-    """
+    """Raise what ends the run from a signal's handler, and again, by sending the signal once more, if Python ignores
+    it, as it does where an object's end was under way."""
     told, handler = sys.unraisablehook, signal.getsignal(number)
 
     def again(number: int, frame: FrameType | None) -> None:

@@ -24,8 +24,6 @@ class StoredVersion:
     Args:
         dataset: Its name in the catalog; the first one, where several entries have the same place.
         place: The folder of all its versions.
-        version: As Kedro named it.
-        num_bytes: Of its files.
         is_whole: Whether Kedro finds it; if not, its saving was interrupted.
         is_removable: False of a link, of what one leads to, of a version that somebody has named, and of what lies
             outside the project's data.
@@ -49,7 +47,6 @@ class Stored:
     """What there is.
 
     Args:
-        versions: On this disk.
         places: The folder of each dataset's versions, by its name; there may be none in it.
         remote: Names of datasets whose versions lie on a store, which are not looked at.
     """
@@ -60,12 +57,9 @@ class Stored:
 
 
 def stored_versions(catalog: DataCatalog, names: Iterable[str], data: Path) -> Stored:
-    """All versions of some datasets.
+    """All versions of some datasets of a catalog, but of those without an entry or without versions.
 
-    Args:
-        catalog: Which says where the datasets lie.
-        names: Of datasets; those without an entry or without versions are left out.
-        data: The project's folder of data, beyond which nothing may be removed.
+    Beyond the project's folder of data nothing may be removed.
     """
     stored = Stored([], {}, [])
     for name in names:

@@ -33,12 +33,7 @@ def typed() -> str:
 
 
 def typed_as(command: str, *words: str) -> str:
-    """Another command, with the environment and the parameters that were typed for the one that runs now.
-
-    Args:
-        command: Such as ``run``; those that have no such options get none.
-        words: Further ones.
-    """
+    """Another command, such as ``run``, with those of its options that were typed for the one that runs now."""
     ctx = click.get_current_context(silent=True)
     if ctx is None or WORDS not in ctx.meta:
         return shlex.join(["kedro", command, *words])

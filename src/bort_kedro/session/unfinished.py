@@ -67,12 +67,8 @@ class UnfinishedHook:
         self._begun = []
 
     def said(self, command: str, *, is_fault: bool) -> str:
-        """What is kept and how to go on; empty where no node had begun, or all have ended.
-
-        Args:
-            command: That began the run.
-            is_fault: Whether it would stop there again.
-        """
+        """What is kept and how to go on, which a fault that is not mended would stop again; "" where no node had begun,
+        or all have ended."""
         if not self._begun:
             return ""
         *done, stopped = self._begun

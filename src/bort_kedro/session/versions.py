@@ -27,11 +27,7 @@ KEEP = 5
 
 
 class LeftOnDisk:
-    """What the runs of a project have left; to be used in its folder.
-
-    Args:
-        asked: The configuration whose catalog says where things lie.
-    """
+    """What the runs of a project have left where its catalog says; to be used in its folder."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked, self._catalog, self._data = asked, asked.catalog({}), asked.project / "data"
