@@ -62,10 +62,7 @@ class Sentence:
     """A sentence and where it stands.
 
     Args:
-        source: Of its document.
-        document: Number of its document.
         place: Number in its document, sentences that were left out counted too.
-        text: As written.
         arguments: Names of the arguments of what its document is about.
     """
 
@@ -88,8 +85,6 @@ class BuiltinTask:
     Args:
         build: Makes the examples of one split.
         labels: Every label, in the order of the classifier's outputs; None means the corpus' sources.
-        description: One line for reports.
-        form: What is asked.
         pattern: Of tagged words, what matches a word of a span whole: a floor.
     """
 
@@ -103,14 +98,11 @@ class BuiltinTask:
 def build_examples(task: str, documents: Iterable[Document], settings: BuiltinTasksSettings) -> list[TaskExample]:
     """Build a task's train, dev and test examples; the same for every order of the documents.
 
-    Args:
-        task: A name of `BUILTIN_TASKS`.
-        documents: Documents kept for tasks; rows of one source and id count as one document.
-        settings: Seed, shares, lengths and sizes.
+    Rows of one source and id count as one document.
 
     Returns:
-        Examples, train first; at most ``max_examples`` of each split. Labels of `order` and `adjacent` are
-        equally frequent in every split.
+        Examples, train first; at most ``max_examples`` of each split. Labels of `order` and `adjacent` are equally
+            frequent in every split.
 
     Raises:
         TaskError: If the task is unknown, or the documents give a split too few examples.
@@ -146,15 +138,8 @@ def builtin_task(task: str) -> BuiltinTask:
 
 
 def split_documents(documents: Sequence[Document], settings: BuiltinTasksSettings) -> dict[str, list[Document]]:
-    """Deal whole documents to train, dev and test, each source in the same shares.
-
-    Args:
-        documents: In any order; rows of one source and id stay together.
-        settings: ``seed``, ``dev_share`` and ``test_share``.
-
-    Returns:
-        The documents of each split.
-    """
+    """Deal whole documents to train, dev and test, each source in the same shares; rows of one source and id stay
+    together."""
     groups: dict[tuple[str, str], list[Document]] = defaultdict(list)
     for document in documents:
         groups[document.source, document.document_id].append(document)
@@ -229,18 +214,10 @@ def _order_rows(
 
 
 def shuffle_window(text: str, *, num_words: int, generator: np.random.Generator) -> str | None:
-    """Permute the words of one contiguous window of a sentence.
+    """Permute the words of one contiguous window of a sentence; None if it is too short or repeats itself.
 
-    The first word keeps its place, since its capital would give the rest away, and so do the marks that
-    close the sentence.
-
-    Args:
-        text: One sentence.
-        num_words: Words in the window.
-        generator: Draws the window and the permutation.
-
-    Returns:
-        Another sentence of the same words, or None if the sentence is too short or repeats itself.
+    The first word keeps its place, since its capital would give the rest away, and so do the marks that close the
+    sentence.
     """
     closing = _CLOSING.search(text).group()  # type: ignore[union-attr]
     words = text[: len(text) - len(closing)].split()

@@ -84,7 +84,6 @@ class SplitSource:
     """Where the examples of an official split, or of a part of it, are found.
 
     Args:
-        split: train, dev or test.
         files: Candidates; the first that exists is read.
         hub_split: Its name on the hub.
         part: Such as ``matched``, or "".
@@ -106,7 +105,6 @@ class PublishedSize:
     """How large the official splits of a task are.
 
     Args:
-        num_train: Examples.
         num_dev: Examples; of several dev splits all.
         characters: Of the texts of an example of the train split, on average.
     """
@@ -122,13 +120,10 @@ class Task:
 
     Args:
         name: The key, an identifier.
-        title: As its authors write it.
         benchmark: GLUE, SuperGLUE, RACE, built-in or own.
-        form: What is asked.
         labels: In the order of the classifier's outputs; ("wrong", "right") for multiple choice; of tagged words the
             tags; () for regression, and for own and built-in tasks where they are those found in train.
         metrics: Names in `tasks.metrics.METRICS`; the first chooses among settings on dev.
-        truncation: Which text loses tokens.
         scored_with: Diagnostics only: never trained, scored with the model of the first of these that is run.
         folders: Names that the task's folder has in the archives.
         sources: Its official splits.

@@ -17,13 +17,10 @@ _NO_NUMBER = re.compile(r"[-+]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 def label_text(value: Any) -> Any:
-    """The text of a label of a file, of JSON, or of a table.
+    """The text of a label of a file, of JSON, or of a table, without white space around it.
 
-    Args:
-        value: JSON may have true, false and numbers; 1 and 1.0 are one number to it, and become ``1``.
-
-    Returns:
-        The text without white space around it; None for an empty one and for NaN; other values as they are.
+    JSON may have true, false and numbers; 1 and 1.0 are one number to it, and become ``1``. None for an empty one and
+    for NaN; other values are as they are.
     """
     if isinstance(value, float) and math.isnan(value):
         return None

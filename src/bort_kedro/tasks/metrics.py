@@ -31,12 +31,10 @@ class Scored:
     """The rows of a split with what a model says of them, (N,) each, N at least 1.
 
     Args:
-        labels: Texts, or numbers for regression.
         predictions: Likewise; of multiple choice `RIGHT` for the chosen row of each group and anything else for the
             others.
         groups: Rows with the same one belong together: the options or answers of a question, or a pair.
         options: Texts of the options of multiple choice, None elsewhere.
-        label_names: All labels of the task in its order, which may be more than those that occur here.
         counts: (N, 5) of tagged words: the `TAG_COUNTS` of each row; None elsewhere.
     """
 
@@ -71,12 +69,7 @@ Metric = Mapping[Form, Callable[[Scored], float]]
 
 
 def score(task_form: Form, metric_name: str, scored: Scored) -> float:
-    """One metric of a split's predictions; higher is better.
-
-    Args:
-        task_form: Says how labels and predictions are to be read.
-        metric_name: Key of `METRICS`.
-        scored: The rows.
+    """One metric, a key of `METRICS`, of a split's predictions; higher is better.
 
     Raises:
         ConfigurationError: If the metric is unknown or not defined for this form of task.
@@ -92,27 +85,15 @@ def score(task_form: Form, metric_name: str, scored: Scored) -> float:
 
 
 def score_rows(task: Task, metric_name: str, table: pd.DataFrame, predictions: Sequence[str]) -> float:
-    """One metric of predictions that stand beside a table of examples.
-
-    Args:
-        task: See `scored_rows`.
-        metric_name: Key of `METRICS`.
-        table: Likewise.
-        predictions: Likewise.
-
-    Raises:
-        ConfigurationError: If the metric is unknown or not defined for this form of task.
-    """
+    """One metric of predictions that stand beside a table of examples; see `scored_rows` and `score`."""
     return score(task.form, metric_name, scored_rows(task, table, predictions))
 
 
 def scored_rows(task: Task, table: pd.DataFrame, predictions: Sequence[str]) -> Scored:
-    """A table of examples with what a model says of them.
+    """A table of examples with what a model says of them, (N,) as text in the order of the table.
 
-    Args:
-        task: For its form and labels; where it names none, they are those that occur, in text order.
-        table: Columns ``part``, ``label``, ``group`` and ``option``; groups of different parts are different.
-        predictions: (N,) as text, in the order of the table.
+    Where the task names no labels, they are those that occur, in text order. The columns are ``part``, ``label``,
+    ``group`` and ``option``; groups of different parts are different.
     """
     # The tags of a long text would make the array of all as wide.
     kind: type = {Form.REGRESSION: float, Form.TOKENS: object}.get(task.form, str)

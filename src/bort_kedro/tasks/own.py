@@ -34,20 +34,10 @@ def own_task(
     metrics: Sequence[str] = (),
     truncation: str = Truncation.LONGEST_FIRST,
 ) -> Task:
-    """A task of the user's own.
+    """A task of the user's own, as `tasks.settings.OwnTaskSettings` describes it.
 
-    Args:
-        name: An identifier.
-        files: ``train``, ``dev`` and, if there is one, ``test``: paths seen from the working folder, or more of them.
-        columns: What ``text``, ``label`` and, for pairs, ``text_pair`` are called in the files; for multiple
-            choice also ``options``, the columns of the options' texts, of which ``label`` gives the number from
-            0 or the column. Of tagged words ``text`` are the words and ``label`` the tags, `tags.WORDS` and
-            `tags.TAGS` where they are not named.
-        form: A value of `Form`.
-        labels: In the order of the classifier's outputs; of tagged words the types of spans; () means those found in
-            train.
-        metrics: The first chooses among settings; () means the accuracy, or those of `METRICS_OF`.
-        truncation: A value of `Truncation`: which text loses tokens; no text of tagged words loses any.
+    Labels and metrics that are () are those found in train, and the accuracy or those of `METRICS_OF`. Columns of
+    tagged words are `tags.WORDS` and `tags.TAGS` where they are not named.
 
     Raises:
         TaskError: Listing every fault of the description.

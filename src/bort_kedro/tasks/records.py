@@ -23,10 +23,7 @@ class ExampleRow:
 
     Args:
         group: The question, where several rows belong to one; else the row itself.
-        text: First text.
-        text_pair: Second text, None for single ones.
         option: The option's own text, None where there are none.
-        label: None where it is unknown.
         index: The official index of the row, or of its question, as submissions give it.
     """
 
@@ -43,7 +40,6 @@ class Record:
     """A raw record.
 
     Args:
-        fields: As read.
         columns: The name in ``fields`` of each role that the task's columns have; `options` has several.
         number: Of the record in its file, from 0: its index where the file has none.
     """

@@ -17,11 +17,7 @@ def example_rows(
 ) -> list[ExampleRow]:
     """The rows of a record, each checked.
 
-    Args:
-        task: Its layout, labels and spellings.
-        record: A raw record.
-        is_labelled: True where every row must have a label.
-        labels: Allowed ones where the task itself names none; None means any.
+    Where the task itself names no labels, others may be allowed; None means any.
 
     Returns:
         All rows of a question, or none. A text without questions has none: RACE's archive has two such.
@@ -35,15 +31,8 @@ def example_rows(
 
 
 def resolve_columns(task: Task, found: Collection[str], *, is_labelled: bool) -> dict[str, tuple[str, ...]]:
-    """Which of the names that a column may have is used.
-
-    Args:
-        task: Its ``columns``.
-        found: Names in the file or record.
-        is_labelled: True where there must be labels.
-
-    Returns:
-        By role; index, and label where there need be none, only if there are such columns.
+    """Which of the names that a column may have is used, by role; index, and label where there need be none, only if
+    there are such columns.
 
     Raises:
         TaskError: If a needed column is missing.

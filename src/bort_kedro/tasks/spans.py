@@ -16,14 +16,10 @@ def without_brackets(text: str) -> str:
 
 
 def mark(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Put marks around spans.
-
-    Args:
-        text: Its own brackets become round.
-        spans: Start and end of each, in characters, the end not included; one may lie within another.
+    """Put marks around spans, start and end of each in characters, the end not included; one may lie within another.
 
     Returns:
-        The text with each span between `OPEN` and `CLOSE`, which stand as words of their own.
+        The text, its own brackets round, with each span between `OPEN` and `CLOSE`, which stand as words of their own.
 
     Raises:
         ValueError: If a span is blank or outside the text, or if two cross.
@@ -51,20 +47,13 @@ def _joined(before: str, after: str) -> str:
 
 
 def find_span(text: str, span: str, word_index: int) -> tuple[int, int] | None:
-    """Where a span stands that is given by its words and the number of the first, as in WSC.
+    """Where a span stands that is given by its words and the number of the first, as in WSC: its start and end, or
+    None.
 
-    The official files spell some spans with another capital or with a full stop of the sentence's, and one index
-    is wrong (validation, idx 42), so the words decide and the index chooses among several places. Three spans
-    of the test split name people whom the text names apart ("Kamenev and Zinoviev"): of these the first name
-    is taken if the index, give or take one word, agrees (our decision).
-
-    Args:
-        text: Where it stands.
-        span: Its words.
-        word_index: Blank-separated words before it.
-
-    Returns:
-        Start and end of the nearest place, in characters, the end not included; None if there is none.
+    The official files spell some spans with another capital or with a full stop of the sentence's, and one index is
+    wrong (validation, idx 42), so the words decide and the index chooses among several places. Three spans of the test
+    split name people whom the text names apart ("Kamenev and Zinoviev"): of these the first name is taken if the index,
+    give or take one word, agrees (our decision).
     """
     words = span.rstrip(".").split()
     if not words:

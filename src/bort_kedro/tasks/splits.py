@@ -44,7 +44,6 @@ class SplitReport(FrozenModel):
 
     Args:
         source: The split it comes from, in words.
-        num_rows: Rows.
         num_units: Rows, or questions of multiple choice.
         labels: Rows of each, of tags words; for regression ``minimum``, ``mean`` and ``maximum``.
         texts_also_in_train: Units of dev and test that have an equal one in train.
@@ -64,10 +63,7 @@ class ExamplesReport(FrozenModel):
 
     Args:
         train: None where there is no such split, as of the others.
-        dev: Settings are chosen on it.
-        test: Scored on.
         submission: The official test, where its labels are hidden.
-        files: Read, by split and part.
         num_rows_read: Likewise.
         num_rows_skipped: Malformed ones by file.
         first_faults: What was wrong with the first of them.
@@ -108,7 +104,7 @@ def divide_splits(
             ``text_pair`` and ``label``; the others are left alone.
         form: Of the task.
         seed: Of the halving.
-        task: Name for error texts.
+        task: For error texts.
         whose: By split, what the report calls it: ``official``, ``built-in`` or ``user's``.
 
     Returns:
@@ -152,16 +148,11 @@ def _test_half(dev: pd.DataFrame, *, form: Form, seed: int, whose: str) -> tuple
 
 
 def folds_of(rows: pd.DataFrame, *, form: Form, num_folds: int, seed: int) -> NDArray[np.intp]:
-    """Deal labelled examples to folds, rows of one ``group`` together, and groups that ask about one text.
+    """(N,) the fold of each labelled example, from 0: rows of one ``group`` together, and groups that ask about one
+    text.
 
-    Args:
-        rows: Columns ``part``, ``group``, ``text`` and ``label``.
-        form: Of the task; folds are stratified as `divide_splits` stratifies halves.
-        num_folds: At least two.
-        seed: Of the dealing.
-
-    Returns:
-        (N,) the fold of each row, from 0.
+    There are at least two, stratified as `divide_splits` stratifies halves. Columns are ``part``, ``group``, ``text``
+    and ``label``.
     """
     rows = rows.assign(cluster=_clusters(rows))
     strata = _strata(rows, form)

@@ -23,13 +23,7 @@ ALLOWED = "O, or B- or I- and a type, such as B-PER (the tags of IOB1, BIOES and
 
 
 class Span(NamedTuple):
-    """Neighbouring words of one type.
-
-    Attributes:
-        type: Such as ``PER``.
-        start: Number of its first word.
-        stop: Behind its last.
-    """
+    """Neighbouring words of one type, such as ``PER``, by their numbers; ``stop`` is behind the last."""
 
     type: str
     start: int

@@ -18,8 +18,7 @@ class Unit:
 
     Args:
         rows: ``(text, text_pair)`` of each row, at least one; ``text_pair`` is None where there is one text alone.
-        made_of: The one that it was made similar to, if any; it tells no two apart, nor does the next.
-        made_by: How, in a word.
+        made_of: The one that it was made similar to, if any, by the way of ``made_by``; neither tells two apart.
     """
 
     rows: tuple[Row, ...]
@@ -28,13 +27,8 @@ class Unit:
 
 
 def units_of(examples: pd.DataFrame, is_multiple_choice: bool) -> list[Unit]:
-    """The units of a table of examples, in its order.
-
-    Args:
-        examples: Columns ``text``, ``text_pair`` (None or NaN for single texts) and ``group``.
-        is_multiple_choice: Whether neighbouring rows of one ``group`` are the options of one question; else each row
-            is a unit of its own.
-    """
+    """The units of a table of examples, in its order; of multiple choice, neighbouring rows of one ``group`` are the
+    options of one question, else each row is a unit of its own."""
     pairs = [pair if isinstance(pair, str) else None for pair in examples["text_pair"]]
     rows = list(zip(examples["text"], pairs, strict=True))
     if not is_multiple_choice:

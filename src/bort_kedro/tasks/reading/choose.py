@@ -9,12 +9,7 @@ from bort_kedro.tasks.settings import ReadingSettings
 
 
 def read_task(task: Task, folder: TaskFolder, settings: ReadingSettings) -> TaskReading:
-    """The rows of a task as they are in its files or on the hub.
-
-    Args:
-        task: A row of the table, or an own one; an own one is always read from files.
-        folder: Where the official archives are unpacked.
-        settings: Where it is read, and whether malformed rows are left out and counted; else the first is an error.
+    """The rows of a task as they are in its files, which own tasks always have, or on the hub.
 
     Raises:
         TaskError: If files are missing, or hold what the task does not allow.

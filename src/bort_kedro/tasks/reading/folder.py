@@ -28,11 +28,7 @@ FILES = "`files` in params:finetune"
 
 
 class TaskFolder:
-    """Finds and reads the files of tasks.
-
-    Args:
-        folder: See `TaskFilesDataset`.
-    """
+    """Finds and reads the files of tasks in a folder; see `TaskFilesDataset`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,11 +38,9 @@ class TaskFolder:
     ) -> TaskReading:
         """Read the examples of a task.
 
-        Args:
-            task: A row of the table, or an own one.
-            files: Other files than the official ones, by split (``train``, ``dev``, ``test``) or by split and
-                part (``dev_matched``); seen from the task's folder, or from those that it lies in.
-            skip_bad_rows: Whether malformed rows are left out and counted; else the first is an error.
+        Other files than the official ones may be given by split (``train``, ``dev``, ``test``) or by split and part
+        (``dev_matched``); they are seen from the task's folder, or from those that it lies in. Malformed rows are left
+        out and counted, or else the first is an error.
 
         Raises:
             TaskError: If files are missing, or hold what the task does not allow.
@@ -176,15 +170,8 @@ def read_file(
 ) -> None:
     """Give every row to the reading, with the columns that it has.
 
-    Args:
-        progress: Collects them.
-        source: What they are rows of.
-        path: Of the file.
-        file: How it is read.
-        columns_at: Where columns are named, for the error of a table that lacks some.
-
     Raises:
-        TaskError: If it does, or the reading ends at a row.
+        TaskError: If a table lacks some, which are named at ``columns_at``, or the reading ends at a row.
     """
     task, columns = progress.task, None
     has_one_header = is_table(path, file.suffix)

@@ -36,7 +36,6 @@ class FileRow:
     """One row of a file.
 
     Args:
-        path: The file.
         line: Its number, from 1; the first line of a row that spans several.
         fields: By column name; a field of JSON may be of any type. Empty if there is a fault.
         fault: What is wrong with the row, or "".
@@ -55,17 +54,14 @@ def read_rows(
 ) -> Iterator[FileRow]:
     """The rows of a file by its suffix, or those of a folder of JSON texts as RACE has.
 
-    ``.tsv`` and ``.txt`` have no quoting, so a quotation mark is an ordinary character; ``.csv`` is quoted with
-    ``"``; ``.jsonl`` has one object a line; ``.conll`` has a word with its columns a line, parted by white space, an
-    empty line after each sentence, and becomes a row of lists for each sentence. A byte-order mark, Windows line ends
-    and empty lines at the end are fine.
+    ``.tsv`` and ``.txt`` have no quoting, so a quotation mark is an ordinary character; ``.csv`` is quoted with ``"``;
+    ``.jsonl`` has one object a line; ``.conll`` has a word with its columns a line, parted by white space, an empty
+    line after each sentence, and becomes a row of lists for each sentence. A byte-order mark, Windows line ends and
+    empty lines at the end are fine.
 
-    Args:
-        path: An existing file or folder.
-        header: Column names of a TSV or CSV file without a header row. Of a CoNLL file, which has none, all its
-            columns; left out, the first are the `WORDS` and the last the `TAGS`.
-        trailing: Names of further columns, which a row has all or none of; then their fields are None.
-        suffix: Of the format; "" for the file's own.
+    A header is for a TSV or CSV file without one. Of a CoNLL file, which has none, it is all its columns; left out, the
+    first are the `WORDS` and the last the `TAGS`. A row has all or none of the trailing columns; then their fields are
+    None.
 
     Raises:
         TaskError: If the file as a whole cannot be read.

@@ -25,13 +25,9 @@ Fields = JsonObject
 def read_from_hub(
     task: Task, *, skip_bad_rows: bool = False, path: str | None = None, revision: str | None = None
 ) -> TaskReading:
-    """Read the examples of a task from the hub, or from the hub's cache on this machine.
+    """Read the examples of a task from the hub, from a folder in its form, or from the hub's cache on this machine.
 
-    Args:
-        task: A row of the table that has a hub id.
-        skip_bad_rows: Whether malformed records are left out and counted; else the first is an error.
-        path: Another id, or a folder in the same form, in place of the task's id.
-        revision: Commit, tag or branch; None means the newest.
+    Malformed records are left out and counted, or else the first is an error.
 
     Raises:
         TaskError: If the hub does not have the task, cannot be reached, or holds what the task does not allow.

@@ -31,10 +31,8 @@ class TaskReading:
     Args:
         examples: Columns `COLUMNS`, all text or None. The official test split has labels or None.
         labels: In the order of the classifier's outputs: the task's own, or those found in train, sorted.
-        files: Where each split came from.
         num_rows: Rows of ``examples`` by split, or by split and part.
         num_skipped: Rows left out, by file.
-        first_faults: Of the rows left out, the first few with file and line.
     """
 
     examples: pd.DataFrame
@@ -49,9 +47,7 @@ class TaskReading:
 class ReadingInProgress:
     """Collects the rows of a task, from files or from the hub.
 
-    Args:
-        task: Its layout and labels.
-        skip_bad_rows: Whether malformed rows are left out and counted; else the first ends the reading.
+    Malformed rows are left out and counted, or else the first ends the reading.
     """
 
     task: Task
@@ -92,11 +88,7 @@ class ReadingInProgress:
     def refuse(self, fault: str, *, file: str, place: str, is_known: bool = False) -> None:
         """Leave a malformed row out, or end the reading.
 
-        Args:
-            fault: What is wrong.
-            file: That it stands in.
-            place: File and line.
-            is_known: True for defects of official files that their own readers pass over, too.
+        Defects of official files that are known, since their own readers pass over them, too, are always left out.
 
         Raises:
             TaskError: If such rows are not to be left out.

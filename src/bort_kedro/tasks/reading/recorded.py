@@ -37,8 +37,6 @@ class RecordedReading:
     Args:
         table: A row for each row of an example: ``group`` (options of a question share one), ``text``, ``text_pair``,
             ``option``, and the columns of `tasks.labels.output_columns`.
-        num_skipped: Malformed rows that were left out.
-        first_faults: Of these, the first few with file and line.
     """
 
     table: pd.DataFrame
@@ -53,12 +51,7 @@ def read_recorded_labels(
 
     A row has the columns of a row of the task's own files, but that its label may be what is believed: an object from
     labels to probabilities, or a list of them in the order of the labels; of multiple choice a list, one an option.
-
-    Args:
-        task: Its layout says how texts and labels stand in a row.
-        labels: In the order of the classifier's outputs.
-        settings: The file, and what columns are called in it that are not called as in the task's own.
-        skip_bad_rows: Whether malformed rows are left out and counted; else the first is an error.
+    Malformed rows are left out and counted, or else the first is an error.
 
     Raises:
         TaskError: If the file is missing, or a row has an unknown label, beliefs that are none, or another label than
@@ -85,13 +78,7 @@ def read_recorded_labels(
 
 @dataclass
 class RecordedInProgress(ReadingInProgress):
-    """Collects what a file says of the texts of a task.
-
-    Args:
-        task: With the columns of this file.
-        skip_bad_rows: Whether malformed rows are left out and counted; else the first ends the reading.
-        labels: In the order of the outputs.
-    """
+    """Collects what a file says of the texts of a task, which has the columns of this file."""
 
     labels: tuple[str, ...] = field(kw_only=True)
     _said: dict[tuple[tuple[str, str | None], ...], tuple[str, list[list[float]]]] = field(default_factory=dict)
@@ -163,12 +150,9 @@ class RecordedInProgress(ReadingInProgress):
 
 
 def beliefs_of(column: str, told: Any, places: Mapping[str, int]) -> list[float]:
-    """Probabilities in their order, made to sum to one.
+    """Probabilities in the order of the places of their names, made to sum to one.
 
-    Args:
-        column: They stand in it.
-        told: A list of them, or a map from names; a name that is left out has none.
-        places: Of the names.
+    They are told as a list, or as a map from names, of which those left out have none.
 
     Raises:
         RowFault: If a name is unknown, there are more or fewer, or they are no probabilities.
