@@ -65,7 +65,7 @@ def time_shapes(
     clock: Callable[[], float] = time.perf_counter,
     max_group_bytes: int = MAX_GROUP_BYTES,
 ) -> list[Timing]:
-    """Time the headless encoder of each shape under one condition, in the order of ``shapes``; see `time_conditions`."""
+    """Time the headless encoder of each shape under one condition, in their order; see `time_conditions`."""
     condition = Condition(settings.batch_size, settings.sequence_length, settings.num_threads, device=device)
     return time_conditions(
         shapes,

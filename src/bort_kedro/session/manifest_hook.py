@@ -42,7 +42,7 @@ MANIFEST_PACKAGES = (
 
 
 class ManifestHook:
-    """Writes down what a run was: code, configuration, versions, device, the data it read and wrote, its run in MLflow."""
+    """Writes down what a run was: code, configuration, versions, device, data read and written, its run in MLflow."""
 
     def __init__(self, mlflow_run: Callable[[], str | None] = lambda: None) -> None:
         self._mlflow_run = mlflow_run

@@ -16,7 +16,7 @@ CONTEXT = "mlflow.data.context"
 
 
 def log_versions(run_id: str, manifest: JsonObject) -> None:
-    """Add all versions of a manifest to a run in MLflow as a table, and what was read as the datasets that it has used."""
+    """Add all versions of a manifest to a run in MLflow as a table, and what was read as the datasets that it used."""
     read, written = (_without_stages(manifest[f"datasets_{how}"]) for how in ("read", "written"))
     rows = [(name, "read", version) for name, version in read.items()]
     rows += [(name, "written", version) for name, version in written.items()]
