@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 
@@ -53,6 +54,17 @@ def test_runners_of_one_node_at_a_time_are_taken_and_do_not_advise_threads(kind)
     logger = logging.getLogger(kind.__module__ if kind is Louder else SequentialRunner.__module__)
     said = [logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None) for text in ("Use --async", "Done")]
     assert [bool(logger.filter(record)) for record in said] == [False, True]
+
+
+def test_a_node_that_has_ended_is_told_in_one_line(caplog):
+    begin(SequentialRunner())
+    pipeline = Pipeline([Node(lambda: 1, None, "one", name="first_node"), Node(abs, "one", "two", name="second_node")])
+    with caplog.at_level(logging.INFO):
+        SequentialRunner().run(pipeline, DataCatalog())
+    assert [text for text in caplog.messages if "Completed" in text] == [
+        "Completed 1 of 2 nodes: first_node",
+        "Completed 2 of 2 nodes: second_node",
+    ]
 
 
 def test_a_pipeline_of_a_user_runs_as_the_user_likes():

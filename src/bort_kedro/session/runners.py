@@ -19,6 +19,8 @@ INSTEAD = (
 
 # What Kedro says at the beginning of every run, and at the end of one that failed.
 ADVICE = ("--async", "--from-nodes", "No nodes ran.")
+# What it says of each node that has ended, as two lines.
+NODE_ENDED, NUM_ENDED = "Completed node: %s", "Completed %d out of %d tasks"
 
 
 class RunnerHook:
@@ -30,7 +32,7 @@ class RunnerHook:
         if not any(map(stage_of, pipeline.nodes)):
             return
         if issubclass(runner, SequentialRunner):
-            logging.getLogger(runner.__module__).addFilter(_is_no_advice)
+            logging.getLogger(runner.__module__).addFilter(_NODE_LINES)
             return
         raise ConfigurationError(
             f"The runner is {runner.__name__}, which runs nodes side by side. Trainings have the seeds, threads and "
@@ -48,10 +50,22 @@ class RunnerHook:
             )
 
 
-def _is_no_advice(record: logging.LogRecord) -> bool:
-    """False for what Kedro advises and this project refuses or knows better (`session.unfinished`)."""
-    message = record.getMessage()
-    return not any(advice in message for advice in ADVICE)
+class _NodeLines(logging.Filter):
+    """Lets a runner say one line of each node, and nothing that this project refuses or knows better
+    (`session.unfinished`)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg == NODE_ENDED and isinstance(record.args, tuple):
+            (self._node,) = record.args
+            return False
+        if record.msg == NUM_ENDED and isinstance(record.args, tuple):
+            record.msg, record.args = "Completed %d of %d nodes: %s", (*record.args, self._node)
+        message = record.getMessage()
+        return not any(advice in message for advice in ADVICE)
+
+
+# One, since a logger takes the same filter once.
+_NODE_LINES = _NodeLines()
 
 
 def _kind_of(runner: str) -> type[AbstractRunner]:
