@@ -65,10 +65,11 @@ def ended(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("shutil.which", lambda name: str(Path(sys.executable).with_name(name)))
     states = TrainingStatesDataset(str(tmp_path / "states"))
     files = {"evaluate.report_page": PAGE, "evaluate.library.export": EXPORT}
-    entries = {name: TextReportDataset(filepath=str(tmp_path / file)) for name, file in files.items()}
-    catalog = DataCatalog({**entries, "training_states": states})
+    paths = {name: str(tmp_path / file) for name, file in files.items()}
 
-    def run(*stages, made=None, read=None, num_new=0):
+    def run(*stages, made=None, read=None, num_new=0, entries=None):
+        places = {name: TextReportDataset(filepath=path) for name, path in {**paths, **(entries or {})}.items()}
+        catalog = DataCatalog({**places, "training_states": states})
         nodes = [
             Node(
                 print,
@@ -171,6 +172,12 @@ def test_a_report_that_is_written_again_is_told_of_what_it_was_read_from(ended):
         "Report  report.html/2026/report.html",
     ]
     assert lines[-1].endswith("kedro compare  # what changed since the run before")
+
+
+def test_a_report_on_a_store_is_named_with_its_protocol(ended):
+    place = "memory:///bucket/report.html"
+    lines = ended("evaluate", made={"evaluate.report_page": "<html>"}, entries={"evaluate.report_page": place})
+    assert "Report  memory:///bucket/report.html" in lines
 
 
 def test_a_search_of_a_table_is_not_followed_by_a_training(ended):

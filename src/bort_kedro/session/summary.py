@@ -67,7 +67,7 @@ class SummaryHook:
             return
         made = {EXPORTS} if "Exports" in places else set()
         made |= {TRAINED_SEARCH} if SEARCH in found and not found[SEARCH].is_recorded else set()
-        lines = [f"{name.ljust(max(map(len, places)))}  {seen(path)}" for name, path in places.items()]
+        lines = [f"{name.ljust(max(map(len, places)))}  {place}" for name, place in places.items()]
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
         ends = ["", *lines, *next_lines(stages, made)]
         shown = screen(sections, ends, height=HEIGHT - 2, width=min(WIDTH, columns))
@@ -117,11 +117,17 @@ def sections_of(found: Mapping[str, Any]) -> list[Section]:
     return sections
 
 
-def _places(saved: set[str], catalog: CatalogProtocol) -> dict[str, Path]:
+def _places(saved: set[str], catalog: CatalogProtocol) -> dict[str, str]:
     """Where to find what a person opens next, by what it is."""
-    places = {"Report": Path(catalog[REPORT_PAGE]._get_load_path())} if REPORT_PAGE in saved else {}
+    places = {"Report": _address(catalog[REPORT_PAGE])} if REPORT_PAGE in saved else {}
     exports = [Path(catalog[name]._get_load_path()) for name in saved if EXPORT.fullmatch(name)]
     if exports:
-        # Of a task: <folder>/<task>/<version>/<task>.
-        places["Exports"] = exports[0].parents[2]
+        # Of a task: <folder>/<task>/<version>/<task>; always on a local disk.
+        places["Exports"] = seen(exports[0].parents[2])
     return places
+
+
+def _address(dataset: Any) -> str:
+    """Of what a dataset holds: a path, or on a store what opens there, its protocol with it."""
+    path = dataset._get_load_path()
+    return seen(Path(path)) if dataset._protocol == "file" else dataset._fs.unstrip_protocol(str(path))
