@@ -62,6 +62,24 @@ def test_examples_are_read_with_what_each_split_is_and_what_was_left_out(tmp_pat
         reader_of("toy")(handle, parameters(folder=tmp_path))
 
 
+def test_a_label_that_train_alone_has_is_told_with_how_to_have_it_refused(tmp_path, caplog):
+    def write(split, *labels):
+        rows = [f"text {number},{label}\n" for number, label in enumerate(labels)]
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(rows))
+
+    for split in ("train", "dev", "test"):
+        write(split, "yes", "no", "no")
+    handle = TaskFilesDataset(folder=str(tmp_path)).load()
+    reader_of("toy")(handle, parameters(folder=tmp_path))
+    assert caplog.messages == []
+    write("train", "yes", "no", "on")
+    reader_of("toy")(handle, parameters(folder=tmp_path))
+    assert caplog.messages == [
+        "Task `toy`: of the labels found in train, dev and test have no 'on' (1 of 3 rows). If that is a misspelling, "
+        "mend it; to have all but some labels refused, name those as `own_tasks.toy.labels` in params:finetune."
+    ]
+
+
 def test_a_split_read_from_other_files_than_the_official_ones_is_called_the_users(tmp_path):
     (tmp_path / "RTE").mkdir()
     header = "index\tsentence1\tsentence2\tlabel\n"

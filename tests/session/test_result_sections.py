@@ -14,8 +14,9 @@ from bort_kedro.session.result_sections import (
     tasks_section,
 )
 from bort_kedro.session.screen import screen
+from bort_kedro.tasks.splits import ExamplesReport
 from search_results import candidate, candidates, recorded, recorded_search, trained_search
-from task_records import FINETUNING, examples, export_format, export_report, floor, rival, task
+from task_records import FINETUNING, examples, export_format, export_report, floor, rival, split, task
 
 SHAPES = "(layers, heads, hidden, intermediate)"
 
@@ -222,4 +223,17 @@ def test_a_corpus_is_a_line_and_examples_are_counted_by_split():
     assert corpus.title == "Corpus: 9,237 documents, 800,510 words"
     assert corpus.sentences == ("Documents by split: train 8,000, test 1,237.",)
     section = examples_section({"library": examples(train="built-in train", test="built-in test")})
-    assert (section.header, section.rows) == (("task", "train", "dev", "test"), (("library", "4", "–", "4"),))
+    assert section.header == ("task", "train", "dev", "test", "labels in train")
+    assert section.rows == (("library", "4", "–", "4", ""),)
+
+
+def test_labels_of_train_are_counted_as_far_as_there_is_room():
+    def shown(**labels):
+        report = ExamplesReport(train=split("user's train").model_copy(update={"labels": labels}))
+        return examples_section({"mine": report}).rows[0][-1]
+
+    assert shown(negative=1041, nuetral=1) == "negative 1,041, nuetral 1"
+    assert shown(minimum=0.0, mean=2.71828, maximum=5.0) == "minimum 0, mean 2.718, maximum 5"
+    assert shown(**{f"intent{number}": 9 for number in range(9)}) == (
+        "intent0 9, intent1 9, intent2 9, intent3 9, intent4 9, …"
+    )

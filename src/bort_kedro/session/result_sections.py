@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from bort_kedro.evaluation.floors import floors_among
@@ -32,6 +33,8 @@ COLUMNS = {
 # The column of the student's twin.
 TWINS: dict[TwinLacks, str] = {"distillation": "no teacher", "start": "random start", "nothing": "trained alike"}
 REFERENCE_FORMAT = "pytorch"
+# A column of examples, and how wide it may be.
+LABELS, LABELS_WIDTH = "labels in train", 56
 
 
 def search_section(report: SearchReport, candidates: Sequence[Candidate] = ()) -> Section:
@@ -180,10 +183,20 @@ def corpus_section(manifest: JsonObject) -> Section:
 
 
 def examples_section(reports: Mapping[str, ExamplesReport]) -> Section:
-    """How many examples each task has."""
+    """How many examples each task has, and of which labels."""
     splits = ("train", "dev", "test")
     rows = [
-        (task, *(MISSING if (split := getattr(report, name)) is None else f"{split.num_units:,}" for name in splits))
+        (
+            task,
+            *(MISSING if (split := getattr(report, name)) is None else f"{split.num_units:,}" for name in splits),
+            MISSING if report.train is None else _counted(report.train.labels),
+        )
         for task, report in reports.items()
     ]
-    return Section("Examples of the tasks", ("task", *splits), tuple(rows))
+    return Section("Examples of the tasks", ("task", *splits, LABELS), tuple(rows), by_rank=(LABELS,))
+
+
+def _counted(labels: Mapping[str, int | float]) -> str:
+    """As many labels with their rows as a screen has room for."""
+    counts = [f"{name} {count:{',' if isinstance(count, int) else '.4g'}}" for name, count in labels.items()]
+    return shorten(", ".join(counts), LABELS_WIDTH, placeholder=" …")

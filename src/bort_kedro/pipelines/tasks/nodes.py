@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pandas as pd
 
+from bort_kedro.errors import LONGEST_SAID, shortened
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.tasks.builtin import Document, TaskExample
 from bort_kedro.tasks.builtin import build_examples as build
-from bort_kedro.tasks.description import SPLITS
+from bort_kedro.tasks.description import SPLITS, Form
 from bort_kedro.tasks.reading.choose import read_task
 from bort_kedro.tasks.reading.folder import TaskFolder
-from bort_kedro.tasks.splits import divide_splits
+from bort_kedro.tasks.splits import ExamplesReport, divide_splits
 from bort_kedro.tasks.table import Task, find_task
 
+LOGGER = logging.getLogger(__name__)
 Examples = tuple[pd.DataFrame, JsonObject]
 
 
@@ -61,9 +64,30 @@ def reader_of(name: str) -> Callable[[TaskFolder, FinetuneParams], Examples]:
             "num_rows_skipped": reading.num_skipped,
             "first_faults": tuple(reading.first_faults),
         }
+        if task.form == Form.CLASSIFICATION and not task.labels:
+            _tell_of_labels_of_train_alone(name, report)
         return examples, report.model_copy(update=read).to_json()
 
     return read_examples
+
+
+def _tell_of_labels_of_train_alone(name: str, report: ExamplesReport) -> None:
+    """Say on which labels nothing is scored: a misspelt one becomes a label of its own."""
+    train = report.splits["train"]
+    scored = {label for split in ("dev", "test") if split in report.splits for label in report.splits[split].labels}
+    alone = [
+        f"{label!r} ({count:,} of {train.num_rows:,} rows)"
+        for label, count in train.labels.items()
+        if label not in scored
+    ]
+    if alone:
+        LOGGER.warning(
+            "Task `%s`: of the labels found in train, dev and test have no %s. If that is a misspelling, mend it; to "
+            "have all but some labels refused, name those as `own_tasks.%s.labels` in params:finetune.",
+            name,
+            shortened(", ".join(alone), LONGEST_SAID),
+            name,
+        )
 
 
 def _whose(task: Task, finetune: FinetuneParams) -> dict[str, str]:
