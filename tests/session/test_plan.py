@@ -13,6 +13,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 
 from bort_kedro import __version__
+from bort_kedro.datasets.text_sources import TextFilesDataset
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.encoders.shapes import BertShape
@@ -92,6 +93,25 @@ def test_finished_trainings_are_found_by_the_headers_of_their_states(catalog, tm
     # One that cannot be read is none.
     next((tmp_path / "states/search").glob("*/step-000000060*")).write_bytes(b"torn")
     assert work(plan(catalog, tmp_path), maximum.node).num_finished == 0
+
+
+@pytest.mark.parametrize("other", ["versions", "settings"])
+def test_tokens_of_another_corpus_count_for_nothing_where_the_run_replaces_them(catalog, tmp_path, other):
+    (tmp_path / "mine.txt").write_text("Some text.", "utf-8")
+    catalog["raw_corpus"] = TextFilesDataset(paths=[str(tmp_path / "*.txt")])
+    made = {"versions": {"mine.txt": "10 bytes"}, "settings": SMOKE.corpus.model_dump(mode="json")}
+    catalog["corpus.corpus_manifest"] = MemoryDataset(made)
+    assert plan(catalog, tmp_path).assumptions == []
+    catalog["corpus.corpus_manifest"] = MemoryDataset(made | {other: {"changed": "since"}})
+    found = plan(catalog, tmp_path)
+    assert found.assumptions == [
+        "Other text, or other params:corpus, than the tokens that are there were made of: sequences count as full, "
+        "tokens of tasks are guessed from words, and what scores trainings on held-out text is not counted."
+    ]
+    # Not the 700 of the tokens that are there, which are not made anew by the pretraining alone.
+    student = "pretrain_distill.distill_student_node"
+    assert work(found, student).step.encoder.vocabulary_size == SMOKE.corpus.tokenizer.vocabulary_size == 600
+    assert work(plan(catalog, tmp_path, "pretrain_distill"), student).step.encoder.vocabulary_size == 700
 
 
 def test_a_table_has_a_row_for_each_kind_of_training_and_their_sum(catalog, tmp_path):

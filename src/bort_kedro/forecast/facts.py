@@ -55,6 +55,7 @@ class Facts:
         examples: Of tasks whose examples are there.
         precision: What ``auto`` is on the device.
         num_devices: Accelerators, of which each trains one candidate at a time; 0 on a CPU.
+        has_other_tokens: Whether there are tokens, of a corpus that the run will replace.
     """
 
     vocabulary_size: int | None = None
@@ -65,6 +66,7 @@ class Facts:
     examples: Mapping[str, Examples] = field(default_factory=dict)
     precision: Callable[[str], str] = lambda wanted: "fp16" if wanted == "auto" else wanted
     num_devices: int = 0
+    has_other_tokens: bool = False
 
 
 def tokens_of(words: float, vocabulary_size: int) -> float:

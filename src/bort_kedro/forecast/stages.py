@@ -81,9 +81,10 @@ class Forecaster:
         if finetune.student is not None and self.facts.student is None:
             said.append(f"`{finetune.student}` is not on this machine, and is taken to be {UNKNOWN_ENCODER.shape}.")
         if self.facts.vocabulary_size is None:
+            other = "Other text, or other params:corpus, than the tokens that are there were made of"
             said.append(
-                "There are no tokens yet: sequences count as full, tokens of tasks are guessed from words, and what "
-                "scores trainings on held-out text is not counted."
+                f"{other if self.facts.has_other_tokens else 'There are no tokens yet'}: sequences count as full, "
+                "tokens of tasks are guessed from words, and what scores trainings on held-out text is not counted."
             )
         if not any(node.startswith("finetune.") for node in nodes):
             return said

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kedro.framework.hooks import hook_impl
 
 from bort_kedro.configuration import session_parameters
+from bort_kedro.datasets.text_sources import TextSource
 from bort_kedro.datasets.token_blocks import TokenBlocksDataset
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, BertShape
@@ -28,6 +29,7 @@ from bort_kedro.forecast.stages import Forecaster
 from bort_kedro.forecast.work import Encoder
 from bort_kedro.launcher import is_first, is_launched
 from bort_kedro.session.asked import Asked, in_project
+from bort_kedro.tasks.builtin import BUILTIN_TASKS
 from bort_kedro.training.devices import DataSheet, named_data_sheet
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 DATA = "data"
+MAKES_CORPUS, CORPUS_MANIFEST = "corpus.split_documents_node", "corpus.corpus_manifest"
 # Of a table of examples, whose words are counted: all of MNLI's take ten seconds.
 SAMPLED_ROWS = 2000
 
@@ -77,8 +80,13 @@ def plan_of(
         shape: Of the student, where it is not known yet.
     """
     nodes = frozenset(node.name for node in pipeline.nodes)
-    manifest = _manifest(catalog)
+    is_other = MAKES_CORPUS in nodes and _is_other_corpus(parameters, catalog)
+    manifest = None if is_other else _manifest(catalog)
     facts = _facts(parameters, catalog, manifest, sheet)
+    if is_other:
+        # Built-in tasks are made of it, too.
+        own = {name: found for name, found in facts.examples.items() if name not in BUILTIN_TASKS}
+        facts = replace(facts, has_other_tokens=True, examples=own)
     forecaster = Forecaster(parameters, facts, shape)
     works = forecaster.works(nodes)
     if not works:
@@ -95,6 +103,17 @@ def plan_of(
     trains = {work.stage for work in works if work.step.learns}
     num_nodes = Counter(stage for node in nodes if (stage := node.partition(".")[0]) in trains)
     return Plan(works, _rates(sheet), _room(data, sheet), forecaster.assumptions(nodes), num_nodes)
+
+
+def _is_other_corpus(parameters: Parameters, catalog: CatalogProtocol) -> bool:
+    """Whether the run will make other tokens than those that are there, as far as is known before anything is read."""
+    if not catalog.exists(CORPUS_MANIFEST):
+        return False
+    made, source = catalog.load(CORPUS_MANIFEST), catalog.get("raw_corpus")
+    versions = source.versions() if isinstance(source, TextSource) else made["versions"]
+    settings = parameters.corpus.model_dump(mode="json")
+    # Those of earlier versions of this package lack the settings.
+    return bool(made["versions"] != versions or made.get("settings", settings) != settings)
 
 
 def _manifest(catalog: CatalogProtocol) -> JsonObject | None:

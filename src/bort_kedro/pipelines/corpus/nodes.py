@@ -29,6 +29,7 @@ def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[p
         digest.update(f"{document.document_id}\0{document.split}\0{document.text}\0".encode())
     manifest = {
         "versions": raw_corpus.attrs.get("versions", {}),
+        "settings": corpus.model_dump(mode="json"),
         "documents": len(documents),
         "words": sum(len(text.split()) for text in documents["text"]),
         "documents_by_source": documents["source"].value_counts(sort=False).to_dict(),
