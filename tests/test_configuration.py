@@ -585,6 +585,19 @@ def test_a_rival_that_stands_twice_is_refused(raw):
     assert "rivals is ['plain', 'distilled', 'plain']; each may stand once" in fault(raw)
 
 
+@pytest.mark.parametrize("asked", [{"method": "weak_supervision"}, {"rivals": ["plain", "weak_supervision"]}])
+def test_weak_supervision_without_recorded_labels_is_refused(raw, asked):
+    """A diagnostic learns nothing, so that it needs none."""
+    raw["finetune"] |= {"tasks": ["library", "superglue_rte", "axb", "order"], **asked}
+    raw["finetune"]["teacher"]["recorded"] = {"order": {"file": "labels.jsonl"}}
+    assert (
+        "method or rivals name weak_supervision, which learns recorded labels, and teacher.recorded has none for "
+        "library, superglue_rte; name a file there, or another method"
+    ) in fault(raw)
+    raw["finetune"]["tasks"] = ["order"]
+    assert not check_parameters(raw).finetune.has_encoder_as_teacher
+
+
 def test_a_table_is_searched_alone_under_the_parameters_as_they_are():
     parameters = parameters_of("base", search={"error_source": "table"})
     # Who runs more is told of the encoders that such a search does not make.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ from benchmarks.finetune.variants import with_representative_dev as representati
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
 from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
-from bort_kedro.agora.points import PointMaker, points_of
-from bort_kedro.agora.rivals import RIVALS, Material, ScheduledRound, run_rival
-from bort_kedro.agora.run import run_agora
+from bort_kedro.agora.points import PointMaker, Teaching, points_of
+from bort_kedro.agora.rivals import ScheduledRound, run_rival
 from bort_kedro.agora.settings import AgoraSettings
-from bort_kedro.agora.teacher import TaskTeacher, fine_tune_teacher
+from bort_kedro.agora.teacher import TaskTeacher, fine_tune_by_agora, fine_tune_teacher
 from bort_kedro.agora.teacher_bar import TeacherReport
+from bort_kedro.agora.teaching import EncoderTeaches
 from bort_kedro.agora.transformation import Transformation
 from bort_kedro.configuration import check_parameters
 from bort_kedro.datasets.training_states import TrainingStates
@@ -36,7 +35,6 @@ from bort_kedro.finetuning.data import check_examples
 from bort_kedro.finetuning.finetune import conclude, learn_dev_too, student_task
 from bort_kedro.finetuning.methods import MethodResult, StudentTask
 from bort_kedro.finetuning.rounds import Draw
-from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
@@ -44,11 +42,13 @@ from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.tasks.nodes import builder_of
 from bort_kedro.tasks.units import Unit
 from bort_kedro.training.observer import SilentObserver, TrialEnded
+from bort_kedro.training.saved_state import SavedState, States
 
 SEEDS = (0, 1, 2, 3, 4)
 BUILTIN = ("order", "library", "adjacent")
 # The teacher of the third is under its bar with every seed, a student on two cores being no wiser than chance there.
 COMPARED = ("order", "library")
+RIVALS = ("plain", "distilled", "random_augmentation")
 # Two trainings of tiny models side by side are faster than one with two threads.
 NUM_PROCESSES = 2
 
@@ -113,15 +113,34 @@ class SecondsOfTrials(SilentObserver):
         self.seconds += trial.row["seconds"]
 
 
-class TimedPoints:
-    """Makes points and sums up the processor seconds; finds none made before, whose time would be lost.
+class Unkept:
+    """States that keep nothing: of points that are found the time would be lost."""
+
+    def of(self, name: str, identity: JsonObject) -> Unkept:
+        """Whatever they are."""
+        return self
+
+    def latest(self) -> None:
+        """None."""
+
+    def put(self, state: SavedState) -> None:
+        """Nowhere."""
+
+
+class TimedTeacher:
+    """A teacher that makes points and sums up the processor seconds.
 
     Args:
-        maker: With states of its own.
+        teacher: Whose labels they have.
+        maker: Of the points.
     """
 
-    def __init__(self, maker: PointMaker) -> None:
-        self._maker, self.seconds = maker, 0.0
+    def __init__(self, teacher: TaskTeacher, maker: PointMaker) -> None:
+        self.settings, self.says, self._maker, self.seconds = teacher.settings, teacher.says, maker, 0.0
+
+    def points(self, states: States) -> TimedTeacher:
+        """They have no states."""
+        return self
 
     def make(self, sources: Sequence[Unit], *, seed: int, max_points: int) -> Draw:
         """As the maker does."""
@@ -155,13 +174,11 @@ class Lesson:
         examples: In their splits.
         finetune: Parameters of the seed.
         own: The student's task.
-        teaching: The teacher's, which is another copy of the student.
     """
 
     examples: pd.DataFrame
     finetune: FinetuneParams
     own: StudentTask
-    teaching: StudentTask
 
     @classmethod
     def of(
@@ -169,37 +186,31 @@ class Lesson:
     ) -> Lesson:
         """With trainings kept in a folder."""
 
-        def task_for(training: FinetuningSettings) -> StudentTask:
-            data = check_examples(examples, task_of(task, finetune))
-            theta = build_theta(training, draw_seed=finetune.split_seed)
-            return student_task(student, data, theta, training, TrainingStates(states, keep=1))
+        data, training = check_examples(examples, task_of(task, finetune)), finetune.training
+        theta = build_theta(training, draw_seed=finetune.split_seed)
+        return cls(examples, finetune, student_task(student, data, theta, training, TrainingStates(states, keep=1)))
 
-        return cls(examples, finetune, task_for(finetune.training), task_for(finetune.teacher.training))
+    @cached_property
+    def teaching(self) -> StudentTask:
+        """The teacher's task, which is another copy of the student."""
+        asked = self.finetune
+        training, num_folds, seed = asked.teacher.training, asked.num_folds, asked.split_seed
+        return EncoderTeaches(self.own.student, training, asked.agora, num_folds, seed).task_beside(self.own)
 
-    def points(
-        self, classifier: Pretrained, folder: str, settings: AgoraSettings, *, alike: bool = False
-    ) -> PointMaker:
-        """Made by tau and labelled by a fine-tuned teacher, kept in a folder of their own."""
+    def teacher(self, classifier: Pretrained, settings: AgoraSettings, *, alike: bool = False) -> TimedTeacher:
+        """Fine-tuned before, with points made by tau."""
         data, student = self.own.data, self.own.student
         teacher = TaskTeacher(classifier, student, data, settings, self.finetune.teacher.training.max_tokens)
         tau = Transformation(student, settings.transformation)
         source = AlikePoints(tau, settings.ngram_words) if alike else tau
-        return points_of(data, source, teacher.says, {}, settings, TrainingStates(Path(folder), keep=1))
+        return TimedTeacher(teacher, points_of(data, source, teacher.says, {}, settings, Unkept()))
 
     def by_agora(
         self, classifier: Pretrained, settings: AgoraSettings, *, alike: bool = False
     ) -> tuple[MethodResult, float]:
         """What Agora finds, and the seconds of making its points."""
-        with TemporaryDirectory() as folder:
-            points = TimedPoints(self.points(classifier, folder, settings, alike=alike))
-            result = run_agora(
-                self.own,
-                points,
-                max_replays=settings.max_replays,
-                max_points_share=settings.max_points_share,
-                seed=settings.seed,
-            )
-        return result, points.seconds
+        teacher = self.teacher(classifier, settings, alike=alike)
+        return fine_tune_by_agora(self.own, teacher), teacher.seconds
 
 
 @quietly()
@@ -231,7 +242,7 @@ def rivals_of(
     lesson: Lesson, classifier: Pretrained, report: TeacherReport, agora: MethodResult, made: float, kept: Path
 ) -> tuple[dict[str, Answered], dict[str, Answered]]:
     """Agora and its rivals at equal steps, and at equal time."""
-    own, settings = lesson.own, lesson.finetune.agora
+    own = lesson.own
     schedule = [ScheduledRound.of(each) for each in agora.report().rounds]
     folds = SecondsOfTrials()
     beliefs = out_of_fold_beliefs(
@@ -239,17 +250,10 @@ def rivals_of(
         num_folds=lesson.finetune.num_folds,
         seed=lesson.finetune.split_seed,
     )
-    with TemporaryDirectory() as folder:
-        points = TimedPoints(lesson.points(classifier, folder, settings))
-        material = Material(
-            points,
-            lambda: beliefs,
-            settings.points_per_mistake,
-            settings.distillation_share,
-            settings.seed,
-        )
-        results = {rival: run_rival(rival, own, schedule, material) for rival in RIVALS}
-    before = {AGORA: report.seconds + made, "random_augmentation": report.seconds + points.seconds}
+    teacher = lesson.teacher(classifier, lesson.finetune.agora)
+    teaching = Teaching(teacher, lambda: beliefs)
+    results = {rival: run_rival(rival, own, schedule, teaching) for rival in RIVALS}
+    before = {AGORA: report.seconds + made, "random_augmentation": report.seconds + teacher.seconds}
     before |= {"plain": 0.0, "distilled": folds.seconds}
     results[AGORA] = agora
     found = {}
@@ -262,7 +266,7 @@ def rivals_of(
     for rival in ("plain", "distilled"):
         last = found[with_dev(rival)].seconds - found[rival].seconds
         affordable = within(schedule, results[rival], seconds=budget - before[rival] - last)
-        result = learn_dev_too(own, run_rival(rival, own, affordable, material))
+        result = learn_dev_too(own, run_rival(rival, own, affordable, teaching))
         timed[with_dev(rival)] = answered(own, result, before[rival])
     return found, timed
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.finetune.builtin import Answered, Outcome, with_dev
+from benchmarks.finetune.builtin import RIVALS, Answered, Outcome, with_dev
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
 from benchmarks.finetune.throughput import ROUNDS, Throughput
 from benchmarks.finetune.variants import VARIANTS
@@ -17,7 +17,7 @@ from bort_kedro.reporting.report_sections import RIVAL_NAMES
 
 TARGET_RATIO = 2.0
 TARGET_TASKS = 2
-METHODS = {AGORA: "Agora", **RIVAL_NAMES}
+METHODS = {AGORA: "Agora", **{rival: RIVAL_NAMES[rival] for rival in RIVALS}}
 WITH_DEV = {with_dev(method): title for method, title in METHODS.items()}
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bort_kedro.agora.choice import CANDIDATES, best_method, compare_methods, fine_tune_by, told, without_fold
-from bort_kedro.agora.points import Teaching
+from bort_kedro.agora import choice
+from bort_kedro.agora.choice import best_method, compare_methods, fine_tune_by, told, without_fold
 from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
-from bort_kedro.agora.teaching import EncoderTeaches
+from bort_kedro.agora.teaching import EncoderTeaches, FileTeaches
 from bort_kedro.evaluation.scores import rival_score
 from bort_kedro.finetuning.finetune import conclude, student_task, train_plainly
 from bort_kedro.finetuning.report import MethodScore
@@ -21,6 +21,7 @@ from bort_kedro.tasks.splits import folds_of
 from memory_states import DictStates, NotingObserver
 from toy_tasks import SETTINGS, data_of, encoder_of
 
+METHODS = ("plain", "distilled", "agora")
 THETA = [HyperparameterSet(1e-2, 0.01, 0.1, 256, 0)]
 
 
@@ -69,8 +70,9 @@ def student(tiny_tokenizer):
 def test_each_method_answers_all_of_train_and_nobody_is_told_of_the_trainings(student):
     data, observer = data_of(num_train=24, num_dev=12, num_test=4), NotingObserver()
     task = student_task(student, data, THETA, SETTINGS, DictStates(observer))
-    found = compare_methods(task, None, ends_with_dev=False, num_folds=3, seed=0)
-    assert list(found) == list(CANDIDATES)
+    # Of no fold is the teacher over its bar.
+    found = compare_methods(task, lambda own: None, METHODS, ends_with_dev=False, num_folds=3, seed=0)
+    assert list(found) == list(METHODS)
     assert observer.trials == []
     # Without a teacher those that need one are plain fine-tuning.
     assert found["agora"] == found["distilled"] == found["plain"]
@@ -84,11 +86,37 @@ def test_each_method_answers_all_of_train_and_nobody_is_told_of_the_trainings(st
     assert (len(right), found["plain"].score) == (24, np.mean(right))
 
 
+def test_recorded_labels_are_learned_with_the_rest_of_each_fold_and_never_answered(student, monkeypatch):
+    data = data_of(num_train=24, num_dev=12, num_test=4)
+    texts = [*data.tables["train"]["text"], *data.tables["dev"]["text"], "one recorded text", "another text"]
+    table = pd.DataFrame({"group": map(str, range(38)), "text": texts, "text_pair": None, "option": None})
+    table = table.drop_duplicates("text").assign(probability_array=0.25, probability_row=0.75)
+    learned = []
+
+    def noting(method, task, teaching, *, ends_with_dev):
+        if method == "weak_supervision":
+            recorded = [unit.rows[0][0] for unit in teaching.recorded().units]
+            learned.append((recorded, task.data.tables["train"]["text"].tolist()))
+        return train_plainly(task)
+
+    monkeypatch.setattr(choice, "fine_tune_by", noting)
+    task = student_task(student, data, THETA, SETTINGS, DictStates())
+    teaches = FileTeaches(table, agora_settings())
+    assert teaches(task).methods == ("plain", "distilled", "weak_supervision", "agora")
+    methods = ("plain", "weak_supervision")
+    found = compare_methods(task, teaches, methods, ends_with_dev=False, num_folds=3, seed=0)
+    assert list(found) == list(methods)
+    folds = folds_of(data.tables["train"], form=data.task.form, num_folds=3, seed=0)
+    # The file has all of train, and none of a fold that is answered is learned by it.
+    train = data.tables["train"]["text"]
+    assert learned == [(["one recorded text", "another text"], train[folds != fold].tolist()) for fold in range(3)]
+
+
 def test_a_lead_is_paired_with_plain(student):
     data = data_of(num_train=40, num_dev=20, num_test=4)
     task = student_task(student, data, THETA, SETTINGS, DictStates())
     teaches = EncoderTeaches(student, teacher_training(), agora_settings(), num_folds=2, seed=1)
-    found = compare_methods(task, Always(teaches), ends_with_dev=True, num_folds=2, seed=0)
+    found = compare_methods(task, Always(teaches), METHODS, ends_with_dev=True, num_folds=2, seed=0)
     agora = found["agora"]
     assert agora.lead == pytest.approx(agora.score - found["plain"].score)
     folds = folds_of(data.tables["train"], form=data.task.form, num_folds=2, seed=0)
@@ -121,11 +149,11 @@ def test_every_method_that_may_be_chosen_is_fine_tuned_by(student):
     teaching = EncoderTeaches(student, teacher_training(), agora_settings(), num_folds=2, seed=0)(
         task, student_classifier(task)
     )
-    assert isinstance(teaching, Teaching)
+    assert teaching.methods == METHODS
     for ends_with_dev in (False, True):
-        found = [fine_tune_by(method, task, teaching, ends_with_dev=ends_with_dev) for method in CANDIDATES]
-        assert [result.method for result in found] == list(CANDIDATES)
-        assert [result.last is not None for result in found] == [ends_with_dev] * len(CANDIDATES)
+        found = [fine_tune_by(method, task, teaching, ends_with_dev=ends_with_dev) for method in METHODS]
+        assert [result.method for result in found] == list(METHODS)
+        assert [result.last is not None for result in found] == [ends_with_dev] * len(METHODS)
 
 
 def test_what_is_said_of_dev_is_of_the_trial_that_had_not_learned_it(student):

@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bort_kedro.agora.points import Teaching
 from bort_kedro.agora.recorded_teacher import (
     ALIKE_PER_POINT,
-    LEAST_DEV,
     AlikeTexts,
     RecordedTeacher,
     check_recorded_teacher,
+    without_test,
 )
-from bort_kedro.agora.rivals import RIVALS, ScheduledRound
-from bort_kedro.agora.settings import AgoraSettings
-from bort_kedro.agora.teacher import fine_tune_by_agora, fine_tune_rivals
+from bort_kedro.agora.rivals import RIVALS, ScheduledRound, run_rival
+from bort_kedro.agora.settings import LEAST_DEV, AgoraSettings
+from bort_kedro.agora.teacher import fine_tune_by_agora
+from bort_kedro.agora.teaching import FileTeaches
 from bort_kedro.errors import TeacherError
 from bort_kedro.finetuning.finetune import student_task
 from bort_kedro.finetuning.theta import HyperparameterSet
@@ -86,6 +86,11 @@ def data():
     return data_of(num_train=24, num_dev=12, num_test=12)
 
 
+@pytest.fixture(scope="module")
+def student(tiny_tokenizer):
+    return encoder_of(tiny_tokenizer)
+
+
 def split_of(examples, *splits):
     return examples[examples["split"].isin(splits)]
 
@@ -153,6 +158,37 @@ def test_copies_of_dev_and_test_are_thrown_away_and_points_have_their_recorded_b
     assert draw.targets.tolist() == teacher.says(draw.units).tolist()
 
 
+def test_all_recorded_texts_but_those_of_splits_and_their_copies_are_further_rows_of_train(data, examples, student):
+    """Each with what is believed of it; a text twice once."""
+    test = split_of(examples, "test")["text"].tolist()
+    texts = ["one recorded text", test[0] + " !", "another text", test[1]]
+    pool = pd.DataFrame({"group": list("abcd"), "text": texts, "text_pair": None, "option": None}).assign(
+        probability_array=[0.9, 0.5, 0.2, 0.5], probability_row=[0.1, 0.5, 0.8, 0.5]
+    )
+    known = [table_of(split_of(examples, split)) for split in ("train", "dev")]
+    table = pd.concat([*known, pool], ignore_index=True)
+    task = student_task(student, data, (), SETTINGS, DictStates())
+    draw = FileTeaches(table, AGORA)(task).recorded()
+    assert texts_of(draw.units) == ["one recorded text", "another text"]
+    assert draw.targets.tolist() == [[0.9, 0.1], [0.2, 0.8]]
+    # What stands in a split is not in the pool.
+    assert (draw.num_made, draw.num_copies, draw.num_repeated) == (3, 1, 0)
+    hard = AGORA.changed(teacher_labels="hard")
+    assert FileTeaches(table, hard)(task).recorded().targets.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("form", [Form.CLASSIFICATION, Form.MULTIPLE_CHOICE])
+def test_recorded_labels_of_test_are_left_out(form):
+    options = {"num_train": 6, "num_dev": 6, "num_test": 6}
+    data, examples = data_of(form, **options), examples_of(form, **options)
+    splits = [table_of(split_of(examples, split), form) for split in ("test", "dev", "train")]
+    table = pd.concat([splits[0], table_of(pool_of(form, 3), form), *splits[1:]], ignore_index=True)
+    kept = without_test(table, data)
+    assert kept.equals(table.iloc[len(splits[0]) :].reset_index(drop=True))
+    nothing = without_test(splits[0], data)
+    assert RecordedTeacher(nothing, data, AGORA).pool == []
+
+
 def test_what_is_said_of_dev_is_held_against_its_labels(data, examples):
     dev = split_of(examples, "dev")
     wrong = dev.assign(label=np.where(np.arange(12) < 3, np.where(dev["label"] == "row", "array", "row"), dev["label"]))
@@ -201,7 +237,9 @@ def test_a_part_of_a_large_dev_is_enough():
 def test_every_form_goes_through_agora_and_its_rivals_without_an_encoder_that_teaches(tiny_tokenizer, form):
     options = {"num_train": 24, "num_dev": 12, "num_test": 12}
     data, examples = data_of(form, **options), examples_of(form, **options)
-    teacher = teacher_of(data, split_of(examples, "train", "dev"), pool_of(form, 60), form=form)
+    tables = [table_of(each, form) for each in (split_of(examples, "train", "dev"), pool_of(form, 60))]
+    table = pd.concat(tables, ignore_index=True)
+    teacher = RecordedTeacher(table, data, AGORA)
     _, taught = check_recorded_teacher(teacher, data, place=PLACE, needs_train=True)
     assert (taught.check.score, taught.check.is_over) == (1.0, True)
     theta = tuple(HyperparameterSet(rate, 0.01, 0.1, 256, 0) for rate in (1e-3, 3e-3))
@@ -214,6 +252,7 @@ def test_every_form_goes_through_agora_and_its_rivals_without_an_encoder_that_te
     assert all(set(draw.units) <= pool for draw in draws)
     assert all(draw.targets.shape[1] == len(output_columns(form, data.labels)) for draw in draws)
     schedule = [ScheduledRound.of(each) for each in result.report().rounds]
-    teaching = Teaching(teacher, lambda: teacher.says(data.units["train"]))
-    rivals = fine_tune_rivals(list(RIVALS), task, schedule, teaching)
-    assert [rival.report().num_steps for rival in rivals] == [result.report().num_steps] * 3
+    teaching = FileTeaches(table, AGORA)(task)
+    assert teaching.methods == ("plain", "distilled", "weak_supervision", "agora")
+    rivals = [run_rival(method, task, schedule, teaching) for method in RIVALS]
+    assert [rival.report().num_steps for rival in rivals] == [result.report().num_steps] * 4

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bort_kedro.agora.points import Teaching
 from bort_kedro.agora.rivals import (
     RIVALS,
     ROUND_SEED_STRIDE,
-    Material,
     ScheduledRound,
     run_rival,
 )
@@ -130,9 +130,16 @@ def beliefs():
     return np.stack([shares, 1 - shares], axis=1)
 
 
+def recorded():
+    """Five texts of no split, of each of which something else believes with 0.6 that it is a `row`."""
+    units = [Unit(((f"recorded text {number}", None),)) for number in range(5)]
+    return Draw(units, np.tile([0.4, 0.6], (5, 1)), 0, 6, 1, 0, 0)
+
+
 def material(points=None, **changes):
-    values = {"points_per_source": 3, "distillation_share": 0.25, "seed": 7} | changes
-    return Material(points or Points(), beliefs, **values)
+    """A teacher that makes such points, and what else is known of texts."""
+    settings = SimpleNamespace(**{"points_per_mistake": 3, "distillation_share": 0.25, "seed": 7} | changes)
+    return Teaching(SimpleNamespace(settings=settings, points=lambda states: points or Points()), beliefs, recorded)
 
 
 def test_every_rival_that_can_be_asked_for_is_known():
@@ -222,7 +229,7 @@ def test_distilled_targets_of_numbers_and_options_are_mixed_alike(student, form)
     task = Noted(student, data, encoded, THETA, SETTINGS, DictStates(), trials=[], score=lambda number, place: 0.5)
     train = encoded.splits["train"]
     said = np.linspace(0, 1, len(train))[:, None]
-    given = replace(material(), train_beliefs=lambda: said, distillation_share=0.5)
+    given = replace(material(distillation_share=0.5), train_beliefs=lambda: said)
     run_rival("distilled", task, SCHEDULE[:1], given)
     assert task.trials[0][-1].targets == pytest.approx((train.targets + said) / 2)
 
@@ -232,6 +239,27 @@ def test_the_share_goes_from_labels_alone_to_beliefs_alone(noted, share, expecte
     run_rival("distilled", noted, SCHEDULE[:1], material(distillation_share=share))
     targets = {"labels": noted.encoded.splits["train"].targets, "beliefs": beliefs()}
     assert noted.trials[0][-1].targets == pytest.approx(targets[expected])
+
+
+def test_recorded_labels_are_further_rows_of_train_in_every_round(noted, caplog):
+    with caplog.at_level("INFO", "bort_kedro"):
+        result = run_rival("weak_supervision", noted, SCHEDULE, material())
+    assert caplog.messages == [
+        "Task `toy`: 5 recorded texts are learned as further rows of train; 1 others are near-duplicates of dev or "
+        "test."
+    ]
+    train, examples = noted.encoded.splits["train"], [examples for *_, examples in noted.trials]
+    assert {each.fingerprint for each in examples} == {noted.with_points([recorded()]).fingerprint}
+    assert examples[0].targets[:12].tolist() == train.targets.tolist()
+    assert examples[0].targets[12:] == pytest.approx(np.tile([0.4, 0.6], (5, 1)))
+    assert [each.num_train for each in result.rounds] == [17] * 4
+    # As plain, which learns the same in each round: other seeds.
+    assert [shift // ROUND_SEED_STRIDE for *_, shift, _ in noted.trials] == [0, 0, 1, 1, 2, 2, 3]
+    noted.trials.clear()
+    last = learn_dev_too(noted, result)
+    # 32 steps of setting 1 in round 3, which was best, on 17 examples; with the 8 of dev 25.
+    assert [(place, steps, examples.num_units) for _, place, steps, _, _, examples in noted.trials] == [(1, 47, 25)]
+    assert last.last.num_steps == 47
 
 
 def test_random_points_are_as_many_as_agora_had_and_made_of_train_alone(noted, data):

@@ -377,6 +377,23 @@ def test_the_stage_runs_from_files_to_predictions_by_recorded_labels(tmp_path, s
     assert {trial.method for trial in told} == {"agora", "agora with dev", "plain", "plain with dev"}
 
 
+def test_recorded_labels_are_further_rows_of_train(tmp_path, student, states, told):
+    """60 texts of the file, but for those near one of dev or test, beside 24 of train; dev is learned last."""
+    examples = examples_of(num_train=24, num_dev=24, num_test=4)
+    finetune = parameters(method="weak_supervision", recorded=write_labels(tmp_path, examples))
+    labels, _, taught = recorded_reader_of("toy")(examples, finetune)
+    _, _, _, report, points = student_tuner_of("toy")(
+        examples, student, states, finetune, teacher_report=taught, recorded_labels=labels
+    )
+    assert (report["method"], report["num_units"]["train"]) == ("weak_supervision", 24)
+    (only,) = report["rounds"]
+    learned = only["num_train"]
+    assert 24 + 30 < learned <= 24 + 60
+    assert report["last"]["num_steps"] == round(report["best"]["num_steps"] * (learned + 24) / learned)
+    assert {trial.method for trial in told} == {"weak_supervision", "weak_supervision with dev"}
+    assert points.empty
+
+
 def test_recorded_labels_under_the_bar_lead_to_plain_fine_tuning_or_stop_the_run(tmp_path, student, states, caplog):
     examples = examples_of(num_train=12, num_dev=24, num_test=4)
     recorded = write_labels(tmp_path, examples, wrong=12)

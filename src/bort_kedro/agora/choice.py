@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bort_kedro.agora.rivals import ScheduledRound
-from bort_kedro.agora.teacher import fine_tune_by_agora, fine_tune_rivals
+from bort_kedro.agora.rivals import ScheduledRound, run_rival
+from bort_kedro.agora.teacher import fine_tune_by_agora
 from bort_kedro.evaluation.scores import rival_score
 from bort_kedro.finetuning.finetune import conclude, learn_dev_too, student_task, train_plainly
 from bort_kedro.finetuning.report import MethodScore
@@ -21,7 +21,7 @@ from bort_kedro.tasks.splits import folds_of
 from bort_kedro.training.observer import SilentObserver, TrainingObserver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,42 +34,42 @@ if TYPE_CHECKING:
     from bort_kedro.training.saved_state import States, StateStore
 
 LOGGER = logging.getLogger(__name__)
-AGORA, PLAIN, DISTILLED = "agora", "plain", "distilled"
-# That may be chosen; all but the first need a teacher.
-CANDIDATES = (PLAIN, DISTILLED, AGORA)
+PLAIN = "plain"
 
 
 def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, ends_with_dev: bool) -> MethodResult:
     """Fine-tune a student by a method, without another beside it.
 
     Args:
-        method: Of `CANDIDATES`; one that needs a teacher is `plain` without it.
+        method: Of `Teaching.methods`.
         task: The student's.
-        teaching: A teacher over its bar, if there is one; `distilled` also needs what it believes of train.
+        teaching: A teacher over its bar; without one every method is `plain`.
         ends_with_dev: Whether dev is learned too once it has chosen.
 
     Raises:
         TrainingError: If every trial of the first round diverges.
     """
-    if method == PLAIN or teaching is None or (method == DISTILLED and teaching.train_beliefs is None):
+    if method == PLAIN or teaching is None:
         result = train_plainly(task)
-    elif method == AGORA:
+    elif method == "agora":
         result = fine_tune_by_agora(task, teaching.teacher)
     else:
-        result = fine_tune_rivals([method], task, [ScheduledRound.first(len(task.theta))], teaching)[0]
+        result = run_rival(method, task, [ScheduledRound.first(len(task.theta))], teaching)
     return learn_dev_too(task, result) if ends_with_dev else result
 
 
 def compare_methods(
-    task: StudentTask, teaches: Teaches | None, *, ends_with_dev: bool, num_folds: int, seed: int
+    task: StudentTask, teaches: Teaches, methods: Sequence[str], *, ends_with_dev: bool, num_folds: int, seed: int
 ) -> dict[str, MethodScore]:
     """Cross-validate every method that may be chosen.
 
-    The teacher is made anew for each fold, whose rows neither it nor any point has seen.
+    The teacher is made anew for each fold, whose rows neither it nor any point has seen; labels that were recorded for
+    other texts are learned with each fold, and never answered.
 
     Args:
         task: The student's; its test split is not touched.
-        teaches: Makes teachers; without it the methods that need one are plain fine-tuning.
+        teaches: Makes teachers.
+        methods: That may be chosen, `plain` among them.
         ends_with_dev: Whether every method learns dev too once it has chosen.
         num_folds: Of train.
         seed: Of the folds.
@@ -81,13 +81,13 @@ def compare_methods(
         TrainingError: If every trial of a method diverges on a fold.
     """
     folds = folds_of(task.data.tables["train"], form=task.data.task.form, num_folds=num_folds, seed=seed)
-    answers: dict[str, list[pd.DataFrame]] = {method: [] for method in CANDIDATES}
+    answers: dict[str, list[pd.DataFrame]] = {method: [] for method in methods}
     for fold in range(num_folds):
         LOGGER.info("Task `%s`: every method on fold %d of %d of train.", task.data.task.name, fold + 1, num_folds)
         data = without_fold(task.data, folds == fold)
         own = student_task(task.student, data, task.theta, task.settings, Unheard(task.states))
-        teaching = teaches(own) if teaches else None
-        for method in CANDIDATES:
+        teaching = teaches(own)
+        for method in methods:
             result = fine_tune_by(method, own, teaching, ends_with_dev=ends_with_dev)
             predictions = conclude(own, result).predictions
             answers[method].append(predictions[predictions["split"] == "test"])

@@ -50,10 +50,18 @@ class Teaching:
         teacher: Labels new points.
         train_beliefs: Gives what is said of the rows of train, (N, C), by who has not seen them; None where nobody says
             anything of some.
+        recorded: Gives all texts of no split that were labelled beforehand; None where none were.
     """
 
     teacher: Teacher
     train_beliefs: Callable[[], NDArray[np.float64]] | None
+    recorded: Callable[[], Draw] | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """That may be chosen with it."""
+        needed = {"plain": True, "distilled": self.train_beliefs, "weak_supervision": self.recorded, "agora": True}
+        return tuple(method for method, given in needed.items() if given)
 
 
 class PointSource(Protocol):
@@ -101,16 +109,14 @@ class PointMaker:
             "version": __version__,
         }
         store = self._states.of(f"finetune/{self._task.name}-points", identity)
-        saved = store.latest() if store is not None else None
-        if saved is not None:
+        if (saved := store.latest()) is not None:
             return Draw(_units(saved.record, sources), saved.tensors["targets"].numpy(), **saved.record["counts"])
         draw = self._draw(sources, seed, max_points)
-        if store is not None:
-            counts = {name: value for name, value in draw.report() if name != "num_kept"}
-            places: dict[Unit | None, int] = {unit: place for place, unit in enumerate(sources)}
-            made = [(unit.made_by, places.get(unit.made_of)) for unit in draw.units]
-            record = {"units": [unit.rows for unit in draw.units], "made": made, "counts": counts}
-            store.put(SavedState(0, {"targets": torch.from_numpy(draw.targets).contiguous()}, record))
+        counts = {name: value for name, value in draw.report() if name != "num_kept"}
+        places: dict[Unit | None, int] = {unit: place for place, unit in enumerate(sources)}
+        made = [(unit.made_by, places.get(unit.made_of)) for unit in draw.units]
+        record = {"units": [unit.rows for unit in draw.units], "made": made, "counts": counts}
+        store.put(SavedState(0, {"targets": torch.from_numpy(draw.targets).contiguous()}, record))
         return draw
 
     def _draw(self, sources: Sequence[Unit], seed: int, max_points: int) -> Draw:
@@ -118,10 +124,19 @@ class PointMaker:
         made = self._source(sources, copies=copies, seed=seed) if sources else []
         # Copy by copy rather than source by source, so that a full round has points of every source.
         ordered = [made[place] for copy in range(copies) for place in range(copy, len(made), copies)]
-        # A text that came out as it was is no new point.
+        return self.labelled(ordered, sources, max_points)
+
+    def labelled(self, units: Sequence[Unit], sources: Sequence[Unit] = (), max_points: int | None = None) -> Draw:
+        """The first of these texts, with what the teacher says of them, that repeat neither each other nor dev or test.
+
+        Args:
+            units: In the order in which they are taken.
+            sources: That they were made of; one that came out as it was is no new point.
+            max_points: So many at most; None takes all.
+        """
         fresh, seen = [], set(sources)
         num_copies = num_repeated = 0
-        for unit in ordered:
+        for unit in units:
             if unit in seen:
                 num_repeated += 1
             elif self._references.is_copy(unit):
@@ -131,7 +146,7 @@ class PointMaker:
             seen.add(unit)
         kept = fresh[:max_points]
         targets = self._labels(kept)
-        return Draw(kept, targets, len(sources), len(made), num_copies, num_repeated, len(fresh) - len(kept))
+        return Draw(kept, targets, len(sources), len(units), num_copies, num_repeated, len(fresh) - len(kept))
 
     def _labels(self, units: list[Unit]) -> NDArray[np.float64]:
         """What the teacher says; of classes and options the likeliest alone, unless its beliefs are asked for."""

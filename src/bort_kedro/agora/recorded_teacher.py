@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from bort_kedro.agora.points import points_of
+from bort_kedro.agora.settings import LEAST_DEV
 from bort_kedro.agora.teacher_bar import RECORDED, TeacherReport, check_teacher
 from bort_kedro.errors import TeacherError
 from bort_kedro.evaluation.tfidf import MOST_NGRAMS, TOKEN
 from bort_kedro.finetuning.data import answered_table
+from bort_kedro.finetuning.finetune import UNSEEN_SPLITS
 from bort_kedro.tasks.labels import output_columns
 from bort_kedro.tasks.table import Form
 from bort_kedro.tasks.units import Row, Unit, units_of
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from bort_kedro.agora.settings import AgoraSettings
     from bort_kedro.finetuning.data import TaskData
 
-# Examples of dev that must be recorded where dev has more: at the bar of two labels the standard error of a score is
-# 4.7 points then.
-LEAST_DEV = 100
 # Texts that a point is drawn from, for each that is wanted, so that a replayed round has others.
 ALIKE_PER_POINT = 4
 
@@ -56,7 +55,7 @@ class RecordedTeacher:
         outputs = table[output_columns(data.task.form, data.labels)].to_numpy(dtype=np.float64)
         ends = np.cumsum([len(unit.rows) for unit in units])
         self._units = units
-        self._outputs = {_key(unit): its for unit, its in zip(units, np.split(outputs, ends[:-1]), strict=True)}
+        self._outputs = {_key(unit): its for unit, its in zip(units, np.split(outputs, ends)[:-1], strict=True)}
         self._fingerprint = hashlib.sha256(repr(units).encode() + outputs.tobytes()).hexdigest()
 
     def says(self, units: Sequence[Unit]) -> NDArray[np.float64]:
@@ -125,6 +124,21 @@ class AlikeTexts:
         return drawn
 
 
+def without_test(table: pd.DataFrame, data: TaskData) -> pd.DataFrame:
+    """Recorded labels but those of test and of the official test.
+
+    Nobody may learn them, and a part of train, to which something else is the test split, could not tell them apart.
+
+    Args:
+        table: As `tasks.reading.recorded` reads it.
+        data: Of the whole task.
+    """
+    unseen = {_key(unit) for split in UNSEEN_SPLITS for unit in data.units.get(split, ())}
+    units = units_of(table, data.task.form == Form.MULTIPLE_CHOICE)
+    is_kept = np.repeat([_key(unit) not in unseen for unit in units], [len(unit.rows) for unit in units])
+    return table[is_kept].reset_index(drop=True)
+
+
 def check_recorded_teacher(
     teacher: RecordedTeacher, data: TaskData, *, place: str, needs_train: bool
 ) -> tuple[pd.DataFrame, TeacherReport]:
@@ -167,7 +181,7 @@ def check_recorded_teacher(
     starts = np.cumsum([0, *(len(unit.rows) for unit in known["dev"])])
     table = data.tables["dev"][is_known].reset_index(drop=True)
     predictions = answered_table(data.task, data.labels, table, teacher.says(known["dev"]), starts)
-    counts = {**{split: known[split] for split in known if split not in ("test", "submission")}, "pool": teacher.pool}
+    counts = {**{split: known[split] for split in known if split not in UNSEEN_SPLITS}, "pool": teacher.pool}
     report = TeacherReport(
         check=check_teacher(data.task, data.labels, predictions),
         method=RECORDED,

@@ -7,6 +7,7 @@ teacher's beliefs or on the labelled examples again is all that differs.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,41 +21,16 @@ from bort_kedro.finetuning.rounds import Round
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from bort_kedro.agora.points import PointMaker
+    from bort_kedro.agora.points import Teaching
     from bort_kedro.finetuning.encoding import EncodedExamples
     from bort_kedro.finetuning.report import RoundReport
     from bort_kedro.finetuning.rounds import Draw
 
+LOGGER = logging.getLogger(__name__)
 # Between the seeds of two rounds of a method that learns from the same examples each time.
 ROUND_SEED_STRIDE = 1000
 # Random points made for each one wanted, since some are copies; what is too much is left out.
 MADE_PER_WANTED = 1.5
-
-
-@dataclass(frozen=True)
-class Material:
-    """What methods may learn from beside the examples.
-
-    Args:
-        points: tau and the teacher.
-        train_beliefs: What teachers that have not seen them say of the rows of the train split, asked for when they
-            are needed; None where nobody says anything of some.
-        points_per_source: That tau makes.
-        distillation_share: Weight of the teacher's beliefs in the targets of `distilled`.
-        seed: Of random points.
-    """
-
-    points: PointMaker
-    train_beliefs: Callable[[], NDArray[np.float64]] | None
-    points_per_source: int
-    distillation_share: float
-    seed: int
-
-    def num_sources(self, num_points: int) -> int:
-        """Units to make so many points of."""
-        return math.ceil(MADE_PER_WANTED * num_points / self.points_per_source)
 
 
 @dataclass(frozen=True)
@@ -89,22 +65,22 @@ class ScheduledRound:
         )
 
 
-def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound], material: Material) -> MethodResult:
+def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound], teaching: Teaching) -> MethodResult:
     """Fine-tune by another method with the trials that Agora had.
 
     Args:
         method: A name of `RIVALS`.
         task: The same as Agora's.
         schedule: Agora's rounds.
-        material: The teacher and tau.
+        teaching: Agora's teacher, and what else is known of texts.
 
     Raises:
         TrainingError: If every trial of the first round diverges.
     """
     draws: dict[int, Draw] = {}
-    record = MethodRecord(method, task.data.task.name)
+    record, examples_of = MethodRecord(method, task.data.task.name), RIVALS[method](task, teaching)
     for each in schedule:
-        examples = RIVALS[method](task, each, draws, material)
+        examples = examples_of(each, draws)
         # The same examples with the same seed would be the same training; points make their own difference.
         shift = 0 if draws else each.plan.number * ROUND_SEED_STRIDE
         trials = [
@@ -123,39 +99,70 @@ def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound]
     return record.result()
 
 
-def _plain(task: StudentTask, each: ScheduledRound, draws: dict[int, Draw], material: Material) -> EncodedExamples:
+# What a method learns in a round of Agora; draws of points are added to those of the rounds before.
+ExamplesOf = Callable[["ScheduledRound", "dict[int, Draw]"], "EncodedExamples"]
+
+
+def _plain(task: StudentTask, teaching: Teaching) -> ExamplesOf:
     """The labelled examples and nothing else."""
-    return task.encoded.splits["train"]
+    return _always(task.encoded.splits["train"])
 
 
-def _distilled(task: StudentTask, each: ScheduledRound, draws: dict[int, Draw], material: Material) -> EncodedExamples:
+def _distilled(task: StudentTask, teaching: Teaching) -> ExamplesOf:
     """The labelled examples, with targets between their labels and what the teacher believes of them.
 
     At temperature 1 the cross-entropy with mixed targets is the mixture of both losses, but for a constant; of a
     regression likewise the squared errors.
     """
-    assert material.train_beliefs is not None  # noqa: S101 - nobody asks for this method where there are none
-    train, share = task.encoded.splits["train"], material.distillation_share
-    return train.answered((1 - share) * train.targets + share * material.train_beliefs())
+    assert teaching.train_beliefs is not None  # noqa: S101 - nobody asks for this method where there are none
+    train, share = task.encoded.splits["train"], teaching.teacher.settings.distillation_share
+    return _always(train.answered((1 - share) * train.targets + share * teaching.train_beliefs()))
 
 
-def _random_points(
-    task: StudentTask, each: ScheduledRound, draws: dict[int, Draw], material: Material
-) -> EncodedExamples:
+def _weak_supervision(task: StudentTask, teaching: Teaching) -> ExamplesOf:
+    """The labelled examples, and as further ones all texts that were labelled beforehand, however rightly.
+
+    References:
+        Ratner et al. 2017 (Snorkel), arXiv 1711.10160, for the term: labels of sources that may be wrong.
+    """
+    assert teaching.recorded is not None  # noqa: S101 - nobody asks for this method where there are none
+    further = teaching.recorded()
+    LOGGER.info(
+        "Task `%s`: %d recorded texts are learned as further rows of train; %d others are near-duplicates of dev or "
+        "test.",
+        task.data.task.name,
+        len(further.units),
+        further.num_copies,
+    )
+    return _always(task.with_points([further]))
+
+
+def _random_points(task: StudentTask, teaching: Teaching) -> ExamplesOf:
     """As many points as Agora had, made of random train units instead of mistakes on dev."""
-    if each.num_points is not None:
-        units = task.data.units["train"]
-        order = np.random.default_rng([material.seed, each.plan.number]).permutation(len(units))
-        draws[each.plan.number] = material.points.make(
-            [units[place] for place in order[: material.num_sources(each.num_points)]],
-            seed=material.seed + each.plan.number,
-            max_points=each.num_points,
-        )
-    return task.with_points([draws[number] for number in each.plan.draws])
+    settings, units = teaching.teacher.settings, task.data.units["train"]
+    points = teaching.teacher.points(task.states)
+
+    def examples_of(each: ScheduledRound, draws: dict[int, Draw]) -> EncodedExamples:
+        if each.num_points is not None:
+            order = np.random.default_rng([settings.seed, each.plan.number]).permutation(len(units))
+            num_sources = math.ceil(MADE_PER_WANTED * each.num_points / settings.points_per_mistake)
+            draws[each.plan.number] = points.make(
+                [units[place] for place in order[:num_sources]],
+                seed=settings.seed + each.plan.number,
+                max_points=each.num_points,
+            )
+        return task.with_points([draws[number] for number in each.plan.draws])
+
+    return examples_of
 
 
-RIVALS: dict[str, Callable[[StudentTask, ScheduledRound, dict[int, Draw], Material], EncodedExamples]] = {
+def _always(examples: EncodedExamples) -> ExamplesOf:
+    return lambda each, draws: examples
+
+
+RIVALS: dict[str, Callable[[StudentTask, Teaching], ExamplesOf]] = {
     "plain": _plain,
     "distilled": _distilled,
+    "weak_supervision": _weak_supervision,
     "random_augmentation": _random_points,
 }

@@ -1,15 +1,13 @@
-"""A teacher of one task, what it must reach, and fine-tuning with it: by Agora and by its rivals."""
+"""A teacher of one task, what it must reach, and fine-tuning with it by Agora."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate import PartialState
 
-from bort_kedro.agora.points import PointMaker, Teacher, Teaching, points_of
-from bort_kedro.agora.rivals import Material, ScheduledRound, run_rival
+from bort_kedro.agora.points import PointMaker, Teacher, points_of
 from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.settings import MASKED_LM
 from bort_kedro.agora.teacher_bar import TeacherReport, check_teacher
@@ -142,28 +140,3 @@ def fine_tune_by_agora(task: StudentTask, teacher: Teacher) -> MethodResult:
         max_points_share=settings.max_points_share,
         seed=settings.seed,
     )
-
-
-def fine_tune_rivals(
-    methods: Sequence[str],
-    task: StudentTask,
-    schedule: Sequence[ScheduledRound],
-    teaching: Teaching,
-) -> list[MethodResult]:
-    """The methods that Agora is held against, each with as many trials and steps.
-
-    Args:
-        methods: Names of `rivals.RIVALS`.
-        task: The student's.
-        schedule: Agora's rounds.
-        teaching: Agora's teacher, and what is believed of train.
-    """
-    settings = teaching.teacher.settings
-    material = Material(
-        teaching.teacher.points(task.states),
-        cache(teaching.train_beliefs) if teaching.train_beliefs else None,
-        settings.points_per_mistake,
-        settings.distillation_share,
-        settings.seed,
-    )
-    return [run_rival(method, task, schedule, material) for method in methods]

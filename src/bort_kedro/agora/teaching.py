@@ -56,17 +56,17 @@ class EncoderTeaches:
 
     def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
         if classifier is None:
-            finetuned, report = fine_tune_teacher(self._task(task))
+            finetuned, report = fine_tune_teacher(self.task_beside(task))
             if not report.check.is_over:
                 return None
             classifier = finetuned.model
         teacher = TaskTeacher(classifier, self.encoder, task.data, self.settings, self.training.max_tokens)
         # Its examples are encoded where somebody asks, which few methods do.
         return Teaching(
-            teacher, lambda: out_of_fold_beliefs(self._task(task), num_folds=self.num_folds, seed=self.seed)
+            teacher, lambda: out_of_fold_beliefs(self.task_beside(task), num_folds=self.num_folds, seed=self.seed)
         )
 
-    def _task(self, task: StudentTask) -> StudentTask:
+    def task_beside(self, task: StudentTask) -> StudentTask:
         """The teacher's own, of the same splits."""
         theta = build_theta(self.training, draw_seed=self.seed)
         return student_task(self.encoder, task.data, theta, self.training, task.states)
@@ -86,4 +86,5 @@ class FileTeaches:
 
     def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
         teacher, train = RecordedTeacher(self.table, task.data, self.settings), task.data.units["train"]
-        return Teaching(teacher, (lambda: teacher.says(train)) if all(map(teacher.knows, train)) else None)
+        beliefs = (lambda: teacher.says(train)) if all(map(teacher.knows, train)) else None
+        return Teaching(teacher, beliefs, lambda: teacher.points(task.states).labelled(teacher.pool))

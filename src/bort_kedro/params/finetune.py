@@ -14,6 +14,8 @@ from bort_kedro.tasks.table import TASKS, Form, Task, find_task, own_task, scori
 
 # Of tasks whose teacher may be a file.
 RECORDED_FORMS = (Form.CLASSIFICATION, Form.REGRESSION, Form.MULTIPLE_CHOICE)
+# A method that learns nothing else.
+WEAK_SUPERVISION = "weak_supervision"
 
 
 class FinetuneTeacherParams(FrozenModel):
@@ -39,10 +41,10 @@ class FinetuneParams(ReadingSettings):
         description="Hub id or folder of an encoder in the place of search and pretraining; null is theirs. No "
         "masked-LM head is needed."
     )
-    method: Literal["plain", "distilled", "agora", "auto"] = Field(
+    method: Literal["plain", "distilled", "weak_supervision", "agora", "auto"] = Field(
         description="How the student is fine-tuned; auto is what cross-validation on train finds best for each task."
     )
-    rivals: tuple[Literal["plain", "distilled", "random_augmentation"], ...] = Field(
+    rivals: tuple[Literal["plain", "distilled", "weak_supervision", "random_augmentation"], ...] = Field(
         description="Trained beside Agora with as many steps, to compare."
     )
     ends_with_dev: bool = Field(
@@ -62,8 +64,14 @@ class FinetuneParams(ReadingSettings):
     @property
     def has_encoder_as_teacher(self) -> bool:
         """Whether the teacher of any task is an encoder."""
-        taught = [name for name in self.tasks if scoring_task(name, self.tasks) is None]
-        return self.method != "plain" and not set(taught) <= set(self.teacher.recorded)
+        return self.method != "plain" and bool(self._not_recorded)
+
+    @property
+    def _not_recorded(self) -> list[str]:
+        """Tasks that are learned, and have no recorded labels."""
+        return [
+            name for name in self.tasks if scoring_task(name, self.tasks) is None and name not in self.teacher.recorded
+        ]
 
     @model_validator(mode="after")
     def _an_opened_student_is_taught_by_what_is_there(self) -> Self:
@@ -103,6 +111,11 @@ class FinetuneParams(ReadingSettings):
         if unread:
             raise ValueError(
                 f"teacher.recorded names {', '.join(unread)}; labels can be recorded for {', '.join(RECORDED_FORMS)}"
+            )
+        if WEAK_SUPERVISION in (self.method, *self.rivals) and self._not_recorded:
+            raise ValueError(
+                f"method or rivals name {WEAK_SUPERVISION}, which learns recorded labels, and teacher.recorded has "
+                f"none for {', '.join(self._not_recorded)}; name a file there, or another method"
             )
         if len(set(self.rivals)) < len(self.rivals):
             raise ValueError(f"rivals is {list(self.rivals)}; each may stand once")

@@ -29,6 +29,7 @@ from bort_kedro.tasks.argument_names import ARGUMENT_PATTERN
 RIVAL_NAMES = {
     "plain": "labelled examples alone",
     "distilled": "labelled examples with beliefs of teachers that had not seen them",
+    "weak_supervision": "recorded labels as further rows of train",
     "random_augmentation": "new points of random examples, labelled by the teacher",
 }
 

@@ -95,7 +95,7 @@ def recorded_reader_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFr
         examples: pd.DataFrame, finetune: FinetuneParams
     ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
         """Read the teacher that is a file, and hold it against its bar."""
-        from bort_kedro.agora.recorded_teacher import RecordedTeacher, check_recorded_teacher
+        from bort_kedro.agora.recorded_teacher import RecordedTeacher, check_recorded_teacher, without_test
         from bort_kedro.finetuning.data import check_examples
         from bort_kedro.tasks.reading import recorded
 
@@ -112,12 +112,13 @@ def recorded_reader_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFr
                 place,
                 "; ".join(reading.first_faults),
             )
-        teacher = RecordedTeacher(reading.table, data, finetune.agora)
+        table = without_test(reading.table, data)
+        teacher = RecordedTeacher(table, data, finetune.agora)
         predictions, report = check_recorded_teacher(
             teacher, data, place=place, needs_train="distilled" in (finetune.method, *finetune.rivals)
         )
         _tell_of_a_weak_teacher(name, report, finetune, f"Give better labels ({place})")
-        return reading.table, predictions, report.to_json()
+        return table, predictions, report.to_json()
 
     return read_recorded_labels
 
@@ -158,21 +159,23 @@ def student_tuner_of(name: str) -> Callable[..., Learned]:
         params = finetune.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
-            is_over = teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over
-            teaches = _teaches(finetune, encoder, recorded_labels) if is_over else None
-            method: str = finetune.method if is_over else "plain"
+            method: str = "plain"
             compared: dict[str, MethodScore] = {}
-            if finetune.method == "auto":
-                compared = choice.compare_methods(
-                    task,
-                    teaches,
-                    ends_with_dev=finetune.ends_with_dev,
-                    num_folds=finetune.num_folds,
-                    seed=finetune.split_seed,
-                )
-                method = choice.best_method(compared)
-                LOGGER.info("Task `%s`: %s", name, choice.told(compared, method))
-            teaching = teaches(task, teacher_classifier) if teaches else None
+            teaching = None
+            if teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over:
+                teaches = _teaches(finetune, encoder, recorded_labels)
+                method, teaching = finetune.method, teaches(task, teacher_classifier)
+                if method == "auto":
+                    compared = choice.compare_methods(
+                        task,
+                        teaches,
+                        teaching.methods,
+                        ends_with_dev=finetune.ends_with_dev,
+                        num_folds=finetune.num_folds,
+                        seed=finetune.split_seed,
+                    )
+                    method = choice.best_method(compared)
+                    LOGGER.info("Task `%s`: %s", name, choice.told(compared, method))
             result = choice.fine_tune_by(method, task, teaching, ends_with_dev=finetune.ends_with_dev)
             finetuned = finetuning.conclude(task, calibrate(task, result))
             points = finetuning.points_table(task, result.rounds)
@@ -196,8 +199,7 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
         recorded_labels: pd.DataFrame | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame, JsonObject]:
         """What the same steps are worth when they are spent otherwise; nothing where Agora did not run."""
-        from bort_kedro.agora import teacher as agora
-        from bort_kedro.agora.rivals import ScheduledRound
+        from bort_kedro.agora.rivals import ScheduledRound, run_rival
         from bort_kedro.finetuning import finetune as finetuning
         from bort_kedro.finetuning.temperature import calibrate
         from bort_kedro.training.threads import cpu_threads
@@ -210,7 +212,8 @@ def rival_tuner_of(name: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame,
             task = _student_task(name, examples, student_encoder, training_states, finetune, finetune.training)
             teaching = _teaches(finetune, encoder, recorded_labels)(task, teacher_classifier)
             schedule = [ScheduledRound.of(each) for each in agora_report.rounds]
-            for found in agora.fine_tune_rivals(finetune.rivals, task, schedule, teaching):
+            for rival in finetune.rivals:
+                found = run_rival(rival, task, schedule, teaching)
                 result = finetuning.learn_dev_too(task, found) if finetune.ends_with_dev else found
                 finetuned = finetuning.conclude(task, calibrate(task, result))
                 histories.append(pd.DataFrame(finetuned.history))
