@@ -53,6 +53,7 @@ class Facts:
         student: A student that is opened rather than pretrained, likewise.
         selected: The shape that the last search chose.
         examples: Of tasks whose examples are there.
+        recorded: Rows of the file of recorded labels of each task that has one.
         precision: What ``auto`` is on the device.
         num_devices: Accelerators, of which each trains one candidate at a time; 0 on a CPU.
         has_other_tokens: Whether there are tokens, of a corpus that the run will replace.
@@ -64,6 +65,7 @@ class Facts:
     student: Encoder | None = None
     selected: BertShape | None = None
     examples: Mapping[str, Examples] = field(default_factory=dict)
+    recorded: Mapping[str, int] = field(default_factory=dict)
     precision: Callable[[str], str] = lambda wanted: "fp16" if wanted == "auto" else wanted
     num_devices: int = 0
     has_other_tokens: bool = False

@@ -6,19 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from bort_kedro.agora.settings import LEAST_DEV
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.forecast.facts import CHARACTERS_OF_WORD, Examples, Facts
 from bort_kedro.forecast.task_trials import FINETUNE, Learner, Trials, most_of_agora, step_of, trial_work
 from bort_kedro.forecast.work import Encoder, Work, passed
 from bort_kedro.params import Parameters
-from bort_kedro.params.finetune import FinetuneParams, task_of
+from bort_kedro.params.finetune import WEAK_SUPERVISION, FinetuneParams, task_of
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
 # Of the built-in tasks the one whose examples are pairs of sentences.
 PAIRS = "adjacent"
-# Methods that auto compares.
-NUM_COMPARED = 3
 
 
 def task_works(finetune: FinetuneParams, facts: Facts, *, student: Encoder, teacher: Encoder) -> Iterator[Work]:
@@ -89,24 +88,26 @@ class _TaskWorks:
 
     def works(self) -> Iterator[Work]:
         """In the order of the nodes."""
-        method = self.finetune.method
+        method, examples = self.finetune.method, self.examples
         if method == "plain":
-            yield self._work("student", "the student's trials", self._student, self._once())
+            yield self._work("student", "the student's trials", self._student, self._by(method, examples))
             return
         if not self._is_recorded:
             taught = self._teacher.num_sets
             yield self._work("teacher", "its teacher", self._teacher, Trials(taught, taught, needed=1))
         if method == "auto":
             yield from self._comparison()
-        if method != "agora":
+        if method in ("auto", "distilled"):
             yield from self._teachers_of_parts("student")
-        if method == "distilled":
-            yield self._work("student", "the student's trials by distilled", self._student, self._once())
+        if method in ("distilled", WEAK_SUPERVISION):
+            trials = self._by(method, examples)
+            yield self._work("student", f"the student's trials by {method}", self._student, trials)
             return
         # Under a teacher that is too weak they are the first round alone, and no rival has any.
         what = "trials of Agora" if method == "agora" else "trials of the method that was chosen"
-        points = self._points_asked(self.examples)
-        yield self._work("student", what, self._student, self._agora(self.examples), asked=points)
+        may_be = [self._by(each, examples) for each in (self._compared if method == "auto" else ["agora"])]
+        most = max(may_be, key=lambda each: each.passes + sum(each.lasts))
+        yield self._work("student", what, self._student, most, asked=self._points_asked(examples))
         if method == "agora" and "distilled" in self.finetune.rivals:
             yield from self._teachers_of_parts("rivals")
         rivals = self._rivals()
@@ -133,6 +134,18 @@ class _TaskWorks:
     def _most_grown(self) -> float:
         """What Agora's last round learns at most."""
         return 1 + (self._student.num_sets - 1) * self.finetune.agora.max_points_share
+
+    @property
+    def _compared(self) -> list[str]:
+        """That auto chooses from."""
+        return ["plain", "distilled", *([WEAK_SUPERVISION] if self._is_recorded else []), "agora"]
+
+    def _learned(self, method: str, examples: Examples) -> float:
+        """What a method learns at most in its last round, in train splits."""
+        # Some of dev have to be recorded, too.
+        num_recorded = max(0, self.facts.recorded.get(self.name, 0) - min(LEAST_DEV, examples.num_dev))
+        grown = {WEAK_SUPERVISION: 1 + num_recorded / examples.num_train}
+        return (grown | dict.fromkeys(("agora", "random_augmentation"), self._most_grown)).get(method, 1.0)
 
     def _work(
         self,
@@ -162,23 +175,20 @@ class _TaskWorks:
     def _lasts(self, *passes: float) -> tuple[float, ...]:
         return passes if self.finetune.ends_with_dev else ()
 
-    def _once(self) -> Trials:
-        """Every set of Theta once on the labelled examples."""
-        sets = self._student.num_sets
-        return Trials(sets, sets, self._lasts(1 + _dev_share(self.examples)), needed=1)
-
-    def _agora(self, examples: Examples) -> Trials:
-        """As many as Agora may take, and thus as any method that auto may choose."""
-        settings = self.finetune.agora
-        trials, passes = most_of_agora(self._student.num_sets, settings.max_replays, settings.max_points_share)
-        return Trials(trials, passes, self._lasts(self._most_grown + _dev_share(examples)), needed=1)
+    def _by(self, method: str, examples: Examples) -> Trials:
+        """The student's by a method, at most: every set of Theta once, or as many as Agora may take."""
+        settings, sets, learned = self.finetune.agora, self._student.num_sets, self._learned(method, examples)
+        trials, passes = sets, sets * learned
+        if method == "agora":
+            trials, passes = most_of_agora(sets, settings.max_replays, settings.max_points_share)
+        return Trials(trials, passes, self._lasts(learned + _dev_share(examples)), needed=1)
 
     def _rivals(self) -> Trials:
         """As many of each rival as Agora may take; plainly the first round is Agora's, and found finished."""
-        rivals, agora, dev = self.finetune.rivals, self._agora(self.examples), _dev_share(self.examples)
+        rivals, agora, dev = self.finetune.rivals, self._by("agora", self.examples), _dev_share(self.examples)
         found = self._student.num_sets if "plain" in rivals else 0
-        # They learn the same examples for as many steps as Agora its grown ones, and dev as often.
-        lasts = [self._most_grown * (1 + dev) if name != "random_augmentation" else agora.lasts[0] for name in rivals]
+        # They learn their examples for as many steps as Agora its grown ones, and dev as often.
+        lasts = [self._most_grown * (1 + dev / self._learned(name, self.examples)) for name in rivals]
         return Trials(len(rivals) * agora.count - found, len(rivals) * agora.passes - found, self._lasts(*lasts))
 
     def _points_asked(self, examples: Examples, times: int = 1) -> list[tuple[Encoder, float]]:
@@ -210,16 +220,16 @@ class _TaskWorks:
             answered = replace(part, num_others=folds * self.examples.num_train)
             what = f"to choose a method, teachers on {self._but_one}"
             yield self._work("student", what, self._teacher, trials, examples=answered, is_reported=False)
-        agora, sets = self._agora(part), self._student.num_sets
-        # Agora's first round is that of plain.
+        # Agora's first round is that of plain, which trains no more but for the last.
+        plain, *others = (self._by(method, part) for method in self._compared)
         trials = Trials(
-            folds * (agora.count + sets),
-            folds * (agora.passes + sets),
-            folds * (2 * self._lasts(1 + _dev_share(part)) + agora.lasts),
-            needed=folds,
+            folds * sum(each.count for each in others),
+            folds * sum(each.passes for each in others),
+            folds * tuple(last for each in (plain, *others) for last in each.lasts),
         )
-        answered = replace(part, num_others=NUM_COMPARED * self.examples.num_train)
-        what = f"to choose a method, trials of plain, distilled and agora on {self._but_one}"
+        answered = replace(part, num_others=len(self._compared) * self.examples.num_train)
+        *names, last = self._compared
+        what = f"to choose a method, trials of {', '.join(names)} and {last} on {self._but_one}"
         asked = self._points_asked(part, folds)
         yield self._work("student", what, self._student, trials, examples=answered, asked=asked, is_reported=False)
 

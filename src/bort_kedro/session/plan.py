@@ -134,6 +134,7 @@ def _facts(
         student=None if student is None else _encoder(student),
         selected=None if selected is None else BertShape.from_row(selected),
         examples=examples,
+        recorded={name: _num_lines(each.file.path) for name, each in parameters.finetune.teacher.recorded.items()},
         num_devices=1,
     )
     if sheet is not None:
@@ -158,6 +159,14 @@ def _examples(name: str, catalog: CatalogProtocol) -> Examples | None:
         return None
     train, dev = int(split["train"]), int(split.get("dev", 0))
     return Examples(train, dev, float(words), int(split.sum()) - train - dev)
+
+
+def _num_lines(path: str) -> int:
+    """Of a file, 0 of one that is not there."""
+    if not Path(path).is_file():
+        return 0
+    with Path(path).open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def _last_trials(parameters: Parameters, catalog: CatalogProtocol) -> dict[str, int]:
