@@ -24,6 +24,7 @@ from benchmarks.own_process import fresh_processes, quietly
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
+from bort_kedro.params.finetune import WEAK_SUPERVISION
 from bort_kedro.pipelines.finetune.nodes import recorded_reader_of, rival_tuner_of, student_tuner_of
 from bort_kedro.pipelines.tasks.nodes import builder_of
 
@@ -34,10 +35,9 @@ PLAIN, RANDOM = "plain", "random_augmentation"
 ALL = 1_000_000
 # `adjacent` draws its order last, so that a larger one does not begin with the smaller.
 TASKS = ("order", "library")
-ALL_RECORDED = "plain_with_recorded"
 OTHERS = {
     PLAIN: "labelled examples alone",
-    ALL_RECORDED: "and all recorded labels",
+    WEAK_SUPERVISION: "and all recorded labels",
     RANDOM: "and recorded texts like random ones",
 }
 
@@ -104,7 +104,7 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
         training={"seeds": [seed], "num_threads": 1},
         teacher={"recorded": {task: {"file": str(labels)}}},
         agora={"seed": 1000 * seed},
-        rivals=[PLAIN, RANDOM],
+        rivals=list(OTHERS),
     )
     examples, pool = divided(task, finetune)
     dev = examples[examples["split"] == "dev"]
@@ -121,13 +121,9 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
     _, _, predictions, own, _ = student_tuner_of(task)(
         examples, student, kept, finetune, teacher_report=allowed, recorded_labels=table
     )
-    grown = pd.concat([examples, recorded[recorded["split"] == "train"]], ignore_index=True)
-    tune = rival_tuner_of(task)
-    _, rivals, reports = tune(examples, student, kept, finetune, own, recorded_labels=table)
-    plainly = finetune.changed(rivals=(PLAIN,))
-    _, all_at_once, their_reports = tune(grown, student, kept, plainly, own, recorded_labels=table)
-    tables = {AGORA: predictions, **dict(iter(rivals.groupby("method"))), ALL_RECORDED: all_at_once}
-    seconds = sum(report["seconds"] for report in (own, *reports.values(), *their_reports.values()))
+    _, rivals, reports = rival_tuner_of(task)(examples, student, kept, finetune, own, recorded_labels=table)
+    tables = {AGORA: predictions, **dict(iter(rivals.groupby("method")))}
+    seconds = sum(report["seconds"] for report in (own, *reports.values()))
     test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}
     return NoisyOutcome(
         task,

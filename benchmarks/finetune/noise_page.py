@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.finetune.leads import AGORA, Lead, lead_over
-from benchmarks.finetune.noise import ALL_RECORDED, OTHERS, PLAIN, RANDOM, NoisyOutcome
+from benchmarks.finetune.noise import OTHERS, PLAIN, RANDOM, NoisyOutcome
 from benchmarks.page import Figure, Part, table, write_page
 from bort_kedro.evaluation.floors import floors_among
+from bort_kedro.params.finetune import WEAK_SUPERVISION
 from bort_kedro.reporting.markdown import number, percent, signed_points
 
 NAME = "recorded-labels"
@@ -75,9 +76,9 @@ methods have the steps and the hyperparameters of Agora's trials:
 {table(header, rows)}
 
 On the same test split: {floors}. Every method ends with a training, by the setting that
-was best on dev, on what was learned then and on dev with its true labels. "{OTHERS[ALL_RECORDED]}" has the
-recorded sentences in train from the start, and "{OTHERS[RANDOM]}" as many points as Agora, drawn for random train
-examples instead of mistakes.
+was best on dev, on what was learned then and on dev with its true labels. "{OTHERS[WEAK_SUPERVISION]}" is
+`finetune.method: weak_supervision`, which has the recorded sentences in train from the start, and "{OTHERS[RANDOM]}"
+has as many points as Agora, drawn for random train examples instead of mistakes.
 
 Points that Agora is ahead, paired by seed and by test example; the standard error joins that over the seeds and that
 over the examples:
