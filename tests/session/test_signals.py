@@ -18,7 +18,7 @@ class SignalledAtItsEnd:
 
 def handle(number, frame):
     print("handled", flush=True)
-    stop_for_sure(SystemExit(143), number)
+    stop_for_sure(SystemExit(143))
 
 signal.signal(signal.SIGTERM, handle)
 {signalled}

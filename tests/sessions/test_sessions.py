@@ -277,6 +277,40 @@ def test_failed_run_is_tracked_as_failed_and_shows_no_traceback(fresh):
     assert fresh.tracked_runs()[0].info.status == "FAILED"
 
 
+SIGNALLED = """
+import os, signal
+from bort_kedro.datasets.text_sources import InstalledDocumentationDataset
+from fsspec.implementations.local import LocalFileSystem
+
+class Disk(LocalFileSystem):
+    def info(self, path, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().info(path, **options)
+
+class SignalledDocumentation(InstalledDocumentationDataset):
+    def load(self):
+        # fsspec takes whatever is raised for a file that is not there.
+        assert not Disk().exists(os.getcwd())
+        print("went on after the signal", flush=True)
+        return super().load()
+"""
+
+
+def test_a_run_whose_signal_something_else_has_caught_is_tracked_as_killed_and_stops(fresh):
+    (fresh.root / "signalled.py").write_text(SIGNALLED)
+    catalog = fresh.root / "conf" / "smoke" / "catalog.yml"
+    entry = "bort_kedro.datasets.text_sources.InstalledDocumentationDataset"
+    catalog.write_text(catalog.read_text().replace(entry, "signalled.SignalledDocumentation"))
+    status, output = fresh.run("--pipelines", "corpus")
+    assert "went on after the signal" in output
+    assert status == 128 + signal.SIGTERM
+    assert [run.info.status for run in fresh.tracked_runs()] == ["KILLED"]
+    assert output.endswith(
+        "The run stopped in corpus.split_documents_node, after 0 of 4 nodes. Nothing was kept of it.\n"
+        "Go on with: python -m kedro run --env smoke --pipelines corpus\n"
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_is_tracked_as_killed(fresh, number):
     # The stages after the file that is waited for take seconds, so that the run is under way at the signal.

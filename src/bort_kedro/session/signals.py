@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 # What Python runs at a signal: a function, a number for "ignore" or "default", or what no Python code set.
 Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
-
-# After an exception that Python has ignored, until its signal is sent once more.
-SECONDS_TO_GO_ON = 0.1
 
 
 def on_signals(handle: Callable[[int, FrameType | None], None]) -> dict[int, Handler]:
@@ -40,23 +37,22 @@ def signals_wait() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def stop_for_sure(stop: BaseException, number: int) -> NoReturn:
-    """Raise what ends the run from a signal's handler, and again, by sending the signal once more, if Python ignores
-    it, as it does where an object's end was under way."""
-    told, handler = sys.unraisablehook, signal.getsignal(number)
+def stop_for_sure(stop: BaseException) -> NoReturn:
+    """Raise from a signal's handler, and again if Python ignores it, as it does where an object's end was under way."""
+    told = sys.unraisablehook
 
-    def again(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, handler)
-        stop_for_sure(stop, number)
+    def again(frame: FrameType, event: str, argument: object) -> NoReturn:
+        # By which Python takes this function off again.
+        raise stop
 
     def look(ignored: sys.UnraisableHookArgs) -> None:
         if ignored.exc_value is not stop:
             told(ignored)
             return
-        sys.unraisablehook = told
-        signal.signal(number, again)
-        # Not from here, where it would be ignored as well.
-        threading.Timer(SECONDS_TO_GO_ON, os.kill, (os.getpid(), number)).start()
+        # From here it would be ignored as well, so at the next line of whatever goes on.
+        for frame, _ in traceback.walk_stack(sys._getframe().f_back):
+            frame.f_trace = again
+        sys.settrace(again)
 
     sys.unraisablehook = look
     raise stop

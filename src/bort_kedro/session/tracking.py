@@ -87,6 +87,8 @@ class TrackingHook(MlflowHook):
         # Whether the store went away in the middle, and why it could not be opened.
         self._is_lost = False
         self._fault: ConfigurationError | None = None
+        # What a signal's handler has raised.
+        self._stopped_by: BaseException | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -102,7 +104,7 @@ class TrackingHook(MlflowHook):
         location = None if is_served(uri) else (root / "mlartifacts").as_uri()
         OmegaConf.register_new_resolver("artifact_location", lambda: location, replace=True)
         loader["mlflow"] = loader["mlflow"] | {"server": server | {"mlflow_tracking_uri": uri}}
-        self._is_lost, self._fault, self.run_id = False, None, None
+        self._is_lost, self._fault, self._stopped_by, self.run_id = False, None, None, None
         try:
             with opening(uri):
                 self._open(context)
@@ -211,6 +213,7 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: JsonObject, is_async: bool) -> None:
+        self._stop_again()
         flat = {
             name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
             for name, value in inputs.items()
@@ -240,6 +243,7 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        self._stop_again()
         if dataset_name in NAMING:
             self._made[dataset_name] = data
         kind = (getattr(self._catalog.get(dataset_name), "metadata", None) or {}).get(METADATA_KEY)
@@ -280,6 +284,7 @@ class TrackingHook(MlflowHook):
 
     @hook_impl
     def after_pipeline_run(self, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        self._stop_again()
         # Written when the run is over, so no node's saving announces it.
         if self._is_mlflow_enabled:
             with self._going_on_without():
@@ -306,6 +311,7 @@ class TrackingHook(MlflowHook):
     def on_pipeline_error(
         self, error: Exception, run_params: JsonObject, pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
+        self._stop_again()
         if not self._is_lost:
             with self._going_on_without():
                 super().on_pipeline_error(error, run_params, pipeline, catalog)
@@ -323,7 +329,13 @@ class TrackingHook(MlflowHook):
             while mlflow.active_run():
                 mlflow.end_run("KILLED")
         self._end("KILLED")
-        stop_for_sure(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number), number)
+        self._stopped_by = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+        stop_for_sure(self._stopped_by)
+
+    def _stop_again(self) -> None:
+        """Where something has caught what the signal's handler raised, such as fsspec, which catches everything."""
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
 
 def _numbers(values: JsonObject, path: str = "") -> list[tuple[str, float]]:
