@@ -37,6 +37,21 @@ def tensor_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@contextmanager
+def half_attention(device: torch.device) -> Iterator[None]:
+    """Let attention with dropout on a CPU stay in the half precision of autocast within the block.
+
+    torch's kernel without dropout has half products and adds them up in float32; the one with dropout, left alone,
+    copies queries, keys and values to float32. Here its scores are rounded to half precision.
+    """
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before or device.type == "cpu")
+    try:
+        yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
 AUTO = "auto"
 # Of matrix products, by what accelerate calls a precision.
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
