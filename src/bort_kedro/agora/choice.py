@@ -38,7 +38,7 @@ PLAIN = "plain"
 
 
 def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, ends_with_dev: bool) -> MethodResult:
-    """Fine-tune a student by a method, without another beside it.
+    """Fine-tune a student by one of `CANDIDATES`, without another beside it.
 
     Args:
         method: Of `Teaching.methods`.
@@ -61,7 +61,7 @@ def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, e
 def compare_methods(
     task: StudentTask, teaches: Teaches, methods: Sequence[str], *, ends_with_dev: bool, num_folds: int, seed: int
 ) -> dict[str, MethodScore]:
-    """Cross-validate every method that may be chosen.
+    """Cross-validate every method that may be chosen; the student's test split is not touched.
 
     The teacher is made anew for each fold, whose rows neither it nor any point has seen; labels that were recorded for
     other texts are learned with each fold, and never answered.
@@ -128,11 +128,7 @@ def without_fold(data: TaskData, is_held: NDArray[np.bool_]) -> TaskData:
 
 @dataclass(frozen=True)
 class Unheard:
-    """States whose trainings nobody is told of.
-
-    Args:
-        states: Where they are kept.
-    """
+    """States whose trainings nobody is told of."""
 
     states: States
     observer: TrainingObserver = field(default_factory=SilentObserver)

@@ -34,14 +34,8 @@ APOSTROPHES = "'’"
 
 @dataclass(frozen=True)
 class Word:
-    """A word of one text of a row.
-
-    Args:
-        side: 0 for the text, 1 for its pair.
-        start: First character.
-        end: Behind the last.
-        tokens: Places of its tokens.
-    """
+    """A word of one text of a row: its characters, and the places of its tokens; ``side`` is 0 for the text, 1 for its
+    pair."""
 
     side: int
     start: int
@@ -56,7 +50,6 @@ class HiddenRow:
     Args:
         ids: (L,) token ids, special tokens included; nothing is hidden yet.
         type_ids: (L,) beside them: 1 for the tokens of the pair, if the tokenizer tells them apart.
-        words: To be hidden, in their order.
     """
 
     ids: NDArray[np.int64]
@@ -70,13 +63,10 @@ class HiddenRow:
 
 
 class ReplacementTokens:
-    """Which ids of a tokenizer may be hidden, and which drawn in their place.
+    """Which of the V ids of a tokenizer may be hidden, and which drawn in their place.
 
     What is drawn has a letter or digit, is not special, and begins a word where the hidden token does, so that a text
     keeps its blanks and its words their number of tokens (our decision).
-
-    Args:
-        tokenizer: With V ids.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -102,18 +92,12 @@ def _is_word(spelling: str) -> bool:
 
 
 class WordHider:
-    """Chooses the words of rows that are hidden.
+    """Chooses the words of rows that are hidden; the tokenizer's settings for truncation and padding are not followed.
 
-    A word is the tokenizer's own, none reaching over a blank. One without a letter or digit is not hidden, nor one
-    with a special token, such as that for unknown characters, nor a part of a contraction ("isn't").
-
-    Args:
-        tokenizer: Left as it is; its settings for truncation and padding are not followed.
-        tokens: Of this tokenizer.
-        changed_share: Of the tokens of the words that may change, which are hidden: as many words, in random order,
-            as fit; one at least.
-        max_tokens: Of both texts with special tokens; of longer ones, a window is seen that is drawn anew each time.
-        protects_spans: Whether marked spans stay, see `tasks.spans`.
+    A word is the tokenizer's own, none reaching over a blank. One without a letter or digit is not hidden, nor one with
+    a special token, such as that for unknown characters, nor a part of a contraction ("isn't"). A share of the tokens
+    of the words that may change is hidden: as many words, in random order, as fit; one at least. Of texts longer than
+    ``max_tokens``, special tokens included, a window is seen that is drawn anew each time.
     """
 
     def __init__(
@@ -135,13 +119,8 @@ class WordHider:
     def __call__(
         self, rows: Sequence[Row], sides: Sequence[tuple[int, ...]], generators: Sequence[np.random.Generator]
     ) -> Iterator[HiddenRow]:
-        """Hide words of each row by its own generator.
-
-        Args:
-            rows: Texts and their pairs.
-            sides: Of each row, which texts may change: 0 the text, 1 its pair, in this order.
-            generators: Of each row.
-        """
+        """Hide words of each row by its own generator; sides say which texts may change: 0 the text, 1 its pair, in
+        this order."""
         for start in range(0, len(rows), ROWS_PER_CALL):
             few = slice(start, start + ROWS_PER_CALL)
             firsts = self._backend.encode_batch([text for text, _ in rows[few]], add_special_tokens=False)

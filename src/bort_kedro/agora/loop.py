@@ -56,9 +56,7 @@ class AgoraRun:
     away, and other points are made of the same mistakes. Without replays left it is accepted, points and all.
 
     Args:
-        num_settings: Of Theta.
         max_replays: Replays in the whole run.
-        rounds: Done so far.
     """
 
     num_settings: int
@@ -83,10 +81,7 @@ class AgoraRun:
         )
 
     def record(self, scores: Sequence[float]) -> AgoraRun:
-        """The run with one more round.
-
-        Args:
-            scores: One for each of the settings of `next_round`, in their order.
+        """The run with one more round, given a score for each of the settings of `next_round`, in their order.
 
         Raises:
             ValueError: If the run is over, the number of scores is another, or one is not finite.

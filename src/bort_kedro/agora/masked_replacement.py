@@ -63,17 +63,10 @@ class MaskedReplacement:
     def __call__(
         self, rows: Sequence[Row], sides: Sequence[tuple[int, ...]], generators: Sequence[np.random.Generator]
     ) -> list[Row]:
-        """Replace words of rows, each by its own generator, so that it does not matter what shares its batch.
+        """The rows with words replaced, each by its own generator, so that it does not matter what shares its batch.
 
-        Only the rounding of what the encoder says may depend on that.
-
-        Args:
-            rows: Texts and their pairs.
-            sides: Of each row, which texts may change: 0 the text, 1 its pair, in this order.
-            generators: Of each row.
-
-        Returns:
-            The rows in their order; one without a word that may change is as it was.
+        Only the rounding of what the encoder says may depend on that. Sides are those of `WordHider`; a row without a
+        word that may change is as it was.
         """
         hidden = list(self._hide(rows, sides, generators))
         changed = list(rows)
@@ -99,9 +92,7 @@ class MaskedReplacement:
     def _drawn(self, rows: Sequence[HiddenRow], noise: NDArray[np.float64]) -> NDArray[np.int64]:
         """(N,) ids for all hidden tokens of a batch, row by row.
 
-        Args:
-            rows: Of the batch.
-            noise: (N, k) Gumbel noise: the largest of logits / temperature + noise is a draw from their softmax.
+        Of (N, k) Gumbel noise, the largest of logits / temperature + noise is a draw from their softmax.
         """
         vocabulary, device = self._tokens.vocabulary, self._model.device
         shape = len(rows), max(len(row.ids) for row in rows)

@@ -34,7 +34,6 @@ class NearDuplicates:
     Args:
         references: Units that none may be a copy of, such as those of dev and test.
         max_overlap: In (0, 1]; a unit that overlaps with a reference by so much or more is a copy of it.
-        ngram_words: Words of an n-gram.
     """
 
     def __init__(self, references: Iterable[Unit], *, max_overlap: float, ngram_words: int) -> None:

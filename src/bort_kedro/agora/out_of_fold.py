@@ -20,18 +20,11 @@ if TYPE_CHECKING:
 
 
 def out_of_fold_beliefs(task: StudentTask, *, num_folds: int, seed: int) -> NDArray[np.float64]:
-    """What encoders that were fine-tuned on the other folds of train say of each fold.
+    """(T, C) what encoders that were fine-tuned on the other folds of train say of the targets of each fold.
 
     A teacher that has seen a row says little more of it than its label; one that has not says what it would of a new
-    text, which is what its beliefs are worth (Wolpert 1992, stacked generalization).
-
-    Args:
-        task: The teacher's: its encoder, settings and Theta, of which dev chooses in every fold.
-        num_folds: Fine-tunings, for each set of hyperparameters.
-        seed: Of the folds.
-
-    Returns:
-        (T, C) of the targets of train.
+    text, which is what its beliefs are worth (Wolpert 1992, stacked generalization). Dev chooses out of the teacher's
+    Theta in every fold.
 
     Raises:
         TrainingError: If every fine-tuning of a fold diverges.

@@ -47,7 +47,6 @@ class Teaching:
     """A teacher that is over its bar.
 
     Args:
-        teacher: Labels new points.
         train_beliefs: Gives what is said of the rows of train, (N, C), by who has not seen them; None where nobody says
             anything of some.
         recorded: Gives all texts of no split that were labelled beforehand; None where none were.
@@ -74,14 +73,8 @@ class PointSource(Protocol):
 class PointMaker:
     """Makes points, and finds those again that it made before.
 
-    Args:
-        source: tau, or a pool.
-        references: Of dev and test, which no point may repeat.
-        teacher_says: From units to (N, C) outputs of the teacher for their rows.
-        identity: JSON-able; all of the teacher, the source and the references that points depend on.
-        task: For the form and the names of states.
-        settings: See there.
-        states: Handle with ``of(name, identity)``.
+    Their identity is all of the teacher, the source and the references that points depend on, as JSON has it; no point
+    may repeat one of the references, those of dev and test.
     """
 
     def __init__(
@@ -176,13 +169,7 @@ def points_of(
 ) -> PointMaker:
     """Points for a task that repeat none of its dev and test.
 
-    Args:
-        data: Of the task.
-        source: tau, or a pool.
-        teacher_says: From units to (N, C).
-        identity: JSON-able; all of the teacher and the source that points depend on.
-        settings: Of the points.
-        states: Handle with ``of(name, identity)``.
+    Their identity is all of the teacher and the source that points depend on, as JSON has it.
     """
     references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
     texts = json.dumps([unit.rows for unit in references])

@@ -41,13 +41,7 @@ ALIKE_PER_POINT = 4
 
 
 class RecordedTeacher:
-    """Recorded labels as Agora uses them.
-
-    Args:
-        table: As `tasks.reading.recorded` reads it.
-        data: Of the task.
-        settings: Of Agora.
-    """
+    """Recorded labels, as `tasks.reading.recorded` reads them, as Agora uses them."""
 
     def __init__(self, table: pd.DataFrame, data: TaskData, settings: AgoraSettings) -> None:
         self._data, self.settings = data, settings
@@ -80,12 +74,9 @@ class RecordedTeacher:
 
 
 class AlikeTexts:
-    """Draws from a pool the texts that are most alike to given ones, in the place of tau.
+    """Draws from a pool, which is not empty, the texts that are most alike to given ones, in the place of tau.
 
     Alike is the cosine of TF-IDF weights of words, marks and neighbouring two of them, which are those of the pool.
-
-    Args:
-        pool: Not empty where it is drawn from.
     """
 
     def __init__(self, pool: Sequence[Unit]) -> None:
@@ -102,10 +93,8 @@ class AlikeTexts:
     def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
         """Units of the pool for each of these: so many, drawn from `ALIKE_PER_POINT` times as many that are most alike.
 
-        Args:
-            units: Rows, or multiple-choice questions.
-            copies: Drawn for each; of a pool that has fewer some come twice.
-            seed: What is drawn depends on (seed, place of the unit), the unit and the pool.
+        What is drawn depends on (seed, place of the unit), the unit and the pool; of a pool that has fewer some come
+        twice.
 
         Returns:
             ``copies`` for the first, then for the second, and so on.
@@ -142,16 +131,9 @@ def without_test(table: pd.DataFrame, data: TaskData) -> pd.DataFrame:
 def check_recorded_teacher(
     teacher: RecordedTeacher, data: TaskData, *, place: str, needs_train: bool
 ) -> tuple[pd.DataFrame, TeacherReport]:
-    """Hold recorded labels against dev.
+    """Hold recorded labels, whose file is named at a place, against dev, and say what is recorded of it.
 
-    Args:
-        teacher: The labels.
-        data: Of the task.
-        place: Where their file is named.
-        needs_train: Whether the method or a rival learns from what is said of the train split.
-
-    Returns:
-        What is said of the rows of dev that are recorded, and the report.
+    The method or a rival may need what is said of the train split, too.
 
     Raises:
         TeacherError: If too few rows of dev, or none to learn from, are recorded.

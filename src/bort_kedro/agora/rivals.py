@@ -38,7 +38,6 @@ class ScheduledRound:
     """A round of Agora as its rivals repeat it.
 
     Args:
-        plan: Number, hyperparameter sets and draws.
         num_steps: Of each trial; None is as many epochs as set.
         look_every: Steps between two looks at dev of each trial, so that patience is as long as Agora's; None likewise.
         num_points: That the round added; None where it added none.

@@ -24,15 +24,8 @@ def run_agora(
     """Fine-tune by Agora.
 
     Each round trains every hyperparameter set that is left on the train split and the points so far, makes new points
-    of the best one's mistakes on dev, lets the teacher label them, and drops the sets that stayed worst. A round that
-    did not help is replayed with other points.
-
-    Args:
-        task: The student and what it is to learn.
-        points: tau, the teacher and the check for copies.
-        max_replays: Rounds that may be repeated in all.
-        max_points_share: Points of one round, as a share of the units of the train split.
-        seed: Of the points.
+    of the best one's mistakes on dev, at most a share of the units of train, lets the teacher label them, and drops the
+    sets that stayed worst. A round that did not help is replayed with other points.
 
     Raises:
         TrainingError: If every trial of the first round diverges.

@@ -35,12 +35,7 @@ if TYPE_CHECKING:
 
 
 def require_strong_teacher(check: TeacherCheck, task: str, better: str) -> None:
-    """Stop where the teacher is too weak to label anything.
-
-    Args:
-        check: What it reaches.
-        task: Its name.
-        better: How to come by a better one, without a full stop.
+    """Stop where the teacher is too weak to label anything, and say how to come by a better one.
 
     Raises:
         TeacherError: If it is not over its bar.
@@ -68,15 +63,7 @@ BETTER_ENCODER = (
 
 
 class TaskTeacher:
-    """A fine-tuned encoder as Agora uses it, the student itself perhaps.
-
-    Args:
-        classifier: Fine-tuned on the task.
-        masked_lm: The encoder it comes from, with the head that replaces words.
-        data: Of the task.
-        settings: Of Agora.
-        max_tokens: Longest input of the classifier.
-    """
+    """A fine-tuned encoder as Agora uses it, the student itself perhaps; the encoder it comes from replaces words."""
 
     def __init__(
         self, classifier: Pretrained, masked_lm: Pretrained, data: TaskData, settings: AgoraSettings, max_tokens: int

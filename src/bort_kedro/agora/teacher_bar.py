@@ -41,8 +41,6 @@ class TeacherCheck:
         score: Its accuracy, by question for multiple choice; R squared for regression; F1 of spans for tagged words.
         error: Standard error of the score, for other examples; rows of one group, such as the answers to a question,
             count as drawn together. NaN of a single group.
-        bar: To be over, see `teacher_bar`.
-        chance: Score of guessing.
         majority: Score on this same split of the best constant answer: the most frequent label, the place where most
             questions have a right option, the mean, a tag for all words.
         lead_error: Standard error of the score's lead over the majority's, paired by group.
@@ -72,12 +70,9 @@ def teacher_bar(chance: float) -> float:
 
 
 def check_teacher(task: Task, labels: Sequence[str], predictions: pd.DataFrame) -> TeacherCheck:
-    """Whether a teacher may label new points.
+    """Whether a teacher may label new points, by its answers to every row of dev.
 
-    Args:
-        task: Its form counts.
-        labels: That a classifier chooses from; not looked at for other forms.
-        predictions: Columns ``group``, ``option``, ``label`` and ``prediction`` of every row of dev.
+    Columns are ``part``, ``group``, ``option``, ``label`` and ``prediction``.
 
     Raises:
         ValueError: If there is no row.

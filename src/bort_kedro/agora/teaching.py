@@ -25,14 +25,9 @@ class Teaches(Protocol):
     """Makes the teacher of a task."""
 
     def __call__(self, task: StudentTask, classifier: Pretrained | None = None) -> Teaching | None:
-        """For the splits of a student's task.
+        """For the splits of a student's task; None where it is not over its bar.
 
-        Args:
-            task: The student's.
-            classifier: An encoder that was fine-tuned for these splits and is over its bar; None has one made.
-
-        Returns:
-            None where it is not over its bar.
+        A classifier that was fine-tuned for these splits is over it; without one it is made.
         """
 
 
@@ -41,9 +36,6 @@ class EncoderTeaches:
     """An encoder that is fine-tuned on a task.
 
     Args:
-        encoder: Before it is fine-tuned.
-        training: How it is.
-        settings: Of Agora.
         num_folds: Of train, for beliefs of teachers that have not seen a row.
         seed: Of Theta and of the folds.
     """
@@ -74,12 +66,7 @@ class EncoderTeaches:
 
 @dataclass(frozen=True)
 class FileTeaches:
-    """Labels that were recorded, and held against the bar when they were read.
-
-    Args:
-        table: As `tasks.reading.recorded` reads it.
-        settings: Of Agora.
-    """
+    """Labels that were recorded, as `tasks.reading.recorded` reads them, and held against the bar when they were read."""
 
     table: pd.DataFrame
     settings: AgoraSettings

@@ -29,10 +29,7 @@ class _Plan:
     """What is done to one copy of a unit: one row's texts change, and with them every text of the unit equal to one.
 
     Args:
-        unit: To be copied.
-        row: The row whose texts change.
         sides: Which of them: 0 the text, 1 its pair.
-        name: Of the transformation.
         generator: For all further draws.
     """
 
@@ -44,21 +41,16 @@ class _Plan:
 
 
 class Transformation:
-    """tau: a mixture of word transformations and of replacement by a masked-LM encoder.
+    """tau: a mixture of word transformations and of replacement by an encoder with its masked-LM head.
 
     Of each copy of a unit one transformation is drawn, and whether it changes the text, its pair or both. Of a
     multiple-choice question one option is drawn as the row that changes; a text that other options share with it, such
-    as the passage, changes in them alike.
-
-    Args:
-        masked_lm: Encoder with its masked-LM head, on the device that is to be used.
-        settings: See there.
-        protects_spans: Whether marked spans stay as they are, see `tasks.spans`.
+    as the passage, changes in them alike. Marked spans may have to stay as they are, see `tasks.spans`.
 
     References:
         Bort's authors leave tau open but for its being label-free; replacement by a masked LM with teacher labels is
-        that of Jiao et al. 2020 (TinyBERT), arXiv 1909.10351; swapping and deleting words that of Wei and Zou 2019
-        (EDA), arXiv 1901.11196.
+            that of Jiao et al. 2020 (TinyBERT), arXiv 1909.10351; swapping and deleting words that of Wei and Zou 2019
+            (EDA), arXiv 1901.11196.
     """
 
     def __init__(
@@ -82,16 +74,12 @@ class Transformation:
         )
 
     def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
-        """New units similar to these.
-
-        Args:
-            units: Rows, or multiple-choice questions.
-            copies: New units made of each.
-            seed: Each new unit depends on (seed, place of its source, number of the copy) and the source alone.
+        """New units similar to these; each depends on (seed, place of its source, number of the copy) and the source
+        alone.
 
         Returns:
             ``copies`` of the first, then of the second, and so on; one is as its source where the texts are too short
-            for the transformation that was drawn.
+                for the transformation that was drawn.
         """
         plans = [
             self._plan(unit, np.random.default_rng([seed, place, copy]))

@@ -36,14 +36,7 @@ def count_of(share: float, num_words: int) -> int:
 
 
 def swap_words(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Let pairs of words change places.
-
-    Args:
-        text: Any; one of fewer than two words that may move comes back as it is.
-        share: Of the words that may move, which do; at least one pair of them.
-        generator: Draws the pairs.
-        protects_spans: Whether marked spans stay as and where they are.
-    """
+    """Let pairs of words change places: of those that may move a share, and one pair at least."""
     words, gaps, free = _parts(text, protects_spans)
     if len(free) < 2:
         return text
@@ -55,14 +48,8 @@ def swap_words(text: str, *, share: float, generator: np.random.Generator, prote
 
 
 def delete_words(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Leave out single words, each with the blanks before it.
-
-    Args:
-        text: Any; one of a single word, or without a word that may go, comes back as it is.
-        share: Of the words that may go, which do; at least one of them, and one word at least stays.
-        generator: Draws the words.
-        protects_spans: Whether marked spans stay.
-    """
+    """Leave out single words, each with the blanks before it: of those that may go a share, and one at least; one
+    stays."""
     words, gaps, free = _parts(text, protects_spans)
     if not len(free) or len(words) < 2:
         return text
@@ -72,14 +59,8 @@ def delete_words(text: str, *, share: float, generator: np.random.Generator, pro
 
 
 def crop_words(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Leave out words at the beginning and the end, as many in all as `delete_words` would.
-
-    Args:
-        text: Any; one of a single word, or that begins and ends with a marked span, comes back as it is.
-        share: Of the words that may go, which do; at least one of them, and one word at least stays.
-        generator: Draws how many go at the beginning.
-        protects_spans: Whether marked spans, and all between them, stay.
-    """
+    """Leave out words at the beginning and the end, as many in all as `delete_words` would, and none between marked
+    spans."""
     words, gaps, free = _parts(text, protects_spans)
     protected = np.setdiff1d(np.arange(len(words)), free)
     before, after = len(words), len(words)
@@ -93,14 +74,8 @@ def crop_words(text: str, *, share: float, generator: np.random.Generator, prote
 
 
 def shuffle_spans(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Let two spans of neighbouring words, of equal length, change places.
-
-    Args:
-        text: Any; one without room for two spans of two words comes back as it is.
-        share: Of the words that may move, which do, if there is room for such long spans.
-        generator: Draws where the spans begin.
-        protects_spans: Whether marked spans stay as they are, and in their order.
-    """
+    """Let two spans of neighbouring words, of equal length, change places: of those that may move a share, if there is
+    room."""
     words, gaps, free = _parts(text, protects_spans)
     for length in range(max(SHORTEST_SPAN, round(share * len(free) / 2)), SHORTEST_SPAN - 1, -1):
         # Words that may move and stand in a row: the last is as far from the first as there are words between.
