@@ -23,16 +23,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run left; a part that it did not make is empty.
-
-    Args:
-        manifest: `run_manifest`.
-        search: `search_report`.
-        pretraining: `pretraining_metrics`.
-        tasks: Rows of `task_scores`.
-        speed: Rows of `speed_table`.
-        costs: Rows of `stage_costs`.
-    """
+    """What one run left, by the datasets of the catalog; a part that it did not make is empty."""
 
     manifest: JsonObject
     search: SearchReport | None = None
@@ -43,13 +34,10 @@ class RunRecord:
 
 
 def compare_runs(runs: Mapping[str, RunRecord]) -> str:
-    """A Markdown page about two runs or more.
+    """A Markdown page about two runs or more, by version in the order of the columns.
 
     With two runs each score has the change from the first to the second; its standard error takes both as independent,
     which is too large where both answer the same examples.
-
-    Args:
-        runs: By version, in the order of the columns.
 
     Raises:
         ValueError: If there are fewer than two.

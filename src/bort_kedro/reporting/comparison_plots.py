@@ -24,12 +24,9 @@ STATISTICS = {"hypervolume": "hypervolume of parameters, cost and {measure}", "w
 def comparison_figure(comparison: pd.DataFrame, *, measure: str) -> Figure:
     """What each strategy has found by its budget, the mean over parts of a table in a band, best in the accent colour.
 
-    The best is that of the largest hypervolume.
-
-    Args:
-        comparison: Columns ``strategy``, ``trainings`` (budget in full trainings), ``statistic`` (``hypervolume`` or
-            ``w``), ``mean``, ``lower`` and ``upper``, shares of the best that the whole space gives.
-        measure: ``error`` or ``loss``, whichever the strategies were to lower.
+    The best is that of the largest hypervolume. Columns are ``strategy``, ``trainings`` (budget in full trainings),
+    ``statistic`` (``hypervolume`` or ``w``), ``mean``, ``lower`` and ``upper``, shares of the best that the whole space
+    gives.
     """
     from plotly.subplots import make_subplots
 

@@ -34,9 +34,8 @@ OTHER_COLOR = "#9aa0a6"
 def draw_svg(figure: Figure) -> str:
     """The figure as SVG; equal figures give equal texts.
 
-    Args:
-        figure: A Plotly figure of `Scatter` and horizontal `Bar` traces, on one pair of axes; traces on a second
-            vertical axis are ticks along the top edge.
+    It has `Scatter` and horizontal `Bar` traces on one pair of axes; traces on a second vertical axis are ticks along
+    the top edge.
 
     Raises:
         ValueError: If a trace is of another kind.

@@ -10,13 +10,10 @@ from bort_kedro.reporting.templates import template
 
 
 def html_page(markdown: str, plots: Mapping[str, str], *, script: str, footer: str) -> str:
-    """One HTML file of a Markdown report.
+    """One HTML file of a Markdown report, which starts with a heading of the first rank and has sections of the second.
 
-    Args:
-        markdown: Starts with a heading of the first rank; its sections have headings of the second.
-        plots: HTML of plots by the address of the image in whose place they come.
-        script: JavaScript that the plots need, put in once; "" where there are none.
-        footer: Text of the last line.
+    Plots, HTML by the address of the image in whose place they come, need a script, which is put in once. The footer is
+    the last line.
 
     Raises:
         ValueError: If a plot is given for an image that the report does not have, or an image has no plot.

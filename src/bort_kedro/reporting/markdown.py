@@ -12,12 +12,7 @@ MISSING = "–"
 
 
 class IllustratedText(NamedTuple):
-    """A Markdown text and the files of its images.
-
-    Attributes:
-        text: Refers to its images by bare file name.
-        images: SVG by file name.
-    """
+    """A Markdown text that refers to its images by bare file name, and their SVG by that name."""
 
     text: str
     images: Mapping[str, str]
@@ -84,12 +79,7 @@ def duration(seconds: float) -> str:
 
 
 def image(name: str, description: str) -> str:
-    """An image beside the text.
-
-    Args:
-        name: Name of the file.
-        description: What is read where the image is not shown.
-    """
+    """An image beside the text; the description is read where it is not shown."""
     return f"![{description}]({name})"
 
 

@@ -66,8 +66,6 @@ class ModelSize:
 
     Args:
         num_parameters: Scalars, head included; of tied ones one counts.
-        vocabulary_size: Rows of the table of words.
-        max_tokens: Longest input that the model was trained for.
     """
 
     num_parameters: int
@@ -77,14 +75,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Origin:
-    """What all cards of a run tell of: `corpus_manifest`, `search_report`, `pretraining_metrics`, and the machine.
-
-    Args:
-        corpus: The text.
-        search: The choice of the shape.
-        pretraining: Scores and seconds.
-        device: Of `device.describe_device`, of the machine that evaluates.
-    """
+    """What all cards of a run tell of: `corpus_manifest`, `search_report`, `pretraining_metrics`, and the machine."""
 
     corpus: JsonObject
     search: SearchReport
@@ -124,12 +115,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class OpenedOrigin:
-    """What the cards of a student that was opened tell of, in the place of `Origin`.
-
-    Args:
-        student: `opened_student`.
-        device: As of `Origin`.
-    """
+    """What the cards of a student that was opened tell of, in the place of `Origin`."""
 
     student: OpenedEncoder
     device: JsonObject
@@ -163,17 +149,7 @@ class OpenedOrigin:
 
 @dataclass(frozen=True)
 class TaskResults:
-    """What is known of one fine-tuned task, by the names of its data in the catalog.
-
-    Args:
-        task: Its row of the table.
-        has_pairs: Whether an example is two texts.
-        metrics: Scores.
-        finetuning: `finetuning_report`.
-        examples: `examples_report`.
-        teacher: `teacher_report`; None where it had none.
-        exports: `export_report`; None where nothing was exported.
-    """
+    """What is known of one fine-tuned task, by the names of its data in the catalog."""
 
     task: Task
     has_pairs: bool
@@ -234,17 +210,7 @@ def example_texts(task: Task) -> tuple[str, str]:
 
 
 def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: CardSettings) -> str:
-    """The card of the pretrained encoder.
-
-    Args:
-        size: Read off the encoder.
-        mask_token: What stands for a hidden word.
-        origin: Of the run.
-        settings: From the parameters.
-
-    Returns:
-        As `task_card`.
-    """
+    """The card of the pretrained encoder; see `task_card`."""
     student = origin.pretraining.student
     common = {"task_type": "fill-mask", "dataset_type": "corpus", "dataset_name": "the corpus of the run"}
     error = number(student.accuracy_standard_error, 4)

@@ -58,7 +58,6 @@ class Claim:
     """One published figure and how to count it.
 
     Args:
-        statement: What the figure is of.
         published: As printed, in ``unit``.
         unit: ``M`` (million scalars), ``%`` or ``x``.
         count: The same figure for any shape.
@@ -96,13 +95,12 @@ CLAIMS = (
 def speed_claim_rows(speed: Sequence[TableRow]) -> list[JsonObject]:
     """Each published speed-up beside the operations and the measured time of each shape called Bort.
 
-    Args:
-        speed: Rows of one condition of the speed table, the references among them.
+    The speeds are of one condition of the speed table, the references among them.
 
     Returns:
         For each claim and each of `BORT_KEYS`: ``statement``, ``published``, the shape's title as ``name``, ``counted``
-        by operations at 128 tokens, ``measured`` (NaN where the shape or the reference was not timed), and
-        ``is_nearest``: whether this is the shape whose count is nearest to the published figure.
+            by operations at 128 tokens, ``measured`` (NaN where the shape or the reference was not timed), and
+            ``is_nearest``: whether this is the shape whose count is nearest to the published figure.
     """
     measured = {BertShape.from_row(row): row for row in speed}
     return [

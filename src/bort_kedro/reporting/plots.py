@@ -34,9 +34,8 @@ STEP_MEASURES = {
 def training_curves_figure(history: pd.DataFrame) -> Figure:
     """Masked accuracy by step, one line for each training.
 
-    Args:
-        history: Columns ``step``, ``masked_accuracy`` and ``model``, the name of the training. One that predicts
-            nothing has no accuracy, and no line.
+    Columns are ``step``, ``masked_accuracy`` and ``model``, the name of the training. One that predicts nothing has no
+    accuracy, and no line.
     """
     import plotly.graph_objects as go
 
@@ -81,11 +80,9 @@ def training_curves_figure(history: pd.DataFrame) -> Figure:
 def error_by_step_figure(history: pd.DataFrame, *, measure: str = "loss") -> Figure:
     """Training loss or error by step, one line for each short training, darker the lower it ends.
 
-    Args:
-        history: Columns ``shape`` (text), ``step``, ``loss`` in nats, ``masked_lm_loss``, its part with the true tokens
-            where a teacher adds others, and ``masked_accuracy``, which trainings that predict nothing lack; these have
-            no line. The rows of the maximum point have ``maximum point`` for a shape.
-        measure: ``loss``, or ``error``, the share of hidden training tokens guessed wrong.
+    Columns are ``shape`` (text, ``maximum point`` for T), ``step``, ``loss`` in nats, ``masked_lm_loss``, its part with
+    the true tokens where a teacher adds others, and ``masked_accuracy``, which trainings that predict nothing lack;
+    these have no line. The measure is ``loss``, or ``error``, the share of hidden training tokens guessed wrong.
     """
     import plotly.graph_objects as go
     from plotly.colors import sample_colorscale
@@ -143,9 +140,7 @@ def running_mean(values: pd.Series) -> pd.Series:
 def speed_figure(speed_table: pd.DataFrame) -> Figure:
     """Median time of a pass of each encoder, its 95 % interval as error bars, the fastest on top.
 
-    Args:
-        speed_table: Rows of `latency.conditions.speed_table_rows`; shown are those of the first condition, and beside
-            them the same with a masked-LM head where that was timed.
+    Shown are the rows of the first condition, and beside them the same with a masked-LM head where that was timed.
     """
     import plotly.graph_objects as go
 
@@ -203,10 +198,8 @@ def _speed_bars(rows: pd.DataFrame, name: str) -> BaseTraceType:
 def latency_figure(latency_table: pd.DataFrame, calibration: Calibration) -> Figure:
     """Latency predicted from the counts of operations against the one measured, both logarithmic.
 
-    Args:
-        latency_table: The four shape values, ``latency_ms`` as measured, and ``latency_leave_one_out_ms``, the
-            prediction of the model that did not see the row; rows that lack one of the two are left out.
-        calibration: Of that model.
+    Columns are the four shape values, ``latency_ms`` as measured, and ``latency_leave_one_out_ms``, the prediction of
+    the model that did not see the row; rows that lack one of the two are left out.
     """
     import plotly.graph_objects as go
 

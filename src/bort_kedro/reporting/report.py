@@ -49,15 +49,12 @@ SECTIONS = (
 
 
 class Measured(TypedDict):
-    """What is told of every student.
+    """What is told of every student, by the datasets of the catalog.
 
     Attributes:
-        tasks: Rows of `task_scores`.
-        speed: Rows of `speed_table`, those of one condition.
-        costs: Rows of `stage_costs`.
+        speed: Rows of one condition.
         device: In words, of the machine that evaluates.
-        leaderboard: `leaderboard`.
-        exports: `export_report` by task.
+        exports: By task.
         plots: What each of `PLOTS` that was drawn shows, by its name; ``<name>.svg`` lies beside the report.
     """
 
@@ -78,15 +75,7 @@ def build_report(
     pretraining: PretrainingMetrics,
     **measured: Unpack[Measured],
 ) -> str:
-    """The whole report of a student that was searched and pretrained here.
-
-    Args:
-        corpus: `corpus_manifest`.
-        search: `search_report`.
-        candidates: Those of `candidate_table`.
-        pretraining: `pretraining_metrics`.
-        measured: As `Measured` says.
-    """
+    """The whole report of a student that was searched and pretrained here."""
     shape, tasks = search.selected.to_shape(), measured["tasks"]
     told = {
         "In short": _summary(
@@ -103,12 +92,7 @@ def build_report(
 
 
 def build_opened_report(student: OpenedEncoder, **measured: Unpack[Measured]) -> str:
-    """The report of a student that was opened, of which nothing was searched or pretrained.
-
-    Args:
-        student: `opened_student`.
-        measured: As `Measured` says.
-    """
+    """The report of a student that was opened, of which nothing was searched or pretrained."""
     told = {
         "In short": _summary(measured, origin=render("summary_opened", student=student), verdicts=[]),
         "What was asked": render("question_opened", student=student, tasks=_named(measured["tasks"])),

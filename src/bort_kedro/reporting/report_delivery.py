@@ -24,12 +24,7 @@ def leaderboard_text(leaderboard: Mapping[str, Leaderboard]) -> str:
 
 
 def costs_section(costs: Sequence[StageCost], device: str) -> str:
-    """Time, device hours and tokens of every training; empty where none was recorded.
-
-    Args:
-        costs: Rows of `reporting.stage_costs.stage_costs`.
-        device: In words, of the machine that evaluates.
-    """
+    """Time, device hours and tokens of every training; empty where none was recorded."""
     if not costs:
         return ""
     return render(
@@ -43,11 +38,7 @@ def costs_section(costs: Sequence[StageCost], device: str) -> str:
 
 
 def exports_section(reports: Mapping[str, ExportReport]) -> str:
-    """Every export of every task: size, fidelity, score and speed.
-
-    Args:
-        reports: `export_report` by task.
-    """
+    """Every export of every task: size, fidelity, score and speed."""
     rows = [(task, name, row) for task, report in reports.items() for name, row in report.formats.items()]
     if not rows:
         return ""

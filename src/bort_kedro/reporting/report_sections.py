@@ -35,13 +35,8 @@ RIVAL_NAMES = {
 
 
 def verdict(rival: str, *, difference: float, standard_error: float) -> str:
-    """Whether the student beats a rival in masked accuracy, said plainly.
-
-    Args:
-        rival: In words.
-        difference: Accuracy of the student minus that of the rival.
-        standard_error: Of that difference, paired.
-    """
+    """Whether the student beats a rival by its difference in masked accuracy, whose standard error is paired, said
+    plainly."""
     return render(
         "verdict",
         rival=rival,
@@ -163,12 +158,7 @@ def speed_section(speed: Sequence[TableRow]) -> str:
 
 
 def paper_section(shape: BertShape, speed: Sequence[TableRow] = ()) -> str:
-    """What the paper says, counted for each shape called Bort, and its speeds as measured here where they were.
-
-    Args:
-        shape: The chosen one.
-        speed: Rows of `speed_table`, those of one condition.
-    """
+    """What the paper says, counted for each shape called Bort, and its speeds as measured here where they were."""
     borts = {key: KNOWN_SHAPES[key] for key in BORT_KEYS}
     best, num_fits = Counter(claim.nearest() for claim in CLAIMS).most_common(1)[0]
     return render(

@@ -54,9 +54,9 @@ def pareto_figure(
 
     Args:
         candidate_table: As the search writes it.
-        selected: The chosen shape, at least its four values.
-        maximum_point: Row of the maximum point, without a standard error where none is recorded; ``is_network`` False
-            says that it is a point above a recorded table, so that its shape was not trained.
+        selected: The four values of the chosen shape.
+        maximum_point: ``is_network`` False says that it is a point above a recorded table, so that its shape was not
+            trained.
         cost: ``parameters`` or ``operations``; the horizontal axis, logarithmic.
         measure: Of `measures.MEASURES`, whichever W took, or ``recorded`` for the error of a table; the vertical axis.
         known_shapes: Rows with ``title``, the four values, ``parameters`` and ``operations``. Those trained here are
@@ -186,14 +186,7 @@ def _add_known_shapes(
 
 
 def _add_rug(figure: Figure, known_shapes: Sequence[TableRow], axis: Sequence[float], *, cost: str) -> None:
-    """Ticks and slanted titles along the top edge.
-
-    Args:
-        figure: Styled; gets more room above.
-        known_shapes: By rising cost.
-        axis: All costs on the horizontal axis.
-        cost: As in `pareto_figure`.
-    """
+    """Ticks and slanted titles along the top edge, by rising cost; the axis has all costs."""
     import plotly.graph_objects as go
 
     name = "known shapes, cost only (not trained here)"
@@ -242,11 +235,8 @@ def _add_rug(figure: Figure, known_shapes: Sequence[TableRow], axis: Sequence[fl
 def w_figure(candidate_table: pd.DataFrame, selected: TableRow, *, error_source: str = "training") -> Figure:
     """W over the whole space: measured where a candidate was trained, predicted elsewhere, coloured by depth.
 
-    Args:
-        candidate_table: As the search writes it. Candidates on the unigram plateau or over a cap are not ranked; they
-            are shown at their W, or at the predicted one where they have none. Rows with neither are left out.
-        selected: The chosen shape, at least its four values.
-        error_source: ``training``, or ``table`` where candidates were looked up rather than trained.
+    Candidates on the unigram plateau or over a cap are not ranked; they are shown at their W, or at the predicted one
+    where they have none. Rows with neither are left out.
     """
     import plotly.graph_objects as go
 

@@ -23,10 +23,7 @@ class StageCost(FrozenModel):
     """What one kind of training took, a row of the table `stage_costs`.
 
     Args:
-        stage: Of the pipeline.
-        what: Was trained.
         purpose: ``model`` for what the result needs, ``compare`` for what it is held against.
-        seconds: Of training.
         device_hours: A device is one GPU, or all cores of a machine together.
         tokens: Trained on, padding left out; None where none were counted.
     """
@@ -53,11 +50,7 @@ def stage_costs(
 ) -> list[StageCost]:
     """What each kind of training took, in the order of the stages; what took no time is left out.
 
-    Args:
-        search: `search_report`; None where nothing was searched.
-        pretraining: `pretraining_metrics`; None where nothing was pretrained.
-        histories: Rows of the histories of ``teacher``, ``student`` and ``undistilled``.
-        tasks: Rows of `task_scores`.
+    Histories are those of ``teacher``, ``student`` and ``undistilled``.
     """
     costs = []
     if search is not None:

@@ -24,7 +24,6 @@ class FloorRow(RivalScore):
     """A floor of a task, and what it took.
 
     Args:
-        seconds: Of fitting and answering.
         train_share: Share of the train rows that it was fitted to; None of one that is fitted to nothing.
     """
 
@@ -36,39 +35,18 @@ class TaskRow(FrozenModel):
     """A task in the table `task_scores`, where a floor or a rival has the columns ``<name>_score`` and so on.
 
     Args:
-        task: Its name.
-        method: That it was fine-tuned by.
-        metric: Its first.
         num_labels: Outputs of its head.
-        score: On the test split.
-        standard_error: Of the score.
         num_examples: Units scored.
-        interval_low: Of the score; None of a single example.
-        interval_high: Likewise.
-        interval_level: Such as 0.95.
+        interval_low: Of the score; None of a single example, as the two that follow.
         dev_score: None of a diagnostic.
-        dev_standard_error: Likewise.
         temperature: That logits were divided by; None where there are no probabilities, or of another task's model.
-        calibration_error_before: Expected calibration error on the test split without it, likewise.
-        calibration_error: With it.
+        calibration_error_before: Expected calibration error on the test split without it.
         other_scores: Further metrics, and the parts of the test split, for readers.
-        num_trials: Of the method.
-        seconds: Of its trials.
-        num_tokens: That they were trained on.
         truncated_share: Share of the inputs that were cut.
         test_split: Where the test examples come from.
-        num_rows_skipped: Malformed ones.
-        num_made: Points that Agora made.
-        num_copies: Of them thrown away as near-duplicates of dev or test.
-        num_kept: Of them learned from.
+        num_made: Points that Agora made, of which `num_copies` were thrown away as near-duplicates of dev or test.
         teacher_score: On dev; None where there was no teacher, as the three that follow.
-        teacher_standard_error: Of that score.
         teacher_bar: That it had to be over by a standard error, its own bar or the best constant answer.
-        is_teacher_over: Whether it was.
-        teacher_seconds: Of its training.
-        teacher_num_tokens: Likewise.
-        rival_seconds: Of all rivals.
-        rival_num_tokens: Likewise.
         floors: By name, as many of `evaluation.floors.FLOORS` as there are.
         rivals: By method.
     """

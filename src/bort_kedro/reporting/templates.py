@@ -17,11 +17,8 @@ FENCES = ("```", "---")
 
 
 def render(name: str, **context: object) -> str:
-    """A template of `templates/`, filled in; its paragraphs and list items, which may be broken anywhere, as one line.
-
-    Args:
-        name: Of the file, without ``.md.jinja``.
-        context: Every name that the template uses.
+    """A template of `templates/`, by its name without ``.md.jinja``, filled in; its paragraphs and list items, which
+    may be broken anywhere, as one line.
 
     Raises:
         jinja2.UndefinedError: If the template uses a name that was not given.
