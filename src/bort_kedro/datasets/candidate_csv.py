@@ -107,9 +107,6 @@ class RecordedCandidatesDataset(AbstractDataset[NoReturn, pd.DataFrame]):
             other columns have no spaces around them, and are numbers if all of the column that hold something
             are.
         load_args: How fields are parted and quoted, for `csv.reader`: LOAD_ARGUMENTS.
-        credentials: For the file system of the protocol.
-        fs_args: More arguments for it.
-        metadata: Free for plugins such as Kedro-Viz.
 
     Raises:
         ConfigurationError: From the constructor for arguments that cannot be used; from `load`, naming up to

@@ -17,13 +17,8 @@ ANEW = "Remove this version's folder to fall back on the one before, or run the 
 
 
 def note_sums(written: Path, final: PurePath, store: AbstractFileSystem | None = None) -> None:
-    """Add a file or folder to the sums of its version; to be done before it gets its place, with which it is there.
-
-    Args:
-        written: Where it is now, on a local disk.
-        final: Where it will be.
-        store: Of that place; None for a local disk.
-    """
+    """Add a file or folder, written on a local disk, to the sums of its version; to be done before it gets its final
+    place, on a local disk or a store, with which it is there."""
     files = [written] if written.is_file() else sorted(path for path in written.rglob("*") if path.is_file())
     sums = {final.name / path.relative_to(written): path for path in files}
     lines = "".join(f"{_sha256(path.open('rb'))}  {name.as_posix()}\n" for name, path in sums.items())

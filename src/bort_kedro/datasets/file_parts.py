@@ -28,8 +28,6 @@ class FilePart:
     """Bytes of a file that hold whole documents.
 
     Args:
-        path: Of the file.
-        start: The first byte.
         stop: The byte after the last; None for the end of the file.
     """
 
@@ -39,11 +37,9 @@ class FilePart:
 
 
 def cut(path: Path, boundary: re.Pattern[bytes] | None) -> list[FilePart]:
-    """Parts of about `PART_BYTES` that together are the file; one where it is small or has no boundary.
+    """Parts of about `PART_BYTES` that together are the file, not compressed; one where it is small or has no boundary.
 
-    Args:
-        path: Of a file that is not compressed.
-        boundary: Matches what stands between two documents, or ends one, white space after it included.
+    A boundary stands between two documents, or ends one, white space after it included.
 
     Raises:
         OSError: If the file cannot be read.

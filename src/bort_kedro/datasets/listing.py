@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 
 def matches(pattern: str) -> list[str]:
-    """Files and folders that a pattern names, ``**`` allowed; as far as it is there as it is written, it is no pattern.
-
-    Args:
-        pattern: ``texts [1]/**/*.txt`` looks below the folder ``texts [1]`` where there is one.
-    """
+    """Files and folders that a pattern names, ``**`` allowed; as far as it is there as it is written, it is no pattern:
+    ``texts [1]/**/*.txt`` looks below the folder ``texts [1]`` where there is one."""
     path = Path(pattern)
     there = next((part for part in (path, *path.parents) if part.exists()), Path())
     if there == path:

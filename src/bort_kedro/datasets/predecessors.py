@@ -41,7 +41,6 @@ class Predecessor:
     """A folder that differs in circumstances alone.
 
     Args:
-        folder: Of an earlier run.
         changes: By its path in the identity, each circumstance that differs: ``(there, now)``.
     """
 
@@ -50,11 +49,7 @@ class Predecessor:
 
 
 class Predecessors:
-    """Looks for them once, so that what a run itself makes is none.
-
-    Args:
-        accepted: Circumstances that may differ.
-    """
+    """Looks for them once, so that what a run itself makes is none; some circumstances may be accepted to differ."""
 
     def __init__(self, accepted: tuple[Circumstance, ...] = ()) -> None:
         self.accepted = accepted
@@ -62,12 +57,8 @@ class Predecessors:
         self._told: set[tuple[str, ...]] = set()
 
     def accepted_of(self, own: Path, identity: str) -> Iterator[Predecessor]:
-        """Those of a folder whose differences are accepted, the newest first; of others it is said what differs.
-
-        Args:
-            own: The folder; its name ends in a hash of its identity.
-            identity: As text.
-        """
+        """Those of a folder, named by a hash of its identity, whose differences are accepted, the newest first; of
+        others it is said what differs."""
         rest, now = _without_circumstances(json.loads(identity))
         for folder, there in self._like(own).get(rest, []):
             if folder == own or there.keys() != now.keys():

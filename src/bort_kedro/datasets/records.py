@@ -17,7 +17,6 @@ class RecordDataset(AtomicJSONDataset):
 
     Args:
         record: Dotted name of the record's class.
-        json: As `AtomicJSONDataset` takes it.
     """
 
     def __init__(self, *, record: str, **json: Any) -> None:

@@ -10,11 +10,7 @@ from bort_kedro.frozen import JsonObject
 
 
 class StageResultsDataset(AbstractDataset[list[str], "StageResults"]):
-    """Loads a handle that loads what the stage saved under names of their own; nothing is stored twice.
-
-    Args:
-        metadata: Free for plugins such as Kedro-Viz.
-    """
+    """Loads a handle that loads what the stage saved under names of their own; nothing is stored twice."""
 
     def __init__(self, metadata: JsonObject | None = None) -> None:
         self.metadata = metadata

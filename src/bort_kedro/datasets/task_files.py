@@ -18,7 +18,6 @@ class TaskFilesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TaskFolder"]):
 
     Args:
         folder: Holds a folder for each task as its archive has it, such as ``CoLA`` or ``superglue/BoolQ``.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
     def __init__(self, folder: str, metadata: JsonObject | None = None) -> None:

@@ -33,10 +33,6 @@ class TeacherCacheDataset(OnLocalDisk, AbstractDataset[NoReturn, "TeacherCaches"
     """Loads a handle rather than data, because a node's outputs are only saved when it ends.
 
     A session puts what its user accepts of earlier caches into ``accepted``.
-
-    Args:
-        filepath: Root folder.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
     def __init__(self, filepath: str, metadata: JsonObject | None = None) -> None:
@@ -57,12 +53,7 @@ class TeacherCacheDataset(OnLocalDisk, AbstractDataset[NoReturn, "TeacherCaches"
 
 
 class TeacherCaches:
-    """Finds the folder of a cache by a hash of all that its content depends on.
-
-    Args:
-        root: Of all caches.
-        accepted: Circumstances under which an earlier cache may have differed, see `predecessors`.
-    """
+    """Finds the folder of a cache by a hash of all that its content depends on, see `predecessors`."""
 
     def __init__(self, root: Path, *, accepted: tuple[Circumstance, ...] = ()) -> None:
         self._root, self._predecessors = root, Predecessors(accepted)
@@ -70,9 +61,8 @@ class TeacherCaches:
     def of(self, identity: JsonObject) -> CacheFolder:
         """The cache of one teacher over one corpus.
 
-        Args:
-            identity: JSON-able; a changed value leads to another folder, hence to asking the teacher anew, unless
-                nothing differs but circumstances that are accepted.
+        A changed value of the identity leads to another folder, hence to asking the teacher anew, unless nothing
+        differs but circumstances that are accepted.
         """
         text = json.dumps(identity, sort_keys=True, indent=2)
         folder = self._root / hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
@@ -127,9 +117,6 @@ class CacheFolder:
 
     def require_room(self, num_bytes: int) -> None:
         """Refuse what will not fit.
-
-        Args:
-            num_bytes: To be written.
 
         Raises:
             StorageError: If that is more than the free space less its margin.

@@ -228,9 +228,7 @@ def _no_text(value: object) -> str:
 def split_pieces(pieces: Iterable[str], boundary: re.Pattern[str]) -> Iterator[str]:
     """``boundary.split("".join(pieces))`` while holding no more than one part and one piece.
 
-    Args:
-        pieces: Of one text.
-        boundary: Matches white space only, and as much of it as it can.
+    A boundary matches white space only, and as much of it as it can.
     """
     rest = ""
     for piece in pieces:
@@ -269,16 +267,8 @@ class FromTextFiles(OnLocalDisk):
 
 @dataclass(frozen=True)
 class HubText:
-    """Documents of a data set of the Hugging Face hub, streamed.
-
-    Args:
-        dataset_id: For example ``wikimedia/wikipedia``.
-        configuration: The data set's configuration, such as ``20231101.en``.
-        split: The data set's split.
-        text_field: The column that holds the text.
-        revision: Branch, tag or commit; None for the newest.
-        catalog_entry: Where all this is written, for errors.
-    """
+    """Documents of a data set of the Hugging Face hub, streamed; a revision is a branch, tag or commit, None the
+    newest."""
 
     dataset_id: str
     configuration: str | None
@@ -295,12 +285,8 @@ class HubText:
             raise self._unreadable(fault) from fault
 
     def documents(self, *, shard: int | None = None, skip: int = 0) -> Iterator[tuple[str, str]]:
-        """``(document_id, text)`` from the ``skip``-th row on, rows without text among them.
-
-        Args:
-            shard: One of ``num_shards``, whose rows are counted from 0; None reads all.
-            skip: Rows; the hub's library skips what it can unread.
-        """
+        """``(document_id, text)`` from the ``skip``-th row on, which the library skips unread where it can, rows
+        without text among them; of one of ``num_shards``, whose rows are counted from 0, or of all."""
         try:
             rows = self._rows()
             if shard is not None:

@@ -71,7 +71,6 @@ class InstalledDocumentationDataset(TextSource):
 
     Args:
         packages: Top-level import names, read in this order.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
     COLUMNS = (*TextSource.COLUMNS, "arguments")
@@ -173,11 +172,8 @@ class HubTextDataset(TextSource):
     Args:
         dataset_id: For example ``wikimedia/wikipedia``.
         configuration: The data set's configuration, such as ``20231101.en``.
-        split: The data set's split.
-        text_field: The column that holds the text.
         max_documents: Stop after this many.
         revision: Branch, tag or commit of the data set; None for the newest.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
     def __init__(

@@ -31,9 +31,6 @@ class TextFilesStream:
     """Texts of files, whose shards are the files; one that is large and not compressed is cut into several.
 
     Files are those found when first asked for.
-
-    Args:
-        reader: Of the files.
     """
 
     reader: TextFiles
@@ -116,12 +113,8 @@ class HubTextStreamDataset(AbstractDataset[NoReturn, HubTextStream]):
 
     Args:
         dataset_id: For example ``wikimedia/wikipedia``.
-        configuration: The data set's configuration, such as ``20231101.en``.
-        split: The data set's split.
-        text_field: The column that holds the text.
         revision: Branch, tag or commit of the data set; None for the newest at the start of a run. Name a commit
             where a training may be resumed, as it goes on only with the data it began with.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
     def __init__(

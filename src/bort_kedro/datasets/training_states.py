@@ -43,7 +43,6 @@ class TrainingStatesDataset(OnLocalDisk, AbstractDataset[NoReturn, "TrainingStat
         filepath: Root folder.
         keep: States kept per training while it runs; the newest ones. At least 2, so that a damaged one has a
             predecessor.
-        metadata: Free for plugins such as Kedro-Viz.
     """
 
     def __init__(self, filepath: str, keep: int = 2, metadata: JsonObject | None = None) -> None:
@@ -70,10 +69,7 @@ class KeptTraining:
 
     Args:
         name: Such as ``search/D2-A4-H128-I256``.
-        identity: All that its result depends on.
         written: When the state was, in seconds of `time.time`.
-        step: Number of steps done.
-        has_ended: Whether the training is finished.
     """
 
     name: str
@@ -87,8 +83,6 @@ class TrainingStates:
     """Finds the folder of a training by a name for people and a hash of all that its result depends on.
 
     Args:
-        root: Of all trainings.
-        keep: States kept of each.
         observer: Who listens to them, in this process alone: a copy that travels to another one is silent.
         accepted: Circumstances under which an earlier training may have differed, see `predecessors`.
     """
@@ -108,24 +102,20 @@ class TrainingStates:
         return partial(TrainingStates, accepted=self._predecessors.accepted), (self.root, self._keep)
 
     def of(self, name: str, identity: JsonObject) -> TrainingFolder:
-        """The states of one training.
+        """The states of one training, named such as ``search/D2-A4-H128-I256``.
 
-        Args:
-            name: Such as ``search/D2-A4-H128-I256``.
-            identity: JSON-able; a changed value leads to another folder, hence to training anew, unless nothing
-                differs but circumstances that are accepted.
+        A changed value of the identity leads to another folder, hence to training anew, unless nothing differs but
+        circumstances that are accepted.
         """
         text = json.dumps(identity, sort_keys=True, indent=2)
         key = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
         return TrainingFolder(self.root / f"{name}-{key}", self._keep, text, self._predecessors)
 
     def kept(self, since: float = 0.0) -> Iterator[KeptTraining]:
-        """Each training with a state, as far as what is said of their files tells.
+        """Each training whose newest state was not written before, in seconds of `time.time`, as far as what is said of
+        their files tells.
 
         No file is read whole, so a damaged one may be among them, and those that are accepted otherwise are not.
-
-        Args:
-            since: Leave out those whose newest state was written before, in seconds of `time.time`.
         """
         for path in sorted(self.root.rglob(IDENTITY)):
             newest = next(iter(TrainingFolder.files(path.parent)), None)
