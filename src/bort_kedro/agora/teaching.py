@@ -66,7 +66,7 @@ class EncoderTeaches:
 
 @dataclass(frozen=True)
 class FileTeaches:
-    """Labels that were recorded, as `tasks.reading.recorded` reads them, and held against the bar when they were read."""
+    """Labels that were recorded, as `tasks.reading.recorded` reads them, held against the bar when they were read."""
 
     table: pd.DataFrame
     settings: AgoraSettings
