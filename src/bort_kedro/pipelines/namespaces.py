@@ -16,10 +16,7 @@ STAGES = ("corpus", "tasks", "search", "pretrain_distill", "finetune", "evaluate
 FINETUNE = "params:finetune"
 # What a user brings.
 BROUGHT = frozenset(
-    {
-        *("raw_corpus", "text_stream", "task_files"),
-        *("recorded_candidates", "recorded_latencies", "earlier_candidates"),
-    }
+    {*("raw_corpus", "text_stream", "task_files"), *("recorded_candidates", "recorded_latencies", "earlier_candidates")}
 )
 # What a stage made that `evaluate` tells of; all of it passes on as one dataset, the results of the stage.
 REPORTED = {
@@ -53,6 +50,22 @@ def teacher_of(*, trains_teacher: bool) -> str:
     return "teacher_encoder" if trains_teacher else "maximum_point_encoder"
 
 
+def node_of(
+    function: Callable[..., object],
+    inputs: str | list[str] | dict[str, str] | None,
+    outputs: str | list[str],
+    *,
+    tags: str | Iterable[str] | None = None,
+) -> Node:
+    """A node named after its function."""
+    return Node(function, inputs, outputs, name=f"{function.__name__}_node", tags=tags)
+
+
+def by_name(names: Iterable[str], **others: str) -> dict[str, str]:
+    """Inputs whose datasets are called as the arguments, beside others by their arguments."""
+    return {name: name for name in names} | others
+
+
 @contextmanager
 def across_namespaces() -> Iterator[None]:
     """Without Kedro's warning of dotted names, which it gives for those of a task in the namespace of a stage."""
@@ -81,14 +94,14 @@ def _opening_nodes(pipeline: Pipeline) -> Iterator[Node]:
         if names:
             readers = [node for node in pipeline.nodes if set(names) & set(node.inputs)]
             tags = {tag for node in readers for tag in node.tags}
-            yield Node(opener_of(stage, names), results, names, name=f"open_{results}_node", tags=tags)
+            yield node_of(opener_of(stage, names), results, names, tags=tags)
 
 
 def _gathering_nodes(stage: str, pipeline: Pipeline) -> Iterator[Node]:
     if stage in RESULTS:
         ends = {name for name in pipeline.outputs() if not passes(name)}
         names = sorted(ends | {name for name in pipeline.all_outputs() if _reporter_of(name) == stage})
-        yield Node(gather_results, {name: name for name in names}, RESULTS[stage], name="gather_results_node")
+        yield node_of(gather_results, by_name(names), RESULTS[stage])
 
 
 def _reporter_of(dataset: str) -> str | None:

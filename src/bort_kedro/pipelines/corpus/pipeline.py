@@ -1,9 +1,9 @@
 """The corpus stage as a table of nodes."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from bort_kedro.pipelines.corpus.nodes import make_tokenizer, split_documents, tokenize_documents
-from bort_kedro.pipelines.namespaces import in_stage
+from bort_kedro.pipelines.namespaces import in_stage, node_of
 
 
 def create_pipeline() -> Pipeline:
@@ -11,23 +11,12 @@ def create_pipeline() -> Pipeline:
     return in_stage(
         "corpus",
         [
-            Node(
-                split_documents,
-                ["raw_corpus", "params:corpus"],
-                ["corpus_documents", "corpus_manifest"],
-                name="split_documents_node",
-            ),
-            Node(
+            node_of(split_documents, ["raw_corpus", "params:corpus"], ["corpus_documents", "corpus_manifest"]),
+            node_of(
                 make_tokenizer,
                 ["corpus_documents", "params:corpus", "params:search"],
                 ["tokenizer", "vocabulary_report"],
-                name="make_tokenizer_node",
             ),
-            Node(
-                tokenize_documents,
-                ["corpus_documents", "tokenizer", "params:corpus"],
-                "tokens",
-                name="tokenize_documents_node",
-            ),
+            node_of(tokenize_documents, ["corpus_documents", "tokenizer", "params:corpus"], "tokens"),
         ],
     )

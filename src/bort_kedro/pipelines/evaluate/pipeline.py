@@ -6,16 +6,11 @@ from kedro.pipeline import Node, Pipeline
 
 from bort_kedro.pipelines.evaluate.card_nodes import task_card_writer_of, write_encoder_card
 from bort_kedro.pipelines.evaluate.export_nodes import exporter_of
-from bort_kedro.pipelines.evaluate.report_nodes import (
-    cost_stages,
-    write_opened_report,
-    write_report,
-    write_report_page,
-)
+from bort_kedro.pipelines.evaluate.report_nodes import cost_stages, write_opened_report, write_report, write_report_page
 from bort_kedro.pipelines.evaluate.score_nodes import floors_of, scorer_of, summarise_tasks
 from bort_kedro.pipelines.evaluate.speed_nodes import measure_speed, plot_speed
 from bort_kedro.pipelines.evaluate.submission_nodes import average_tasks, write_submissions
-from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, by_name, in_stage, node_of, of_task
 from bort_kedro.reporting.markdown import IllustratedText
 from bort_kedro.reporting.report import PLOTS
 from bort_kedro.tasks.table import TASKS, scoring_task
@@ -67,7 +62,7 @@ def create_pipeline(
         told = (*origin, "candidate_table", "pareto_plot", "pretraining_plot")
         card_inputs = ["student_encoder", *origin, CARD]
         nodes += [
-            Node(write_encoder_card, card_inputs, "encoder_card", name="write_encoder_card_node"),
+            node_of(write_encoder_card, card_inputs, "encoder_card"),
             *_report_nodes(tasks, write_report, told, spent),
         ]
     return in_stage("evaluate", nodes)
@@ -76,8 +71,8 @@ def create_pipeline(
 def _speed_nodes(shape: str) -> list[Node]:
     """Times and sizes of the shape of the student beside known ones."""
     return [
-        Node(measure_speed, [shape, "params:evaluate.speed"], "speed_table", name="measure_speed_node"),
-        Node(plot_speed, "speed_table", "speed_plot", name="plot_speed_node"),
+        node_of(measure_speed, [shape, "params:evaluate.speed"], "speed_table"),
+        node_of(plot_speed, "speed_table", "speed_plot"),
     ]
 
 
@@ -85,17 +80,15 @@ def _score_nodes(task: str, tasks: Sequence[str], *, has_rivals: bool) -> list[N
     """Scores of a task, beside its floors."""
     model_of = scoring_task(task, tasks)
     rivals = ["rival_predictions"] if has_rivals and not model_of else []
-    floors = Node(
+    floors = node_of(
         floors_of(task, model_of or task),
         ["examples", FINETUNE, *([f"{model_of}.examples"] if model_of else [])],
         ["floor_predictions", "floors_report"],
-        name="answer_task_by_floors_node",
     )
-    score = Node(
+    score = node_of(
         scorer_of(task),
         ["predictions", "finetuning_report", "floor_predictions", FINETUNE, BOOTSTRAP, *rivals],
         "metrics",
-        name="score_task_node",
     )
     return [floors, score]
 
@@ -103,20 +96,12 @@ def _score_nodes(task: str, tasks: Sequence[str], *, has_rivals: bool) -> list[N
 def _model_nodes(task: str, origin: Sequence[str], *, has_teacher: bool) -> list[Node]:
     """Of a task with a model of its own, the model for other runtimes and its card."""
     corpus = ["corpus_documents"] if "corpus_manifest" in origin else []
-    export = Node(
-        exporter_of(task),
-        ["finetuned_model", "examples", FINETUNE, EXPORT, *corpus],
-        ["export", "export_report"],
-        name="export_model_node",
+    export = node_of(
+        exporter_of(task), ["finetuned_model", "examples", FINETUNE, EXPORT, *corpus], ["export", "export_report"]
     )
     learnt = ["teacher_report"] if has_teacher else []
     told = ["finetuned_model", "metrics", "finetuning_report", "examples_report", "export_report", *learnt, *origin]
-    card = Node(
-        task_card_writer_of(task),
-        {name: name for name in told} | {"finetune": FINETUNE, "card": CARD},
-        "model_card",
-        name="write_task_card_node",
-    )
+    card = node_of(task_card_writer_of(task), by_name(told, finetune=FINETUNE, card=CARD), "model_card")
     return [export, card]
 
 
@@ -134,7 +119,7 @@ def _summary_node(tasks: Sequence[str], *, has_teacher: bool, has_rivals: bool) 
             *([] if scoring_task(task, tasks) else learnt),
         )
     ]
-    return Node(summarise_tasks, {name: name for name in names}, "task_scores", name="summarise_tasks_node")
+    return node_of(summarise_tasks, by_name(names), "task_scores")
 
 
 def _report_nodes(
@@ -149,27 +134,9 @@ def _report_nodes(
     exported = [f"{task}.export_report" for task in tasks if not scoring_task(task, tasks)]
     parts = ["task_scores", "speed_table", "stage_costs", "leaderboard"]
     return [
-        Node(
-            cost_stages,
-            {name: name for name in (*spent, "task_scores")},
-            "stage_costs",
-            name="cost_stages_node",
-            tags="report",
-        ),
-        Node(
-            write,
-            {name: name for name in (*told, *parts, "speed_plot", *exported)},
-            "report",
-            name="write_report_node",
-            tags="report",
-        ),
-        Node(
-            write_report_page,
-            {name: name for name in ("report", *plots)},
-            "report_page",
-            name="write_report_page_node",
-            tags="report",
-        ),
+        node_of(cost_stages, by_name((*spent, "task_scores")), "stage_costs", tags="report"),
+        node_of(write, by_name((*told, *parts, "speed_plot", *exported)), "report", tags="report"),
+        node_of(write_report_page, by_name(("report", *plots)), "report_page", tags="report"),
     ]
 
 
@@ -178,9 +145,8 @@ def _leaderboard_nodes(tasks: Sequence[str]) -> list[Node]:
     listed = [task for task in tasks if task in TASKS and TASKS[task].submissions]
     metrics = [f"{task}.metrics" for task in tasks]
     answers = [f"{task}.{dataset}" for task in listed for dataset in ("predictions", "examples_report")]
-    nodes = [Node(average_tasks, {name: name for name in metrics}, "leaderboard", name="average_tasks_node")]
+    nodes = [node_of(average_tasks, by_name(metrics), "leaderboard")]
     if listed:
-        inputs = {"task_files": "task_files", "finetune": FINETUNE} | {name: name for name in answers}
-        outputs = ["submission_archives", "submission_report"]
-        nodes.append(Node(write_submissions, inputs, outputs, name="write_submissions_node"))
+        inputs = by_name(("task_files", *answers), finetune=FINETUNE)
+        nodes.append(node_of(write_submissions, inputs, ["submission_archives", "submission_report"]))
     return nodes

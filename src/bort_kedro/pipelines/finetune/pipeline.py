@@ -14,7 +14,7 @@ from bort_kedro.pipelines.finetune.nodes import (
     student_tuner_of,
     teacher_tuner_of,
 )
-from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, by_name, in_stage, node_of, of_task
 from bort_kedro.tasks.table import scoring_task
 
 OWN_TEACHER, OWN_STUDENT = "finetuning_teacher", "finetuning_student"
@@ -44,12 +44,12 @@ def create_pipeline(
     nodes: list[Node | Pipeline] = []
     if student == OWN_STUDENT:
         nodes += [
-            Node(open_finetuning_student, FINETUNE, OWN_STUDENT, name="open_finetuning_student_node"),
-            Node(describe_student, [OWN_STUDENT, FINETUNE], "opened_student", name="describe_student_node"),
+            node_of(open_finetuning_student, FINETUNE, OWN_STUDENT),
+            node_of(describe_student, [OWN_STUDENT, FINETUNE], "opened_student"),
         ]
     taught = {task for task in tasks if method != "plain" and scoring_task(task, tasks) is None}
     if teacher == OWN_TEACHER and not taught <= set(recorded):
-        nodes.append(Node(open_finetuning_teacher, FINETUNE, OWN_TEACHER, name="open_finetuning_teacher_node"))
+        nodes.append(node_of(open_finetuning_teacher, FINETUNE, OWN_TEACHER))
     for task in tasks:
         model_of = scoring_task(task, tasks)
         if model_of is not None:
@@ -66,40 +66,33 @@ def create_pipeline(
 
 def _diagnostic_node(task: str, model_of: str) -> Node:
     inputs = ["examples", f"{model_of}.finetuned_model", FINETUNE]
-    return Node(
-        diagnostic_predictor_of(task), inputs, ["predictions", "finetuning_report"], name="predict_diagnostic_node"
-    )
+    return node_of(diagnostic_predictor_of(task), inputs, ["predictions", "finetuning_report"])
 
 
 def _encoder_teacher(task: str, teacher: str) -> tuple[Node, dict[str, str]]:
     """The node that makes an encoder the teacher, and what those that it teaches read of it."""
     made = ["teacher_classifier", "teacher_history", "teacher_predictions", "teacher_report"]
     inputs = ["examples", teacher, "training_states", FINETUNE]
-    node = Node(teacher_tuner_of(task), inputs, made, name="fine_tune_teacher_node")
+    node = node_of(teacher_tuner_of(task), inputs, made)
     return node, {"encoder": teacher, "teacher_classifier": "teacher_classifier"}
 
 
 def _recorded_teacher(task: str) -> tuple[Node, dict[str, str]]:
     """Likewise of a file."""
     made = ["recorded_labels", "teacher_predictions", "teacher_report"]
-    node = Node(recorded_reader_of(task), ["examples", FINETUNE], made, name="read_recorded_labels_node")
+    node = node_of(recorded_reader_of(task), ["examples", FINETUNE], made)
     return node, {"recorded_labels": "recorded_labels"}
 
 
 def _student_node(task: str, student: str, taught: Mapping[str, str]) -> Node:
-    return Node(student_tuner_of(task), _learning(student) | dict(taught), LEARNT, name="fine_tune_student_node")
+    return node_of(student_tuner_of(task), _learning(student) | dict(taught), LEARNT)
 
 
 def _rivals_node(task: str, student: str, teaching: Mapping[str, str]) -> Node:
     inputs = _learning(student) | dict(teaching) | {"finetuning_report": "finetuning_report"}
     made = ["rivals_history", "rival_predictions", "rivals_report"]
-    return Node(rival_tuner_of(task), inputs, made, name="fine_tune_rivals_node")
+    return node_of(rival_tuner_of(task), inputs, made)
 
 
 def _learning(student: str) -> dict[str, str]:
-    return {
-        "examples": "examples",
-        "student_encoder": student,
-        "training_states": "training_states",
-        "finetune": FINETUNE,
-    }
+    return by_name(["examples", "training_states"], student_encoder=student, finetune=FINETUNE)

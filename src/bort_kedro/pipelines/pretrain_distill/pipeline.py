@@ -1,8 +1,8 @@
 """The pretraining stage as a table of nodes."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from bort_kedro.pipelines.namespaces import in_stage, teacher_of
+from bort_kedro.pipelines.namespaces import by_name, in_stage, node_of, teacher_of
 from bort_kedro.pipelines.pretrain_distill.nodes import (
     distill_student,
     plot_training,
@@ -30,41 +30,28 @@ def create_pipeline(
     given = ["selected_shape", "tokens", "tokenizer", "training_states"]
     given += ["selected_encoder"] if start == "candidate" else []
     given += ["text_stream", "corpus_documents"] if training_data == "stream" else []
-    inputs = {name: name for name in given}
-    inputs |= {"teacher_encoder": teacher, "pretrain_distill": PARAMETERS, "corpus": CORPUS}
+    inputs = by_name(given, teacher_encoder=teacher, pretrain_distill=PARAMETERS, corpus=CORPUS)
     histories = ["student_history"]
     histories += ["undistilled_history"] if trains_twin else []
     histories += ["teacher_history"] if trains_teacher else []
     scored = ["student_encoder", "tokens", *(["undistilled_encoder"] if trains_twin else []), *histories]
-    trained = Node(
+    trained = node_of(
         train_teacher,
         ["maximum_point_encoder", "tokens", "training_states", PARAMETERS],
         ["teacher_encoder", "teacher_history"],
-        name="train_teacher_node",
     )
-    twin = Node(
-        train_without_teacher,
-        inputs,
-        ["undistilled_encoder", "undistilled_history"],
-        name="train_without_teacher_node",
-    )
+    twin = node_of(train_without_teacher, inputs, ["undistilled_encoder", "undistilled_history"])
     return in_stage(
         "pretrain_distill",
         [
             *([trained] if trains_teacher else []),
-            Node(
-                distill_student,
-                inputs | {"teacher_cache": "teacher_cache"},
-                ["student_encoder", "student_history"],
-                name="distill_student_node",
-            ),
+            node_of(distill_student, inputs | by_name(["teacher_cache"]), ["student_encoder", "student_history"]),
             *([twin] if trains_twin else []),
-            Node(
+            node_of(
                 score_pretraining,
-                {name: name for name in scored} | {"teacher_encoder": teacher, "pretrain_distill": PARAMETERS},
+                by_name(scored, teacher_encoder=teacher, pretrain_distill=PARAMETERS),
                 "pretraining_metrics",
-                name="score_pretraining_node",
             ),
-            Node(plot_training, {name: name for name in histories}, "pretraining_plot", name="plot_training_node"),
+            node_of(plot_training, by_name(histories), "pretraining_plot"),
         ],
     )

@@ -1,14 +1,16 @@
 """The search stage as a table of nodes, one for each source of errors."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, by_name, in_stage, node_of
 from bort_kedro.pipelines.search import nodes, plot_nodes, recorded_nodes, training_nodes
 
 SEARCH = "params:search"
 POSITIONS = "params:corpus.max_positions"
+# What both searches end with.
+CHOSEN = ["candidate_table", "selected_shape", "search_report"]
 
 
 @across_namespaces()
@@ -38,198 +40,111 @@ def create_pipeline(
 
 def _latency(is_taken: bool) -> Node:
     if is_taken:
-        return Node(
-            nodes.take_latency,
-            ["recorded_latencies", "maximum_point_costs"],
-            "candidate_latency",
-            name="take_latency_node",
-        )
-    return Node(
-        nodes.measure_latency,
-        ["candidate_costs", "maximum_point_costs", "tokens", "training_states", SEARCH],
-        "candidate_latency",
-        name="measure_latency_node",
-    )
+        return node_of(nodes.take_latency, ["recorded_latencies", "maximum_point_costs"], "candidate_latency")
+    inputs = ["candidate_costs", "maximum_point_costs", "tokens", "training_states", SEARCH]
+    return node_of(nodes.measure_latency, inputs, "candidate_latency")
 
 
-def _maximum_point(learned: Iterable[str], *, is_opened: bool) -> list[Node]:
+def _maximum_point(learned: Mapping[str, str], *, is_opened: bool) -> list[Node]:
     """T and its error."""
+    inputs = _for_training("maximum_point_size", **learned)
     if not is_opened:
-        return [
-            Node(
-                training_nodes.train_maximum_point,
-                ["tokens", "tokenizer", "training_states", "maximum_point_size", SEARCH, POSITIONS, *learned],
-                ["maximum_point_encoder", "maximum_point", "maximum_point_history"],
-                name="train_maximum_point_node",
-            )
-        ]
+        made = ["maximum_point_encoder", "maximum_point", "maximum_point_history"]
+        return [node_of(training_nodes.train_maximum_point, inputs, made)]
     return [
-        Node(
-            training_nodes.open_maximum_point,
-            [SEARCH, POSITIONS],
-            "maximum_point_encoder",
-            name="open_maximum_point_node",
-        ),
-        Node(
-            training_nodes.score_maximum_point,
-            [
-                "maximum_point_encoder",
-                "tokens",
-                "tokenizer",
-                "training_states",
-                "maximum_point_size",
-                SEARCH,
-                POSITIONS,
-                *learned,
-            ],
-            "maximum_point",
-            name="score_maximum_point_node",
-        ),
+        node_of(training_nodes.open_maximum_point, [SEARCH, POSITIONS], "maximum_point_encoder"),
+        node_of(training_nodes.score_maximum_point, inputs | by_name(["maximum_point_encoder"]), "maximum_point"),
     ]
+
+
+def _for_training(*names: str, **others: str) -> dict[str, str]:
+    """Inputs of a node that trains, those that all such have among them."""
+    shared = ("tokens", "tokenizer", "training_states")
+    return by_name((*shared, *names), search=SEARCH, max_positions=POSITIONS, **others)
 
 
 def _training(
     learned: dict[str, str], earlier: list[str], *, opens_maximum_point: bool, takes_latency: bool
 ) -> Pipeline:
-    made = (
-        *("search_space", "maximum_point", "maximum_point_encoder", "baseline_errors"),
-        *("tokens", "tokenizer", "training_states", *earlier),
-    )
+    opened = ["maximum_point_encoder"] if opens_maximum_point else []
+    found = ("search_space", "maximum_point", "baseline_errors")
     return in_stage(
         "search",
         [
-            *_maximum_point(learned.values(), is_opened=opens_maximum_point),
-            Node(
+            *_maximum_point(learned, is_opened=opens_maximum_point),
+            node_of(
                 nodes.enumerate_candidates,
-                [SEARCH, *(["maximum_point_encoder"] if opens_maximum_point else [])],
+                [SEARCH, *opened],
                 ["candidate_shapes", "invalid_shapes", "maximum_point_shape"],
-                name="enumerate_candidates_node",
             ),
-            Node(
+            node_of(
                 nodes.estimate_costs,
                 ["candidate_shapes", "maximum_point_shape", "tokens", SEARCH, POSITIONS],
                 ["candidate_costs", "maximum_point_costs", "growth_check"],
-                name="estimate_costs_node",
             ),
             _latency(takes_latency),
-            Node(
+            node_of(
                 nodes.model_latency,
                 ["candidate_shapes", "candidate_latency", SEARCH],
                 ["modelled_latency", "latency_check", "latency_calibration"],
-                name="model_latency_node",
             ),
-            Node(
+            node_of(
                 nodes.order_candidates,
                 ["candidate_costs", "modelled_latency", "latency_check", "maximum_point_costs", SEARCH],
                 ["search_space", "maximum_point_size"],
-                name="order_candidates_node",
             ),
-            Node(
+            node_of(
                 training_nodes.measure_errors,
-                {**dict(zip(made, made, strict=True)), "search": SEARCH, "max_positions": POSITIONS, **learned},
+                _for_training(*found, "maximum_point_encoder", *earlier, **learned),
                 ["candidate_errors", "candidate_history", "worker_restarts"],
-                name="measure_errors_node",
             ),
-            Node(
-                nodes.score_baselines,
-                {"tokens": "tokens", "search": SEARCH, **learned},
-                "baseline_errors",
-                name="score_baselines_node",
-            ),
-            Node(
-                nodes.select_shape,
-                [
-                    "tokens",
-                    "search_space",
-                    "candidate_errors",
-                    "worker_restarts",
-                    "maximum_point",
-                    "baseline_errors",
-                    "invalid_shapes",
-                    "candidate_shapes",
-                    "growth_check",
-                    "latency_calibration",
-                    SEARCH,
-                    POSITIONS,
-                ],
-                ["candidate_table", "selected_shape", "search_report"],
-                name="select_shape_node",
-            ),
-            Node(
-                training_nodes.hand_on_candidate,
-                [
-                    "candidate_errors",
-                    "selected_shape",
-                    "maximum_point_encoder",
-                    "tokens",
-                    "tokenizer",
-                    "training_states",
-                    SEARCH,
-                    POSITIONS,
-                ],
-                "selected_encoder",
-                name="hand_on_candidate_node",
-            ),
-            Node(
-                plot_nodes.plot_search_training,
-                [
-                    "candidate_history",
-                    "latency_check",
-                    "latency_calibration",
-                    SEARCH,
-                    *([] if opens_maximum_point else ["maximum_point_history"]),
-                ],
-                ["error_by_step_plot", "latency_plot"],
-                name="plot_search_training_node",
-            ),
-            _plot_choice(),
+            node_of(nodes.score_baselines, by_name(["tokens"], search=SEARCH, **learned), "baseline_errors"),
+            *_choice(opens_maximum_point=opens_maximum_point),
         ],
     )
 
 
+def _choice(*, opens_maximum_point: bool) -> list[Node]:
+    """The selected shape, its encoder, and what is drawn of all."""
+    found = ("search_space", "candidate_errors", "worker_restarts", "maximum_point", "baseline_errors")
+    told = ("tokens", "invalid_shapes", "candidate_shapes", "growth_check", "latency_calibration")
+    drawn = ["candidate_history", "latency_check", "latency_calibration"]
+    drawn += [] if opens_maximum_point else ["maximum_point_history"]
+    return [
+        node_of(nodes.select_shape, by_name((*found, *told), search=SEARCH, max_positions=POSITIONS), CHOSEN),
+        node_of(
+            training_nodes.hand_on_candidate,
+            _for_training("candidate_errors", "selected_shape", "maximum_point_encoder"),
+            "selected_encoder",
+        ),
+        node_of(plot_nodes.plot_search_training, by_name(drawn, search=SEARCH), ["error_by_step_plot", "latency_plot"]),
+        _plot_choice(),
+    ]
+
+
 def _table() -> Pipeline:
+    known = ["search_space", "maximum_point", SEARCH]
     return in_stage(
         "search",
         [
-            Node(
+            node_of(
                 recorded_nodes.order_recorded,
                 ["recorded_candidates", SEARCH],
                 ["search_space", "maximum_point", "recorded_counts"],
-                name="order_recorded_node",
             ),
-            Node(
-                recorded_nodes.replay_errors,
-                ["search_space", "maximum_point", SEARCH],
-                "candidate_errors",
-                name="replay_errors_node",
-            ),
-            Node(
+            node_of(recorded_nodes.replay_errors, known, "candidate_errors"),
+            node_of(
                 recorded_nodes.select_recorded,
                 ["search_space", "candidate_errors", "maximum_point", "recorded_counts", SEARCH],
-                ["candidate_table", "selected_shape", "search_report"],
-                name="select_recorded_node",
+                CHOSEN,
             ),
-            Node(
-                recorded_nodes.compare_strategies,
-                ["search_space", "maximum_point", SEARCH],
-                "strategy_comparison",
-                name="compare_strategies_node",
-            ),
-            Node(
-                plot_nodes.plot_comparison,
-                "strategy_comparison",
-                "strategy_plot",
-                name="plot_comparison_node",
-            ),
+            node_of(recorded_nodes.compare_strategies, known, "strategy_comparison"),
+            node_of(plot_nodes.plot_comparison, "strategy_comparison", "strategy_plot"),
             _plot_choice(),
         ],
     )
 
 
 def _plot_choice() -> Node:
-    return Node(
-        plot_nodes.plot_choice,
-        ["candidate_table", "selected_shape", "maximum_point", "search_report"],
-        ["pareto_plot", "w_plot"],
-        name="plot_choice_node",
-    )
+    told = ["candidate_table", "selected_shape", "maximum_point", "search_report"]
+    return node_of(plot_nodes.plot_choice, told, ["pareto_plot", "w_plot"])

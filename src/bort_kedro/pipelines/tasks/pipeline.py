@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, of_task
+from bort_kedro.pipelines.namespaces import FINETUNE, across_namespaces, in_stage, node_of, of_task
 from bort_kedro.pipelines.tasks.nodes import builder_of, reader_of
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
@@ -18,5 +18,5 @@ def create_pipeline(tasks: Sequence[str]) -> Pipeline:
 def _examples_node(task: str) -> Node:
     made = ["examples", "examples_report"]
     if task in BUILTIN_TASKS:
-        return Node(builder_of(task), ["corpus_documents", FINETUNE], made, name="build_examples_node")
-    return Node(reader_of(task), ["task_files", FINETUNE], made, name="read_examples_node")
+        return node_of(builder_of(task), ["corpus_documents", FINETUNE], made)
+    return node_of(reader_of(task), ["task_files", FINETUNE], made)
