@@ -329,3 +329,25 @@ class HubText:
             f"cannot be read from the hub: {said_by(fault)}. Check the name and the network, or name local files "
             f"instead in {self.catalog_entry}."
         )
+
+
+class FromHub:
+    """Mixed in before a dataset's class: made of what `HubText` takes; ``metadata`` is free for Kedro-Viz."""
+
+    # In whose name faults are told.
+    _catalog_entry: str
+
+    def __init__(
+        self,
+        dataset_id: str,
+        configuration: str | None = None,
+        split: str = "train",
+        text_field: str = "text",
+        revision: str | None = None,
+        metadata: JsonObject | None = None,
+    ) -> None:
+        self._reader = HubText(dataset_id, configuration, split, text_field, revision, self._catalog_entry)
+        self.metadata = metadata
+
+    def _describe(self) -> JsonObject:
+        return {name: getattr(self._reader, name) for name in ("dataset_id", "configuration", "split", "revision")}

@@ -10,12 +10,12 @@ import importlib.metadata
 import importlib.util
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from bort_kedro.datasets.text_readers import FromTextFiles, HubText
+from bort_kedro.datasets.text_readers import FromHub, FromTextFiles
 from bort_kedro.errors import CorpusError
 from bort_kedro.frozen import JsonObject
 from bort_kedro.progress import track
@@ -166,29 +166,19 @@ class TextFilesDataset(FromTextFiles, TextSource):
         return {path.name: f"{path.stat().st_size} bytes" for path in self._reader.files}
 
 
-class HubTextDataset(TextSource):
-    """Documents from a data set of the Hugging Face hub, streamed, so that it need not fit on the disk.
+class HubTextDataset(FromHub, TextSource):
+    """Documents from a data set of the Hugging Face hub, as `FromHub` says, streamed: it need not fit on the disk.
 
     Args:
-        dataset_id: For example ``wikimedia/wikipedia``.
-        configuration: The data set's configuration, such as ``20231101.en``.
         max_documents: Stop after this many.
-        revision: Branch, tag or commit of the data set; None for the newest.
+        hub: As `FromHub` takes it.
     """
 
-    def __init__(
-        self,
-        dataset_id: str,
-        max_documents: int,
-        configuration: str | None = None,
-        split: str = "train",
-        text_field: str = "text",
-        revision: str | None = None,
-        metadata: JsonObject | None = None,
-    ) -> None:
-        self._reader = HubText(dataset_id, configuration, split, text_field, revision, CATALOG_ENTRY)
+    _catalog_entry = CATALOG_ENTRY
+
+    def __init__(self, dataset_id: str, max_documents: int, **hub: Any) -> None:
+        super().__init__(dataset_id, **hub)
         self._max_documents = max_documents
-        self.metadata = metadata
 
     def documents(self) -> Iterator[tuple[str, str, str]]:
         limited = islice(self._reader.documents(), self._max_documents)
@@ -198,7 +188,3 @@ class HubTextDataset(TextSource):
     def versions(self) -> dict[str, str]:
         revision = f"@{self._reader.revision}" if self._reader.revision else ""
         return {self._reader.dataset_id: f"{self._reader.configuration}/{self._reader.split}{revision}"}
-
-    def _describe(self) -> JsonObject:
-        reader = self._reader
-        return {"dataset_id": reader.dataset_id, "configuration": reader.configuration, "split": reader.split}

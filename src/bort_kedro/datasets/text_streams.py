@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 from kedro.io import AbstractDataset
 
 from bort_kedro.datasets.file_parts import PART_BYTES, FilePart
-from bort_kedro.datasets.text_readers import FromTextFiles, HubText, TextFiles
+from bort_kedro.datasets.text_readers import FromHub, FromTextFiles, HubText, TextFiles
 from bort_kedro.errors import CorpusError
-from bort_kedro.frozen import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,26 +107,14 @@ class TextFilesStreamDataset(FromTextFiles, AbstractDataset[NoReturn, TextFilesS
         return True
 
 
-class HubTextStreamDataset(AbstractDataset[NoReturn, HubTextStream]):
-    """A stream over a data set of the Hugging Face hub.
+class HubTextStreamDataset(FromHub, AbstractDataset[NoReturn, HubTextStream]):
+    """A stream over a data set of the Hugging Face hub, as `FromHub` says.
 
-    Args:
-        dataset_id: For example ``wikimedia/wikipedia``.
-        revision: Branch, tag or commit of the data set; None for the newest at the start of a run. Name a commit
-            where a training may be resumed, as it goes on only with the data it began with.
+    Its newest revision is that at the start of a run. Name a commit where a training may be resumed, as it goes on only
+    with the data it began with.
     """
 
-    def __init__(
-        self,
-        dataset_id: str,
-        configuration: str | None = None,
-        split: str = "train",
-        text_field: str = "text",
-        revision: str | None = None,
-        metadata: JsonObject | None = None,
-    ) -> None:
-        self._reader = HubText(dataset_id, configuration, split, text_field, revision, CATALOG_ENTRY)
-        self.metadata = metadata
+    _catalog_entry = CATALOG_ENTRY
 
     def load(self) -> HubTextStream:
         return HubTextStream(self._reader)
@@ -137,15 +124,6 @@ class HubTextStreamDataset(AbstractDataset[NoReturn, HubTextStream]):
 
     def _exists(self) -> bool:
         return True
-
-    def _describe(self) -> JsonObject:
-        reader = self._reader
-        return {
-            "dataset_id": reader.dataset_id,
-            "configuration": reader.configuration,
-            "split": reader.split,
-            "revision": reader.revision,
-        }
 
 
 def _only_reads(dataset: AbstractDataset) -> CorpusError:
