@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.frozen import JsonObject, TableRow
-from bort_kedro.latency.model import Calibration
 from bort_kedro.search.candidates import join_errors, maximum_of, outcomes_of, predict_errors, problem_of
 from bort_kedro.search.guarantee import Guarantee, guarantee, relative_residual
 from bort_kedro.search.measures import BASELINES, plateau_error
 from bort_kedro.search.published import epsilon_of, running_time
 from bort_kedro.search.report import (
     Candidate,
-    GrowthReport,
     GuaranteeReport,
     MaximumPointRow,
     PublishedScheme,
     SearchReport,
     SensitivityRow,
     ShapeValues,
-    Sizes,
-    WorkerRestart,
 )
 from bort_kedro.search.selection import Choice, choose, sensitivity
 from bort_kedro.search.settings import SearchSettings
@@ -41,12 +38,7 @@ def conclude(
     *,
     settings: SearchSettings,
     baseline_errors: Mapping[str, float],
-    num_invalid: int = 0,
-    num_over_caps: int = 0,
-    growth_check: GrowthReport | None = None,
-    latency_calibration: Calibration | None = None,
-    sizes: Sizes | None = None,
-    worker_restarts: Iterable[WorkerRestart] = (),
+    **known: Any,
 ) -> tuple[pd.DataFrame, dict[str, int], SearchReport]:
     """Join what is known of the candidates, choose one, and say why and how sure.
 
@@ -57,12 +49,7 @@ def conclude(
         maximum_point: T; ``is_network`` is False where it was made up above a recorded table.
         settings: What was searched, and what is wanted.
         baseline_errors: Errors of `measures.BASELINES`; empty where they are unknown.
-        num_invalid: This and the rest are repeated in the report.
-        num_over_caps: See `SearchReport`.
-        growth_check: See there.
-        latency_calibration: See there.
-        sizes: See there.
-        worker_restarts: See there.
+        known: Fields of `SearchReport` that nothing here tells.
 
     Returns:
         The candidate table, the selected shape, and the report.
@@ -108,8 +95,6 @@ def conclude(
         **_chosen(table, choice),
         is_network=is_network,
         baseline_errors=dict(baseline_errors),
-        num_invalid=num_invalid,
-        num_over_caps=num_over_caps,
         trainings_spent=_spent(candidate_errors, settings),
         num_better_than_maximum=len(_better_than_maximum(table, maximum, measure)),
         maximum_point=MaximumPointRow.of(maximum_point),
@@ -127,10 +112,7 @@ def conclude(
             for multiple, best in sensitivity(table, maximum=maximum).items()
         ),
         notes=(*_early_end(candidate_errors), *notes(choice, maximum, bound, settings)),
-        growth_check=growth_check,
-        latency_calibration=latency_calibration,
-        sizes=sizes,
-        worker_restarts=tuple(worker_restarts),
+        **known,
     )
     return table, report.selected.four(), report
 

@@ -82,28 +82,20 @@ def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unrank
     found = max(0.0, float(problem.w(finished[counted], errors[counted]).max(initial=0.0)))
     comparable, violations = _violations(problem.shapes[finished], errors, noise)
     beating = _num_beating(problem.maximum.error, maximum_noise, errors, known_noise)
+    highest, whose = 0.0, None
     untrained = np.setdiff1d(np.arange(len(problem)), list(ended))
-    if not untrained.size:
-        return Guarantee(
-            noise=known_floor,
-            epsilon=0.0,
-            bound=0.0,
-            bound_index=None,
-            num_comparable=comparable,
-            num_violations=violations,
-            num_beating_maximum=beating,
-        )
-    lowest = float(_least(errors, known_noise).min())
-    if not problem.maximum.is_on_plateau:
-        lowest = min(lowest, float(_least(problem.maximum.error, maximum_noise)))
-    bounds = _bounds(problem, untrained, finished, _least(errors, noise), lowest)
-    place = int(np.argmax(bounds))
-    highest = float(bounds[place])
+    if untrained.size:
+        lowest = float(_least(errors, known_noise).min())
+        if not problem.maximum.is_on_plateau:
+            lowest = min(lowest, float(_least(problem.maximum.error, maximum_noise)))
+        bounds = _bounds(problem, untrained, finished, _least(errors, noise), lowest)
+        place = int(np.argmax(bounds))
+        highest, whose = float(bounds[place]), int(untrained[place])
     return Guarantee(
         noise=known_floor,
         epsilon=1.0 - found / highest if highest > found else 0.0,
         bound=highest,
-        bound_index=int(untrained[place]),
+        bound_index=whose,
         num_comparable=comparable,
         num_violations=violations,
         num_beating_maximum=beating,

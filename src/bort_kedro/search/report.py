@@ -209,8 +209,8 @@ class SearchReport(FrozenModel):
     is_network: bool
     baseline_errors: dict[str, float]
     num_candidates: int
-    num_invalid: int
-    num_over_caps: int
+    num_invalid: int = 0
+    num_over_caps: int = 0
     num_trained: int
     num_tried: int
     trainings_spent: float

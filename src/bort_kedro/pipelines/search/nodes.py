@@ -240,7 +240,7 @@ def select_shape(
             max_positions=max_positions,
             sequence_length=search.latency.sequence_length,
         ),
-        worker_restarts=[WorkerRestart.from_json(row) for row in worker_restarts.to_dict("records")],
+        worker_restarts=tuple(WorkerRestart.from_json(row) for row in worker_restarts.to_dict("records")),
     )
 
 
