@@ -93,10 +93,7 @@ def to_preview_html(markdown: str) -> str:
     html = re.sub(r"<li>\s*(?:<p>)?", "<p>&bull; ", html)
     html = re.sub(r"(?:</p>)?\s*</li>", "</p>", html)
     html = re.sub(
-        r"<pre>.*?</pre>",
-        lambda block: block.group().rstrip("\n").replace("\n", "<br>"),
-        html,
-        flags=re.DOTALL,
+        r"<pre>.*?</pre>", lambda block: block.group().rstrip("\n").replace("\n", "<br>"), html, flags=re.DOTALL
     )
     html = re.sub(r">\n+<", "><", html).replace("\n", " ").strip()
     return re.sub(r"[_*`](?![^<]*>)", lambda caught: f'<span class="\n">{caught.group()}</span>', html)

@@ -44,12 +44,7 @@ def _constant(task: Task, taught: Tables, asked: Tables) -> Fitted:
 
 FLOORS = {
     "constant": Floor("Constant answer", "the best constant answer", _constant),
-    "tfidf": Floor(
-        "TF-IDF",
-        "TF-IDF with a linear model",
-        tfidf_answers,
-        lambda task: task.form != Form.TOKENS,
-    ),
+    "tfidf": Floor("TF-IDF", "TF-IDF with a linear model", tfidf_answers, lambda task: task.form != Form.TOKENS),
     "memorised": Floor(
         "Memorised words",
         "each word's most frequent tag in train",

@@ -10,13 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bort_kedro.errors import BortKedroError
-from bort_kedro.evaluation.submissions import (
-    HEADER,
-    LEAST_SIMILAR,
-    MOST_SIMILAR,
-    SubmissionFile,
-    submission_files,
-)
+from bort_kedro.evaluation.submissions import HEADER, LEAST_SIMILAR, MOST_SIMILAR, SubmissionFile, submission_files
 from bort_kedro.tasks.table import Form
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")

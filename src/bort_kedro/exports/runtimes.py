@@ -224,10 +224,5 @@ def _quietly() -> Iterator[None]:
 RUNTIMES = {
     "onnx": Runtime("ONNX Runtime fp32", (ONNX_GRAPH,), _write_onnx, _open_onnx),
     "onnx_int8": Runtime("ONNX Runtime int8", (ONNX_GRAPH,), _write_onnx_int8, _open_onnx),
-    "openvino_int8": Runtime(
-        "OpenVINO int8",
-        (OPENVINO_GRAPH, OPENVINO_WEIGHTS),
-        _write_openvino_int8,
-        _open_openvino,
-    ),
+    "openvino_int8": Runtime("OpenVINO int8", (OPENVINO_GRAPH, OPENVINO_WEIGHTS), _write_openvino_int8, _open_openvino),
 }

@@ -125,10 +125,7 @@ def _pass_once(shape: BertShape, condition: Condition, vocabulary_size: int) -> 
     from bort_kedro.latency.timed_encoders import build_headless_encoder, with_masked_lm_head
 
     encoder = build_headless_encoder(
-        shape,
-        vocabulary_size=vocabulary_size,
-        sequence_length=condition.sequence_length,
-        device=condition.device,
+        shape, vocabulary_size=vocabulary_size, sequence_length=condition.sequence_length, device=condition.device
     )
     model = with_masked_lm_head(encoder) if condition.has_head else encoder
     with torch.inference_mode():

@@ -220,12 +220,7 @@ def encoder_card(size: ModelSize, mask_token: str, origin: Origin, settings: Car
     }
     scores = [
         common
-        | {
-            "dataset_split": "test",
-            "metric_type": kind,
-            "metric_value": round(value, digits),
-            "metric_name": title,
-        }
+        | {"dataset_split": "test", "metric_type": kind, "metric_value": round(value, digits), "metric_name": title}
         for kind, (value, digits, title) in measured.items()
         if value is not None
     ]

@@ -81,10 +81,7 @@ CLAIMS = (
     Claim("of these, embeddings", 39, "M", lambda shape: embedding_weights(shape) / 1e6),
     Claim("size against BERT-large", 16, "%", lambda shape: 100 * all_weights(shape) / all_weights(BERT_LARGE)),
     Claim(
-        "the same without embeddings",
-        5.5,
-        "%",
-        lambda shape: 100 * other_weights(shape) / other_weights(BERT_LARGE),
+        "the same without embeddings", 5.5, "%", lambda shape: 100 * other_weights(shape) / other_weights(BERT_LARGE)
     ),
     Claim("faster than BERT-large", 20, "x", lambda shape: operations_ratio(shape, BERT_LARGE), "bert_large"),
     # The abstract leaves out than what; the README of the authors' code names BERT-base, and BERT-large for 20x.

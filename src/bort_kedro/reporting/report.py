@@ -34,11 +34,7 @@ from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
 
 # Which plot stands at the end of which section.
-PLOTS = {
-    "The shape, and why": "pareto_plot",
-    "Pretraining": "pretraining_plot",
-    "Speed": "speed_plot",
-}
+PLOTS = {"The shape, and why": "pareto_plot", "Pretraining": "pretraining_plot", "Speed": "speed_plot"}
 
 
 # In the order of the report; one of which there is nothing to tell is left out.

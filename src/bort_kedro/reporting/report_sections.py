@@ -49,10 +49,7 @@ def verdict(rival: str, *, difference: float, standard_error: float) -> str:
 
 def verdicts(metrics: PretrainingMetrics) -> list[str]:
     """Whether the student beats counting, and its twin."""
-    rivals = {
-        "the bigram baseline": metrics.student_minus_bigram,
-        metrics.twin: metrics.student_minus_undistilled,
-    }
+    rivals = {"the bigram baseline": metrics.student_minus_bigram, metrics.twin: metrics.student_minus_undistilled}
     return [
         verdict(rival, difference=lead.difference, standard_error=lead.standard_error)
         for rival, lead in rivals.items()

@@ -31,7 +31,7 @@ class Axis(NamedTuple):
 
 AXES = {name: Axis(measure.column, measure.scale, measure.title) for name, measure in MEASURES.items()} | {
     # Of a table, whose errors may be losses as well.
-    "recorded": Axis("error", 1.0, "recorded error"),
+    "recorded": Axis("error", 1.0, "recorded error")
 }
 # Shapes on the rug whose costs differ by less than this share of the axis have one label, one title a line.
 SHARED_LABEL_WIDTH = 0.02

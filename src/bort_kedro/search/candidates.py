@@ -212,9 +212,7 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
     left_out = leave_one_out(shapes, errors)
     correlation = float(spearmanr(left_out, errors).statistic) if np.ptp(errors) and np.ptp(left_out) else float("nan")
     predicted = table.assign(
-        predicted=mean,
-        predicted_standard_deviation=deviation,
-        w_predicted=problem.w(np.arange(len(problem)), mean),
+        predicted=mean, predicted_standard_deviation=deviation, w_predicted=problem.w(np.arange(len(problem)), mean)
     )
     predicted.loc[table["has_failed"], ["predicted", "predicted_standard_deviation", "w_predicted"]] = np.nan
     return predicted, ErrorModelFit(

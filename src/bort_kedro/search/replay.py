@@ -35,10 +35,7 @@ class Recorded:
     def __call__(self, trials: Sequence[Trial]) -> Iterable[tuple[Trial, Outcome]]:
         for trial in trials:
             errors = self.partial_errors.get(trial.share, self.errors)
-            yield (
-                trial,
-                Outcome(float(errors[trial.index]), trial.share, float(self.standard_errors[trial.index])),
-            )
+            yield (trial, Outcome(float(errors[trial.index]), trial.share, float(self.standard_errors[trial.index])))
 
 
 @dataclass(frozen=True)

@@ -154,11 +154,7 @@ class TrainedErrors:
         found: dict[tuple[int, int, int], JsonObject] = {}
         answers, of_index = {}, {trial.index: trial for trial in trials}
         results = run_jobs(
-            jobs,
-            self.engine,
-            description="training candidates",
-            on_restart=self.restarts.append,
-            on_lost=on_lost,
+            jobs, self.engine, description="training candidates", on_restart=self.restarts.append, on_lost=on_lost
         )
         with closing(results):
             for key, record in results:

@@ -51,11 +51,7 @@ def size_factor(
 
 
 def w_coefficient(
-    maximum: MaximumPoint,
-    *,
-    parameters: NDArray[np.floating],
-    cost: NDArray[np.floating],
-    error: NDArray[np.floating],
+    maximum: MaximumPoint, *, parameters: NDArray[np.floating], cost: NDArray[np.floating], error: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """W(f, T) = (p(T) - p(f)) / p(T) * (i(T) - i(f)) / i(T) * e(T) / e(f), to be maximised, of (N,) candidates f.
 

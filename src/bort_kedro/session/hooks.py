@@ -10,12 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 
-from bort_kedro.configuration import (
-    ConfigurationLoader,
-    added_parameters,
-    check_dataset_names,
-    check_parameters,
-)
+from bort_kedro.configuration import ConfigurationLoader, added_parameters, check_dataset_names, check_parameters
 from bort_kedro.datasets.teacher_cache import TeacherCacheDataset
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.errors import ConfigurationError

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from kedro.framework.hooks import hook_impl
 
-from bort_kedro.configuration import (
-    ConfigurationLoader,
-    configuration_hash,
-    session_parameters,
-)
+from bort_kedro.configuration import ConfigurationLoader, configuration_hash, session_parameters
 from bort_kedro.datasets.stage_results import StageResults
 from bort_kedro.datasets.training_states import TrainingStatesDataset
 from bort_kedro.device import describe_device
@@ -29,16 +25,7 @@ if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
 
-MANIFEST_PACKAGES = (
-    "kedro",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "numpy",
-    "pandas",
-    "mlflow",
-)
+MANIFEST_PACKAGES = ("kedro", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas", "mlflow")
 
 
 class ManifestHook:

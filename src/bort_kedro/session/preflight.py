@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 from kedro.framework.hooks import hook_impl
 from kedro.io.core import generate_timestamp
 
-from bort_kedro.configuration import (
-    session_parameters,
-)
+from bort_kedro.configuration import session_parameters
 from bort_kedro.datasets.candidate_csv import RecordedCandidatesDataset
 from bort_kedro.datasets.listing import is_versioned
 from bort_kedro.errors import ConfigurationError, MissingInputError, StorageError

@@ -77,10 +77,7 @@ def tokenize_documents(corpus_documents: pd.DataFrame, tokenizer: Any, corpus: C
     splits = {}
     for split in PRETRAINING_SPLITS:
         texts = corpus_documents.loc[corpus_documents["split"] == split, "text"].tolist()
-        splits[split] = tokenize_texts(
-            track(texts, f"tokenizing the {split} split", total=len(texts)),
-            encoder,
-        )
+        splits[split] = tokenize_texts(track(texts, f"tokenizing the {split} split", total=len(texts)), encoder)
     num_tokens = len(splits["train"].ids)
     if num_tokens < corpus.sequence_length:
         raise CorpusError(

@@ -52,10 +52,7 @@ def open_finetuning_student(finetune: FinetuneParams) -> Pretrained:
     from bort_kedro.encoders.teachers import open_teacher
 
     return open_teacher(
-        str(finetune.student),
-        sequence_length=finetune.training.max_tokens,
-        place=_student_place(),
-        needs_head=False,
+        str(finetune.student), sequence_length=finetune.training.max_tokens, place=_student_place(), needs_head=False
     )
 
 

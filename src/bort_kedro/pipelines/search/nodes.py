@@ -186,10 +186,7 @@ def order_candidates(
 
 
 def score_baselines(
-    tokens: Tokens,
-    search: SearchSettings,
-    examples: pd.DataFrame | None = None,
-    finetune: TaskParams = None,
+    tokens: Tokens, search: SearchSettings, examples: pd.DataFrame | None = None, finetune: TaskParams = None
 ) -> dict[str, float]:
     """Errors of guessing the most frequent token, and the most frequent follower, or of a task the best constant
     answer; none where there is neither."""
