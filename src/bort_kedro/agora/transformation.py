@@ -30,7 +30,6 @@ class _Plan:
 
     Args:
         sides: Which of them: 0 the text, 1 its pair.
-        generator: For all further draws.
     """
 
     unit: Unit

@@ -103,8 +103,6 @@ class SubmissionReport(FrozenModel):
         why: There is none; empty where there is.
         files: The task whose answers each file holds.
         filled: Files with the same answer to every example, since their tasks were not run.
-        left_out: Why a file could not be filled.
-        faults: For which the leaderboard would refuse it.
     """
 
     is_written: bool = False

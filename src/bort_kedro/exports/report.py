@@ -45,7 +45,6 @@ class ExportReport(FrozenModel):
     """The exports of a task, and how they were held against PyTorch.
 
     Args:
-        num_examples: Of the test split, all scored.
         num_checked: Of them, whose logits were compared.
         refuses_drops: Whether a format whose score drops too far is left out.
     """

@@ -92,22 +92,15 @@ def speed_rows(
     sequence_length: int,
     has_head: bool = False,
 ) -> list[JsonObject]:
-    """One row for each encoder under one condition.
+    """One row for each encoder under one condition, from median, lower and upper quartile of its milliseconds.
 
     A ratio says how many times longer the reference takes, or how many times more operations it does, both under the
-    same condition. Ratios of operations are those that times would have if every operation took as long.
-
-    Args:
-        shapes: By key: ``chosen``, and keys of `KNOWN_SHAPES`.
-        times_ms: By the same keys: median, lower and upper quartile, in milliseconds.
-        vocabulary_size: V of every row.
-        max_positions: Position embeddings of every row.
-        sequence_length: L, for the operations.
-        has_head: Whether a masked-LM head over all positions is counted.
+    same condition. Ratios of operations are those that times would have if every operation took as long. Keys are
+    ``chosen``, and those of `KNOWN_SHAPES`.
 
     Returns:
         Rows in the order of ``shapes``; ``bytes`` are those of the parameters in fp32, ``operations`` those of one
-        sequence; a ratio to a reference that was not timed is NaN.
+            sequence; a ratio to a reference that was not timed is NaN.
     """
 
     def operations_of(shape: BertShape) -> int:
@@ -146,19 +139,13 @@ def speed_table_rows(
     vocabulary_size: int,
     max_positions: int,
 ) -> list[JsonObject]:
-    """One row for each encoder and condition, conditions in the order of ``latencies``.
+    """One row for each encoder and condition, whose latencies and bytes of peak memory are in the order of ``shapes``.
 
-    Args:
-        shapes: As for `speed_rows`.
-        latencies: By condition, in the order of ``shapes``; the first condition is the one that the report tells of
-            (``is_reference``).
-        peak_memory: Bytes, likewise.
-        vocabulary_size: As for `speed_rows`.
-        max_positions: Likewise.
+    The first condition is the one that the report tells of (``is_reference``).
 
     Returns:
         Rows of `speed_rows` with the condition, ``throughput`` (sequences a second), ``interval_low_ms``,
-        ``interval_high_ms`` (NaN where there is none), ``peak_memory_bytes`` and ``is_reference``.
+            ``interval_high_ms`` (NaN where there is none), ``peak_memory_bytes`` and ``is_reference``.
     """
     table = []
     for number, (condition, found) in enumerate(latencies.items()):

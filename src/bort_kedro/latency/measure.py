@@ -29,20 +29,9 @@ def measure_latency(
     """Time models against each other in interleaved rounds, the first of which are thrown away.
 
     Every model has one turn a round, and the order turns by one place from round to round, so that a slow spell of the
-    machine, or the caches a neighbour leaves, fall on all models alike. torch's thread count is fixed for the
-    measurement and put back afterwards.
-
-    Args:
-        models: By name; each is called with ``inputs`` as keywords, and lies on ``device`` already.
-        inputs: Keywords of a forward pass.
-        warmup_rounds: Run and thrown away.
-        timed_rounds: Kept.
-        num_threads: torch's.
-        turn_ms: A turn repeats the pass until this time has gone by, at least once, so that a fast model is timed often
-            and with its weights in the caches.
-        device: Work queued there is waited for.
-        clock: Seconds from any origin.
-        description: For the progress bar.
+    machine, or the caches a neighbour leaves, fall on all models alike. A turn repeats the pass until ``turn_ms`` have
+    gone by, at least once, so that a fast model is timed often and with its weights in the caches; work queued on the
+    device is waited for. torch's thread count is fixed for the measurement and put back afterwards.
     """
     names = list(models)
     turns: dict[str, list[list[float]]] = {name: [] for name in names}

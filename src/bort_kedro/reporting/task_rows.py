@@ -35,7 +35,6 @@ class TaskRow(FrozenModel):
     """A task in the table `task_scores`, where a floor or a rival has the columns ``<name>_score`` and so on.
 
     Args:
-        num_labels: Outputs of its head.
         num_examples: Units scored.
         interval_low: Of the score; None of a single example, as the two that follow.
         dev_score: None of a diagnostic.
@@ -48,7 +47,6 @@ class TaskRow(FrozenModel):
         teacher_score: On dev; None where there was no teacher, as the three that follow.
         teacher_bar: That it had to be over by a standard error, its own bar or the best constant answer.
         floors: By name, as many of `evaluation.floors.FLOORS` as there are.
-        rivals: By method.
     """
 
     task: str

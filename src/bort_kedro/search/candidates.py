@@ -50,13 +50,8 @@ def problem_of(
 ) -> SearchProblem:
     """The space, in order with columns of the shape, ``parameters`` and ``cost``, as the strategies see it.
 
-    Args:
-        search_space: In order.
-        maximum_point: ``parameters``, ``cost`` and the measure of T.
-        measure: Of `measures.MEASURES`.
-        is_network: Whether T was trained; a point made up above a recorded table was not.
-        unigram_error: Of always predicting the most frequent token; None where it is unknown.
-        spending: Of `SearchProblem`.
+    The maximum point has ``parameters``, ``cost`` and the measure of T; one made up above a recorded table is no
+    network.
     """
     return SearchProblem(
         shapes=search_space[list(SHAPE_COLUMNS)].to_numpy(np.int64),

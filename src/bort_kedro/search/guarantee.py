@@ -48,21 +48,17 @@ class Guarantee(FrozenModel):
 def guarantee(problem: SearchProblem, outcomes: Mapping[int, Outcome], *, unranked: Collection[int] = ()) -> Guarantee:
     """Bound W over the whole space from the finished trainings.
 
-    The assumption is the theory's: a network that is at least as large in depth, heads, hidden and intermediate
-    size has no higher error. So the error of an untrained candidate is at least the lowest of the trained candidates
-    that contain it, and at least that of T, each less twice its noise; the lowest, so that one bad training cannot
-    make the bound too tight. T should be the best of all. As it may not be, the lowest of all trained, each less twice
-    its noise, stands beside it.
+    The assumption is the theory's: a network that is at least as large in depth, heads, hidden and intermediate size
+    has no higher error. So the error of an untrained candidate is at least the lowest of the trained candidates that
+    contain it, and at least that of T, each less twice its noise; the lowest, so that one bad training cannot make the
+    bound too tight. T should be the best of all. As it may not be, the lowest of all trained, each less twice its
+    noise, stands beside it.
 
     Parameters and cost are exact. A standard error knows nothing of the luck of a seed, so the noise, T's included, is
     at least the share by which a regression on the shape misses candidates left out of it; with too few to tell, no
-    candidate bounds those that it contains. Violations of the assumption are counted.
-
-    Args:
-        problem: The space and T.
-        outcomes: At least one finished training that learned. Those that failed or ended on the unigram plateau, where
-            errors say nothing of the shape, bound nothing and are no part of the space.
-        unranked: Candidates whose W does not count as found, such as those over a cap.
+    candidate bounds those that it contains. Violations of the assumption are counted. Trainings that failed or ended on
+    the unigram plateau, where errors say nothing of the shape, bound nothing and are no part of the space; the W of an
+    unranked candidate, such as one over a cap, does not count as found.
 
     References:
         de Wynter 2020, arXiv 2010.08512, for the order of the errors; the bound is our decision.

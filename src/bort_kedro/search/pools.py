@@ -149,10 +149,8 @@ def _start_ray(ray: Any, settings: EngineSettings) -> None:
 def _ray_backend(callbacks: ThreadPoolExecutor) -> type:
     """A joblib backend of ray tasks.
 
-    ray's own is a pool that deals jobs out in turn, to busy workers, too, and yields nothing before all are done.
-
-    Args:
-        callbacks: Runs what joblib does after a job, which would hold up the thread that ray tells it in.
+    ray's own is a pool that deals jobs out in turn, to busy workers, too, and yields nothing before all are done. What
+    joblib does after a job would hold up the thread that ray tells it in, so callbacks have one of their own.
     """
     import ray
     from joblib.parallel import ParallelBackendBase

@@ -37,13 +37,7 @@ def running_time(
 ) -> float:
     """What is promised, with every constant 1: comparisons, and weights times the tokens or rows they are trained on.
 
-    Args:
-        num_candidates: |Xi|.
-        num_weights: |W|, of the largest network.
-        num_sets: |Theta|.
-        batch: |B|, tokens or rows of a step.
-        epsilon: See `epsilon_of`.
-        interval: s.
+    In the order of the arguments |Xi|, |W| of the largest network, |Theta|, |B|, epsilon and s.
     """
     trainings = num_sets * batch * num_candidates / (epsilon * math.pow(interval, 1.5))
     return num_candidates + num_weights * (1 + trainings)

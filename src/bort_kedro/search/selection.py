@@ -52,9 +52,9 @@ def choose(
         candidates: Columns ``parameters``, ``cost``, ``latency_ms``, ``error`` and what of `BESIDE_ERROR` was measured,
             each with a ``_standard_error``; NaN for candidates that were not trained. ``has_failed`` and ``failure``
             name those that failed.
-        measure: Which of these columns is e in W.
-        maximum: T, its error in the same measure.
-        unigram_error: Of always predicting the most frequent token; None where it is unknown.
+        measure: Which of these columns is e in W, and in T.
+        maximum: T.
+        unigram_error: None where it is unknown.
         answer: Key of `answers.ANSWERS`.
         caps: See `answers.CAPPED`.
         least_noise: Deviation that every error is taken to have at least when the two best are told apart, as a share

@@ -176,7 +176,6 @@ class SearchSpace:
 
     Args:
         shapes: In the order of the lists, depth slowest; those added come last.
-        invalid: Tuples whose hidden size the heads do not divide.
     """
 
     shapes: tuple[BertShape, ...]

@@ -33,7 +33,6 @@ class TrainedErrors:
         hyperparameter_sets: Theta: changes to the settings; a candidate's error is that of its best set.
         num_seeds: Trainings of each candidate and set, with the seeds from the settings' own upwards.
         engine: How trainings run side by side; whoever made it ends its workers.
-        unigram_error: Error of always predicting the most frequent token; None where it is unknown.
         on_answer: Told of each trial as soon as its trainings have ended, before others of its round: the row and the
             history that it will have.
         given: Rows of candidates whose errors a table has, by their index; they are not trained.

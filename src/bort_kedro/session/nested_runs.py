@@ -55,7 +55,6 @@ class _TrainingRun:
         waiting: Parameters that it has not been told yet, so that they go with the first metrics.
         rows: Likewise, of its curve.
         due: When these are told, by the clock that `time.monotonic` reads.
-        steps: That its curve has.
     """
 
     run_id: str

@@ -71,13 +71,8 @@ def plan_of(
 ) -> Plan:
     """The forecast of the nodes of a run that writes to a folder of data.
 
-    Args:
-        parameters: Of the run.
-        pipeline: Its nodes.
-        catalog: Of what is there.
-        data: The folder.
-        sheet: A device to forecast for; None is this machine.
-        shape: Of the student, where it is not known yet.
+    It is for this machine where no other device is given, and a shape stands for that of a student that is not known
+    yet.
     """
     nodes = frozenset(node.name for node in pipeline.nodes)
     is_other = MAKES_CORPUS in nodes and _is_other_corpus(parameters, catalog)

@@ -119,14 +119,12 @@ class Task:
     """One row of the table.
 
     Args:
-        name: The key, an identifier.
         benchmark: GLUE, SuperGLUE, RACE, built-in or own.
         labels: In the order of the classifier's outputs; ("wrong", "right") for multiple choice; of tagged words the
             tags; () for regression, and for own and built-in tasks where they are those found in train.
         metrics: Names in `tasks.metrics.METRICS`; the first chooses among settings on dev.
         scored_with: Diagnostics only: never trained, scored with the model of the first of these that is run.
         folders: Names that the task's folder has in the archives.
-        sources: Its official splits.
         required: Splits without which it cannot be run.
         layout: A name in `tasks.layouts.LAYOUTS`.
         columns: What each text is called in files and on the hub; the first name found is read.
@@ -134,7 +132,6 @@ class Task:
         skips_short_rows: True where the official reader passes over rows with too few fields.
         allows_empty_text: True where official files have examples of which one text is empty.
         submissions: The leaderboard's file for each part of the test split.
-        hub: Id and configuration on the hub.
         size: Of its official splits, for forecasts before they are there; None where the table does not say it.
     """
 

@@ -64,9 +64,7 @@ class ExamplesReport(FrozenModel):
     Args:
         train: None where there is no such split, as of the others.
         submission: The official test, where its labels are hidden.
-        num_rows_read: Likewise.
         num_rows_skipped: Malformed ones by file.
-        first_faults: What was wrong with the first of them.
     """
 
     train: SplitReport | None = None

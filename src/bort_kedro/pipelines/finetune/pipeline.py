@@ -33,13 +33,8 @@ def create_pipeline(
 ) -> Pipeline:
     """From the student to a model and its predictions for each task.
 
-    Args:
-        tasks: Names.
-        method: ``agora`` or ``auto``, or ``plain`` without a teacher.
-        has_rivals: Whether other methods are trained beside Agora.
-        teacher: The dataset of the encoder that teaches, `OWN_TEACHER` where it is opened here.
-        student: The dataset of the encoder that learns, `OWN_STUDENT` where it is opened here.
-        recorded: Tasks whose teacher is a file.
+    Teacher and student are datasets of encoders, `OWN_TEACHER` and `OWN_STUDENT` where they are opened here; recorded
+    are the tasks whose teacher is a file.
     """
     nodes: list[Node | Pipeline] = []
     if student == OWN_STUDENT:

@@ -20,11 +20,8 @@ def create_pipeline(
 ) -> Pipeline:
     """From the selected shape to a pretrained student, with what it is compared to.
 
-    Args:
-        trains_teacher: Whether the maximum point is trained further before it teaches.
-        trains_twin: Whether the student's twin is trained beside it.
-        training_data: ``tokens``, or ``stream`` to train on the catalog's ``text_stream``.
-        start: Where the student's weights begin.
+    The maximum point may be trained further before it teaches, the student's twin beside it; students are trained on
+    ``tokens``, or on the catalog's ``text_stream`` with ``training_data`` ``stream``.
     """
     teacher = teacher_of(trains_teacher=trains_teacher)
     given = ["selected_shape", "tokens", "tokenizer", "training_states"]

@@ -34,7 +34,6 @@ class Outcome:
     Args:
         error: e of the candidate, whichever measure W takes, above 0; infinite where the training failed.
         share: Share of the full training it was measured after; of a failed one, that was asked for.
-        standard_error: Of ``error``; 0 where it is unknown.
         capped_error: What `SearchProblem.max_error` limits; None where it is ``error``.
         is_on_plateau: Whether it learned no more than the most frequent token: its error then says nothing of the
             shape, and it is never chosen.

@@ -38,7 +38,6 @@ class FileRow:
     Args:
         line: Its number, from 1; the first line of a row that spans several.
         fields: By column name; a field of JSON may be of any type. Empty if there is a fault.
-        fault: What is wrong with the row, or "".
         is_short: True if the fault is that it has too few fields.
     """
 
