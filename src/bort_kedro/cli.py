@@ -1,7 +1,5 @@
 """``kedro run`` of this project: as Kedro's own, but a user's mistake prints its text and no traceback."""
 
-from __future__ import annotations
-
 import os
 import traceback
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """What machine this is: part of every manifest, benchmark page and stored latency."""
 
-from __future__ import annotations
-
 import os
 import platform
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Variables of this process, which those that it starts are born with."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

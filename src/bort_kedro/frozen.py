@@ -1,7 +1,5 @@
 """Values that are checked once and never change: settings of the rooms, and the records that pass between stages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 

@@ -1,7 +1,5 @@
 """Files that Git has left a note in place of, because Git LFS did not fetch them."""
 
-from __future__ import annotations
-
 # How the note begins, see https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md; older ones name another host.
 _BEGINS = (b"version https://git-lfs", b"version https://hawser")
 

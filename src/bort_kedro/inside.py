@@ -1,7 +1,5 @@
 """Files that other files name: they must lie in the folder that they were named for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

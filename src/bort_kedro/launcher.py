@@ -1,7 +1,5 @@
 """This process among those that a launcher (torchrun, accelerate launch) started for one run."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

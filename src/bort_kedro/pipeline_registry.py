@@ -1,7 +1,5 @@
 """The six stages, the pipelines that a user adds, and all of them in order as the default."""
 
-from __future__ import annotations
-
 from kedro.pipeline import Pipeline
 
 from bort_kedro.configuration import base_parameters

@@ -1,7 +1,5 @@
 """Progress with time left: a bar in a terminal, a line every few seconds in a log."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time

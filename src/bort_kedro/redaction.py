@@ -1,7 +1,5 @@
 """What must not be written down or shown: passwords and tokens, of addresses and of the environment."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """How new points are made and how Agora goes, as parameters say it."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, field_validator

@@ -1,7 +1,5 @@
 """Large text files cut into parts at ends of documents, so that a part is read without what stands before it."""
 
-from __future__ import annotations
-
 import mmap
 import re
 from dataclasses import dataclass

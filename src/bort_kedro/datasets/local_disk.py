@@ -1,7 +1,5 @@
 """Datasets that need a local disk, and refuse any other place before they write a folder of its name."""
 
-from __future__ import annotations
-
 from pathlib import Path, PurePath
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """Versioned reports as text, saved atomically; Markdown is shown in Kedro-Viz, its images too."""
 
-from __future__ import annotations
-
 import base64
 import re
 from functools import partial

@@ -1,7 +1,5 @@
 """A versioned model card, saved atomically and shown in Kedro-Viz."""
 
-from __future__ import annotations
-
 from kedro_datasets._typing import HTMLPreview
 
 from bort_kedro.datasets.markdown_report import TextReportDataset, to_preview_html

@@ -4,8 +4,6 @@ A save that is killed leaves nothing that a later load, or Kedro's search for th
 needed here.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """Folders of earlier runs that differ from what is asked for in circumstances alone: told, and taken where accepted."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

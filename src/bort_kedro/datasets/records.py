@@ -1,7 +1,5 @@
 """Records that pass between stages, as JSON on the disk."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tasks as their archives unpack, found in one folder; and users' own files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NoReturn
 

@@ -1,7 +1,5 @@
 """How sure a score is told to be, as parameters say it."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from bort_kedro.frozen import FrozenModel

@@ -1,7 +1,5 @@
 """A validator of submissions: what a leaderboard would refuse, found before anything is uploaded."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Floors of tagged words, which look at each word alone."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 

@@ -1,7 +1,5 @@
 """What is known of the exports of a task."""
 
-from __future__ import annotations
-
 from bort_kedro.frozen import FrozenModel
 
 

@@ -1,7 +1,5 @@
 """How models are exported and checked, as parameters say it."""
 
-from __future__ import annotations
-
 from pydantic import Field, field_validator
 
 from bort_kedro.exports.formats import FORMATS

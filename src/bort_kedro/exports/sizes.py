@@ -1,7 +1,5 @@
 """Bytes of the file that a model becomes in each format, from its shape alone."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from bort_kedro.encoders.costs import Count, Sizes

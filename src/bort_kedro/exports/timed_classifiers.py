@@ -1,7 +1,5 @@
 """Classifiers to be timed in the runtime that they are shipped for: right in every size, with drawn weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version

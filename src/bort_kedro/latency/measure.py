@@ -1,7 +1,5 @@
 """Latency of models side by side: interleaved rounds, warm-up thrown away, medians with quartiles and intervals."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from itertools import chain

@@ -1,7 +1,5 @@
 """How much memory encoders take: of a process each, or as the CUDA allocator counts it."""
 
-from __future__ import annotations
-
 import multiprocessing
 import resource
 import sys

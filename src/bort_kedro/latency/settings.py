@@ -1,7 +1,5 @@
 """What is timed, how long and on what, as parameters say it."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator

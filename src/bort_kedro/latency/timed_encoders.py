@@ -1,7 +1,5 @@
 """Encoders to be timed and weighed: right in every size, with weights that mean nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Parameters of the evaluate stage."""
 
-from __future__ import annotations
-
 from bort_kedro.evaluation.settings import BootstrapSettings
 from bort_kedro.exports.settings import ExportSettings
 from bort_kedro.frozen import FrozenModel

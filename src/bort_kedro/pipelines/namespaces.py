@@ -1,7 +1,5 @@
 """Stages as namespaces: which datasets pass between them, and how all others are named."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What changed between runs: settings that differ, and every result side by side."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A report as one HTML file that asks nobody for anything: style, text, tables and plots are all inside."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from html import unescape

@@ -4,8 +4,6 @@ Format: https://huggingface.co/docs/hub/model-cards. What was not measured or st
 are not computed from hours, since neither the power drawn nor the mix of its sources is known here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

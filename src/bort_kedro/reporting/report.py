@@ -3,8 +3,6 @@
 Rows of an encoder are mappings of the columns of `speed_table`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict, Unpack
 

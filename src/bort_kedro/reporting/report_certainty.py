@@ -1,7 +1,5 @@
 """How sure the choice of a shape is, for report and terminal: what was done, the runner-up, the guarantee."""
 
-from __future__ import annotations
-
 import math
 
 from bort_kedro.reporting.markdown import percent, with_noise

@@ -1,7 +1,5 @@
 """The section of the report that says which shape was chosen, against what, and how sure that is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from bort_kedro.reporting.report_certainty import error_text, guarantee_sentence, runner_up_sentence

@@ -1,7 +1,5 @@
 """Sections of the report on what is handed over: leaderboard averages, exports, and what it all cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from bort_kedro.evaluation.leaderboards import Leaderboard

@@ -1,7 +1,5 @@
 """Sections of the report that show and judge results; `report` puts them together."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """What no data says of a model, as parameters say it."""
 
-from __future__ import annotations
-
 from pydantic import Field, field_validator
 
 from bort_kedro.frozen import FrozenModel

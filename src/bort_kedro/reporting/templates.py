@@ -1,7 +1,5 @@
 """The fixed sentences of reports and cards, which stand in `templates/`; Python gives them figures and choices."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template

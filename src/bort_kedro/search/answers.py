@@ -1,7 +1,5 @@
 """Which of the candidates that meet the caps is the answer, for each question a user may ask."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The candidate table: what is known of each shape before training, and what the search adds to it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from typing import Unpack

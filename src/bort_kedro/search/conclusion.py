@@ -1,7 +1,5 @@
 """What a search reports beside its table: the choice, how sure it is, and what a reader must know first."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What searches elsewhere found, as observations of this one: checked, and in the form of its own rows."""
 
-from __future__ import annotations
-
 from reprlib import repr as shortened
 
 import numpy as np

@@ -4,8 +4,6 @@ The search's guarantees rest on it. It holds by degree for every space of BERT s
 sizes of a given one is counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

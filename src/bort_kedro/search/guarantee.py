@@ -4,8 +4,6 @@ The sources promise that the best of an epsilon-partition is within a factor |1 
 space and give no epsilon for a given partition. Here it is computed (docs/decisions/0006-guarantee.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 
 import numpy as np

@@ -4,8 +4,6 @@ Three objectives x, y, z, all to be minimised. Seen from above, the points cut t
 cells; in each cell the lowest z reached so far is constant, and equals the reference's where nothing was reached.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

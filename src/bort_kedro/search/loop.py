@@ -1,7 +1,5 @@
 """The search itself: a strategy asks, a callable measures, until nothing more is asked or a limit is reached."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """The measures of an error that W may take, and how pages name them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """joblib backends by name: in this process, in processes, on a dask or a ray cluster."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

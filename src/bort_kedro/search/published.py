@@ -9,8 +9,6 @@ References:
     de Wynter 2020, arXiv 2010.08512, the abstract.
 """
 
-from __future__ import annotations
-
 import math
 
 # Beside which a quotient of exact numbers is whole.

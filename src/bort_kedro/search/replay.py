@@ -1,7 +1,5 @@
 """Strategies played against a space whose every error is known: how much each finds, for how many trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 

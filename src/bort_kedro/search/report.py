@@ -1,7 +1,5 @@
 """What a search reports: one record, which `conclusion.conclude` makes and every reader takes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 

@@ -1,7 +1,5 @@
 """Choose the shape: rank the trained candidates, take the answer that was asked for, say how sure it is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

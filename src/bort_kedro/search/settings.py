@@ -1,7 +1,5 @@
 """What is searched, by which trainings, and what is wanted of them, as parameters say it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator

@@ -1,7 +1,5 @@
 """The errors of candidates by short training: seeds, hyperparameter sets, and what earlier searches have trained."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The W-coefficient and the Pareto front: which shape is best, and which are not beaten."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 The page is a view as MLflow's own button `Share` keeps it, in a tag of the experiment.
 """
 
-from __future__ import annotations
-
 import json
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS

@@ -1,7 +1,5 @@
 """The manifests of runs that ended, as the catalog has them: which versions each run read and wrote."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

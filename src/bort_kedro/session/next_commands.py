@@ -1,7 +1,5 @@
 """Which three commands make sense after a run, by the last stage that it had."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What the options of Kedro's own commands are good for in this project, in the place of Kedro's general words."""
 
-from __future__ import annotations
-
 import copy
 
 import click

@@ -1,7 +1,5 @@
 """Which versions and training states of earlier runs nothing needs any more, and their removal."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Which of Kedro's runners a run may have: one that runs a node at a time, in the process that was started."""
 
-from __future__ import annotations
-
 import logging
 
 from kedro.framework.hooks import hook_impl

@@ -1,7 +1,5 @@
 """What runs left on the disk, found by their versions, and `kedro compare` over it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables and sentences that fit one screen: the most important rows, sentences and columns, none of them wrapped."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Of a task of tagged words what MLflow's registry keeps beside the model: this file, whole, which needs transformers
 and no more of this project. MLflow's own way to serve such a model tells the types of the spans and not the words."""
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from typing import Any

@@ -1,7 +1,5 @@
 """Which versions of the catalog's datasets lie on this disk, and how large they are."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

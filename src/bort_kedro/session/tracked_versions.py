@@ -1,7 +1,5 @@
 """Which versions a run read and wrote, on its page in MLflow."""
 
-from __future__ import annotations
-
 import json
 
 import mlflow

@@ -1,7 +1,5 @@
 """Where MLflow keeps the runs: opened by one run at a time, and what to say where it cannot be."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The command that began a run, as its user typed it, for what is said of going on from there."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 import sys

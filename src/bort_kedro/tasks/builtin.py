@@ -4,8 +4,6 @@ Every example is made of sentences of one split of the documents, and no sentenc
 different splits, so the scores of ``dev`` and ``test`` speak of unseen text.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter, defaultdict

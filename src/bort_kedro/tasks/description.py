@@ -1,7 +1,5 @@
 """What there is to say of a task; `tasks.table` says it of each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

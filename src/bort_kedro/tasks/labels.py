@@ -1,7 +1,5 @@
 """Labels as texts, and which two of them a reader would take for one."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """How a raw record of each benchmark becomes rows of the table of examples."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Tasks of the user's own, described in parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any

@@ -1,7 +1,5 @@
 """Raw records of files and of the hub, and the rows of examples that they become."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar

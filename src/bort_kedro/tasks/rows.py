@@ -1,7 +1,5 @@
 """Checked rows of examples: no label that the task does not know, no text that is none."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import replace
 

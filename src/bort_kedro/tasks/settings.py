@@ -1,7 +1,5 @@
 """Which tasks there are and where they are read, as parameters say it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator

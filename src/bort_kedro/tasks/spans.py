@@ -1,7 +1,5 @@
 """Spans of a text that a task asks about, marked so that an encoder sees them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@ https://huggingface.co/datasets/nyu-mll/glue: `num_examples`, and `num_bytes` of
 20 of label, index and offsets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ between blanks, in IOB2 (Tjong Kim Sang and Veenstra 1999): ``B-`` and a type wh
 where it goes on, ``O`` outside.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Nodes of the corpus stage."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Nodes that write the model cards: one for each fine-tuned task, one for the encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Nodes that write the fine-tuned models for other runtimes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -1,7 +1,5 @@
 """Nodes that write the report: what all stages cost, the text, and the same as one HTML file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Nodes that score the tasks."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

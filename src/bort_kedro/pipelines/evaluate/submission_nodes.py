@@ -1,7 +1,5 @@
 """Nodes that average the scores as leaderboards do and make the archives to send to them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import replace

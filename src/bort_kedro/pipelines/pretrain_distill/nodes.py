@@ -1,7 +1,5 @@
 """Nodes of the pretraining stage."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Nodes of the search stage but those that train: the space, what it costs, and the choice."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

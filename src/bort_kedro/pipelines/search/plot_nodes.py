@@ -1,7 +1,5 @@
 """Nodes that draw what the search found."""
 
-from __future__ import annotations
-
 import pandas as pd
 from plotly.graph_objects import Figure
 

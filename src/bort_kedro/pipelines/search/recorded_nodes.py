@@ -1,7 +1,5 @@
 """Nodes of a search whose errors come from a recorded table instead of trainings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

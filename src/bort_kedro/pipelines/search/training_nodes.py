@@ -1,7 +1,5 @@
 """Nodes that open or train T, train candidates, and hand on the chosen one."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Which candidates to train: each strategy sees the ordered space and the errors so far, and asks for more."""
 
-from __future__ import annotations
-
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.search.strategies.base import Outcome, SearchProblem, Spending, Strategy, Trial
 from bort_kedro.search.strategies.halving import SuccessiveHalving

@@ -1,7 +1,5 @@
 """What every strategy is given, and what it must answer."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Successive halving: many candidates for a few steps, the better ones for more."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The approximation scheme as published, and its limit of training everything."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from heapq import heappop, heappush
 

@@ -1,7 +1,5 @@
 """Random search, the baseline that any other strategy must beat."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

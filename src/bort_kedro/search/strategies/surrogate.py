@@ -1,7 +1,5 @@
 """Half the budget on representatives, the rest where a regression of the error promises most of what is asked for."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Read a task from files or from the hub."""
 
-from __future__ import annotations
-
 from bort_kedro.tasks.description import Task
 from bort_kedro.tasks.reading.folder import TaskFolder
 from bort_kedro.tasks.reading.reading import TaskReading
