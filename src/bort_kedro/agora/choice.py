@@ -38,13 +38,8 @@ PLAIN = "plain"
 
 
 def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, ends_with_dev: bool) -> MethodResult:
-    """Fine-tune a student by one of `CANDIDATES`, without another beside it.
-
-    Args:
-        method: Of `Teaching.methods`.
-        task: The student's.
-        teaching: A teacher over its bar; without one every method is `plain`.
-        ends_with_dev: Whether dev is learned too once it has chosen.
+    """Fine-tune a student by one of `Teaching.methods`, without another beside it; without a teacher every method is
+    `plain`.
 
     Raises:
         TrainingError: If every trial of the first round diverges.
@@ -61,18 +56,10 @@ def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, e
 def compare_methods(
     task: StudentTask, teaches: Teaches, methods: Sequence[str], *, ends_with_dev: bool, num_folds: int, seed: int
 ) -> dict[str, MethodScore]:
-    """Cross-validate every method that may be chosen; the student's test split is not touched.
+    """Cross-validate every method that may be chosen, `plain` among them; the student's test split is not touched.
 
     The teacher is made anew for each fold, whose rows neither it nor any point has seen; labels that were recorded for
     other texts are learned with each fold, and never answered.
-
-    Args:
-        task: The student's; its test split is not touched.
-        teaches: Makes teachers.
-        methods: That may be chosen, `plain` among them.
-        ends_with_dev: Whether every method learns dev too once it has chosen.
-        num_folds: Of train.
-        seed: Of the folds.
 
     Returns:
         By method, the score of its answers to all of train.

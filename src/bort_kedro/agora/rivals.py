@@ -65,13 +65,7 @@ class ScheduledRound:
 
 
 def run_rival(method: str, task: StudentTask, schedule: Sequence[ScheduledRound], teaching: Teaching) -> MethodResult:
-    """Fine-tune by another method with the trials that Agora had.
-
-    Args:
-        method: A name of `RIVALS`.
-        task: The same as Agora's.
-        schedule: Agora's rounds.
-        teaching: Agora's teacher, and what else is known of texts.
+    """Fine-tune by another method, of `RIVALS`, with the trials that Agora had.
 
     Raises:
         TrainingError: If every trial of the first round diverges.
