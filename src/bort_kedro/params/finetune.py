@@ -23,7 +23,7 @@ class FinetuneTeacherParams(FrozenModel):
         description="teacher or student, those of the pretraining; or the hub id or folder of a masked-LM encoder."
     )
     recorded: dict[str, RecordedLabelsSettings] = Field(
-        description="By task, a file of labels or beliefs that is its teacher in the encoder's place."
+        description="By task, a file of labels or beliefs: its teacher instead of an encoder, or further rows of train."
     )
     training: FinetuningSettings = Field(description="How the encoder is fine-tuned on each task, plainly.")
 
