@@ -144,6 +144,19 @@ def test_a_teacher_that_is_a_file_is_told_of_and_has_no_row_of_cost():
     assert "fine-tuned on the task before" not in text
 
 
+def test_recorded_labels_that_were_learned_as_rows_are_told_of():
+    teacher = RESULTS.teacher.model_copy(update={"method": "recorded", "num_units": {"dev": 100, "pool": 12_000}})
+    method = RESULTS.finetuning.model_copy(update={"method": "weak_supervision"})
+    text = card(replace(RESULTS, teacher=teacher, finetuning=method)).text
+    assert "and fine-tuned by weak supervision on MRPC (GLUE)" in text
+    assert "Beside the labelled examples it learned 12,000 texts, or fewer where some were near-duplicates" in text
+    assert "Agora trains" not in text
+    assert (
+        "and fine-tuned by distillation on"
+        in card(replace(RESULTS, finetuning=method.model_copy(update={"method": "distilled"}))).text
+    )
+
+
 def test_a_task_without_a_teacher_has_no_row_for_one_and_is_not_tagged():
     results = replace(RESULTS, teacher=None, finetuning=RESULTS.finetuning.model_copy(update={"method": "plain"}))
     assert "teacher of the task" not in card(results).text

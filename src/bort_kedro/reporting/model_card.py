@@ -41,6 +41,13 @@ HUB_METRICS = {
 # The hub's names of what is asked of a model, where it is not the classification of texts.
 HUB_TASKS = {Form.MULTIPLE_CHOICE: "multiple-choice", Form.TOKENS: "token-classification"}
 TEXT_CLASSIFICATION = "text-classification"
+# How a method fine-tunes.
+MANNERS = {
+    "agora": "by Agora",
+    "plain": "plainly",
+    "distilled": "by distillation",
+    "weak_supervision": "by weak supervision",
+}
 # How the source of a test split begins that is no half of dev.
 HELD_OUT = tuple(f"{whose} test" for whose in ("official", "built-in", "user's"))
 NAME_PREFIX = "bort_kedro"
@@ -165,14 +172,14 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
         The text of a ``README.md``, which `huggingface_hub.ModelCard` reads.
     """
     task = results.task
-    is_agora = results.finetuning.method == "agora"
+    method = results.finetuning.method
     is_recorded = results.teacher is not None and results.teacher.method == RECORDED
     metadata = _metadata(
         settings,
         name=f"{NAME_PREFIX}-{task.name}",
         # The hub has no pipeline that chooses among options.
         pipeline_tag=None if task.form == Form.MULTIPLE_CHOICE else HUB_TASKS.get(task.form, TEXT_CLASSIFICATION),
-        tags=[*origin.tags, *(["agora"] if is_agora else []), task.name],
+        tags=[*origin.tags, *(["agora"] if method == "agora" else []), task.name],
         base_model=settings.encoder_repository,
         datasets=[task.hub[0]] if task.hub[0] else None,
         scores=_task_evaluations(results),
@@ -189,7 +196,8 @@ def task_card(results: TaskResults, size: ModelSize, origin: Origin | OpenedOrig
         task=task,
         results=results,
         texts=example_texts(task),
-        is_agora=is_agora,
+        method=method,
+        manner=MANNERS[method],
         is_recorded=is_recorded,
         floors=floors_among(score.floors for score in results.metrics.splits.values()),
         trainings=trainings,
