@@ -17,7 +17,8 @@ from bort_kedro.reporting.report_sections import RIVAL_NAMES
 
 TARGET_RATIO = 2.0
 TARGET_TASKS = 2
-METHODS = {AGORA: "Agora", **{rival: RIVAL_NAMES[rival] for rival in RIVALS}}
+TITLES = {rival: RIVAL_NAMES[rival] for rival in RIVALS}
+METHODS = {AGORA: "Agora", **TITLES}
 WITH_DEV = {with_dev(method): title for method, title in METHODS.items()}
 
 
@@ -82,7 +83,7 @@ def leads_of(of_tasks: Mapping[str, Sequence[Outcome]]) -> dict[str, Leads]:
         what: {
             task: {
                 rival: lead_over(named(rival), [_right(getattr(each, at)) for each in own], ours=named(AGORA))
-                for rival in RIVAL_NAMES
+                for rival in TITLES
             }
             for task, own in several.items()
         }
@@ -126,7 +127,7 @@ def _leads(of_tasks: Leads) -> str:
     )
     return f"""Points that Agora is ahead, each seed against the same seed:
 
-{table(["Task", *RIVAL_NAMES.values()], rows)}
+{table(["Task", *TITLES.values()], rows)}
 
 The smallest lead that would be found above two standard errors four times of five, over whichever rival: {seen}."""
 
@@ -153,7 +154,7 @@ def _verdict(of_tasks: Leads) -> str:
     won = [task for task, of in of_tasks.items() if all(lead.is_above_noise for lead in of.values())]
     over_plain = [task for task, of in of_tasks.items() if of["plain"].is_above_noise]
     behind = [
-        f"`{task}` behind {RIVAL_NAMES[rival]}"
+        f"`{task}` behind {TITLES[rival]}"
         for task, of in of_tasks.items()
         for rival, lead in of.items()
         if lead.value < -2 * lead.error

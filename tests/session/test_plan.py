@@ -54,6 +54,21 @@ def catalog(tmp_path):
     )
 
 
+def test_rows_of_a_file_of_recorded_labels_are_counted(catalog, tmp_path):
+    labels = tmp_path / "labels.jsonl"
+    steps = {}
+    # The ten of dev have to be among them; thirty more are as many as there are of train.
+    for num_rows in (10, 40):
+        labels.write_text("{}\n" * num_rows)
+        recorded = {"library": {"file": str(labels)}}
+        finetune = {"tasks": ["library"], "method": "weak_supervision", "ends_with_dev": False}
+        asked = parameters("smoke", finetune=finetune | {"teacher": {"recorded": recorded}})
+        found = plan_of(asked, build_pipelines(asked)["finetune"], catalog, data=tmp_path, sheet=V100)
+        (work,) = (work for work in found.works if work.stage == "finetune")
+        steps[num_rows] = work.num_steps
+    assert steps[40] == pytest.approx(2 * steps[10], abs=1)
+
+
 def plan(catalog, tmp_path, pipeline="__default__", **options):
     return plan_of(SMOKE, build_pipelines(SMOKE)[pipeline], catalog, data=tmp_path, **{"sheet": V100} | options)
 
