@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bort_kedro.errors import ConfigurationError
@@ -12,7 +13,7 @@ class DataSheet:
     """What a maker says of a device.
 
     Args:
-        name: A part of the name that the device tells of itself.
+        name: Words of the name that the device tells of itself, such as `NVIDIA H100 80GB HBM3`.
         half: Dense matrix products without sparsity in bf16 or fp16, in FLOP/s.
         full: The same in TF32 or, where a device has none, fp32 (`threads.tensor_float32`), in FLOP/s.
         memory_bytes: Of the smallest variant of that name.
@@ -30,7 +31,9 @@ class DataSheet:
 
 GIGABYTE = 10**9
 DATA_SHEETS = (
+    DataSheet("H200 NVL", 835e12, 417e12, 141 * GIGABYTE),
     DataSheet("H200", 989e12, 494e12, 141 * GIGABYTE),
+    DataSheet("H100 NVL", 835e12, 417e12, 94 * GIGABYTE),
     DataSheet("H100 PCIe", 756e12, 378e12, 80 * GIGABYTE),
     DataSheet("H100", 989e12, 494e12, 80 * GIGABYTE),
     DataSheet("A100", 312e12, 156e12, 40 * GIGABYTE),
@@ -45,8 +48,8 @@ DATA_SHEETS = (
 
 
 def data_sheet_of(device_name: str) -> DataSheet | None:
-    """Of a device that tells its name; None where it is not in the table."""
-    return next((sheet for sheet in DATA_SHEETS if sheet.name in device_name), None)
+    """Of a device that tells its name; None where it is not in the table, as an L40 is not an L4."""
+    return next((sheet for sheet in DATA_SHEETS if re.search(rf"\b{sheet.name}\b", device_name)), None)
 
 
 def named_data_sheet(name: str) -> DataSheet:
