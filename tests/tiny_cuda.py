@@ -40,18 +40,28 @@ def tiny_sizes():
     )
 
 
+def no_bytes():
+    return 1_000_000
+
+
+def nothing():
+    pass
+
+
 def stand_in():
     from benchmarks.pretrain.cuda.bench import Device
 
-    return Device("cpu", "stand-in for an H100", 1e12, False, lambda: 1_000_000, lambda: None)
+    return Device("cpu", "stand-in for a device", 1e12, False, no_bytes, nothing)
 
 
-def main(folder):
-    sys.meta_path = [WithoutThem if finder is PathFinder else finder for finder in sys.meta_path]
+def tiny_start():
+    """What the process of the findings begins with."""
+    without_them()
     from accelerate import Accelerator
 
     from benchmarks.pretrain.cuda import speed
-    from benchmarks.pretrain.cuda.order import measure_and_write
+    from benchmarks.pretrain.cuda.bench import Bench
+    from benchmarks.pretrain.cuda.order import findings_of
     from bort_kedro.training import loop
     from bort_kedro.training.steps import ModelWithLoss
     from half_on_cpu import HalfOnCpu
@@ -62,7 +72,18 @@ def main(folder):
     # Compiling takes longer than all the rest; no batch is worth more than one that is half of it.
     ModelWithLoss.compile = lambda self: None
     speed.WORTH_IT = math.inf
-    measure_and_write(folder, sizes=tiny_sizes(), device=stand_in())
+    return Bench(stand_in(), tiny_sizes()), findings_of(tiny_sizes())
+
+
+def without_them():
+    sys.meta_path = [WithoutThem if finder is PathFinder else finder for finder in sys.meta_path]
+
+
+def main(folder):
+    without_them()
+    from benchmarks.pretrain.cuda.order import measure_and_write
+
+    measure_and_write(folder, sizes=tiny_sizes(), start=tiny_start)
 
 
 if __name__ == "__main__":

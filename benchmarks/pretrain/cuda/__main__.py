@@ -1,21 +1,29 @@
 """Pretraining on one CUDA device, in minutes: is it right, and how fast; writes docs/benchmarks/pretrain-cuda.*.
 
-Needs neither Kedro nor MLflow nor pandas: torch, transformers, accelerate, safetensors, pydantic, scipy, rich and the
-folders benchmarks and src of this project (on PYTHONPATH where it is not installed) are enough.
+Needs neither Kedro nor MLflow nor pandas: what `NEEDED` lists and the folders benchmarks and src of this project (on
+PYTHONPATH where it is not installed) are enough.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
-from benchmarks.command import command_line
-from benchmarks.pretrain.cuda.bench import is_present
-from benchmarks.pretrain.cuda.order import MINUTES, measure_and_write
+NEEDED = ("accelerate", "numpy", "pydantic", "rich", "safetensors", "scipy", "tokenizers", "torch", "transformers")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write, or say that there is no device."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        sys.exit(
+            f"{sys.executable} lacks {', '.join(missing)}; nothing was measured. `pip install --target FOLDER "
+            f"{' '.join(missing)}` fetches them, here or with the same Python elsewhere; then put FOLDER on PYTHONPATH."
+        )
+    from benchmarks.command import command_line
+    from benchmarks.pretrain.cuda.bench import is_present
+    from benchmarks.pretrain.cuda.order import MINUTES, measure_and_write
+
     parser = command_line(__doc__, trains=False)
     parser.add_argument("--minutes", type=float, default=MINUTES, help=f"for all of it (default {MINUTES:g})")
     given = parser.parse_args(arguments)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # RoBERTa-large's layers are BERT-large's.
 ROBERTA_LARGE = BERT_LARGE
+# Steps between two looks at the clock.
+LEAST_STEPS = 2
 NO_TEACHER, LIVE, CACHED = "no teacher", "live teacher", "cached teacher"
 
 
@@ -28,7 +30,7 @@ class Sizes:
         vocabulary_size: V of all.
         first_tokens: Tokens of a step, and of the smallest batch of the search for the best.
         rows: Looks at the clock, the first of which ends the warm-up, compiling included.
-        steps_a_row: Steps between two of them.
+        steps_a_row: Steps between two of them; fewer of a larger batch, down to `LEAST_STEPS`.
         precision: Of the trainings that are timed.
         checked: Shape, rows and lengths of the encoder whose results are checked.
         head_positions: Predicted positions at which the two heads are held against each other.
@@ -49,6 +51,10 @@ class Sizes:
     head_positions: int = 4096
     latency_batches: tuple[int, ...] = (1, 32)
     latency_rounds: int = 10
+
+    def steps_of(self, setting: Setting) -> int:
+        """Steps between two looks at the clock, so that a larger batch takes no longer."""
+        return max(LEAST_STEPS, self.steps_a_row * self.first_tokens // setting.step_tokens)
 
     def setting(self, shape: str, length: int) -> Setting:
         """Of the training of a shape, by its name, with the first batch."""
@@ -73,6 +79,7 @@ class Device:
         is_data_sheet: Whether the peak is the maker's; else it was measured.
         peak_bytes: Largest memory taken since `clear`.
         clear: Gives unused memory back and forgets what was compiled, whose sizes would else be taken for variables.
+            Both are functions of a module: a device is told by one process to another.
     """
 
     kind: str
@@ -92,22 +99,31 @@ def is_present() -> bool:
 
 def cuda_device(precision: str) -> Device:
     """The first one."""
-    import gc
-
     import torch
 
     from bort_kedro.training.devices import data_sheet_of
     from bort_kedro.training.throughput import peak_flops
 
-    def clear() -> None:
-        gc.collect()
-        torch.compiler.reset()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
     name = torch.cuda.get_device_name()
     peak = peak_flops("cuda", precision, torch.get_num_threads())
-    return Device("cuda", name, peak, data_sheet_of(name) is not None, torch.cuda.max_memory_allocated, clear)
+    return Device("cuda", name, peak, data_sheet_of(name) is not None, _cuda_peak_bytes, _clear_cuda)
+
+
+def _cuda_peak_bytes() -> int:
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
+
+
+def _clear_cuda() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    torch.compiler.reset()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
 
 
 @dataclass(frozen=True)

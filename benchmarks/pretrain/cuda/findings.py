@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,10 +17,17 @@ class Found:
     Args:
         text: For readers, in a sentence or two.
         figures: For programs.
+        has_failed: Whether it says no more than why nothing was found.
     """
 
     text: str
     figures: Sequence[Figure] = ()
+    has_failed: bool = False
+
+    @classmethod
+    def failed(cls, reason: str) -> Found:
+        """Of a finding that found nothing."""
+        return cls(f"**failed**: {reason}", has_failed=True)
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,23 @@ class Outcome:
     found: Found | None = None
     seconds: float = 0.0
 
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """For programs; of one that failed, that it is missed."""
+        if self.found is None:
+            return ()
+        return [Figure(self.finding.name, None, "", met=False)] if self.found.has_failed else self.found.figures
+
+
+# Times the seconds that it is expected to take, after which a finding is ended.
+PATIENCE = 3.0
+# For one that is made of others.
+LEAST_SECONDS = 30.0
+
 
 def run_in_order(
     findings: Sequence[Finding],
-    bench: Bench,
+    find: Callable[[int, float], Found],
     *,
     minutes: float,
     on_outcomes: Callable[[list[Outcome]], None],
@@ -67,12 +85,12 @@ def run_in_order(
 ) -> list[Outcome]:
     """Run those that there is time for, the most important first.
 
-    A finding is begun if the seconds it is expected to take are left; a shorter one after it may still be. One that
-    fails is told with its fault, and the others go on.
+    A finding is begun if the seconds it is expected to take are left; a shorter one after it may still be. It has three
+    times as long at most, and never more than is left. One that fails is told with its fault, and the others go on.
 
     Args:
         findings: In order.
-        bench: Handed to each.
+        find: Given the number of a finding, from 0, and the seconds that it may take, says what it found.
         minutes: For all.
         on_outcomes: Told all outcomes so far after each.
         clock: Seconds from any origin.
@@ -82,24 +100,13 @@ def run_in_order(
     """
     end = clock() + 60 * minutes
     outcomes: list[Outcome] = []
-    for finding in findings:
+    for number, finding in enumerate(findings):
         began = clock()
         if finding.seconds and began + finding.seconds > end:
             outcomes.append(Outcome(finding))
         else:
-            found = _found(finding, bench)
+            most = min(PATIENCE * finding.seconds, end - began) if finding.seconds else LEAST_SECONDS
+            found = find(number, most)
             outcomes.append(Outcome(finding, found, clock() - began))
         on_outcomes(outcomes)
     return outcomes
-
-
-def _found(finding: Finding, bench: Bench) -> Found:
-    try:
-        # Inside, since after some faults a device refuses even this.
-        bench.device.clear()
-        return finding.find(bench)
-    # Whatever it is, on a device that none of this was run on: time on it is too dear to end here.
-    except Exception as fault:
-        traceback.print_exc(file=sys.stderr)
-        said = (str(fault) or "no message").splitlines()[0]
-        return Found(f"**failed**: {type(fault).__name__}: {said}", [Figure(finding.name, None, "", met=False)])

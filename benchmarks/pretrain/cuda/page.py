@@ -7,9 +7,9 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.page import Part, table, write_page
-from benchmarks.pretrain.cuda.bench import Bench, is_present
+from benchmarks.pretrain.cuda.bench import Device, Sizes, is_present
 from benchmarks.pretrain.cuda.findings import Outcome
-from benchmarks.pretrain.cuda.speed import TARGET_DEVICE, TARGET_SHARE
+from benchmarks.pretrain.cuda.speed import TARGET_SHARE, has_target
 from bort_kedro.reporting.markdown import number, percent
 
 NAME, COMMAND = "pretrain-cuda", "make bench-cuda"
@@ -24,15 +24,14 @@ def line_of(outcome: Outcome) -> str:
     return f"{finding.part}: {finding.name}: {found.text} ({outcome.seconds:.1f} s)"
 
 
-def write(outcomes: Sequence[Outcome], bench: Bench, *, minutes: float, folder: Path) -> None:
+def write(outcomes: Sequence[Outcome], device: Device, sizes: Sizes, *, minutes: float, folder: Path) -> None:
     """Write all that is known so far, page and figures; what no time was left for at the end of the page."""
-    device, sizes = bench.device, bench.sizes
-    parts = [Part("", _opening(bench, minutes))]
+    parts = [Part("", _opening(device, sizes, minutes))]
     reached = [outcome for outcome in outcomes if outcome.found is not None]
     for title, group in groupby(reached, key=lambda outcome: outcome.finding.part):
         of_part = list(group)
         rows = [[each.finding.name, each.found.text, f"{each.seconds:.1f}"] for each in of_part if each.found]
-        figures = [figure for each in of_part if each.found for figure in each.found.figures]
+        figures = [figure for each in of_part for figure in each.figures]
         parts.append(Part(title, table(["", "found", "s"], rows), figures))
     missed = [figure.name for part in parts for figure in part.figures if figure.met is False]
     if missed:
@@ -52,17 +51,16 @@ def write(outcomes: Sequence[Outcome], bench: Bench, *, minutes: float, folder: 
     write_page(NAME, title, parts, conditions, command=COMMAND, folder=folder, is_shown=False)
 
 
-def _opening(bench: Bench, minutes: float) -> str:
-    device, sizes = bench.device, bench.sizes
+def _opening(device: Device, sizes: Sizes, minutes: float) -> str:
     peak = f"{number(device.peak / 1e12, 1)} TFLOP/s, {'its data sheet' if device.is_data_sheet else 'measured'}"
-    aim = f"The aim is {percent(TARGET_SHARE)} of the peak without a teacher on an {TARGET_DEVICE}"
+    aim = f"The aim is {percent(TARGET_SHARE)} of the peak without a teacher on an H100, whose peak an H200 has too"
     return (
         f"The project's own pretraining in {sizes.precision} on one {device.name} (peak {peak}), vocabulary "
         f"{sizes.vocabulary_size:,}, 15 % masked, all rows full, random ids and weights; the teacher has the shape "
         f"{sizes.teacher}. Each speed is of {(sizes.rows - 1) * sizes.steps_a_row} steps after {sizes.steps_a_row} of "
-        "warm-up. The share counts matrix products only, 6 FLOPs for each weight and token, the head on the predicted "
-        "positions alone, and 2 for each of a live teacher. "
-        f"{aim}{'' if TARGET_DEVICE in device.name else '; this is another device'}. Findings come in the order of "
+        "warm-up, of fewer where a batch is larger than the first. The share counts matrix products only, 6 FLOPs for "
+        "each weight and token, the head on the predicted positions alone, and 2 for each of a live teacher. "
+        f"{aim}{'' if has_target(device) else '; this is another device'}. Findings come in the order of "
         f"their weight, within {minutes:g} minutes."
     )
 
