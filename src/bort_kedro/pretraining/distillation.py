@@ -210,7 +210,9 @@ class Distillation:
         """The map on a device; it and the teacher are moved there once."""
         if device not in self._maps:
             self.teacher.model.to(device).eval()
-            self._maps[device] = self.vocabulary_map.to(device)
+            there = self.vocabulary_map.to(device)
+            # accelerate says `cuda` where tensors say `cuda:0`.
+            self._maps[device] = self._maps[there.kept.device] = there
         return self._maps[device]
 
     def loss(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
