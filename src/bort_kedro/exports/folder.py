@@ -21,7 +21,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
 from bort_kedro.errors import LONGEST_SAID, ModelFolderError, TaskError, said_by, shortened
-from bort_kedro.exports.formats import MANIFEST
+from bort_kedro.exports.formats import MANIFEST, PYTORCH
 from bort_kedro.exports.runtimes import RUNTIMES, open_session
 from bort_kedro.finetuning.encoding import EncodedExamples, TaskEncoder
 from bort_kedro.finetuning.forms import FORMS
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from bort_kedro.exports.runtimes import Session
 
-# The folder of `save_pretrained`, which needs no runtime but PyTorch.
-PYTORCH = "pytorch"
 BATCH_TOKENS = 8192
 ANEW = "Remove this version's folder to fall back on the one before, or run `kedro run --pipelines evaluate` again."
 

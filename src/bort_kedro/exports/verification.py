@@ -21,7 +21,6 @@ from bort_kedro.encoders.pretrained import Pretrained, standalone_tokenizer
 from bort_kedro.errors import ConfigurationError
 from bort_kedro.exports.folder import (
     BATCH_TOKENS,
-    PYTORCH,
     ExportedTask,
     RuntimeModel,
     require_outputs,
@@ -30,6 +29,7 @@ from bort_kedro.exports.folder import (
     write_manifest,
     write_pytorch,
 )
+from bort_kedro.exports.formats import PYTORCH
 from bort_kedro.exports.report import ExportReport, FormatReport
 from bort_kedro.exports.runtimes import RUNTIMES, convert, input_names, open_session
 from bort_kedro.finetuning.encoding import TaskEncoder

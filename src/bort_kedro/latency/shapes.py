@@ -22,7 +22,6 @@ from bort_kedro.training.saved_state import SavedState, States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from transformers import BertModel
 
@@ -106,7 +105,12 @@ def time_conditions(
     build: Callable[..., Mapping[str, Any]] = _encoders if runtime is None else runtime.build
     devices = dict.fromkeys(condition.device for condition in conditions)
     for device, (number, group) in product(devices, enumerate(groups, 1)):
-        with _shortage_told(group, device):
+        with memory_shortage_told(
+            f"Timing {len(group)} encoders, the last of them {group[-1]}",
+            f"the memory of the device `{device}` is too small",
+            "Lower batch sizes or lengths (params:search.latency, params:evaluate.speed), or leave out large shapes "
+            "(params:search.space, params:evaluate.speed.compare_with).",
+        ):
             encoders = build(group, vocabulary_size, max_positions, device)
             for condition in (each for each in conditions if each.device == device):
                 latencies = measure_latency(
@@ -127,15 +131,6 @@ def time_conditions(
                     found[condition, shape] = Timing(shape=shape, **vars(latencies[shape.identifier]))
             del encoders
     return {condition: [found[condition, shape] for shape in shapes] for condition in conditions}
-
-
-def _shortage_told(group: Sequence[BertShape], device: str) -> AbstractContextManager[None]:
-    return memory_shortage_told(
-        f"Timing {len(group)} encoders, the last of them {group[-1]}",
-        f"the memory of the device `{device}` is too small",
-        "Lower batch sizes or lengths (params:search.latency, params:evaluate.speed), or leave out large shapes "
-        "(params:search.space, params:evaluate.speed.compare_with).",
-    )
 
 
 def random_ids(condition: Condition, vocabulary_size: int) -> torch.Tensor:

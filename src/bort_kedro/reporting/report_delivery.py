@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from bort_kedro.evaluation.leaderboards import Leaderboard
+from bort_kedro.exports.formats import PYTORCH
 from bort_kedro.exports.report import ExportReport
 from bort_kedro.reporting.markdown import bullets, percent
 from bort_kedro.reporting.stage_costs import StageCost, total
 from bort_kedro.reporting.templates import render
-
-# What every other format is held against.
-REFERENCE_FORMAT = "pytorch"
 
 
 def leaderboard_text(leaderboard: Mapping[str, Leaderboard]) -> str:
@@ -44,7 +42,7 @@ def exports_section(reports: Mapping[str, ExportReport]) -> str:
     return render(
         "exports",
         rows=rows,
-        reference=REFERENCE_FORMAT,
+        reference=PYTORCH,
         conditions=conditions,
         allowed_drop=next(iter(conditions.formats.values())).allowed_drop,
     )

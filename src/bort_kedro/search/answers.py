@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bort_kedro.encoders.shapes import shape_text
 from bort_kedro.errors import ConfigurationError
 
 # Candidates named when none meets the caps.
@@ -113,12 +114,9 @@ def _remedy(error_source: str, *, is_error_capped: bool) -> str:
 
 
 def _describe(row: pd.Series, caps: dict[str, float | None]) -> str:
-    shape = tuple(
-        int(row[name]) for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
-    )
     values = [
         f"{CAPPED[name]} {row[CAPPED[name]]:,.10g}" + (" (over)" if row[CAPPED[name]] > cap else "")
         for name, cap in caps.items()
         if cap is not None and CAPPED[name] in row
     ]
-    return f"{shape}: {', '.join(values)}"
+    return f"{shape_text(row)}: {', '.join(values)}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from bort_kedro.encoders.shapes import SHAPE_COLUMNS
 from bort_kedro.session.tracking_store import is_unreachable
 from bort_kedro.tasks.description import Form, Task
 
@@ -28,7 +29,6 @@ REGISTRY_PREFIX = "bort_kedro"
 EXAMPLE = {"text": "Return the mean of the values along the given axis.", "text_pair": "The values have a mean."}
 # With a blank it is no name that the hub knows, so that MLflow looks for no card and no licence there.
 NO_REPOSITORY = "not on the hub"
-SHAPE = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class ModelLogging:
 
     def _tags(self, model: Pretrained, task: Task) -> dict[str, str]:
         config = model.model.config.to_dict()
-        shape = "-".join(str(config[name]) for name in SHAPE if name in config)
+        shape = "-".join(str(config[name]) for name in SHAPE_COLUMNS if name in config)
         return {"task": task.name, "form": str(task.form), "kedro_run": self._kedro_run, "shape": shape}
 
 

@@ -7,6 +7,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from bort_kedro.evaluation.floors import floors_among
+from bort_kedro.exports.formats import PYTORCH
 from bort_kedro.reporting.markdown import MISSING, percent, signed_points, with_noise
 from bort_kedro.reporting.report_certainty import effort_words, guarantee_sentence, runner_up_sentence
 from bort_kedro.search.measures import MEASURES
@@ -32,7 +33,6 @@ COLUMNS = {
 }
 # The column of the student's twin.
 TWINS: dict[TwinLacks, str] = {"distillation": "no teacher", "start": "random start", "nothing": "trained alike"}
-REFERENCE_FORMAT = "pytorch"
 # A column of examples, and how wide it may be.
 LABELS, LABELS_WIDTH = "labels in train", 56
 
@@ -133,7 +133,7 @@ def _interval(row: TaskRow) -> str:
 
 def _fastest(report: ExportReport) -> str:
     """Name, score, time and size of the fastest format that was not refused."""
-    kept = {name: each for name, each in report.formats.items() if not each.is_refused and name != REFERENCE_FORMAT}
+    kept = {name: each for name, each in report.formats.items() if not each.is_refused and name != PYTORCH}
     if not kept:
         return "none"
     name, best = min(kept.items(), key=lambda item: item[1].median_ms)

@@ -9,7 +9,6 @@ import click
 from kedro.utils import find_kedro_project
 
 from bort_kedro.errors import MissingInputError, StorageError
-from bort_kedro.frozen import FrozenModel
 from bort_kedro.pretraining.report import PretrainingMetrics
 from bort_kedro.reporting.comparison import RunRecord, compare_runs
 from bort_kedro.reporting.html_page import html_page
@@ -19,21 +18,13 @@ from bort_kedro.search.report import SearchReport
 from bort_kedro.session.manifests import MANIFEST, versions_of
 
 REPORTING = Path("data/08_reporting")
-# Files of a run by the field of `RunRecord`: the name of the catalog entry, without its stage, and ending.
-PARTS = {
-    "search": ("search_report", "json"),
-    "pretraining": ("pretraining_metrics", "json"),
-    "tasks": ("task_scores", "csv"),
-    "speed": ("speed_table", "csv"),
-    "costs": ("stage_costs", "csv"),
-}
-
-# What a report, or each row of a table, is read into.
-RECORDS: dict[str, Callable[[Any], FrozenModel]] = {
-    "pretraining_metrics": PretrainingMetrics.from_json,
-    "search_report": SearchReport.from_json,
-    "task_scores": TaskRow.from_row,
-    "stage_costs": StageCost.from_row,
+# Files of a run by the field of `RunRecord`: the catalog entry's, and what the report, or each row, is read into.
+PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "search": ("search_report.json", SearchReport.from_json),
+    "pretraining": ("pretraining_metrics.json", PretrainingMetrics.from_json),
+    "tasks": ("task_scores.csv", TaskRow.from_row),
+    "speed": ("speed_table.csv", dict),
+    "costs": ("stage_costs.csv", StageCost.from_row),
 }
 
 
@@ -53,26 +44,23 @@ def read_run(folder: Path, version: str) -> RunRecord:
     if version not in known:
         said = ", ".join(known) if known else "none: `kedro run` makes the first"
         raise MissingInputError(f"{folder} has no run of version `{version}`. There are: {said}.")
-    manifest = _read(folder / f"{MANIFEST}.json" / version / f"{MANIFEST}.json")
+    manifest = _read(folder / f"{MANIFEST}.json" / version / f"{MANIFEST}.json", dict)
     told = versions_of(manifest)
     parts = {}
-    for part, (name, ending) in PARTS.items():
-        path = folder / f"{name}.{ending}" / told.get(name, version) / f"{name}.{ending}"
+    for part, (name, read) in PARTS.items():
+        path = folder / name / told.get(Path(name).stem, version) / name
         if path.is_file():
-            parts[part] = _read(path)
+            parts[part] = _read(path, read)
     return RunRecord(manifest, **parts)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, read: Callable[[Any], Any]) -> Any:
     import pandas as pd
 
     try:
-        read = RECORDS.get(path.stem)
         if path.suffix == ".json":
-            value = json.loads(path.read_text("utf-8"))
-            return read(value) if read else value
-        rows = pd.read_csv(path).to_dict("records")
-        return [read(row) for row in rows] if read else rows
+            return read(json.loads(path.read_text("utf-8")))
+        return [read(row) for row in pd.read_csv(path).to_dict("records")]
     except (ValueError, OSError) as fault:
         raise StorageError(
             f"{path} cannot be read: {fault}. Compare other versions, or run that stage again."
