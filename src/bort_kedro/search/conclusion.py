@@ -84,7 +84,6 @@ def conclude(
     # Over the cap on the error: its W is no find.
     unranked = table.index[table["is_trained"] & ~table["meets_caps"]].tolist()
     bound = guarantee(problem, outcomes_of(table, measure), unranked=unranked)
-    named = {measure: settings.error_measure}
     report = SearchReport(
         **_asked(settings),
         budget=problem.budget,
@@ -102,17 +101,22 @@ def conclude(
         guarantee=GuaranteeReport(
             **dict(bound), bound_shape=None if bound.bound_index is None else _shape(table, bound.bound_index)
         ),
-        sensitivity=tuple(
-            SensitivityRow(
-                multiple=multiple,
-                by_measure={named.get(name, name): _shape(table, index) for name, index in best.items()},
-            )
-            for multiple, best in sensitivity(table, maximum=maximum).items()
-        ),
+        sensitivity=_sensitivity(table, maximum, {measure: settings.error_measure}),
         notes=(*_early_end(candidate_errors), *notes(choice, maximum, bound, settings)),
         **known,
     )
     return table, report.selected.four(), report
+
+
+def _sensitivity(table: pd.DataFrame, maximum: MaximumPoint, named: Mapping[str, str]) -> tuple[SensitivityRow, ...]:
+    """Whom W would choose with a larger T, by the names of the measures."""
+    found = sensitivity(table, maximum=maximum)
+    return tuple(
+        SensitivityRow(
+            multiple=multiple, by_measure={named.get(name, name): _shape(table, at) for name, at in best.items()}
+        )
+        for multiple, best in found.items()
+    )
 
 
 def _asked(settings: SearchSettings) -> JsonObject:

@@ -68,12 +68,11 @@ def is_filled(text: object) -> TypeGuard[str]:
     return is_whole(text) and bool(text.strip())
 
 
-def text_field(fields: object, name: str) -> str:
-    """A text of a JSON object.
+# Each of these raises a `RowFault` where the field is not there, or is something else.
 
-    Raises:
-        RowFault: If it is not there, or no text.
-    """
+
+def text_field(fields: object, name: str) -> str:
+    """A text of a JSON object."""
     text = _field(fields, name, str, "a text")
     if half := half_character(text):
         raise row_fault(name, text, f"a text of whole characters; it has {half}")
@@ -81,11 +80,7 @@ def text_field(fields: object, name: str) -> str:
 
 
 def filled_field(fields: object, name: str) -> str:
-    """A text of a JSON object, of more than white space.
-
-    Raises:
-        RowFault: If it is not there, no text, or empty.
-    """
+    """A text of a JSON object, of more than white space."""
     text = text_field(fields, name)
     if not is_filled(text):
         raise row_fault(name, text, "a text that is not empty")
@@ -93,11 +88,7 @@ def filled_field(fields: object, name: str) -> str:
 
 
 def number_field(fields: object, name: str) -> int:
-    """A whole number of a JSON object.
-
-    Raises:
-        RowFault: If it is not there, or no whole number.
-    """
+    """A whole number of a JSON object."""
     number = _field(fields, name, int, "a whole number")
     # True and False are whole numbers to Python.
     if isinstance(number, bool):
@@ -106,20 +97,12 @@ def number_field(fields: object, name: str) -> int:
 
 
 def list_field(fields: object, name: str) -> list[Any]:
-    """A list of a JSON object.
-
-    Raises:
-        RowFault: If it is not there, or no list.
-    """
+    """A list of a JSON object."""
     return list(_field(fields, name, list, "a list"))
 
 
 def choices_field(fields: object, name: str) -> list[Any]:
-    """A list of a JSON object, of what a question is answered with.
-
-    Raises:
-        RowFault: If it is not there, no list, or empty.
-    """
+    """A list of a JSON object, of what a question is answered with, which is something."""
     choices = list_field(fields, name)
     if not choices:
         raise row_fault(name, choices, "something to choose among")
@@ -127,11 +110,7 @@ def choices_field(fields: object, name: str) -> list[Any]:
 
 
 def object_field(fields: object, name: str) -> Mapping[str, Any]:
-    """An object within a JSON object.
-
-    Raises:
-        RowFault: If it is not there, or no object.
-    """
+    """An object within a JSON object."""
     return _field(fields, name, dict, "an object")
 
 

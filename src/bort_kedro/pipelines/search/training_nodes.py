@@ -18,7 +18,7 @@ from bort_kedro.params import FinetuneParams
 from bort_kedro.params.finetune import task_of
 from bort_kedro.pipelines.search.nodes import TaskParams, shapes_of
 from bort_kedro.search.candidates import candidate_training, problem_of, results_of, spending_of, with_end, with_w
-from bort_kedro.search.loop import run_search
+from bort_kedro.search.loop import SearchTrace, run_search
 from bort_kedro.search.measures import plateau_error
 from bort_kedro.search.settings import EngineSettings, SearchSettings
 from bort_kedro.search.strategies import build_strategy
@@ -223,11 +223,16 @@ def measure_errors(
         no_asking = {"training", "distillation", *EngineSettings.model_fields, *vars(limits)}
         known = source.known_from_before(search.model_dump(mode="json", exclude=no_asking))
         trace = run_search(build_strategy(search.strategy, problem), source, known=known, limits=limits)
+    return _tables(source, len(known), trace)
+
+
+def _tables(source: Any, num_known: int, trace: SearchTrace) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Errors, histories and restarts of a search, the first of whose trials were known or given."""
     restarts = [{"jobs": "; ".join(restart.jobs), "reason": restart.reason} for restart in source.restarts]
     rows = pd.DataFrame(source.rows)
     was_given = rows["candidate"].isin(list(source.given))
     return (
-        with_end(rows.assign(was_known=(rows.index < len(known)) & ~was_given, was_given=was_given), trace),
+        with_end(rows.assign(was_known=(rows.index < num_known) & ~was_given, was_given=was_given), trace),
         # Where all trainings fail there is no history, but still a table.
         pd.DataFrame(source.history, columns=None if source.history else ["shape", "share", "step"]),
         pd.DataFrame(restarts, columns=["jobs", "reason"]),
