@@ -41,7 +41,7 @@ ALIKE_PER_POINT = 4
 
 
 class RecordedTeacher:
-    """Recorded labels, as `tasks.reading.recorded` reads them, as Agora uses them."""
+    """Recorded labels as Agora uses them, from a table of `tasks.reading.recorded`."""
 
     def __init__(self, table: pd.DataFrame, data: TaskData, settings: AgoraSettings) -> None:
         self._data, self.settings = data, settings

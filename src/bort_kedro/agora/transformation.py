@@ -48,8 +48,8 @@ class Transformation:
 
     References:
         Bort's authors leave tau open but for its being label-free; replacement by a masked LM with teacher labels is
-            that of Jiao et al. 2020 (TinyBERT), arXiv 1909.10351; swapping and deleting words that of Wei and Zou 2019
-            (EDA), arXiv 1901.11196.
+        that of Jiao et al. 2020 (TinyBERT), arXiv 1909.10351; swapping and deleting words that of Wei and Zou 2019
+        (EDA), arXiv 1901.11196.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Transformation:
 
         Returns:
             ``copies`` of the first, then of the second, and so on; one is as its source where the texts are too short
-                for the transformation that was drawn.
+            for the transformation that was drawn.
         """
         plans = [
             self._plan(unit, np.random.default_rng([seed, place, copy]))

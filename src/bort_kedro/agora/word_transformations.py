@@ -1,6 +1,8 @@
 """Texts made similar to a given one by moving and leaving out words, whatever the language.
 
-A word is what stands between blanks. Its characters and the blanks that stay are those of the text, byte for byte.
+A word is what stands between blanks. Its characters and the blanks that stay are those of the text, byte for byte. A
+text without room for what is to be done comes back as it is. Marked spans (`tasks.spans`) may be protected: then they
+stay as they are and in their order, and but for shuffled spans also where they are.
 """
 
 from __future__ import annotations

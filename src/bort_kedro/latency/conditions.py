@@ -100,7 +100,7 @@ def speed_rows(
 
     Returns:
         Rows in the order of ``shapes``; ``bytes`` are those of the parameters in fp32, ``operations`` those of one
-            sequence; a ratio to a reference that was not timed is NaN.
+        sequence; a ratio to a reference that was not timed is NaN.
     """
 
     def operations_of(shape: BertShape) -> int:
@@ -145,7 +145,7 @@ def speed_table_rows(
 
     Returns:
         Rows of `speed_rows` with the condition, ``throughput`` (sequences a second), ``interval_low_ms``,
-            ``interval_high_ms`` (NaN where there is none), ``peak_memory_bytes`` and ``is_reference``.
+        ``interval_high_ms`` (NaN where there is none), ``peak_memory_bytes`` and ``is_reference``.
     """
     table = []
     for number, (condition, found) in enumerate(latencies.items()):

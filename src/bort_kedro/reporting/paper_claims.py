@@ -96,8 +96,8 @@ def speed_claim_rows(speed: Sequence[TableRow]) -> list[JsonObject]:
 
     Returns:
         For each claim and each of `BORT_KEYS`: ``statement``, ``published``, the shape's title as ``name``, ``counted``
-            by operations at 128 tokens, ``measured`` (NaN where the shape or the reference was not timed), and
-            ``is_nearest``: whether this is the shape whose count is nearest to the published figure.
+        by operations at 128 tokens, ``measured`` (NaN where the shape or the reference was not timed), and
+        ``is_nearest``: whether this is the shape whose count is nearest to the published figure.
     """
     measured = {BertShape.from_row(row): row for row in speed}
     return [

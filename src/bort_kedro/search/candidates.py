@@ -192,7 +192,7 @@ def predict_errors(table: pd.DataFrame, problem: SearchProblem, *, measure: str)
 
     Returns:
         The table with ``predicted``, ``predicted_standard_deviation`` and ``w_predicted`` (NaN with fewer than
-            `FEWEST_FOR_MODEL` candidates, and of those that failed), and how well it ranks, by Spearman's correlation.
+        `FEWEST_FOR_MODEL` candidates, and of those that failed), and how well it ranks, by Spearman's correlation.
     """
     from scipy.stats import spearmanr
 

@@ -74,7 +74,7 @@ def under_theta(
 
     Returns:
         Encoder and history of the best set with the first seed, and the errors of that set, whose number is
-            ``hyperparameter_set``; ``seconds`` and ``num_tokens`` are those of all that did not fail.
+        ``hyperparameter_set``; ``seconds`` and ``num_tokens`` are those of all that did not fail.
 
     Raises:
         FailedTrainingError: If every set fails, as the first of them did.

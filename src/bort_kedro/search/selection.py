@@ -121,7 +121,7 @@ def sensitivity(table: pd.DataFrame, *, maximum: MaximumPoint) -> dict[int, dict
 
     Returns:
         For each of `MAXIMUM_POINT_MULTIPLES` and each measure that the table has, the index of the row with the largest
-            W.
+        W.
     """
     ranked = table[table["w"].notna() & table["meets_caps"]]
     found: dict[int, dict[str, int]] = {}

@@ -157,8 +157,8 @@ class ShortTraining:
 
         Returns:
             ``error``, ``loss`` and the measure against T, each with its ``_standard_error``; ``seconds`` and
-                ``num_tokens`` of training; ``history``. Of a training that came apart or outgrew the memory
-                ``failure``, the reason, and ``seconds``.
+            ``num_tokens`` of training; ``history``. Of a training that came apart or outgrew the memory
+            ``failure``, the reason, and ``seconds``.
         """
         if (kept := self.kept(shape, changes, seed, num_steps)) is not None:
             return kept

@@ -100,7 +100,7 @@ def build_examples(task: str, documents: Iterable[Document], settings: BuiltinTa
 
     Returns:
         Examples, train first; at most ``max_examples`` of each split. Labels of `order` and `adjacent` are equally
-            frequent in every split.
+        frequent in every split.
 
     Raises:
         TaskError: If the task is unknown, or the documents give a split too few examples.
