@@ -75,36 +75,42 @@ def _texts(text: Sequence[str], pair: Sequence[str] = (), label: str = "label", 
     return {**columns, "text_pair": tuple(pair)} if pair else columns
 
 
+def _leaderboard_task(benchmark: str, name: str, title: str, **said: Any) -> Task:
+    common: JsonObject = {
+        "form": Form.CLASSIFICATION,
+        "metrics": ("accuracy",),
+        "truncation": Truncation.LONGEST_FIRST,
+        "folders": (title,),
+    }
+    return Task(name, title, benchmark, **(common | said))
+
+
 def _glue(
     name: str,
     title: str,
-    labels: tuple[str, ...],
-    metrics: tuple[str, ...],
-    columns: Mapping[str, tuple[str, ...]],
+    columns: JsonObject,
+    size: tuple[int, int, int] | None,
+    labels: tuple[str, ...] = (),
     **others: Any,
 ) -> Task:
+    """One of GLUE; without labels it is a regression."""
     common: JsonObject = {
-        "form": Form.CLASSIFICATION,
-        "truncation": Truncation.LONGEST_FIRST,
-        "folders": (title,),
         "sources": _TSV,
         "submissions": {"": f"{title}.tsv"},
         "hub": ("nyu-mll/glue", name),
+        "size": PublishedSize(*size) if size else None,
     }
-    return Task(name, title, "GLUE", labels=labels, metrics=metrics, columns=columns, **(common | others))
+    return _leaderboard_task("GLUE", name, title, labels=labels, columns=columns, **(common | others))
 
 
-def _superglue(name: str, title: str, labels: tuple[str, ...], metrics: tuple[str, ...], **others: Any) -> Task:
+def _superglue(name: str, title: str, labels: tuple[str, ...], **others: Any) -> Task:
     common: JsonObject = {
-        "form": Form.CLASSIFICATION,
-        "truncation": Truncation.LONGEST_FIRST,
-        "folders": (title,),
         "sources": _JSONL,
         "submissions": {"": f"{title}.jsonl"},
         "spellings": {"False": "false", "True": "true"} if labels == TRUE_OR_FALSE else {},
         "hub": ("aps/super_glue", name.removeprefix("superglue_")),
     }
-    return Task(name, title, "SuperGLUE", labels=labels, metrics=metrics, **(common | others))
+    return _leaderboard_task("SuperGLUE", name, title, labels=labels, **(common | others))
 
 
 def _race(level: str) -> Task:
@@ -138,6 +144,10 @@ def _builtin(name: str) -> Task:
 
 
 _SENTENCE = _texts(["sentence"])
+_MRPC = _texts(["#1 String", "sentence1"], ["#2 String", "sentence2"], label="Quality")
+_QQP = _texts(["question1"], ["question2"], label="is_duplicate", index="id")
+_MNLI = _texts(["sentence1", "premise"], ["sentence2", "hypothesis"], label="gold_label")
+_AX = _texts(["sentence1", "Premise", "premise"], ["sentence2", "Hypothesis", "hypothesis"], label="Label")
 _SENTENCES = _texts(["sentence1"], ["sentence2"])
 _PREMISE = _texts(["premise"], ["hypothesis"], index="idx")
 _INDEX = {"index": ("idx",)}
@@ -169,90 +179,47 @@ def _only_test(*names: str) -> tuple[SplitSource, ...]:
     return (SplitSource("test", tuple(SourceFile(name) for name in names), "test"),)
 
 
+def _diagnostic(file: str) -> JsonObject:
+    return {"scored_with": ("superglue_rte", "rte"), "sources": _only_test(file), "required": ("test",)}
+
+
 _ROWS = (
     _glue(
-        "cola",
-        "CoLA",
-        _BINARY,
-        ("matthews",),
-        _SENTENCE,
+        *("cola", "CoLA", _SENTENCE, (8_551, 1_043, 37), _BINARY),
+        metrics=("matthews",),
         sources=_COLA_SOURCES,
-        size=PublishedSize(8_551, 1_043, 37),
         spellings={"unacceptable": "0", "acceptable": "1"},
     ),
+    _glue("sst2", "SST-2", _SENTENCE, (67_349, 872, 50), _BINARY, spellings={"negative": "0", "positive": "1"}),
     _glue(
-        "sst2",
-        "SST-2",
-        _BINARY,
-        ("accuracy",),
-        _SENTENCE,
-        spellings={"negative": "0", "positive": "1"},
-        size=PublishedSize(67_349, 872, 50),
-    ),
-    _glue(
-        "mrpc",
-        "MRPC",
-        _BINARY,
-        ("f1", "accuracy"),
-        _texts(["#1 String", "sentence1"], ["#2 String", "sentence2"], label="Quality"),
+        *("mrpc", "MRPC", _MRPC, (3_668, 408, 238), _BINARY),
+        metrics=("f1", "accuracy"),
         sources=_MRPC_SOURCES,
-        size=PublishedSize(3_668, 408, 238),
         spellings={"not_equivalent": "0", "equivalent": "1"},
     ),
     _glue(
-        "stsb",
-        "STS-B",
-        (),
-        ("pearson", "spearman"),
-        _texts(["sentence1"], ["sentence2"], label="score"),
+        *("stsb", "STS-B", _texts(["sentence1"], ["sentence2"], label="score"), (5_749, 1_500, 111)),
         form=Form.REGRESSION,
-        size=PublishedSize(5_749, 1_500, 111),
+        metrics=("pearson", "spearman"),
     ),
     _glue(
-        "qqp",
-        "QQP",
-        _BINARY,
-        ("f1", "accuracy"),
-        _texts(["question1"], ["question2"], label="is_duplicate", index="id"),
+        *("qqp", "QQP", _QQP, (363_846, 40_430, 120), _BINARY),
+        metrics=("f1", "accuracy"),
         spellings={"not_duplicate": "0", "duplicate": "1"},
         skips_short_rows=True,
-        size=PublishedSize(363_846, 40_430, 120),
         allows_empty_text=True,
     ),
     _glue(
-        "mnli",
-        "MNLI",
-        _NLI_LABELS,
-        ("accuracy",),
-        _texts(["sentence1", "premise"], ["sentence2", "hypothesis"], label="gold_label"),
+        *("mnli", "MNLI", _MNLI, (392_702, 9_815 + 9_832, 171), _NLI_LABELS),
         sources=_MNLI_SOURCES,
-        size=PublishedSize(392_702, 9_815 + 9_832, 171),
         submissions={"matched": "MNLI-m.tsv", "mismatched": "MNLI-mm.tsv"},
     ),
+    _glue("qnli", "QNLI", _texts(["question"], ["sentence"]), (104_743, 5_463, 225), ENTAILMENT),
+    _glue("rte", "RTE", _SENTENCES, (2_490, 277, 320), ENTAILMENT),
+    _glue("wnli", "WNLI", _SENTENCES, (635, 71, 149), _BINARY, spellings={"not_entailment": "0", "entailment": "1"}),
     _glue(
-        "qnli",
-        "QNLI",
-        ENTAILMENT,
-        ("accuracy",),
-        _texts(["question"], ["sentence"]),
-        size=PublishedSize(104_743, 5_463, 225),
-    ),
-    _glue("rte", "RTE", ENTAILMENT, ("accuracy",), _SENTENCES, size=PublishedSize(2_490, 277, 320)),
-    _glue(
-        "wnli",
-        "WNLI",
-        _BINARY,
-        ("accuracy",),
-        _SENTENCES,
-        spellings={"not_entailment": "0", "entailment": "1"},
-        size=PublishedSize(635, 71, 149),
-    ),
-    _glue(
-        "ax",
-        "AX",
-        _NLI_LABELS,
-        ("matthews",),
-        _texts(["sentence1", "Premise", "premise"], ["sentence2", "Hypothesis", "hypothesis"], label="Label"),
+        *("ax", "AX", _AX, None, _NLI_LABELS),
+        metrics=("matthews",),
         scored_with=("mnli",),
         folders=("AX", "diagnostic"),
         # The labelled file first: both have the same rows in the same order.
@@ -260,61 +227,39 @@ _ROWS = (
         required=("test",),
     ),
     _superglue(
-        "boolq",
-        "BoolQ",
-        TRUE_OR_FALSE,
-        ("accuracy",),
+        *("boolq", "BoolQ", TRUE_OR_FALSE),
         truncation=Truncation.TEXT,
         columns=_texts(["passage"], ["question"], index="idx"),
     ),
-    _superglue("cb", "CB", ("entailment", "contradiction", "neutral"), ("macro_f1", "accuracy"), columns=_PREMISE),
-    _superglue("copa", "COPA", (WRONG, RIGHT), ("accuracy",), form=Form.MULTIPLE_CHOICE, layout="copa", columns=_INDEX),
     _superglue(
-        "multirc",
-        "MultiRC",
-        TRUE_OR_FALSE,
-        ("f1_answers", "exact_match"),
+        "cb", "CB", ("entailment", "contradiction", "neutral"), metrics=("macro_f1", "accuracy"), columns=_PREMISE
+    ),
+    _superglue("copa", "COPA", (WRONG, RIGHT), form=Form.MULTIPLE_CHOICE, layout="copa", columns=_INDEX),
+    _superglue(
+        *("multirc", "MultiRC", TRUE_OR_FALSE),
+        metrics=("f1_answers", "exact_match"),
         truncation=Truncation.TEXT,
         layout="multirc",
         allows_empty_text=True,
         spellings={"0": "false", "1": "true", "False": "false", "True": "true"},
     ),
     _superglue(
-        "record",
-        "ReCoRD",
-        (WRONG, RIGHT),
-        ("f1_tokens", "exact_match"),
+        *("record", "ReCoRD", (WRONG, RIGHT)),
         form=Form.MULTIPLE_CHOICE,
+        metrics=("f1_tokens", "exact_match"),
         truncation=Truncation.TEXT,
         layout="record",
     ),
-    _superglue("superglue_rte", "RTE", ENTAILMENT, ("accuracy",), columns=_PREMISE),
+    _superglue("superglue_rte", "RTE", ENTAILMENT, columns=_PREMISE),
+    _superglue("wic", "WiC", TRUE_OR_FALSE, truncation=Truncation.AROUND_SPANS, layout="wic", columns=_INDEX),
+    _superglue("wsc", "WSC", TRUE_OR_FALSE, truncation=Truncation.AROUND_SPANS, layout="wsc", columns=_INDEX),
+    _superglue("axb", "AX-b", ENTAILMENT, metrics=("matthews",), columns=_SENTENCES, **_diagnostic("AX-b.jsonl")),
     _superglue(
-        "wic", "WiC", TRUE_OR_FALSE, ("accuracy",), truncation=Truncation.AROUND_SPANS, layout="wic", columns=_INDEX
-    ),
-    _superglue(
-        "wsc", "WSC", TRUE_OR_FALSE, ("accuracy",), truncation=Truncation.AROUND_SPANS, layout="wsc", columns=_INDEX
-    ),
-    _superglue(
-        "axb",
-        "AX-b",
-        ENTAILMENT,
-        ("matthews",),
-        scored_with=("superglue_rte", "rte"),
-        columns=_SENTENCES,
-        sources=_only_test("AX-b.jsonl"),
-        required=("test",),
-    ),
-    _superglue(
-        "axg",
-        "AX-g",
-        ENTAILMENT,
-        ("accuracy", "parity"),
-        scored_with=("superglue_rte", "rte"),
+        *("axg", "AX-g", ENTAILMENT),
+        metrics=("accuracy", "parity"),
         columns=_PREMISE,
         layout="gender_pairs",
-        sources=_only_test("AX-g.jsonl"),
-        required=("test",),
+        **_diagnostic("AX-g.jsonl"),
     ),
     _race("middle"),
     _race("high"),
