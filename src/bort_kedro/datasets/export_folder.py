@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bort_kedro.datasets.model_folder import _FolderDataset
+from bort_kedro.datasets.model_folder import MarkedFolderDataset
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.exports.formats import MANIFEST
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
-    from kedro_datasets._typing import JSONPreview
 
-
-class ExportFolderDataset(_FolderDataset):
+class ExportFolderDataset(MarkedFolderDataset):
     """Saves the temporary folder that an export was made in, and clears it away; loads the path of the saved one."""
 
     MARKER = MANIFEST
@@ -35,9 +32,3 @@ class ExportFolderDataset(_FolderDataset):
         folder = self._whole_folder()
         self._read_json(MANIFEST)
         return folder
-
-    def preview(self) -> JSONPreview:
-        """What is in the folder, for Kedro-Viz."""
-        from kedro_datasets._typing import JSONPreview
-
-        return JSONPreview(json.dumps(self._read_json(MANIFEST), indent=2))

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 
 class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
-    """A versioned folder, written to a temporary sibling and renamed; present when its marker file is."""
-
-    MARKER: str
+    """A versioned folder, written to a temporary sibling and renamed."""
 
     def __init__(self, filepath: str, version: Version | None = None, metadata: JsonObject | None = None) -> None:
         self.metadata = metadata
@@ -55,9 +53,12 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
 
     def _exists(self) -> bool:
         try:
-            return (Path(self._get_load_path()) / self.MARKER).is_file()
+            return self._is_whole(Path(self._get_load_path()))
         except DatasetError:
             return False
+
+    def _is_whole(self, folder: Path) -> bool:
+        return folder.is_dir()
 
     def _describe(self) -> JsonObject:
         return {"filepath": seen(self._filepath), "version": self._version}
@@ -81,7 +82,23 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         return content
 
 
-class PretrainedDataset(_FolderDataset):
+class MarkedFolderDataset(_FolderDataset):
+    """A folder that is present when its marker file is; Kedro-Viz shows that one, or what is shown in its place."""
+
+    MARKER: str
+    SHOWN: str = ""
+
+    def _is_whole(self, folder: Path) -> bool:
+        return (folder / self.MARKER).is_file()
+
+    def preview(self) -> JSONPreview:
+        """What the folder says of itself, for Kedro-Viz."""
+        from kedro_datasets._typing import JSONPreview
+
+        return JSONPreview(json.dumps(self._read_json(self.SHOWN or self.MARKER), indent=2))
+
+
+class PretrainedDataset(MarkedFolderDataset):
     """Saves and loads `encoders.pretrained.Pretrained`: ``config.json``, ``model.safetensors``, the tokenizer."""
 
     MARKER = "config.json"
@@ -114,17 +131,11 @@ class PretrainedDataset(_FolderDataset):
             )
         return Pretrained(model.eval(), tokenizer)
 
-    def preview(self) -> JSONPreview:
-        """The model's configuration, for Kedro-Viz."""
-        from kedro_datasets._typing import JSONPreview
 
-        return JSONPreview(json.dumps(self._read_json("config.json"), indent=2))
-
-
-class TokenizerDataset(_FolderDataset):
+class TokenizerDataset(MarkedFolderDataset):
     """Saves and loads a fast transformers tokenizer."""
 
-    MARKER = "tokenizer.json"
+    MARKER, SHOWN = "tokenizer.json", "tokenizer_config.json"
 
     def save(self, data: PreTrainedTokenizerFast) -> None:
         self._save_folder(data.save_pretrained)
@@ -133,9 +144,3 @@ class TokenizerDataset(_FolderDataset):
         self._whole_folder()
         self._read_json("tokenizer.json")
         return self._files("a tokenizer").tokenizer()
-
-    def preview(self) -> JSONPreview:
-        """The tokenizer's configuration, for Kedro-Viz."""
-        from kedro_datasets._typing import JSONPreview
-
-        return JSONPreview(json.dumps(self._read_json("tokenizer_config.json"), indent=2))

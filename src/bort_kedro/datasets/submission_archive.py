@@ -7,8 +7,6 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kedro.io import DatasetError
-
 from bort_kedro.datasets.model_folder import _FolderDataset
 from bort_kedro.errors import StorageError
 
@@ -36,12 +34,6 @@ class SubmissionArchivesDataset(_FolderDataset):
 
     def load(self) -> dict[str, dict[str, str]]:
         return {path.stem: _read_archive(path) for path in sorted(self._whole_folder().glob(f"*{SUFFIX}"))}
-
-    def _exists(self) -> bool:
-        try:
-            return Path(self._get_load_path()).is_dir()
-        except DatasetError:
-            return False
 
 
 def _write_archive(path: Path, files: Mapping[str, str]) -> None:

@@ -6,22 +6,19 @@ import hashlib
 import json
 import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bort_kedro.datasets.model_folder import _FolderDataset
+from bort_kedro.datasets.model_folder import MarkedFolderDataset
 from bort_kedro.frozen import JsonObject
 from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
-
-if TYPE_CHECKING:
-    from kedro_datasets._typing import JSONPreview
 
 WORD_STARTS = "word_starts.npy"
 
 
-class TokenBlocksDataset(_FolderDataset):
+class TokenBlocksDataset(MarkedFolderDataset):
     """Saves and loads a `Tokens`: the vocabulary and the blocks of each split.
 
     The arrays are memory-mapped, so a corpus larger than memory can be trained on, and a process that is handed the
@@ -76,12 +73,6 @@ class TokenBlocksDataset(_FolderDataset):
     def fingerprint(manifest: JsonObject) -> str:
         """Of the tokens that a manifest is of."""
         return hashlib.sha256(json.dumps(manifest["files"], sort_keys=True).encode()).hexdigest()[:16]
-
-    def preview(self) -> JSONPreview:
-        """The manifest, for Kedro-Viz."""
-        from kedro_datasets._typing import JSONPreview
-
-        return JSONPreview(json.dumps(self.manifest(), indent=2))
 
 
 class _HashingWriter:
