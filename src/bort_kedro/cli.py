@@ -88,11 +88,7 @@ def mistaken_names(options: dict[str, Any]) -> list[str]:
 
 
 def _check_runner(name: str | None) -> None:
-    """Refuse a runner that is not there.
-
-    Raises:
-        ConfigurationError: Naming those that Kedro has.
-    """
+    """Refuse a runner that is not there, and name those that Kedro has."""
     try:
         load_obj(name or "SequentialRunner", "kedro.runner")
     except (AttributeError, ImportError, ValueError) as fault:

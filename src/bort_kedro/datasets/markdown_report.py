@@ -30,11 +30,7 @@ class TextReportDataset(AtomicSave, TextDataset):
         return self._read(self._get_load_path())
 
     def _read(self, path: PurePosixPath) -> str:
-        """Text of a file of a report.
-
-        Raises:
-            StorageError: If it is missing, not UTF-8, or not what was saved.
-        """
+        """Text of a file of a report."""
         again = "run `kedro run --tags report` to write the report again."
         try:
             with self._fs.open(get_filepath_str(path, self._protocol), **self._fs_open_args_load) as file:

@@ -42,11 +42,7 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
                 note_sums(folder, self._get_save_path())
 
     def _whole_folder(self) -> Path:
-        """That of the version to load.
-
-        Raises:
-            StorageError: If it is not what was saved.
-        """
+        """That of the version to load."""
         folder = self._get_load_path()
         require_whole(folder, LocalFileSystem())
         return Path(folder)

@@ -120,11 +120,7 @@ def measure_task(
 
 
 def _others(task: Task, own: pd.DataFrame, others: pd.DataFrame, dataset: str) -> dict[str, list[str]]:
-    """What others answer to the rows of one split, by method.
-
-    Raises:
-        TaskError: If they answer other rows.
-    """
+    """What others answer to the rows of one split, by method."""
     split, columns = str(own["split"].iloc[0]), [name for name in ROW_COLUMNS if name != "split"]
     answers = {}
     for method, rows in others.groupby("method", sort=False):
@@ -155,11 +151,7 @@ def _require_labels(predictions: pd.DataFrame, task: Task, labels: tuple[str, ..
 
 
 def _has(predictions: pd.DataFrame, split: str, task: Task) -> bool:
-    """Whether a split is there; a diagnostic may have none with labels.
-
-    Raises:
-        TaskError: If columns are missing, or a split that every other task has.
-    """
+    """Whether a split is there; a diagnostic may have none with labels."""
     missing = [column for column in PREDICTION_COLUMNS if column not in predictions.columns]
     if missing:
         raise TaskError(

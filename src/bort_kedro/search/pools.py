@@ -198,11 +198,7 @@ def _unreachable(settings: EngineSettings, error: Exception) -> ConfigurationErr
 
 
 def _package_of(settings: EngineSettings, package: str) -> Any:
-    """Import an engine's package.
-
-    Raises:
-        ConfigurationError: If it is not installed.
-    """
+    """Import an engine's package."""
     try:
         return import_module(package)
     except ImportError as error:

@@ -97,11 +97,7 @@ def _submission(
 
 
 def _own_rows(file: SubmissionFile, of_tasks: Mapping[str, Any]) -> pd.DataFrame:
-    """The predictions of this run that belong into a file.
-
-    Raises:
-        TaskError: If the predictions lack a column.
-    """
+    """The predictions of this run that belong into a file."""
     name = file.task.name
     predictions = of_tasks.get(f"{name}.predictions")
     if predictions is None:
@@ -117,11 +113,7 @@ def _own_rows(file: SubmissionFile, of_tasks: Mapping[str, Any]) -> pd.DataFrame
 
 
 def _official_rows(file: SubmissionFile, task_files: TaskFolder, finetune: FinetuneParams) -> pd.DataFrame:
-    """The official test examples of a task that was not run.
-
-    Raises:
-        TaskError: If its files are not there.
-    """
+    """The official test examples of a task that was not run."""
     sources = tuple(source for source in file.task.sources if source.split == "test")
     rows = read_task(replace(file.task, sources=sources, required=("test",)), task_files, finetune).examples
     return pd.DataFrame(rows[["index", "option"]])
