@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bort_kedro.datasets.model_folder import MarkedFolderDataset
+from bort_kedro.datasets.model_folder import _MarkedFolderDataset
 from bort_kedro.errors import ModelFolderError
 from bort_kedro.exports.formats import MANIFEST
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
 
-class ExportFolderDataset(MarkedFolderDataset):
+class ExportFolderDataset(_MarkedFolderDataset):
     """Saves the temporary folder that an export was made in, and clears it away; loads the path of the saved one."""
 
     MARKER = MANIFEST

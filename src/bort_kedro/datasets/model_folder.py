@@ -78,7 +78,7 @@ class _FolderDataset(OnLocalDisk, VersionedByListing, AbstractVersionedDataset):
         return content
 
 
-class MarkedFolderDataset(_FolderDataset):
+class _MarkedFolderDataset(_FolderDataset):
     """A folder that is present when its marker file is; Kedro-Viz shows that one, or what is shown in its place."""
 
     MARKER: str
@@ -94,7 +94,7 @@ class MarkedFolderDataset(_FolderDataset):
         return JSONPreview(json.dumps(self._read_json(self.SHOWN or self.MARKER), indent=2))
 
 
-class PretrainedDataset(MarkedFolderDataset):
+class PretrainedDataset(_MarkedFolderDataset):
     """Saves and loads `encoders.pretrained.Pretrained`: ``config.json``, ``model.safetensors``, the tokenizer."""
 
     MARKER = "config.json"
@@ -128,7 +128,7 @@ class PretrainedDataset(MarkedFolderDataset):
         return Pretrained(model.eval(), tokenizer)
 
 
-class TokenizerDataset(MarkedFolderDataset):
+class TokenizerDataset(_MarkedFolderDataset):
     """Saves and loads a fast transformers tokenizer."""
 
     MARKER, SHOWN = "tokenizer.json", "tokenizer_config.json"

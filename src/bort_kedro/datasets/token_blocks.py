@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bort_kedro.datasets.model_folder import MarkedFolderDataset
+from bort_kedro.datasets.model_folder import _MarkedFolderDataset
 from bort_kedro.frozen import JsonObject
 from bort_kedro.text.tokens import TokenBlocks, Tokens, Vocabulary
 
 WORD_STARTS = "word_starts.npy"
 
 
-class TokenBlocksDataset(MarkedFolderDataset):
+class TokenBlocksDataset(_MarkedFolderDataset):
     """Saves and loads a `Tokens`: the vocabulary and the blocks of each split.
 
     The arrays are memory-mapped, so a corpus larger than memory can be trained on, and a process that is handed the
