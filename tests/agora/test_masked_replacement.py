@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from bort_kedro.agora.masked_replacement import MaskedReplacement
+from bort_kedro.agora.settings import MASKED_LM, TransformationSettings
 from bort_kedro.encoders.pretrained import Pretrained
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "dog", "sat", "on", "mat", "un", "##able", "##s"]
@@ -79,13 +80,18 @@ def sentence_piece():
     return encoder(DebertaV2Tokenizer(vocab=list(pieces.items()), unk_id=3, model_max_length=64), "deberta-v2")
 
 
+def replacement(pretrained, *, protects_spans=False, **options):
+    settings = TransformationSettings.model_construct(weights={MASKED_LM: 1.0}, **{**OPTIONS, **options})
+    return MaskedReplacement(pretrained, settings, protects_spans=protects_spans)
+
+
 def replaced(pretrained, row, sides=(0,), seed=0, **options):
-    replace = MaskedReplacement(pretrained, **{**OPTIONS, **options})
+    replace = replacement(pretrained, **options)
     return replace([row], [sides], [np.random.default_rng(seed)])[0]
 
 
 def many(pretrained, row, sides=(0,), num_seeds=40, **options):
-    replace = MaskedReplacement(pretrained, **{**OPTIONS, **options})
+    replace = replacement(pretrained, **options)
     generators = [np.random.default_rng(seed) for seed in range(num_seeds)]
     return replace([row] * num_seeds, [sides] * num_seeds, generators)
 
@@ -147,7 +153,7 @@ def test_marked_spans_stay_where_they_are_protected(byte_level):
 
 
 def test_no_mark_of_a_span_is_ever_drawn(byte_level):
-    tokens = MaskedReplacement(byte_level, **OPTIONS)._tokens
+    tokens = replacement(byte_level)._tokens
     drawn = {tokens.spellings[token] for token in np.flatnonzero(tokens.candidates.any(axis=0))}
     assert not [text for text in drawn if set(text) & set("[] \ufffd\n")]
     assert drawn >= {"the", "e", "7"}
@@ -231,7 +237,7 @@ def test_the_likeliest_word_given_both_texts_is_drawn_when_cold(bert):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_draws_what_its_own_call_finds_likeliest(family, tiny_tokenizer):
     pretrained = encoder(tiny_tokenizer, family)
-    hide = MaskedReplacement(pretrained, **OPTIONS)._hide
+    hide = replacement(pretrained)._hide
     for seed in range(8):
         (hidden,) = hide([PAIR], [(0, 1)], [np.random.default_rng(seed)])
         assert hidden.ids.tolist() == tiny_tokenizer(*PAIR)["input_ids"]
@@ -271,7 +277,7 @@ def test_draws_follow_the_softmax_of_the_likeliest_tokens(bert):
 def test_a_row_changes_alike_whatever_shares_its_batch(byte_level, batch_tokens):
     rows = [(" ".join(["the mean of", "a new array"] * (1 + place % 5)), None) for place in range(12)] + [PAIR]
     sides = [(0,)] * 12 + [(0, 1)]
-    replace = MaskedReplacement(byte_level, **{**OPTIONS, "batch_tokens": batch_tokens})
+    replace = replacement(byte_level, batch_tokens=batch_tokens)
     together = replace(rows, sides, [np.random.default_rng([7, place]) for place in range(13)])
     alone = [
         replace([row], [side], [np.random.default_rng([7, place])])[0]
@@ -331,4 +337,4 @@ def test_training_mode_of_the_encoder_does_not_make_the_draws_differ(word_piece)
 
 
 def test_no_rows_are_no_rows(bert):
-    assert MaskedReplacement(bert, **OPTIONS)([], [], []) == []
+    assert replacement(bert)([], [], []) == []

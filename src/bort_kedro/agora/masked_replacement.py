@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bort_kedro.agora.settings import TransformationSettings
     from bort_kedro.encoders.pretrained import Pretrained
     from bort_kedro.tasks.units import Row
 
@@ -24,41 +25,24 @@ class MaskedReplacement:
     """Hides words and draws others from the distribution of a pretrained encoder's own head.
 
     Every token of a hidden word is drawn by itself, given what is left of both texts, and never as it was. Which words
-    are hidden and which tokens drawn: see `hidden_words`.
-
-    Args:
-        pretrained: Masked-LM encoder and fast tokenizer, on the device that is to be used.
-        changed_share: Of the tokens of the words that may change, which are hidden.
-        temperature: Of the distribution, above 0.
-        top_k: Likeliest allowed tokens that are drawn from.
-        batch_tokens: Padded tokens of a batch at most.
-        max_tokens: That the encoder sees of both texts, special tokens included, if it takes as many.
-        protects_spans: Whether marked spans stay, see `tasks.spans`.
+    are hidden and which tokens drawn: see `hidden_words`. The encoder lies on the device that is to be used. It sees as
+    many tokens of a row as the settings say, if it takes as many.
     """
 
     def __init__(
-        self,
-        pretrained: Pretrained,
-        *,
-        changed_share: float,
-        temperature: float,
-        top_k: int,
-        batch_tokens: int,
-        max_tokens: int,
-        protects_spans: bool = False,
+        self, pretrained: Pretrained, settings: TransformationSettings, *, protects_spans: bool = False
     ) -> None:
-        self._model = pretrained.model
+        self._model, self._settings = pretrained.model, settings
         self._tokens = ReplacementTokens(pretrained.tokenizer)
         longest = longest_sequence(pretrained.model.config)
         self._hide = WordHider(
             pretrained.tokenizer,
             self._tokens,
-            changed_share=changed_share,
-            max_tokens=max_tokens if longest is None else min(max_tokens, longest),
+            changed_share=settings.changed_share,
+            max_tokens=settings.max_tokens if longest is None else min(settings.max_tokens, longest),
             protects_spans=protects_spans,
         )
-        self._temperature, self._batch_tokens = temperature, batch_tokens
-        self._top_k = min(top_k, self._tokens.vocabulary.size)
+        self._top_k = min(settings.top_k, self._tokens.vocabulary.size)
 
     def __call__(
         self, rows: Sequence[Row], sides: Sequence[tuple[int, ...]], generators: Sequence[np.random.Generator]
@@ -85,7 +69,7 @@ class MaskedReplacement:
         if not len(hiding):
             return []
         lengths = np.array([len(hidden[place].ids) for place in hiding])
-        plan = plan_epoch(lengths, batch_tokens=self._batch_tokens, seed=0, epoch=0)
+        plan = plan_epoch(lengths, batch_tokens=self._settings.batch_tokens, seed=0, epoch=0)
         return [hiding[members].tolist() for members in plan]
 
     @torch.inference_mode()
@@ -115,7 +99,7 @@ class MaskedReplacement:
         values, ids = logits.masked_fill(~allowed, -torch.inf).topk(self._top_k)
         # By id: two that are almost equally likely may change their ranks with the padding, but not their noise.
         ids, order = ids.sort()
-        scores = values.gather(1, order) / self._temperature + torch.from_numpy(noise).to(device, values.dtype)
+        scores = values.gather(1, order) / self._settings.temperature + torch.from_numpy(noise).to(device, values.dtype)
         drawn: NDArray[np.int64] = ids.gather(1, scores.argmax(-1, keepdim=True))[:, 0].cpu().numpy()
         return drawn
 

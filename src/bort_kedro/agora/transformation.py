@@ -61,16 +61,7 @@ class Transformation:
 
     @cached_property
     def _replace(self) -> MaskedReplacement:
-        settings = self._settings
-        return MaskedReplacement(
-            self._masked_lm,
-            changed_share=settings.changed_share,
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            batch_tokens=settings.batch_tokens,
-            max_tokens=settings.max_tokens,
-            protects_spans=self._protects_spans,
-        )
+        return MaskedReplacement(self._masked_lm, self._settings, protects_spans=self._protects_spans)
 
     def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
         """New units similar to these; each depends on (seed, place of its source, number of the copy) and the source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.reporting.markdown import large, percent, with_noise
 from bort_kedro.reporting.plots import CHOSEN_COLOR, FRONT_COLOR, OTHER_COLOR, REFERENCE_COLOR, styled
-from bort_kedro.search.measures import BESIDE_ERROR, MEASURES, guesses_tokens
+from bort_kedro.search.measures import BESIDE_ERROR, MEASURES, Measure, guesses_tokens
 from bort_kedro.statistics import is_missing
 
 if TYPE_CHECKING:
@@ -21,18 +21,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-class Axis(NamedTuple):
-    """How an error of the search is shown: its column, the factor, and the title."""
-
-    column: str
-    scale: float
-    title: str
-
-
-AXES = {name: Axis(measure.column, measure.scale, measure.title) for name, measure in MEASURES.items()} | {
-    # Of a table, whose errors may be losses as well.
-    "recorded": Axis("error", 1.0, "recorded error")
-}
+# How an error of the search is shown; those of a table may be losses as well.
+AXES = MEASURES | {"recorded": Measure("recorded error", "", "error")}
 # Shapes on the rug whose costs differ by less than this share of the axis have one label, one title a line.
 SHARED_LABEL_WIDTH = 0.02
 # The browser draws more points than this with WebGL only.

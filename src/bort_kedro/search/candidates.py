@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Collection
-from typing import Unpack
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bort_kedro.encoders.shapes import SHAPE_COLUMNS, shape_text
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.frozen import TableRow
+from bort_kedro.frozen import JsonObject, TableRow
 from bort_kedro.search.error_model import ErrorModel, leave_one_out
 from bort_kedro.search.loop import SearchTrace
 from bort_kedro.search.measures import MEASURES
 from bort_kedro.search.report import ErrorModelFit
 from bort_kedro.search.settings import SearchSettings
-from bort_kedro.search.strategies import Outcome, SearchProblem, Spending
+from bort_kedro.search.strategies import Outcome, SearchProblem
 from bort_kedro.search.w_coefficient import MaximumPoint, require_above_zero, w_coefficient, w_standard_error
 from bort_kedro.statistics import is_on_plateau
 from bort_kedro.training.observer import CANDIDATE, Row, Training
@@ -44,7 +44,7 @@ def problem_of(
     measure: str,
     is_network: bool = True,
     unigram_error: float | None = None,
-    **spending: Unpack[Spending],
+    **spending: Any,
 ) -> SearchProblem:
     """The space, in order with columns of the shape, ``parameters`` and ``cost``, as the strategies see it.
 
@@ -61,8 +61,8 @@ def problem_of(
     )
 
 
-def spending_of(search: SearchSettings, search_space: pd.DataFrame, given: Collection[int] = ()) -> Spending:
-    """What strategies are told of the wish, in this space, where some errors are given beside the budget.
+def spending_of(search: SearchSettings, search_space: pd.DataFrame, given: Collection[int] = ()) -> JsonObject:
+    """What strategies are told of the wish, in this space, where some errors are given: fields of `SearchProblem`.
 
     Raises:
         ConfigurationError: If a candidate that is to be trained in any case is none of it.

@@ -1,13 +1,13 @@
 """Which candidates to train: each strategy sees the ordered space and the errors so far, and asks for more."""
 
 from bort_kedro.errors import ConfigurationError
-from bort_kedro.search.strategies.base import Outcome, SearchProblem, Spending, Strategy, Trial
+from bort_kedro.search.strategies.base import Outcome, SearchProblem, Strategy, Trial
 from bort_kedro.search.strategies.halving import SuccessiveHalving
 from bort_kedro.search.strategies.partition import Exhaustive, Fptas
 from bort_kedro.search.strategies.sampling import RandomSample
 from bort_kedro.search.strategies.surrogate import Surrogate
 
-__all__ = ["STRATEGIES", "Outcome", "SearchProblem", "Spending", "Strategy", "Trial", "build_strategy"]
+__all__ = ["STRATEGIES", "Outcome", "SearchProblem", "Strategy", "Trial", "build_strategy"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "fptas": Fptas,

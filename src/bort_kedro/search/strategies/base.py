@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Required, TypedDict
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,17 +96,6 @@ class SearchProblem:
     def w(self, indices: NDArray[np.integer] | list[int], error: NDArray[np.floating]) -> NDArray[np.float64]:
         """W of candidates, given their errors: two arrays of one length."""
         return w_coefficient(self.maximum, parameters=self.parameters[indices], cost=self.cost[indices], error=error)
-
-
-class Spending(TypedDict, total=False):
-    """The fields of `SearchProblem` that are a wish; those left out are as there."""
-
-    budget: Required[int]
-    seed: int
-    trials_per_round: int
-    answer: str
-    max_error: float | None
-    first: tuple[int, ...]
 
 
 class Strategy(ABC):
