@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bort_kedro.agora.settings import AgoraSettings
 from bort_kedro.encoders.encoder import bert_config, build_masked_lm
 from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.encoders.shapes import BertShape
@@ -34,6 +35,24 @@ SETTINGS = TrialSettings(
     num_threads=1,
 )
 # Which of two sets a word is of says all; the rest is noise.
+AGORA = AgoraSettings(
+    seed=0,
+    max_replays=1,
+    points_per_mistake=2,
+    max_points_share=0.5,
+    max_overlap=0.9,
+    ngram_words=3,
+    teacher_labels="soft",
+    distillation_share=0.5,
+    transformation={
+        "weights": {"masked_lm": 1.0},
+        "changed_share": 0.25,
+        "temperature": 1.0,
+        "top_k": 10,
+        "batch_tokens": 256,
+        "max_tokens": MAX_TOKENS,
+    },
+)
 WORDS = {"array": ("array", "axis", "shape"), "row": ("row", "column", "table")}
 NOISE = ("the", "mean", "of", "values", "is", "given", "and", "sum", "not", "zero", "with", "all")
 

@@ -10,7 +10,6 @@ import pytest
 
 from bort_kedro.agora import choice
 from bort_kedro.agora.choice import best_method, compare_methods, fine_tune_by, told, without_fold
-from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teaching import EncoderTeaches, FileTeaches
 from bort_kedro.evaluation.scores import rival_score
 from bort_kedro.finetuning.finetune import conclude, student_task, train_plainly
@@ -19,7 +18,7 @@ from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import HyperparameterSet
 from bort_kedro.tasks.splits import folds_of
 from memory_states import DictStates, NotingObserver
-from toy_tasks import SETTINGS, data_of, encoder_of
+from toy_tasks import AGORA, SETTINGS, data_of, encoder_of
 
 METHODS = ("plain", "distilled", "agora")
 THETA = [HyperparameterSet(1e-2, 0.01, 0.1, 256, 0)]
@@ -189,17 +188,5 @@ def teacher_training():
 
 
 def agora_settings():
-    transformation = TransformationSettings(
-        weights={"swap_words": 1}, changed_share=0.3, temperature=1.0, top_k=5, batch_tokens=256, max_tokens=32
-    )
-    return AgoraSettings(
-        seed=0,
-        max_replays=0,
-        points_per_mistake=2,
-        max_points_share=1.0,
-        max_overlap=1.0,
-        ngram_words=3,
-        teacher_labels="soft",
-        distillation_share=0.5,
-        transformation=transformation,
-    )
+    transformation = AGORA.transformation.changed(weights={"swap_words": 1}, changed_share=0.3, top_k=5, max_tokens=32)
+    return AGORA.changed(max_replays=0, max_points_share=1.0, max_overlap=1.0, transformation=transformation)

@@ -14,7 +14,7 @@ from bort_kedro.agora.recorded_teacher import (
     without_test,
 )
 from bort_kedro.agora.rivals import RIVALS, ScheduledRound, run_rival
-from bort_kedro.agora.settings import LEAST_DEV, AgoraSettings
+from bort_kedro.agora.settings import LEAST_DEV
 from bort_kedro.agora.teacher import fine_tune_by_agora
 from bort_kedro.agora.teaching import FileTeaches
 from bort_kedro.errors import TeacherError
@@ -24,26 +24,8 @@ from bort_kedro.tasks.labels import output_columns
 from bort_kedro.tasks.table import RIGHT, Form
 from bort_kedro.tasks.units import Unit
 from memory_states import DictStates
-from toy_tasks import SETTINGS, data_of, encoder_of, examples_of
+from toy_tasks import AGORA, SETTINGS, data_of, encoder_of, examples_of
 
-AGORA = AgoraSettings(
-    seed=0,
-    max_replays=1,
-    points_per_mistake=2,
-    max_points_share=0.5,
-    max_overlap=0.9,
-    ngram_words=3,
-    teacher_labels="soft",
-    distillation_share=0.5,
-    transformation={
-        "weights": {"masked_lm": 1.0},
-        "changed_share": 0.25,
-        "temperature": 1.0,
-        "top_k": 10,
-        "batch_tokens": 256,
-        "max_tokens": 48,
-    },
-)
 PLACE = "params:finetune.teacher.recorded.toy"
 
 

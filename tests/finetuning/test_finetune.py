@@ -16,7 +16,6 @@ from agora_bounds import max_trials
 from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
 from bort_kedro.agora.points import Teaching
 from bort_kedro.agora.rivals import ScheduledRound, run_rival
-from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import (
     BETTER_ENCODER,
     TaskTeacher,
@@ -38,6 +37,7 @@ from bort_kedro.tasks.table import TASKS, Form
 from bort_kedro.tasks.units import Unit
 from disturbed_encoders import with_trained_head
 from memory_states import NotingObserver
+from toy_tasks import AGORA as TOY_AGORA
 from toy_tasks import NOISE, SETTINGS, WORDS, data_of, encoder_of, sentence
 
 PLACE = TeacherPlace("params:finetune.teacher.encoder", "params:finetune.teacher.training.max_tokens")
@@ -45,22 +45,12 @@ LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, i
 TEACHER_SETTINGS = SETTINGS.changed(num_epochs=8)
 THETA = tuple(HyperparameterSet(rate, 0.01, 0.1, 512, 0) for rate in (1e-3, 3e-3))
 TEACHER_THETA = (HyperparameterSet(1e-2, 0.01, 0.1, 512, 0),)
-AGORA = AgoraSettings(
-    seed=0,
-    max_replays=1,
-    distillation_share=0.5,
-    points_per_mistake=2,
-    max_points_share=0.5,
+AGORA = TOY_AGORA.changed(
     max_overlap=0.8,
     ngram_words=2,
     teacher_labels="hard",
-    transformation=TransformationSettings(
-        weights={"masked_lm": 1.0, "swap_words": 1.0},
-        changed_share=0.3,
-        temperature=1.0,
-        top_k=20,
-        batch_tokens=512,
-        max_tokens=48,
+    transformation=TOY_AGORA.transformation.changed(
+        weights={"masked_lm": 1.0, "swap_words": 1.0}, changed_share=0.3, top_k=20, batch_tokens=512
     ),
 )
 
