@@ -18,7 +18,7 @@ OPTIONS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 # A page draws when its server has answered and its scripts have run, which a busy machine takes long for.
-SECONDS = 120
+SECONDS = 600
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def executed(project: ProjectCopy, name: str, asked: str) -> dict[str, Any]:
     last = f"import json\n\nprint(json.dumps({asked}, default=float))"
     notebook["cells"].append(notebook["cells"][1] | {"id": "asked", "source": last})
     path.write_text(json.dumps(notebook), "utf-8")
-    command = [Path(sys.executable).with_name("jupyter-execute"), "--inplace", "--startup_timeout=200", path]
+    command = [Path(sys.executable).with_name("jupyter-execute"), "--inplace", "--startup_timeout=900", path]
     # Else Kedro's own logging, which shows each table twice; `make notebook` says the same.
     logging = {"KEDRO_LOGGING_CONFIG": str(project.root / "conf" / "logging.yml")}
     environment = project.environment | logging | {"KEDRO_ENV": "smoke", "PYTHONPATH": str(PROJECT / "src")}

@@ -18,7 +18,7 @@ from commands import Command
 
 PROJECT = Path(__file__).resolve().parent.parent
 # A command that takes longer than this has hung.
-SECONDS = 540
+SECONDS = 1500
 
 
 class ProjectCopy:

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import PROJECT
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.nightly
 
 # Fields that a clock or the system's memory goes into, and the files that show some of them.
 TIMED = re.compile(

@@ -74,7 +74,7 @@ def test_its_commands_of_pip_build_the_wheel_and_find_every_version(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=1500,
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert len(list(tmp_path.glob("wheels/bort_kedro-*.whl"))) == 1

@@ -48,7 +48,7 @@ def test_survivors_are_those_that_no_test_notices(tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = --import-mode=importlib\n")
     folder = str(Path(mutation.__file__).parent)
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r})\n{RUN}", str(tmp_path)]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=1200)
     # Of -1 and 5, neither tells the limits 0 and 1, nor 3 and 4.
     assert found.stdout.splitlines() == ["toy: 0 -> 1", "toy: value < low -> value <= low", "toy: 3 -> 4"]
 

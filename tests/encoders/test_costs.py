@@ -140,13 +140,13 @@ def test_arrays_of_shapes_and_of_rows_are_equal():
 
 def test_thirty_thousand_shapes_are_counted_in_no_time():
     rows = np.random.default_rng(0).integers(1, 2000, size=(30_000, 4))
-    begin = time.process_time()
+    begin = time.thread_time()
     arrays = ShapeArrays.of(rows)
     weights, operations = (
         count_parameters(arrays, **PUBLISHED).total,
         count_operations(arrays, sequence_length=128).total,
     )
-    assert time.process_time() - begin < 0.1
+    assert time.thread_time() - begin < 0.1
     assert (weights > 0).all()
     assert (operations > 0).all()
 

@@ -23,8 +23,6 @@ from bort_kedro.training.observer import Training
 from memory_states import NotingObserver
 from toy_pretraining import PUBLISHED, folder_of, job_for, made_up_tokens, mixture, settings
 
-pytestmark = pytest.mark.timeout(280)
-
 
 @pytest.fixture
 def stored_tokens(tmp_path):
@@ -114,9 +112,10 @@ def test_a_fault_in_the_processes_is_told_in_its_own_words(tmp_path, stored_toke
         run_job(job_for(tmp_path / "two", how, tokens=stored_tokens), LaunchSettings(num_processes=2, sharding="none"))
 
 
-@pytest.mark.parametrize("asked_to_end", ["signal.SIG_DFL", "signal.SIG_IGN"])
-def test_processes_that_wait_for_ever_after_a_fault_are_ended(tmp_path, monkeypatch, asked_to_end):
-    monkeypatch.setattr(launch, "SECONDS_TO_END", 0.3)
+# A busy machine may need a while to end what may be ended.
+@pytest.mark.parametrize(("asked_to_end", "seconds"), [("signal.SIG_DFL", 1.0), ("signal.SIG_IGN", 0.3)])
+def test_processes_that_wait_for_ever_after_a_fault_are_ended(tmp_path, monkeypatch, asked_to_end, seconds):
+    monkeypatch.setattr(launch, "SECONDS_TO_END", seconds)
     monkeypatch.setattr(launch, "SECONDS_BETWEEN_LOOKS", 0.05)
     fault, looks = tmp_path / "job.fault", []
     script = (
@@ -139,7 +138,7 @@ def test_launched_processes_end_with_an_interrupted_wait(tmp_path, monkeypatch):
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as waiting:
         with pytest.raises(KeyboardInterrupt):
             launch.wait_for(waiting, tmp_path / "none", interrupt)
-        assert waiting.wait(10) == -signal.SIGTERM
+        assert waiting.wait(60) == -signal.SIGTERM
 
 
 def test_a_finished_training_starts_no_process(tmp_path, stored_tokens, monkeypatch):

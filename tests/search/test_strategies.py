@@ -510,9 +510,9 @@ def test_every_strategy_plays_a_recorded_table_quickly(num_candidates, budget, m
     problem = problem_of(random_shapes(num_candidates), budget, trials_per_round=2)
     recorded, seconds = recorded_of(problem), {}
     for name in STRATEGIES:
-        started = time.process_time()
+        started = time.thread_time()
         run_search(build_strategy(name, problem), recorded)
-        seconds[name] = time.process_time() - started
+        seconds[name] = time.thread_time() - started
     assert (max(seconds.values()) if num_candidates == 300 else sum(seconds.values())) < most_seconds, seconds
 
 

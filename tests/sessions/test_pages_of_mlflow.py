@@ -12,10 +12,7 @@ from bort_kedro.session.candidates_view import LOCAL_PAGES, address_of
 from chromium import opened
 from servers import serving
 
-pytestmark = [
-    *(pytest.mark.session, pytest.mark.nightly, pytest.mark.browser),
-    *(pytest.mark.enable_socket, pytest.mark.timeout(1200)),
-]
+pytestmark = [pytest.mark.session, pytest.mark.nightly, pytest.mark.browser, pytest.mark.enable_socket]
 # As `make mlflow`.
 VARIABLES = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 # Whether anything was drawn on a canvas.

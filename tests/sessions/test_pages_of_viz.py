@@ -18,10 +18,7 @@ from chromium import opened
 from project_copy import PROJECT
 from servers import serving
 
-pytestmark = [
-    *(pytest.mark.session, pytest.mark.nightly, pytest.mark.browser),
-    *(pytest.mark.enable_socket, pytest.mark.timeout(1200)),
-]
+pytestmark = [pytest.mark.session, pytest.mark.nightly, pytest.mark.browser, pytest.mark.enable_socket]
 VIZ = ["-m", "kedro", "viz", "run", "--host", "127.0.0.1", "--port", "{port}", "--no-browser"]
 SITE = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", "build/viz", "{port}"]
 

@@ -13,7 +13,7 @@ from bort_kedro.session.nested_runs import PARENT_TAG
 from disturbed_encoders import with_trained_head
 from project_copy import SECONDS
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+pytestmark = pytest.mark.session
 
 STAGE = ("--pipelines", "pretrain_distill")
 # Open the teacher of the finished run and train the student, nothing else.

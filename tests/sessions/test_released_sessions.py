@@ -11,7 +11,7 @@ import yaml
 from disturbed_encoders import with_trained_head
 from toy_tasks import examples_of
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+pytestmark = pytest.mark.session
 
 RELEASED = ("--env", "released")
 ROBERTA = {"vocab_size": 300, "max_position_embeddings": 66, "pad_token_id": 1, "type_vocab_size": 1}

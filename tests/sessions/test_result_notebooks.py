@@ -10,7 +10,7 @@ import pytest
 
 from executed_notebooks import executed
 
-pytestmark = [pytest.mark.nightly, pytest.mark.session, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.nightly, pytest.mark.session]
 
 PLOT = "application/vnd.plotly.v1+json"
 

@@ -20,7 +20,7 @@ from bort_kedro.search.report import Candidate, SearchReport
 from bort_kedro.search.strategies import STRATEGIES
 from project_copy import SECONDS
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+pytestmark = pytest.mark.session
 
 TABLE = Path(__file__).parent.parent / "datasets" / "recorded_candidates.csv"
 # The corpus of a finished project is there already.

@@ -18,7 +18,7 @@ from toy_tasks import MAX_TOKENS, task_of
 from toy_training import train_classifier
 
 # The server is on this machine; nothing else is asked.
-pytestmark = [pytest.mark.session, pytest.mark.timeout(300), pytest.mark.enable_socket]
+pytestmark = [pytest.mark.session, pytest.mark.enable_socket]
 
 
 @pytest.fixture(scope="module")

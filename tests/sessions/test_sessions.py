@@ -18,7 +18,7 @@ from commands import Command
 from project_copy import SECONDS
 from project_parameters import parameters
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(580)]
+pytestmark = pytest.mark.session
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_sessions_of_one_process_have_the_pipelines_of_their_own_parameters_and_
     (fresh.root / "added" / "foo" / "__init__.py").write_text(ADDED, "utf-8")
     command = [sys.executable, "-c", SESSIONS]
     done = subprocess.run(
-        command, cwd=fresh.root, env=fresh.environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=fresh.root, env=fresh.environment, capture_output=True, text=True, check=False, timeout=SECONDS
     )
     assert done.returncode == 0, done.stdout + done.stderr
     made = (fresh.root / "data" / "05_model_input" / "tasks").iterdir()

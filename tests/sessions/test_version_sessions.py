@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.session, pytest.mark.nightly, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.session, pytest.mark.nightly]
 
 
 def test_a_run_on_the_versions_of_another_makes_the_same_bytes(smoke, tmp_path):
