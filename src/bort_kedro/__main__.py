@@ -13,9 +13,8 @@ OWN_LOGGING, PACKAGED_LOGGING = Path("conf/logging.yml"), Path(__file__).parent 
 def main(args: Sequence[str] | None = None, **options: Any) -> Any:
     """Entry point of the packaged project; its folder is the one in which it is called, which may be empty.
 
-    Args:
-        args: The words that a user types after the command; by default those of the command line.
-        options: Of click, such as ``standalone_mode=False``, with which a run returns its outputs.
+    The words are those of the command line where none are given; with the option ``standalone_mode=False`` of click a
+    run returns its outputs.
     """
     if PACKAGED_LOGGING.exists() and not OWN_LOGGING.exists():
         # Read when Kedro is imported.

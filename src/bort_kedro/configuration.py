@@ -252,11 +252,7 @@ def added_parameters(raw: JsonObject) -> set[str]:
 
 
 def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters:
-    """Build the typed parameters.
-
-    Args:
-        raw: As the configuration has them.
-        added: Names of the blocks that are for pipelines which a user has added; they are taken as they are.
+    """Build the typed parameters; blocks that were added for a user's own pipelines are taken as they are.
 
     Raises:
         ConfigurationError: Names every fault at once: the key, the value, what is allowed.

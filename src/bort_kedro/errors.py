@@ -67,10 +67,7 @@ class TrainingError(BortKedroError):
 class FailedTrainingError(TrainingError):
     """A training came apart or outgrew its memory, as it would again under the same settings.
 
-    Args:
-        name: Of the training.
-        reason: What happened, without a full stop.
-        advice: What to change.
+    What happened is said without a full stop, and then what to change.
     """
 
     def __init__(self, name: str, reason: str, advice: str) -> None:

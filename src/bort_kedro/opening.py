@@ -28,12 +28,8 @@ class PretrainedFiles:
 
     Code beside the files is neither run nor asked about, whatever they say of it; attention kernels that a
     configuration names, which transformers would fetch and run, are not followed; weights are safetensors, and those in
-    several files lie in the folder of the file that names them.
-
-    Args:
-        name_or_path: Folder or hub id.
-        refusal: The error to raise, given the reason without its full stop.
-        local_files_only: True for own folders, which no network completes.
+    several files lie in the folder of the file that names them. What is refused is told by an error that is made of the
+    reason without its full stop; no network completes own folders, of which only local files are opened.
     """
 
     name_or_path: str | Path
@@ -49,14 +45,11 @@ class PretrainedFiles:
         return self._open("AutoTokenizer")
 
     def model(self, class_name: str, **options: object) -> tuple[PreTrainedModel, Mapping[str, Collection[str]]]:
-        """The model, and what was amiss with its weights, such as ``missing_keys``.
+        """The model, by a class of transformers such as ``AutoModelForMaskedLM``, and what was amiss with its weights,
+        such as ``missing_keys``.
 
         An encoder whose files lack its pooler, on which no hidden state depends, comes without one: what would be drawn
         for it differs each time. Weights that are no finite numbers are refused: nothing would be one that it says.
-
-        Args:
-            class_name: Of transformers, such as ``AutoModelForMaskedLM``.
-            options: Of its ``from_pretrained``.
         """
         config = self.config()
         config._attn_implementation = None  # transformers then chooses among its own

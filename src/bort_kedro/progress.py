@@ -14,14 +14,9 @@ SECONDS_BETWEEN_LINES = 10.0
 def track(
     items: Iterable[Item], description: str, *, total: int, start: int = 0, status: Callable[[], str] = lambda: ""
 ) -> Iterator[Item]:
-    """Yield the items while showing how far it is and how long is left.
+    """Yield the items while showing how far it is and how long is left; a description of "" shows nothing.
 
-    Args:
-        items: What is left to do.
-        description: What is being done; empty for silence.
-        total: Number of items of the whole, those done before this call included.
-        start: Number done before this call.
-        status: What else to say beside the count, asked when it is shown.
+    The total, and the number done before, are those of the whole; what else to say is asked when it is shown.
     """
     if not description:
         yield from items

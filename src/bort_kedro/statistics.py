@@ -13,14 +13,10 @@ if TYPE_CHECKING:
 
 
 def clustered_standard_error(values: NDArray[np.generic], cluster_of: NDArray[np.integer]) -> float:
-    """Standard error of a mean whose values are independent between clusters only.
+    """Standard error of the mean of (N,) values that are independent between clusters only, such as tokens of blocks.
 
-    Linearised ratio estimator: the square root of K / (K - 1) times the summed squares of each cluster's
-    residual total, over N. NaN with fewer than two clusters.
-
-    Args:
-        values: (N,) numbers or booleans.
-        cluster_of: (N,) the cluster of each value, such as the block of a token.
+    Linearised ratio estimator: the square root of K / (K - 1) times the summed squares of each cluster's residual
+    total, over N. NaN with fewer than two clusters.
     """
     _, compact = np.unique(cluster_of, return_inverse=True)
     count = int(compact.max()) + 1
@@ -40,11 +36,7 @@ def is_on_plateau(
 ) -> NDArray[np.bool_]:
     """True where a model learned no more than the most frequent answer: no error that is lower beyond its noise.
 
-    Args:
-        error: Shares guessed wrong of hidden tokens, or a task's, of any shape; never on the plateau where NaN.
-        standard_error: Of ``error``, likewise.
-        unigram_error: Error of always predicting the most frequent token, or giving a task's best constant answer;
-            None where it is unknown, and then nothing is on the plateau.
+    That of always giving it may be unknown (None), and then nothing is on the plateau; no NaN ever is.
     """
     least = np.inf if unigram_error is None else unigram_error
     return np.asarray(error) > least - STANDARD_ERRORS_TO_WIN * np.asarray(standard_error)
