@@ -38,8 +38,7 @@ PLAIN = "plain"
 
 
 def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, ends_with_dev: bool) -> MethodResult:
-    """Fine-tune a student by one of `Teaching.methods`, without another beside it; without a teacher every method is
-    `plain`.
+    """Fine-tune a student by one of `Teaching.methods`, alone; without a teacher every method is `plain`.
 
     Raises:
         TrainingError: If every trial of the first round diverges.

@@ -34,8 +34,7 @@ APOSTROPHES = "'’"
 
 @dataclass(frozen=True)
 class Word:
-    """A word of one text of a row: its characters, and the places of its tokens; ``side`` is 0 for the text, 1 for its
-    pair."""
+    """A word of a row: its characters and the places of its tokens; ``side`` is 0 for the text, 1 for its pair."""
 
     side: int
     start: int
@@ -119,8 +118,7 @@ class WordHider:
     def __call__(
         self, rows: Sequence[Row], sides: Sequence[tuple[int, ...]], generators: Sequence[np.random.Generator]
     ) -> Iterator[HiddenRow]:
-        """Hide words of each row by its own generator; sides say which texts may change: 0 the text, 1 its pair, in
-        this order."""
+        """Hide words of each row by its own generator, in the texts that its sides name: 0 the text, 1 its pair."""
         for start in range(0, len(rows), ROWS_PER_CALL):
             few = slice(start, start + ROWS_PER_CALL)
             firsts = self._backend.encode_batch([text for text, _ in rows[few]], add_special_tokens=False)

@@ -64,8 +64,7 @@ class Transformation:
         return MaskedReplacement(self._masked_lm, self._settings, protects_spans=self._protects_spans)
 
     def __call__(self, units: Sequence[Unit], *, copies: int, seed: int) -> list[Unit]:
-        """New units similar to these; each depends on (seed, place of its source, number of the copy) and the source
-        alone.
+        """New units similar to these; each depends on (seed, place of its source, number of the copy) and its source.
 
         Returns:
             ``copies`` of the first, then of the second, and so on; one is as its source where the texts are too short

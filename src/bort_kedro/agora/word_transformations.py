@@ -50,8 +50,7 @@ def swap_words(text: str, *, share: float, generator: np.random.Generator, prote
 
 
 def delete_words(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Leave out single words, each with the blanks before it: of those that may go a share, and one at least; one
-    stays."""
+    """Leave out single words with the blanks before them: of those that may go a share, one at least, never all."""
     words, gaps, free = _parts(text, protects_spans)
     if not len(free) or len(words) < 2:
         return text
@@ -61,8 +60,7 @@ def delete_words(text: str, *, share: float, generator: np.random.Generator, pro
 
 
 def crop_words(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Leave out words at the beginning and the end, as many in all as `delete_words` would, and none between marked
-    spans."""
+    """Leave out words at both ends, as many in all as `delete_words` would, and none between marked spans."""
     words, gaps, free = _parts(text, protects_spans)
     protected = np.setdiff1d(np.arange(len(words)), free)
     before, after = len(words), len(words)
@@ -76,8 +74,7 @@ def crop_words(text: str, *, share: float, generator: np.random.Generator, prote
 
 
 def shuffle_spans(text: str, *, share: float, generator: np.random.Generator, protects_spans: bool = False) -> str:
-    """Let two spans of neighbouring words, of equal length, change places: of those that may move a share, if there is
-    room."""
+    """Let two spans of as many neighbouring words change places: of those that may move a share, if there is room."""
     words, gaps, free = _parts(text, protects_spans)
     for length in range(max(SHORTEST_SPAN, round(share * len(free) / 2)), SHORTEST_SPAN - 1, -1):
         # Words that may move and stand in a row: the last is as far from the first as there are words between.

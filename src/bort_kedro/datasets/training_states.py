@@ -112,8 +112,7 @@ class TrainingStates:
         return TrainingFolder(self.root / f"{name}-{key}", self._keep, text, self._predecessors)
 
     def kept(self, since: float = 0.0) -> Iterator[KeptTraining]:
-        """Each training whose newest state was written ``since`` then, in seconds of `time.time`, as far as names of
-        files tell.
+        """Trainings whose newest state was written ``since`` then, in seconds of `time.time`, by names of files.
 
         No file is read whole, so a damaged one may be among them, and those that are accepted otherwise are not.
         """

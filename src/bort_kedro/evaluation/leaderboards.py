@@ -42,8 +42,7 @@ def averaged_tasks(benchmark: str) -> list[str]:
 
 
 def leaderboards(metrics_of: Mapping[str, TaskMetrics]) -> dict[str, Leaderboard]:
-    """Each leaderboard's average of averages over the tasks that were run: GLUE's and SuperGLUE's, where one of theirs
-    was.
+    """Each leaderboard's average of averages over the tasks that were run, where one of its was.
 
     Of a task with several metrics their mean counts, of MNLI the mean of its matched and mismatched parts. Tasks of
     other benchmarks, and those without labels to score by, are passed over.

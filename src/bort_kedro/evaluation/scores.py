@@ -111,8 +111,7 @@ def score_answers(
     interval: Interval | None = None,
     floors: Mapping[str, Sequence[str]] | None = None,
 ) -> TaskScore:
-    """Score the answers to one labelled split, and each floor's to the same rows; the interval is kept beside the
-    score.
+    """Score the answers to one labelled split, and each floor's to the same rows, beside an interval.
 
     The table has columns ``part``, ``group``, ``option`` and ``label``, and a row for each answer.
 

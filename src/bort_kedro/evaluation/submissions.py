@@ -160,8 +160,7 @@ def answers_in(task: Task, rows: pd.DataFrame) -> list[Answer]:
 
 
 def constant_answers(file: SubmissionFile, official_rows: pd.DataFrame | None = None) -> list[Answer]:
-    """The same answer to every example, to fill the file of a task that was not run: the first label or option, or the
-    middle of the scale.
+    """The same answer to every example of a task that was not run: first label or option, or middle of the scale.
 
     Where the file needs the official test, its rows have columns ``index`` and ``option``.
     """

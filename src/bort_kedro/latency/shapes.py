@@ -213,8 +213,7 @@ def resolve_device(name: str) -> str:
 def _groups(
     shapes: Sequence[BertShape], vocabulary_size: int, max_positions: int, max_bytes: int, *, shares_table: bool
 ) -> list[list[BertShape]]:
-    """Cut the distinct shapes, in their order, into runs whose weights fit together, beside one table of words or each
-    with its own."""
+    """The distinct shapes cut into runs whose weights fit together, beside one table of words or each with its own."""
     table = vocabulary_size * max(shape.hidden_size for shape in shapes) if shares_table else 0
     groups: list[list[BertShape]] = []
     used = 0

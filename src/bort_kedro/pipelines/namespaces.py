@@ -125,8 +125,7 @@ def opener_of(stage: str, names: Sequence[str]) -> Callable[[StageResults], tupl
 
 
 def of_task(task: str, nodes: Iterable[Node], *, shared: Collection[str] = ()) -> Pipeline:
-    """Nodes of a task inside a stage: all is named under the task but what it reads of other stages, or shares with
-    tasks.
+    """Nodes of a task inside a stage: named under the task but for what they read of other stages, or share.
 
     Datasets of the nodes have plain names, and those of another task its name before a dot.
     """

@@ -33,8 +33,7 @@ RIVAL_NAMES = {
 
 
 def verdict(rival: str, *, difference: float, standard_error: float) -> str:
-    """Whether the student beats a rival by its difference in masked accuracy, whose standard error is paired, said
-    plainly."""
+    """Whether the student beats a rival by its difference in masked accuracy, with a paired error, said plainly."""
     return render(
         "verdict",
         rival=rival,

@@ -64,8 +64,7 @@ NEXT = {
 
 
 def next_lines(stages: Collection[str | None], made: Collection[str]) -> list[str]:
-    """The commands with what each is good for, after a run with nodes of these stages; none after a user's own
-    pipelines.
+    """The commands, and what each is good for, after a run with nodes of these stages; none after a user's own.
 
     What some commands need, `TRAINED_SEARCH` or `EXPORTS`, must have been made.
     """

@@ -73,8 +73,7 @@ def _words(name: str) -> str:
 
 
 def pretraining_section(metrics: PretrainingMetrics, shape: str = "") -> Section:
-    """The student, whose shape the run may not have seen, beside its twin, what counting reaches, and the larger
-    encoder."""
+    """The student, of a shape that may be unknown, beside its twin, what counting reaches, and the larger encoder."""
     is_guessed = metrics.student.accuracy is not None
     twin, lead = metrics.undistilled, metrics.student_minus_undistilled
     write, ahead = (signed_points, "points ahead") if is_guessed else (_signed, "nats ahead")

@@ -49,8 +49,7 @@ class RunnerHook:
 
 
 class _NodeLines(logging.Filter):
-    """Lets a runner say one line of each node, and nothing that this project refuses or knows better
-    (`session.unfinished`)."""
+    """Lets a runner say one line of each node, and nothing that is refused or known better (`session.unfinished`)."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg == NODE_ENDED and isinstance(record.args, tuple):

@@ -80,8 +80,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def screen(sections: Sequence[Section], ends: Sequence[str], *, height: int, width: int) -> list[str]:
-    """Lines of all sections, and those at the end, which are shown in any case; where there is little room the later
-    sections get more of it."""
+    """Lines of all sections, the later ones first where there is little room, and those at the end in any case."""
     room = height - len(ends) - sum(each.num_lines for each in sections)
     shown: list[list[str]] = []
     for section in reversed(sections):

@@ -67,8 +67,7 @@ class UnfinishedHook:
         self._begun = []
 
     def said(self, command: str, *, is_fault: bool) -> str:
-        """What is kept and how to go on, which a fault that is not mended would stop again; "" where no node had begun,
-        or all have ended."""
+        """What is kept and how to go on, a fault once it is mended; "" where no node had begun, or all have ended."""
         if not self._begun:
             return ""
         *done, stopped = self._begun

@@ -136,8 +136,7 @@ def builtin_task(task: str) -> BuiltinTask:
 
 
 def split_documents(documents: Sequence[Document], settings: BuiltinTasksSettings) -> dict[str, list[Document]]:
-    """Deal whole documents to train, dev and test, each source in the same shares; rows of one source and id stay
-    together."""
+    """Deal whole documents, rows of one source and id, to train, dev and test, each source in the same shares."""
     groups: dict[tuple[str, str], list[Document]] = defaultdict(list)
     for document in documents:
         groups[document.source, document.document_id].append(document)

@@ -45,8 +45,7 @@ def _joined(before: str, after: str) -> str:
 
 
 def find_span(text: str, span: str, word_index: int) -> tuple[int, int] | None:
-    """Where a span stands that is given by its words and the number of the first, as in WSC: its start and end, or
-    None.
+    """Where a span stands that is given by its words and the number of the first, as in WSC; None if nowhere.
 
     The official files spell some spans with another capital or with a full stop of the sentence's, and one index is
     wrong (validation, idx 42), so the words decide and the index chooses among several places. Three spans of the test

@@ -146,8 +146,7 @@ def _test_half(dev: pd.DataFrame, *, form: Form, seed: int, whose: str) -> tuple
 
 
 def folds_of(rows: pd.DataFrame, *, form: Form, num_folds: int, seed: int) -> NDArray[np.intp]:
-    """(N,) the fold of each labelled example, from 0: rows of one ``group`` together, and groups that ask about one
-    text.
+    """(N,) the fold of each labelled example, from 0: those of one ``group`` or about one text together.
 
     There are at least two, stratified as `divide_splits` stratifies halves. Columns are ``part``, ``group``, ``text``
     and ``label``.
