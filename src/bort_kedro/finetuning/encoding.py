@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bort_kedro.encoders.families import longest_sequence
 from bort_kedro.errors import ConfigurationError
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from bort_kedro.tasks.table import Task
     from bort_kedro.tasks.units import Unit
 
-Batch = dict[str, Tensor]
+Batch = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -102,20 +101,19 @@ class EncodedExamples:
             (B, C), or of words (A, C) with ``answering`` (A,), the places of their tokens among the B * L;
             ``option_rows`` (U, O), for each unit the places of its rows in the batch, -1 beyond them.
         """
-        rows = self.rows_of(units)
-        counts = self.starts[np.asarray(units) + 1] - self.starts[np.asarray(units)]
-        option_rows = np.arange(counts.max())[None, :] + (np.cumsum(counts) - counts)[:, None]
-        option_rows[np.arange(counts.max())[None, :] >= counts[:, None]] = NO_OPTION
+        rows, counts = self.rows_of(units), np.diff(self.starts)[np.asarray(units)][:, None]
+        options = np.arange(counts.max())
+        option_rows = np.where(options < counts, options + np.cumsum(counts)[:, None] - counts, NO_OPTION)
         ids = [self.input_ids[row] for row in rows]
+        padded = _padded(ids, self.pad_id)
         batch = {
-            "input_ids": _padded(ids, self.pad_id),
+            "input_ids": padded,
             "attention_mask": _padded([np.ones_like(row) for row in ids], 0),
             "targets": self.targets[self.targets_of(units)],
             "option_rows": option_rows,
         }
         if self.answering is not None:
-            length = batch["input_ids"].shape[1]
-            places = [place * length + self.answering[row] for place, row in enumerate(rows)]
+            places = [place * padded.shape[1] + self.answering[row] for place, row in enumerate(rows)]
             batch["answering"] = np.concatenate(places)
         if self.token_type_ids is not None:
             batch["token_type_ids"] = _padded([self.token_type_ids[row] for row in rows], 0)
@@ -142,30 +140,27 @@ class EncodedExamples:
     def taken(self, units: Sequence[int]) -> EncodedExamples:
         """These units alone, in this order; how many of their rows lost tokens is not known."""
         rows = self.rows_of(units)
-        types = self.token_type_ids
-        return EncodedExamples(
-            [self.input_ids[row] for row in rows],
-            None if types is None else [types[row] for row in rows],
-            self.targets[self.targets_of(units)],
-            np.cumsum([0, *(self.starts[unit + 1] - self.starts[unit] for unit in units)]).astype(np.int64),
-            self.pad_id,
-            0,
-            None if self.answering is None else [self.answering[row] for row in rows],
+        return replace(
+            self,
+            input_ids=[self.input_ids[row] for row in rows],
+            token_type_ids=None if self.token_type_ids is None else [self.token_type_ids[row] for row in rows],
+            targets=self.targets[self.targets_of(units)],
+            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[np.asarray(units)])]),
+            num_truncated=0,
+            answering=None if self.answering is None else [self.answering[row] for row in rows],
         )
 
     def joined(self, other: EncodedExamples) -> EncodedExamples:
-        """These and then those."""
-        types = None
-        if self.token_type_ids is not None and other.token_type_ids is not None:
-            types = [*self.token_type_ids, *other.token_type_ids]
-        return EncodedExamples(
-            [*self.input_ids, *other.input_ids],
-            types,
-            np.concatenate([self.targets, other.targets]),
-            np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]),
-            self.pad_id,
-            self.num_truncated + other.num_truncated,
-            None if self.answering is None else [*self.answering, *(other.answering or ())],
+        """These and then those, of the same encoder."""
+        types = self.token_type_ids
+        return replace(
+            self,
+            input_ids=[*self.input_ids, *other.input_ids],
+            token_type_ids=None if types is None else [*types, *(other.token_type_ids or ())],
+            targets=np.concatenate([self.targets, other.targets]),
+            starts=np.concatenate([self.starts, other.starts[1:] + self.starts[-1]]),
+            num_truncated=self.num_truncated + other.num_truncated,
+            answering=None if self.answering is None else [*self.answering, *(other.answering or ())],
         )
 
     @property
@@ -242,7 +237,6 @@ class TaskEncoder:
         firsts = np.cumsum([0, *map(len, of_rows)])
         starts = firsts[np.cumsum([0, *(len(unit.rows) for unit in units)])]
         inputs = [each for inputs in of_rows for each in inputs]
-        known = list(labels) if labels is not None else [None] * len(rows)
         examples = EncodedExamples(
             [each.ids for each in inputs],
             [each.types for each in inputs] if self._has_types else None,
@@ -252,6 +246,7 @@ class TaskEncoder:
             num_truncated,
             [each.answering for each in inputs] if self._asked.of_words else None,
         )
+        known = labels or [None] * len(rows)
         return replace(examples, targets=self._asked.targets(known, self._labels, examples.target_starts))
 
     def _encode(self, rows: list[tuple[str, str | None]]) -> tuple[list[list[_Input]], int]:

@@ -73,11 +73,5 @@ class Draw:
 
     def report(self) -> DrawReport:
         """Its counts."""
-        return DrawReport(
-            num_sources=self.num_sources,
-            num_made=self.num_made,
-            num_copies=self.num_copies,
-            num_repeated=self.num_repeated,
-            num_beyond=self.num_beyond,
-            num_kept=len(self.units),
-        )
+        counts = {name: getattr(self, name) for name in DrawReport.model_fields if name != "num_kept"}
+        return DrawReport(**counts, num_kept=len(self.units))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,19 +18,16 @@ from bort_kedro.finetuning.forms import FORMS
 from bort_kedro.finetuning.objectives import balanced_weights, objective_of, predict
 from bort_kedro.finetuning.report import TrialReport
 from bort_kedro.frozen import JsonObject
-from bort_kedro.tasks.table import Form
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loop import train
 from bort_kedro.training.saved_state import States
 from bort_kedro.training.schedules import steps_of_warmup
 from bort_kedro.training.settings import OptimizationSettings
-from bort_kedro.training.steps import Loss
 from bort_kedro.training.threads import resolve_precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
     from transformers import PreTrainedModel
 
     from bort_kedro.encoders.pretrained import Pretrained
@@ -120,35 +118,38 @@ def train_trial(
         look_every: Steps between two looks at dev; None is ``looks_per_epoch`` of the examples.
         description: For the progress bar and errors; empty for silence.
     """
+    form, dev, seed = task.task.form, task.splits["dev"], hyperparameters.seed
     batch_tokens = hyperparameters.batch_tokens
-    per_epoch = train_examples.steps_per_epoch(batch_tokens=batch_tokens, seed=hyperparameters.seed)
+    per_epoch = train_examples.steps_per_epoch(batch_tokens=batch_tokens, seed=seed)
     allowed = num_steps or max(1, round(settings.num_epochs * per_epoch))
     optimization = trial_optimization(hyperparameters, settings, allowed)
+    asked = FORMS[form]
     model = build_classifier(
-        encoder.model,
-        labels=output_names(task),
-        seed=hyperparameters.seed,
-        dropout=settings.dropout,
-        model_class=FORMS[task.task.form].model_class,
+        encoder.model, labels=output_names(task), seed=seed, dropout=settings.dropout, model_class=asked.model_class
+    )
+    dev_outputs = partial(
+        predict, form=form, examples=dev, batch_tokens=batch_tokens, precision=optimization.mixed_precision
     )
     own_look = max(1, per_epoch // settings.looks_per_epoch)
-    looks = _Looks(task, batch_tokens, optimization.mixed_precision)
     early_stopping = EarlyStopping(
-        looks.score,
+        lambda trained: task.score("dev", dev_outputs(trained)),
         every_steps=look_every or own_look,
         patience=settings.patience,
         warmup_steps=steps_of_warmup(allowed, hyperparameters.warmup_share),
     )
+    every = early_stopping.every_steps
     identity = trial_identity(encoder, task, train_examples, optimization, hyperparameters, settings)
-    if early_stopping.every_steps != own_look:
+    if every != own_look:
         # It follows from the examples and the settings otherwise.
-        identity["look_every"] = early_stopping.every_steps
-    diverged = _diverged(hyperparameters, task.splits["dev"], allowed, early_stopping.every_steps)
+        identity["look_every"] = every
+    nothing = np.zeros(dev.targets.shape)
+    diverged = Trial(hyperparameters, DIVERGED, nothing, None, allowed, 0, every, 0.0, has_diverged=True)
+    is_weighted = settings.class_weights == "balanced" and form.has_labels
     try:
         result = train(
             model,
-            _objective(task.task.form, train_examples, settings),
-            train_examples.training_batches(batch_tokens=batch_tokens, seed=hyperparameters.seed),
+            objective_of(form, balanced_weights(train_examples) if is_weighted else None),
+            train_examples.training_batches(batch_tokens=batch_tokens, seed=seed),
             optimization,
             states=states.of(f"finetune/{task.task.name}", identity),
             description=description,
@@ -161,7 +162,7 @@ def train_trial(
         LOGGER.warning("%s. It counts as the worst of its round.", str(fault).split(". ")[0].removesuffix("."))
         return diverged
     # Where it was trained, so that what it says is what was scored.
-    outputs = looks.outputs(model)
+    outputs = dev_outputs(model)
     return replace(
         diverged,
         score=score,
@@ -174,33 +175,6 @@ def train_trial(
         has_diverged=False,
         num_tokens=result.num_tokens,
     )
-
-
-@dataclass(frozen=True)
-class _Looks:
-    """What a model that is in training says of dev, and its score there."""
-
-    task: EncodedTask
-    batch_tokens: int
-    precision: str
-
-    def outputs(self, model: nn.Module) -> NDArray[np.float64]:
-        form, dev = self.task.task.form, self.task.splits["dev"]
-        return predict(model, form, dev, batch_tokens=self.batch_tokens, precision=self.precision)
-
-    def score(self, model: nn.Module) -> float:
-        return self.task.score("dev", self.outputs(model))
-
-
-def _diverged(hyperparameters: HyperparameterSet, dev: EncodedExamples, allowed: int, look_every: int) -> Trial:
-    return Trial(
-        hyperparameters, DIVERGED, np.zeros(dev.targets.shape), None, allowed, 0, look_every, 0.0, has_diverged=True
-    )
-
-
-def _objective(form: Form, train_examples: EncodedExamples, settings: TrialSettings) -> Loss:
-    is_weighted = settings.class_weights == "balanced" and form.has_labels
-    return objective_of(form, balanced_weights(train_examples) if is_weighted else None)
 
 
 def trial_optimization(
