@@ -92,7 +92,7 @@ def _timers(seconds: dict[str, float]) -> Iterator[None]:
     Clipping the gradient and setting it to zero belong to the optimiser's step.
     """
     from accelerate import Accelerator
-    from accelerate.optimizer import AcceleratedOptimizer
+    from torch.optim import AdamW
 
     from bort_kedro.pretraining.masked_blocks import MaskedBlocks
     from bort_kedro.training import loop, steps
@@ -101,8 +101,8 @@ def _timers(seconds: dict[str, float]) -> Iterator[None]:
         (steps.ModelWithLoss, "forward", FORWARD),
         (Accelerator, "backward", BACKWARD),
         (Accelerator, "clip_grad_norm_", OPTIMIZER),
-        (AcceleratedOptimizer, "step", OPTIMIZER),
-        (AcceleratedOptimizer, "zero_grad", OPTIMIZER),
+        (AdamW, "step", OPTIMIZER),
+        (AdamW, "zero_grad", OPTIMIZER),
         (MaskedBlocks, "batch", BATCHES),
         (loop._Run, "_save", STATE),
     ]

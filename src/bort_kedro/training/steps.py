@@ -74,6 +74,10 @@ class Steps:
         if compiles:
             whole.compile()
         self.objective, self.optimizer = accelerator.prepare(whole, build_optimizer(model, settings))
+        if accelerator.scaler is None:
+            # Only a scaler needs accelerate's wrapper, which searches the disk for other optimisers at every step.
+            self.optimizer = self.optimizer.optimizer
+        self.parameters = list(model.parameters())
         self.num_parts = accelerator.num_processes * settings.gradient_accumulation_steps
         self.watch = LossWatch()
         # Steps that moved the weights, and those in a row until now that fp16 skipped for an overflow.
@@ -100,7 +104,7 @@ class Steps:
                 totals[name] = totals[name] + share_of_value if name in totals else share_of_value
         if accelerator.num_processes > 1:
             totals = accelerator.reduce(totals, reduction="sum")
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
+        norm = accelerator.clip_grad_norm_(self.parameters, settings.max_gradient_norm)
         totals["gradient_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self.optimizer.step()
         clip_weights(self.model, settings)
