@@ -21,8 +21,8 @@ from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.text.tokens import TokenBlocks, Vocabulary
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import capture
-from bort_kedro.training.steps import Batch, Steps
-from bort_kedro.training.threads import cpu_threads, tensor_float32
+from bort_kedro.training.steps import Batch, Steps, made_fast
+from bort_kedro.training.threads import cpu_threads
 
 # Steps to begin with, which are slower, and those whose median counts.
 WARM_UP, TAKEN = 1, 3
@@ -83,7 +83,7 @@ def taken(step: Step) -> Taken:
         )
         steps.objective.train()
         parts = min(step.parts, _rows(step))
-        with tensor_float32(accelerator.device):
+        with made_fast(accelerator):
             built = clock() - began
             start = time.perf_counter()
             with cpu_threads(1):

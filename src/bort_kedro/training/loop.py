@@ -20,14 +20,13 @@ from bort_kedro.progress import track
 from bort_kedro.training.background_writing import written_beside
 from bort_kedro.training.early_stopping import EarlyStopping
 from bort_kedro.training.loss_watch import LossWatch
-from bort_kedro.training.memory import freed_memory_kept
 from bort_kedro.training.observer import Row
 from bort_kedro.training.optimizer import steps_taken
 from bort_kedro.training.schedules import steps_before_decay
 from bort_kedro.training.settings import OptimizationSettings
 from bort_kedro.training.state import SavedState, StateStore, capture, restore, restore_weights, weights_of
-from bort_kedro.training.steps import Batch, Loss, Steps, pinned
-from bort_kedro.training.threads import half_attention, resolve_precision, tensor_float32
+from bort_kedro.training.steps import Batch, Loss, Steps, made_fast, pinned
+from bort_kedro.training.threads import resolve_precision
 from bort_kedro.training.throughput import ThroughputMeter, token_lengths
 from bort_kedro.training.validation import Validation
 
@@ -132,8 +131,7 @@ def train(
         )
     # accelerate fixes the precision at a process's first training and refuses another; stages may differ.
     AcceleratorState._reset_state()
-    precision = resolve_precision(settings.mixed_precision)
-    accelerator = Accelerator(mixed_precision=precision)
+    accelerator = Accelerator(mixed_precision=resolve_precision(settings.mixed_precision))
     # The first process alone sets a damaged state aside; the others find what it left.
     with accelerator.main_process_first():
         saved = states.latest() if states else None
@@ -153,11 +151,10 @@ def train(
     # Generators of the caller are left as they were: dropout draws from a fork. Devices are named because
     # torch warns of several otherwise.
     forked = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-    device = accelerator.device
-    with forked, tensor_float32(device), half_attention(device), freed_memory_kept(device, precision):
+    with forked, made_fast(accelerator):
         torch.manual_seed(settings.seed + PROCESS_SEED_STRIDE * accelerator.process_index)
         run = _Run(accelerator, model, loss, batch_at, settings, description, compiles, early_stopping)
-        meter = meter_for(device.type, accelerator.num_processes) if meter_for else None
+        meter = meter_for(accelerator.device.type, accelerator.num_processes) if meter_for else None
         with written_beside(states) as store:
             result = run.until(stop, saved, store, meter, on_row, validation)
         accelerator.wait_for_everyone()

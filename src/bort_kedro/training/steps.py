@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from bort_kedro.errors import FailedTrainingError
 from bort_kedro.training.loss_watch import LossWatch
+from bort_kedro.training.memory import freed_memory_kept
 from bort_kedro.training.observer import Row
 from bort_kedro.training.optimizer import build_optimizer, clip_weights, set_step, steps_taken
 from bort_kedro.training.settings import OptimizationSettings
+from bort_kedro.training.threads import half_attention, tensor_float32
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -36,6 +38,14 @@ def pinned(batch: Batch) -> Batch:
 def moved(batch: Batch, device: torch.device) -> Batch:
     """A batch on a device, whose copy is under way if it is `pinned`."""
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+@contextmanager
+def made_fast(accelerator: Accelerator) -> Iterator[None]:
+    """Take steps with the kernels and the memory of `tensor_float32`, `half_attention` and `freed_memory_kept`."""
+    where = accelerator.device, accelerator.mixed_precision
+    with tensor_float32(where[0]), half_attention(*where), freed_memory_kept(*where):
+        yield
 
 
 class ModelWithLoss(nn.Module):
