@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,9 @@ def test_each_method_answers_all_of_train_and_nobody_is_told_of_the_trainings(st
     data, observer = data_of(num_train=24, num_dev=12, num_test=4), NotingObserver()
     task = student_task(student, data, THETA, SETTINGS, DictStates(observer))
     # Of no fold is the teacher over its bar.
-    found = compare_methods(task, lambda own: None, METHODS, ends_with_dev=False, num_folds=3, seed=0)
+    found, counts = compare_methods(task, lambda own: None, METHODS, ends_with_dev=False, num_folds=3, seed=0)
+    # Plain fine-tuning of each fold is found finished by the other methods.
+    assert counts == {"teacher": 0, "student": 3}
     assert list(found) == list(METHODS)
     assert observer.trials == []
     # Without a teacher those that need one are plain fine-tuning.
@@ -103,7 +105,7 @@ def test_recorded_labels_are_learned_with_the_rest_of_each_fold_and_never_answer
     teaches = FileTeaches(table, agora_settings())
     assert teaches(task).methods == ("plain", "distilled", "weak_supervision", "agora")
     methods = ("plain", "weak_supervision")
-    found = compare_methods(task, teaches, methods, ends_with_dev=False, num_folds=3, seed=0)
+    found, _ = compare_methods(task, teaches, methods, ends_with_dev=False, num_folds=3, seed=0)
     assert list(found) == list(methods)
     folds = folds_of(data.tables["train"], form=data.task.form, num_folds=3, seed=0)
     # The file has all of train, and none of a fold that is answered is learned by it.
@@ -115,7 +117,14 @@ def test_a_lead_is_paired_with_plain(student):
     data = data_of(num_train=40, num_dev=20, num_test=4)
     task = student_task(student, data, THETA, SETTINGS, DictStates())
     teaches = EncoderTeaches(student, teacher_training(), agora_settings(), num_folds=2, seed=1)
-    found = compare_methods(task, Always(teaches), METHODS, ends_with_dev=True, num_folds=2, seed=0)
+    states = DictStates()
+    task = replace(task, states=states)
+    found, counts = compare_methods(task, Always(teaches), METHODS, ends_with_dev=True, num_folds=2, seed=0)
+    # For each fold a teacher and two that answer parts of what it has learned; plain and distilled, each with dev too,
+    # and of Agora, whose Theta has one set, nothing more.
+    assert counts == {"teacher": 2 * 3, "student": 2 * 4}
+    # The teacher is plain fine-tuning here.
+    assert sum("optimization" in identity for identity in states.identities) == 6 + 8 - 2
     agora = found["agora"]
     assert agora.lead == pytest.approx(agora.score - found["plain"].score)
     folds = folds_of(data.tables["train"], form=data.task.form, num_folds=2, seed=0)

@@ -4,6 +4,7 @@ import pytest
 
 from bort_kedro.forecast.facts import KNOWN_ENCODERS, Examples, Facts
 from bort_kedro.forecast.task_works import task_works
+from bort_kedro.forecast.work import TRIALS
 from project_parameters import parameters
 
 STUDENT, TEACHER = KNOWN_ENCODERS["bort"], KNOWN_ENCODERS["roberta-base"]
@@ -108,7 +109,7 @@ def test_auto_does_for_each_part_of_train_what_it_may_choose():
     # Points of the three are made of 800 examples, and labelled; those of the chosen one of 1200.
     asked = [sum(each.tokens for each in work.passes[1:]) * work.num_trainings for work in (works[2], works[4])]
     assert asked == pytest.approx([3 * 2 * 2 * 800 * 30, 2 * 2 * 1200 * 30], rel=1e-3)
-    assert [work.is_reported for work in works] == [True, False, False, False, True, True]
+    assert [work.kind == TRIALS for work in works] == [True, False, False, False, True, True]
 
 
 def test_labels_that_were_recorded_need_no_teacher_to_choose_by():

@@ -156,8 +156,12 @@ def test_what_may_end_early_is_said_with_the_least_that_it_takes(catalog, tmp_pa
 
 def test_a_fine_tuning_that_is_repeated_finds_the_trials_of_its_last_run(catalog, tmp_path):
     states = catalog.load("training_states")
-    settings = SMOKE.finetune.training
-    for rate in settings.learning_rates:
+    student, teacher = SMOKE.finetune.training, SMOKE.finetune.teacher.training
+    trials = [
+        ("teacher", teacher, teacher.learning_rates[0]),
+        *(("student", student, each) for each in student.learning_rates),
+    ]
+    for encoder, settings, rate in trials:
         optimization = {
             "num_steps": 4,
             "learning_rate": rate,
@@ -167,7 +171,7 @@ def test_a_fine_tuning_that_is_repeated_finds_the_trials_of_its_last_run(catalog
             **settings.model_dump(include={"adam_beta2", "adam_epsilon", "max_gradient_norm"}),
         }
         identity = {
-            "encoder": "student",
+            "encoder": encoder,
             "optimization": optimization,
             "batch_tokens": settings.batch_tokens[0],
             "patience_after_warmup": settings.patience,

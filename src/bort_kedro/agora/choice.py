@@ -6,9 +6,10 @@ have learned of the others by every method; all answers together are scored.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -52,27 +53,37 @@ def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, e
     return learn_dev_too(task, result) if ends_with_dev else result
 
 
+class Comparison(NamedTuple):
+    """What cross-validation says.
+
+    Attributes:
+        scores: By method, of its answers to all of train.
+        num_trials: Trainings that it took, of the ``teacher`` and of the ``student``.
+    """
+
+    scores: dict[str, MethodScore]
+    num_trials: dict[str, int]
+
+
 def compare_methods(
     task: StudentTask, teaches: Teaches, methods: Sequence[str], *, ends_with_dev: bool, num_folds: int, seed: int
-) -> dict[str, MethodScore]:
+) -> Comparison:
     """Cross-validate every method that may be chosen, `plain` among them; the student's test split is not touched.
 
     The teacher is made anew for each fold, whose rows neither it nor any point has seen; labels that were recorded for
     other texts are learned with each fold, and never answered.
-
-    Returns:
-        By method, the score of its answers to all of train.
 
     Raises:
         TrainingError: If every trial of a method diverges on a fold.
     """
     folds = folds_of(task.data.tables["train"], form=task.data.task.form, num_folds=num_folds, seed=seed)
     answers: dict[str, list[pd.DataFrame]] = {method: [] for method in methods}
+    taught, learned = Unheard(task.states), Unheard(task.states)
     for fold in range(num_folds):
         LOGGER.info("Task `%s`: every method on fold %d of %d of train.", task.data.task.name, fold + 1, num_folds)
         data = without_fold(task.data, folds == fold)
-        own = student_task(task.student, data, task.theta, task.settings, Unheard(task.states))
-        teaching = teaches(own)
+        own = student_task(task.student, data, task.theta, task.settings, learned)
+        teaching = teaches(replace(own, states=taught))
         for method in methods:
             result = fine_tune_by(method, own, teaching, ends_with_dev=ends_with_dev)
             predictions = conclude(own, result).predictions
@@ -83,7 +94,7 @@ def compare_methods(
     for method, table in tables.items():
         found = rival_score(task.data.task, table, plain, table["prediction"].tolist())
         scores[method] = MethodScore(score=found.score, lead=-found.lead, lead_error=found.lead_standard_error)
-    return scores
+    return Comparison(scores, {"teacher": len(taught.trainings), "student": len(learned.trainings)})
 
 
 def best_method(scores: Mapping[str, MethodScore]) -> str:
@@ -114,13 +125,16 @@ def without_fold(data: TaskData, is_held: NDArray[np.bool_]) -> TaskData:
 
 @dataclass(frozen=True)
 class Unheard:
-    """States whose trainings nobody is told of."""
+    """States whose trainings nobody is told of, and which of them were asked for."""
 
     states: States
     observer: TrainingObserver = field(default_factory=SilentObserver)
+    trainings: set[str] = field(default_factory=set)
 
     def of(self, name: str, identity: JsonObject) -> StateStore:
         """As the states it hides."""
+        if "optimization" in identity:  # points are kept there, too
+            self.trainings.add(json.dumps([name, identity], sort_keys=True))
         return self.states.of(name, identity)
 
     def names(self, folder: str) -> set[str]:

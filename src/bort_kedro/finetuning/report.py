@@ -93,6 +93,7 @@ class FinetuningReport(MethodReport):
 
     Args:
         compared: Methods that this one was chosen among, by name; empty where it was set.
+        compared_trials: Trainings that were taken for it, of a ``teacher`` and of the ``student``.
         task: Its name.
         form: Of the task.
         metrics: Of the task, the first to choose by.
@@ -105,6 +106,7 @@ class FinetuningReport(MethodReport):
     """
 
     compared: dict[str, MethodScore] = Field(default_factory=dict)
+    compared_trials: dict[str, int] = Field(default_factory=dict)
     task: str
     form: str
     metrics: tuple[str, ...]

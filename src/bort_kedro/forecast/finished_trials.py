@@ -31,7 +31,7 @@ def with_finished_trials(
     ended: Sequence[Ended],
     finetune: FinetuneParams,
     circumstances: Circumstances,
-    last_trials: Mapping[str, int],
+    last_trials: Mapping[tuple[str, str], int],
 ) -> list[Work]:
     """The works with the number of trials that are found finished.
 
@@ -44,7 +44,7 @@ def with_finished_trials(
         ended: What is kept.
         finetune: Settings of the trials.
         circumstances: What else must be as it was.
-        last_trials: Of each node, what its last run says.
+        last_trials: Of each node and kind of its trainings, what its last run says.
     """
     found: list[Work] = []
     for place, own in groupby(works, lambda work: work.node.rpartition(".")[0]):
@@ -52,14 +52,17 @@ def with_finished_trials(
         left = [
             each for each in ended if each.name == name and each.identity["versions"] == dict(circumstances.versions)
         ]
+        is_as_it_was = True
         for work in own:
             alike = _of_last_encoder([each for each in left if _is_of(each.identity, work, finetune, circumstances)])
-            known, last = work, last_trials.get(work.node) if work.is_reported else None
+            # What follows is as it was where all before it is finished.
+            known, last = work, last_trials.get((work.node, work.kind)) if is_as_it_was else None
             if last is not None and len(alike) >= last:
                 known = replace(work, num_trainings=last, least_trainings=last, is_limit=False)
             taken = alike[: known.num_trainings]
             left = [each for each in left if each not in taken]
             found.append(replace(known, num_finished=known.num_finished + len(taken)))
+            is_as_it_was = is_as_it_was and not found[-1].trainings_left
     return [work for work in found if work.num_trainings]
 
 

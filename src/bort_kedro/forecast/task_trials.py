@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.forecast.facts import Examples, Facts, tokens_of
-from bort_kedro.forecast.work import Encoder, Step, Work, passed
+from bort_kedro.forecast.work import TRIALS, Encoder, Step, Work, passed
 
 FINETUNE = "finetune"
 # A registered model lies in MLflow too, and beside it its exports: fp32, and two in int8.
@@ -44,12 +44,14 @@ class Trials:
         lasts: Passes of each training that learns dev too, at most.
         needed: How often every set of Theta is trained on the train split in any case, a training that learns dev
             too behind it where there are such.
+        smallest: Of the examples, the share that the trial with the fewest learns.
     """
 
     count: int
     passes: float
     lasts: tuple[float, ...] = ()
     needed: int = 0
+    smallest: float = 1.0
 
 
 def trial_work(
@@ -61,7 +63,7 @@ def trial_work(
     facts: Facts,
     *,
     asked: Sequence[tuple[Encoder, float]] = (),
-    is_reported: bool = True,
+    kind: str = TRIALS,
 ) -> Work:
     """The trials as work.
 
@@ -73,7 +75,7 @@ def trial_work(
         examples: That are learned; its others are predicted once by one of the trials.
         facts: What is there.
         asked: Encoders that are asked beside it, each about so many tokens in all.
-        is_reported: Whether the report of the node counts them.
+        kind: As `Work` has it.
     """
     settings, needed = learner.settings, trials.needed
     step, per_epoch = step_of(learner.encoder, settings, examples, facts)
@@ -99,12 +101,12 @@ def trial_work(
         num_looks=looks,
         num_states=1 + num_steps // settings.checkpoint_every_steps,
         is_limit=settings.patience is not None or trainings > needed * least_per_theta,
-        first_steps=first_steps,
+        first_steps=max(1, round(trials.smallest * first_steps)),
         least_steps=min(num_steps, round((least_of_theta + least_last) / least_per_theta)),
         least_trainings=needed * least_per_theta,
-        other_bytes=round(COPIES * learner.encoder.weight_bytes) if is_reported else 0,
+        other_bytes=round(COPIES * learner.encoder.weight_bytes) if kind == TRIALS else 0,
         is_teacher=learner.is_teacher,
-        is_reported=is_reported,
+        kind=kind,
     )
 
 

@@ -11,7 +11,7 @@ from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.finetuning.theta import build_theta
 from bort_kedro.forecast.facts import CHARACTERS_OF_WORD, Examples, Facts
 from bort_kedro.forecast.task_trials import FINETUNE, Learner, Trials, most_of_agora, step_of, trial_work
-from bort_kedro.forecast.work import Encoder, Work, passed
+from bort_kedro.forecast.work import COMPARED, COMPARED_TEACHERS, TEACHERS_OF_PARTS, TRIALS, Encoder, Work, passed
 from bort_kedro.params import Parameters
 from bort_kedro.params.finetune import WEAK_SUPERVISION, FinetuneParams, task_of
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
@@ -156,7 +156,7 @@ class _TaskWorks:
         *,
         examples: Examples | None = None,
         asked: Sequence[tuple[Encoder, float]] = (),
-        is_reported: bool = True,
+        kind: str = TRIALS,
     ) -> Work:
         if trials.lasts:
             count = len(trials.lasts)
@@ -169,7 +169,7 @@ class _TaskWorks:
             examples or self.examples,
             self.facts,
             asked=asked,
-            is_reported=is_reported,
+            kind=kind,
         )
 
     def _lasts(self, *passes: float) -> tuple[float, ...]:
@@ -207,7 +207,7 @@ class _TaskWorks:
         count = self.finetune.num_folds * self._teacher.num_sets
         what = f"teachers for distilled, each on {self._but_one}"
         part = _without_fold(self.examples, self.finetune.num_folds)
-        yield self._work(node, what, self._teacher, Trials(count, count), examples=part, is_reported=False)
+        yield self._work(node, what, self._teacher, Trials(count, count), examples=part, kind=TEACHERS_OF_PARTS)
 
     def _comparison(self) -> Iterator[Work]:
         """Every method by which auto may fine-tune, on all parts of train but one in turn."""
@@ -215,11 +215,12 @@ class _TaskWorks:
         if not self._is_recorded:
             # Each time one, and for distilled one for each part of these parts, on all of them but that one.
             sets = self._teacher.num_sets
-            trials = Trials(folds * (1 + folds) * sets, folds * (1 + (folds - 1)) * sets)
+            count, passes = folds * (1 + folds) * sets, folds * (1 + (folds - 1)) * sets
+            trials = Trials(count, passes, smallest=(folds - 1) / folds)
             # Those answer the parts that the first has learned.
             answered = replace(part, num_others=folds * self.examples.num_train)
             what = f"to choose a method, teachers on {self._but_one}"
-            yield self._work("student", what, self._teacher, trials, examples=answered, is_reported=False)
+            yield self._work("student", what, self._teacher, trials, examples=answered, kind=COMPARED_TEACHERS)
         # Agora's first round is that of plain, which trains no more but for the last.
         plain, *others = (self._by(method, part) for method in self._compared)
         trials = Trials(
@@ -231,7 +232,7 @@ class _TaskWorks:
         *names, last = self._compared
         what = f"to choose a method, trials of {', '.join(names)} and {last} on {self._but_one}"
         asked = self._points_asked(part, folds)
-        yield self._work("student", what, self._student, trials, examples=answered, asked=asked, is_reported=False)
+        yield self._work("student", what, self._student, trials, examples=answered, asked=asked, kind=COMPARED)
 
     @property
     def _but_one(self) -> str:

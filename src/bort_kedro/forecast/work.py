@@ -10,6 +10,9 @@ from bort_kedro.encoders.training_cost import forward_flops
 
 # Bytes of a number in fp32, in which weights, gradients and moments are kept in every precision.
 FULL_BYTES = 4
+# Kinds of trainings that a node of fine-tuning may have: its own, and those on parts of train, of which the first two
+# choose a method.
+TRIALS, COMPARED_TEACHERS, COMPARED, TEACHERS_OF_PARTS = "trials", "compared teachers", "compared", "teachers of parts"
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Work:
         variety: Shapes that are trained, where they are others than the step's own, which then is typical of them.
         other_bytes: That it leaves on the disk beside the weights of each training.
         is_teacher: Whether a teacher is fine-tuned.
-        is_reported: Whether the report of its node counts it, which leaves trainings on parts of train out.
+        kind: What the last run's counts have it under; `TRIALS` is what the report of the node is of.
     """
 
     stage: str
@@ -146,7 +149,7 @@ class Work:
     variety: tuple[BertShape, ...] = ()
     other_bytes: int = 0
     is_teacher: bool = False
-    is_reported: bool = True
+    kind: str = TRIALS
 
     @property
     def shapes(self) -> list[dict[str, int]]:

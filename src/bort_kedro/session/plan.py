@@ -26,7 +26,7 @@ from bort_kedro.forecast.limits import Room, require_fitting
 from bort_kedro.forecast.plan import Plan
 from bort_kedro.forecast.rates import NamedDevice, Rates
 from bort_kedro.forecast.stages import Forecaster
-from bort_kedro.forecast.work import Encoder
+from bort_kedro.forecast.work import COMPARED, COMPARED_TEACHERS, TEACHERS_OF_PARTS, TRIALS, Encoder
 from bort_kedro.launcher import is_first, is_launched
 from bort_kedro.session.asked import Asked, in_project
 from bort_kedro.tasks.builtin import BUILTIN_TASKS
@@ -164,19 +164,31 @@ def _num_lines(path: str) -> int:
         return sum(1 for _ in lines)
 
 
-def _last_trials(parameters: Parameters, catalog: CatalogProtocol) -> dict[str, int]:
-    """Trials of each node of fine-tuning, as the reports of its last run have them."""
-    found = {}
+def _last_trials(parameters: Parameters, catalog: CatalogProtocol) -> dict[tuple[str, str], int]:
+    """Trainings of each node of fine-tuning by their kind, as the reports of its last run have them."""
+    found: dict[tuple[str, str], int] = {}
     for place in (f"finetune.{task}" for task in parameters.finetune.tasks):
         for node, name in (("teacher", "teacher_report"), ("student", "finetuning_report")):
             if catalog.exists(f"{place}.{name}"):
-                found[f"{place}.fine_tune_{node}_node"] = catalog.load(f"{place}.{name}")["num_trials"]
+                report = catalog.load(f"{place}.{name}")
+                counts = {TRIALS: report["num_trials"]} | _compared(report)
+                found |= {(f"{place}.fine_tune_{node}_node", kind): count for kind, count in counts.items()}
         if catalog.exists(f"{place}.rivals_report"):
             rivals = catalog.load(f"{place}.rivals_report")
             # The first round of the plain one was Agora's.
             repeated = len(rivals["plain"]["rounds"][0]["trials"]) if "plain" in rivals else 0
-            found[f"{place}.fine_tune_rivals_node"] = sum(each["num_trials"] for each in rivals.values()) - repeated
+            num_trials = sum(each["num_trials"] for each in rivals.values())
+            found[f"{place}.fine_tune_rivals_node", TRIALS] = num_trials - repeated
     return found
+
+
+def _compared(report: JsonObject) -> dict[str, int]:
+    """Trainings on parts of train, where a method was chosen by some."""
+    compared = report.get("compared_trials")
+    if not compared:
+        return {}
+    of_parts = {} if report["method"] == "distilled" else {TEACHERS_OF_PARTS: 0}
+    return {COMPARED_TEACHERS: compared["teacher"], COMPARED: compared["student"], **of_parts}
 
 
 def _encoder(name: str) -> Encoder | None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.encoders.pretrained import Pretrained
-from bort_kedro.finetuning.report import FinetuningReport, MethodScore
+from bort_kedro.finetuning.report import FinetuningReport
 from bort_kedro.finetuning.settings import FinetuningSettings
 from bort_kedro.frozen import JsonObject
 from bort_kedro.params import FinetuneParams
@@ -156,9 +156,8 @@ def student_tuner_of(name: str) -> Callable[..., Learned]:
         params = finetune.training
         with cpu_threads(params.num_threads):
             task = _student_task(name, examples, student_encoder, training_states, finetune, params)
-            method: str = "plain"
-            compared: dict[str, MethodScore] = {}
-            teaching = None
+            method, teaching = "plain", None
+            compared = choice.Comparison({}, {"teacher": 0, "student": 0} if finetune.method == "auto" else {})
             if teacher_report is not None and TeacherReport.from_json(teacher_report).check.is_over:
                 teaches = _teaches(finetune, encoder, recorded_labels)
                 method, teaching = finetune.method, teaches(task, teacher_classifier)
@@ -171,12 +170,13 @@ def student_tuner_of(name: str) -> Callable[..., Learned]:
                         num_folds=finetune.num_folds,
                         seed=finetune.split_seed,
                     )
-                    method = choice.best_method(compared)
-                    LOGGER.info("Task `%s`: %s", name, choice.told(compared, method))
+                    method = choice.best_method(compared.scores)
+                    LOGGER.info("Task `%s`: %s", name, choice.told(compared.scores, method))
             result = choice.fine_tune_by(method, task, teaching, ends_with_dev=finetune.ends_with_dev)
             finetuned = finetuning.conclude(task, calibrate(task, result))
             points = finetuning.points_table(task, result.rounds)
-        report = finetuned.report.model_copy(update={"compared": compared}).to_json()
+        chosen_by = {"compared": compared.scores, "compared_trials": compared.num_trials}
+        report = finetuned.report.model_copy(update=chosen_by).to_json()
         return finetuned.model, pd.DataFrame(finetuned.history), finetuned.predictions, report, points
 
     return fine_tune_student
