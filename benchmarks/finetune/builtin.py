@@ -21,10 +21,11 @@ from benchmarks.finetune.variants import with_representative_dev as representati
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, on_the_cpu, quietly
 from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
-from bort_kedro.agora.points import PointMaker, Teaching, points_of
+from bort_kedro.agora.points import PointMaker, Teaching
 from bort_kedro.agora.rivals import ScheduledRound, run_rival
+from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.settings import AgoraSettings
-from bort_kedro.agora.teacher import TaskTeacher, fine_tune_by_agora, fine_tune_teacher
+from bort_kedro.agora.teacher import TaskTeacher, fine_tune_teacher
 from bort_kedro.agora.teacher_bar import TeacherReport
 from bort_kedro.agora.teaching import EncoderTeaches
 from bort_kedro.agora.transformation import Transformation
@@ -203,14 +204,14 @@ class Lesson:
         teacher = TaskTeacher(classifier, student, data, settings, self.finetune.teacher.training.max_tokens)
         tau = Transformation(student, settings.transformation)
         source = AlikePoints(tau, settings.ngram_words) if alike else tau
-        return TimedTeacher(teacher, points_of(data, source, teacher.says, {}, settings, Unkept()))
+        return TimedTeacher(teacher, PointMaker(data, source, teacher.says, {}, settings, Unkept()))
 
     def by_agora(
         self, classifier: Pretrained, settings: AgoraSettings, *, alike: bool = False
     ) -> tuple[MethodResult, float]:
         """What Agora finds, and the seconds of making its points."""
         teacher = self.teacher(classifier, settings, alike=alike)
-        return fine_tune_by_agora(self.own, teacher), teacher.seconds
+        return run_agora(self.own, teacher), teacher.seconds
 
 
 @quietly()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,12 +55,8 @@ def states(tmp_path):
 
 
 def maker(asked, states, *, settings=SETTINGS, form=Form.CLASSIFICATION, teacher="one"):
-    references = NearDuplicates(
-        [unit(DEV), unit(TEST)], max_overlap=settings.max_overlap, ngram_words=settings.ngram_words
-    )
-    return PointMaker(
-        asked.transform, references, asked.says, {"teacher": teacher}, replace(task_of(), form=form), settings, states
-    )
+    data = SimpleNamespace(task=replace(task_of(), form=form), units={"dev": [unit(DEV)], "test": [unit(TEST)]})
+    return PointMaker(data, asked.transform, asked.says, {"teacher": teacher}, settings, states)
 
 
 def draw_of(asked, states, *, seed=3, max_points=100, sources=SOURCES, **options):
@@ -224,7 +221,7 @@ def test_without_mistakes_there_are_no_points(states):
 
 def test_real_points_differ_from_their_sources_and_copy_no_reference(states, tiny_tokenizer):
     data = data_of(num_dev=12, num_test=12)
-    sources, kept_out = data.units["dev"][:6], [*data.units["dev"], *data.units["test"]]
+    sources = data.units["dev"][:6]
     weights = {"masked_lm": 1.0, "swap_words": 1.0, "delete_words": 1.0}
     tau = Transformation(
         encoder_of(tiny_tokenizer),
@@ -233,8 +230,7 @@ def test_real_points_differ_from_their_sources_and_copy_no_reference(states, tin
         ),
     )
     settings = SETTINGS.changed(points_per_mistake=4, max_overlap=0.5)
-    near = NearDuplicates(kept_out, max_overlap=0.5, ngram_words=2)
-    points = PointMaker(tau, near, lambda units: np.ones((len(units), 2)), {}, data.task, settings, states)
+    points = PointMaker(data, tau, lambda units: np.ones((len(units), 2)), {}, settings, states)
     before = torch.random.get_rng_state()
     draw = points.make(sources, seed=1, max_points=10)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -242,5 +238,6 @@ def test_real_points_differ_from_their_sources_and_copy_no_reference(states, tin
     assert draw.num_copies > 0
     assert draw.num_made == 24 == len(draw.units) + draw.num_copies + draw.num_repeated + draw.num_beyond
     assert not set(draw.units) & set(sources)
+    near = NearDuplicates([*data.units["dev"], *data.units["test"]], max_overlap=0.5, ngram_words=2)
     assert max(near.overlap(point) for point in draw.units) < 0.5
     assert points.make(sources, seed=2, max_points=10).units != draw.units

@@ -14,8 +14,8 @@ from bort_kedro.agora.recorded_teacher import (
     without_test,
 )
 from bort_kedro.agora.rivals import RIVALS, ScheduledRound, run_rival
+from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.settings import LEAST_DEV
-from bort_kedro.agora.teacher import fine_tune_by_agora
 from bort_kedro.agora.teaching import FileTeaches
 from bort_kedro.errors import TeacherError
 from bort_kedro.finetuning.finetune import student_task
@@ -227,7 +227,7 @@ def test_every_form_goes_through_agora_and_its_rivals_without_an_encoder_that_te
     theta = tuple(HyperparameterSet(rate, 0.01, 0.1, 256, 0) for rate in (1e-3, 3e-3))
     states = DictStates()
     task = student_task(encoder_of(tiny_tokenizer), data, theta, SETTINGS, states)
-    result = fine_tune_by_agora(task, teacher)
+    result = run_agora(task, teacher)
     pool = set(teacher.pool)
     draws = [each.draw for each in result.rounds if each.draw]
     assert sum(len(draw.units) for draw in draws) > 0

@@ -351,7 +351,7 @@ def test_a_rival_that_gains_nothing_is_ended_after_as_many_steps_as_agora(data, 
     settings = SETTINGS.changed(num_epochs=6, patience=2)
     states = TrainingStates(tmp_path, keep=2)
     task = StudentTask(student, data, data.encoded(student, max_tokens=48), theta, settings, states)
-    agora = run_agora(task, Points(), max_replays=0, max_points_share=1.0, seed=7)
+    agora = run_agora(task, material(max_replays=0, max_points_share=1.0).teacher)
     looks_of_agora, counting.looks = counting.looks, []
     schedule = [ScheduledRound.of(each) for each in agora.report().rounds]
     plain = run_rival("plain", task, schedule, material())
@@ -374,7 +374,7 @@ def real(data, student, tmp_path_factory):
     task = StudentTask(
         student, data, data.encoded(student, max_tokens=48), THETA, SETTINGS, TrainingStates(folder, keep=2)
     )
-    return run_agora(task, Points(), max_replays=0, max_points_share=0.5, seed=7), task, folder
+    return run_agora(task, material(max_replays=0, max_points_share=0.5).teacher), task, folder
 
 
 def trainings(folder):

@@ -107,7 +107,8 @@ def scripted(data, encoded, size, scores, observer=None):
 
 
 def agora(task, points=None, *, max_replays=1, share=1.0, seed=7):
-    return run_agora(task, points or Points(), max_replays=max_replays, max_points_share=share, seed=seed)
+    settings = SimpleNamespace(max_replays=max_replays, max_points_share=share, seed=seed)
+    return run_agora(task, SimpleNamespace(settings=settings, points=lambda states: points or Points()))
 
 
 # Round 0 drops 2; round 1 is no better, so it is replayed as round 2, which is; round 3 is no better either and the

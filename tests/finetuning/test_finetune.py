@@ -16,10 +16,10 @@ from agora_bounds import max_trials
 from bort_kedro.agora.out_of_fold import out_of_fold_beliefs
 from bort_kedro.agora.points import Teaching
 from bort_kedro.agora.rivals import ScheduledRound, run_rival
+from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.teacher import (
     BETTER_ENCODER,
     TaskTeacher,
-    fine_tune_by_agora,
     fine_tune_teacher,
     require_strong_teacher,
     weakness,
@@ -95,7 +95,7 @@ def test_every_form_goes_through_agora_and_its_rivals(tiny_tokenizer, states, fo
     teacher = TaskTeacher(tuned.model, larger, data, AGORA, 48)
     states.observer = NotingObserver()
     task = task_for(encoder_of(tiny_tokenizer), data, states)
-    result = fine_tune_by_agora(task, teacher)
+    result = run_agora(task, teacher)
     found = conclude(task, result)
     report = found.report
     assert (report.task, report.form, report.method) == ("toy", form.value, "agora")
@@ -189,7 +189,7 @@ def test_a_teacher_of_another_family_is_fine_tuned_checked_and_teaches(tiny_toke
     said = teacher.says(data.units["dev"])
     assert said == pytest.approx(dev[["probability_array", "probability_row"]].to_numpy(), abs=1e-6)
     student = task_for(encoder_of(tiny_tokenizer), data, states)
-    result = fine_tune_by_agora(student, teacher)
+    result = run_agora(student, teacher)
     points = result.rounds[1].draw
     assert points.units
     # What the teacher calls likeliest is what the points are labelled as.

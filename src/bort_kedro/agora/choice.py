@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from bort_kedro.agora.rivals import ScheduledRound, run_rival
-from bort_kedro.agora.teacher import fine_tune_by_agora
+from bort_kedro.agora.run import run_agora
 from bort_kedro.evaluation.scores import rival_score
 from bort_kedro.finetuning.finetune import conclude, learn_dev_too, student_task, train_plainly
 from bort_kedro.finetuning.report import MethodScore
@@ -47,7 +47,7 @@ def fine_tune_by(method: str, task: StudentTask, teaching: Teaching | None, *, e
     if method == PLAIN or teaching is None:
         result = train_plainly(task)
     elif method == "agora":
-        result = fine_tune_by_agora(task, teaching.teacher)
+        result = run_agora(task, teaching.teacher)
     else:
         result = run_rival(method, task, [ScheduledRound.first(len(task.theta))], teaching)
     return learn_dev_too(task, result) if ends_with_dev else result

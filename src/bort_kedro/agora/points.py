@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from bort_kedro.agora.settings import AgoraSettings
     from bort_kedro.finetuning.data import TaskData
-    from bort_kedro.tasks.table import Task
 
 
 class Teacher(Protocol):
@@ -73,22 +72,25 @@ class PointSource(Protocol):
 class PointMaker:
     """Makes points, and finds those again that it made before.
 
-    Their identity is all of the teacher, the source and the references that points depend on, as JSON has it; no point
-    may repeat one of the references, those of dev and test.
+    None repeats an example of the task's dev or test. Their identity is all of the teacher and the source that points
+    depend on, as JSON has it.
     """
 
     def __init__(
         self,
+        data: TaskData,
         source: PointSource,
-        references: NearDuplicates,
         teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
         identity: JsonObject,
-        task: Task,
         settings: PointSettings,
         states: States,
     ) -> None:
-        self._source, self._references, self._teacher_says = source, references, teacher_says
-        self._identity, self._task, self._settings, self._states = identity, task, settings, states
+        references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
+        texts = json.dumps([unit.rows for unit in references])
+        self._identity = {**identity, "references": hashlib.sha256(texts.encode()).hexdigest()}
+        self._near = NearDuplicates(references, max_overlap=settings.max_overlap, ngram_words=settings.ngram_words)
+        self._source, self._teacher_says, self._task = source, teacher_says, data.task
+        self._settings, self._states = settings, states
 
     def make(self, sources: Sequence[Unit], *, seed: int, max_points: int) -> Draw:
         """So many points of each source, at most ``max_points`` in all, drawn evenly over the sources."""
@@ -132,7 +134,7 @@ class PointMaker:
         for unit in units:
             if unit in seen:
                 num_repeated += 1
-            elif self._references.is_copy(unit):
+            elif self._near.is_copy(unit):
                 num_copies += 1
             else:
                 fresh.append(unit)
@@ -157,22 +159,3 @@ def _units(record: JsonObject, sources: Sequence[Unit]) -> list[Unit]:
         Unit(tuple((text, pair) for text, pair in rows), None if place is None else sources[place], made_by)
         for rows, (made_by, place) in zip(record["units"], made, strict=True)
     ]
-
-
-def points_of(
-    data: TaskData,
-    source: PointSource,
-    teacher_says: Callable[[Sequence[Unit]], NDArray[np.float64]],
-    identity: JsonObject,
-    settings: PointSettings,
-    states: States,
-) -> PointMaker:
-    """Points for a task that repeat none of its dev and test.
-
-    Their identity is all of the teacher and the source that points depend on, as JSON has it.
-    """
-    references = [unit for split in PREDICTED_SPLITS for unit in data.units.get(split, ())]
-    texts = json.dumps([unit.rows for unit in references])
-    near = NearDuplicates(references, max_overlap=settings.max_overlap, ngram_words=settings.ngram_words)
-    whole = {**identity, "references": hashlib.sha256(texts.encode()).hexdigest()}
-    return PointMaker(source, near, teacher_says, whole, data.task, settings, states)

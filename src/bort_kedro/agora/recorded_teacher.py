@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bort_kedro.agora.points import points_of
+from bort_kedro.agora.points import PointMaker
 from bort_kedro.agora.settings import LEAST_DEV
 from bort_kedro.agora.teacher_bar import RECORDED, TeacherReport, check_teacher
 from bort_kedro.errors import TeacherError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from bort_kedro.agora.points import PointMaker
     from bort_kedro.agora.settings import AgoraSettings
     from bort_kedro.finetuning.data import TaskData
 
@@ -70,7 +69,7 @@ class RecordedTeacher:
     def points(self, states: States) -> PointMaker:
         """Draws points from the pool that repeat neither dev nor test."""
         identity = {"recorded": self._fingerprint, "alike_per_point": ALIKE_PER_POINT}
-        return points_of(self._data, AlikeTexts(self.pool), self.says, identity, self.settings, states)
+        return PointMaker(self._data, AlikeTexts(self.pool), self.says, identity, self.settings, states)
 
 
 class AlikeTexts:

@@ -13,15 +13,12 @@ from bort_kedro.finetuning.objectives import mistakes_of
 from bort_kedro.finetuning.rounds import Draw
 
 if TYPE_CHECKING:
-    from bort_kedro.agora.points import PointMaker
-    from bort_kedro.finetuning.rounds import Draw
+    from bort_kedro.agora.points import Teacher
     from bort_kedro.tasks.units import Unit
 
 
-def run_agora(
-    task: StudentTask, points: PointMaker, *, max_replays: int, max_points_share: float, seed: int
-) -> MethodResult:
-    """Fine-tune by Agora.
+def run_agora(task: StudentTask, teacher: Teacher) -> MethodResult:
+    """Fine-tune by Agora with a teacher that was checked.
 
     Each round trains every hyperparameter set that is left on the train split and the points so far, makes new points
     of the best one's mistakes on dev, at most a share of the units of train, lets the teacher label them, and drops the
@@ -30,15 +27,16 @@ def run_agora(
     Raises:
         TrainingError: If every trial of the first round diverges.
     """
-    run = AgoraRun(len(task.theta), max_replays)
+    settings, points = teacher.settings, teacher.points(task.states)
+    run = AgoraRun(len(task.theta), settings.max_replays)
     record = MethodRecord("agora", task.data.task.name)
     draws: dict[int, Draw] = {}
     train_units = task.encoded.splits["train"].num_units
-    max_points = max(1, round(max_points_share * train_units))
+    max_points = max(1, round(settings.max_points_share * train_units))
     while (plan := run.next_round()) is not None:
         if plan.mistakes_of is not None:
             sources = _mistaken_units(task, record.rounds[plan.mistakes_of])
-            draws[plan.number] = points.make(sources, seed=seed + plan.number, max_points=max_points)
+            draws[plan.number] = points.make(sources, seed=settings.seed + plan.number, max_points=max_points)
         examples = task.with_points([draws[number] for number in plan.draws])
         trials = [task.train(examples, place, method="agora", number=plan.number) for place in plan.settings]
         record.add(plan, draws.get(plan.number), trials, examples)

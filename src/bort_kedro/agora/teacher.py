@@ -1,4 +1,4 @@
-"""A teacher of one task, what it must reach, and fine-tuning with it by Agora."""
+"""A teacher of one task, and what it must reach."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from accelerate import PartialState
 
-from bort_kedro.agora.points import PointMaker, Teacher, points_of
-from bort_kedro.agora.run import run_agora
+from bort_kedro.agora.points import PointMaker
 from bort_kedro.agora.settings import MASKED_LM
 from bort_kedro.agora.teacher_bar import TeacherReport, check_teacher
 from bort_kedro.agora.transformation import Transformation
@@ -18,7 +17,7 @@ from bort_kedro.encoders.pretrained import Pretrained
 from bort_kedro.errors import TeacherError
 from bort_kedro.finetuning.encoding import TaskEncoder
 from bort_kedro.finetuning.finetune import PREDICTION_TOKENS, Finetuned, conclude, train_plainly
-from bort_kedro.finetuning.methods import MethodResult, StudentTask
+from bort_kedro.finetuning.methods import StudentTask
 from bort_kedro.finetuning.objectives import predict
 from bort_kedro.training.saved_state import States
 
@@ -91,7 +90,7 @@ class TaskTeacher:
             "torch": torch.__version__,
         }
         tau = Transformation(self._masked_lm, settings.transformation, protects_spans=protects_spans)
-        return points_of(self._data, tau, self.says, identity, settings, states)
+        return PointMaker(self._data, tau, self.says, identity, settings, states)
 
 
 def require_words_can_be_replaced(encoder: Pretrained, settings: TransformationSettings) -> None:
@@ -115,15 +114,3 @@ def fine_tune_teacher(task: StudentTask) -> tuple[Finetuned, TeacherReport]:
     predictions = finetuned.predictions
     check = check_teacher(task.data.task, task.data.labels, predictions[predictions["split"] == "dev"])
     return finetuned, TeacherReport(check=check, **dict(finetuned.report))
-
-
-def fine_tune_by_agora(task: StudentTask, teacher: Teacher) -> MethodResult:
-    """Agora with a teacher that was checked."""
-    settings = teacher.settings
-    return run_agora(
-        task,
-        teacher.points(task.states),
-        max_replays=settings.max_replays,
-        max_points_share=settings.max_points_share,
-        seed=settings.seed,
-    )

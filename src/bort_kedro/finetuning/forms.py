@@ -112,8 +112,7 @@ class Classification(AskedForm):
         return logits.softmax(-1)
 
     def questions(self, outputs: NDArray[np.float64], starts: Starts) -> Starts | None:
-        firsts: Starts = np.arange(len(outputs) + 1) * outputs.shape[1]
-        return firsts
+        return np.asarray(np.arange(len(outputs) + 1) * outputs.shape[1])
 
     def answers(self, outputs: NDArray[np.float64], names: Sequence[str], starts: Starts) -> list[str]:
         return [names[index] for index in outputs.argmax(-1)]
@@ -121,8 +120,7 @@ class Classification(AskedForm):
     def is_mistaken(
         self, outputs: NDArray[np.float64], targets: NDArray[np.float32], starts: Starts
     ) -> NDArray[np.bool_]:
-        is_wrong: NDArray[np.bool_] = outputs.argmax(-1) != targets.argmax(-1)
-        return is_wrong
+        return np.asarray(outputs.argmax(-1) != targets.argmax(-1))
 
     def hardened(self, outputs: NDArray[np.float64], starts: Starts) -> NDArray[np.float64]:
         hard = np.zeros_like(outputs)
@@ -147,8 +145,7 @@ class Regression(AskedForm):
     ) -> NDArray[np.bool_]:
         """No answer is wrong, some are bad: our extension counts those further from the truth than half the standard
         deviation of the true values."""
-        is_bad: NDArray[np.bool_] = np.abs(outputs - targets)[:, 0] > targets.std() / 2
-        return is_bad
+        return np.asarray(np.abs(outputs - targets)[:, 0] > targets.std() / 2)
 
 
 class MultipleChoice(AskedForm):
@@ -184,8 +181,7 @@ class MultipleChoice(AskedForm):
     def is_mistaken(
         self, outputs: NDArray[np.float64], targets: NDArray[np.float32], starts: Starts
     ) -> NDArray[np.bool_]:
-        is_wrong: NDArray[np.bool_] = targets[_likeliest_options(outputs, starts), 0] == 0
-        return is_wrong
+        return np.asarray(targets[_likeliest_options(outputs, starts), 0] == 0)
 
     def hardened(self, outputs: NDArray[np.float64], starts: Starts) -> NDArray[np.float64]:
         hard = np.zeros_like(outputs)
@@ -214,8 +210,7 @@ class TaggedWords(Classification):
         """A text is answered wrongly if one of its words is."""
         is_wrong = super().is_mistaken(outputs, targets, starts)
         unit_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        is_any: NDArray[np.bool_] = np.bincount(unit_of, weights=is_wrong, minlength=len(starts) - 1) > 0
-        return is_any
+        return np.asarray(np.bincount(unit_of, weights=is_wrong, minlength=len(starts) - 1) > 0)
 
 
 def by_question(values: Tensor, option_rows: Tensor, *, fill: float) -> Tensor:
