@@ -26,7 +26,7 @@ _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 def half_character(text: str) -> str:
     """Which half of a character stands where, or ""; JSON and Python can spell halves, which no tokenizer takes."""
-    found = _HALF_CHARACTER.search(text)
+    found = None if text.isascii() else _HALF_CHARACTER.search(text)
     return f"half a character, {found.group()!r}, as number {found.start() + 1} of {len(text)}" if found else ""
 
 

@@ -23,13 +23,15 @@ def split_documents(raw_corpus: pd.DataFrame, corpus: CorpusSettings) -> tuple[p
         split=assign_splits(raw_corpus["document_id"].tolist(), shares=corpus.splits.model_dump(), seed=corpus.seed)
     )
     digest = hashlib.sha256()
-    for document in documents.itertuples():
-        digest.update(f"{document.document_id}\0{document.split}\0{document.text}\0".encode())
+    # As lists: each string of a column is made anew whenever the column is gone through.
+    ids, splits, texts = (documents[name].tolist() for name in ("document_id", "split", "text"))
+    for document_id, split, text in zip(ids, splits, texts, strict=True):
+        digest.update(f"{document_id}\0{split}\0{text}\0".encode())
     manifest = {
         "versions": raw_corpus.attrs.get("versions", {}),
         "settings": corpus.model_dump(mode="json"),
         "documents": len(documents),
-        "words": sum(len(text.split()) for text in documents["text"]),
+        "words": sum(len(text.split()) for text in texts),
         "documents_by_source": documents["source"].value_counts(sort=False).to_dict(),
         "documents_by_split": documents["split"].value_counts(sort=False).to_dict(),
         "sha256": digest.hexdigest(),
