@@ -149,6 +149,17 @@ def test_a_run_that_is_named_gives_its_versions_to_runs_and_plans(command, monke
     assert asked == [{"tokens": "1", "tokenizer": "2"}, {}]
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("words", "option"), [(["-e", "smoke", "--env=paper"], "--env"), (["--params", "a=1"] * 2, "--params")]
+)
+def test_an_option_that_is_given_twice_is_refused(command, words, option, capsys):
+    assert (
+        f"Error: `{option}` is given 2 times, and the last alone would count. Give it once: --env takes one "
+        "environment, options with lists take commas, as in --params a=1,b=2." in printed(cli, capsys, command, *words)
+    )
+
+
 def test_every_option_of_kedro_has_words_of_this_project_and_kedro_keeps_its_own():
     assert {option.name for option in kedro_run.params} == set(HELP)
     ours = {option.name: option.help for option in cli.commands["run"].params}

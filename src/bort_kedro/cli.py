@@ -150,7 +150,7 @@ def _told(act: Callable[[], object], options: dict[str, Any], unfinished: Unfini
 cli.add_command(compare)
 cli.add_command(versions)
 cli.add_command(
-    click.Command(
+    TypedCommand(
         "plan",
         params=[
             *(explained(each) for each in kedro_run.params if each.name not in NOT_OF_PLANS),

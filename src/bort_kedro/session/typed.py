@@ -17,10 +17,17 @@ TAKE_THEM = ("run", "plan")
 
 
 class TypedCommand(click.Command):
-    """Keeps its words as they are; Kedro hands on the values that it made of them."""
+    """Keeps its words as they are, of which Kedro hands on the values that it made; takes each option once."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[WORDS] = tuple(args)
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        if repeated := next((each for each in given if given.count(each) > 1), None):
+            raise click.ClickException(
+                f"`{max(repeated.opts, key=len)}` is given {given.count(repeated)} times, and the last alone would "
+                "count. Give it once: --env takes one environment, options with lists take commas, as in --params "
+                "a=1,b=2."
+            )
         return super().parse_args(ctx, args)
 
 
