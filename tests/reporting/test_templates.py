@@ -2,6 +2,7 @@ import jinja2
 import pytest
 
 from bort_kedro.reporting import templates
+from bort_kedro.reporting.markdown import sources
 from bort_kedro.reporting.templates import joined
 
 
@@ -43,3 +44,10 @@ def test_figures_are_written_by_filters(written):
 def test_a_name_that_was_not_given_is_refused(written):
     with pytest.raises(jinja2.UndefinedError, match="'loss' is undefined"):
         written("{{ loss | number(3) }}")
+
+
+def test_a_corpus_of_many_files_names_the_first_and_counts_the_others():
+    versions = {f"{number}.txt": f"{number} bytes" for number in range(1009)}
+    first = ", ".join(f"{number}.txt {number} bytes" for number in range(8))
+    assert sources(versions) == f"{first} and 1,001 more"
+    assert sources({"numpy": "2.1", "scipy": "1.14"}) == "numpy 2.1, scipy 1.14"

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MISSING = "–"
+# That a corpus may have been read from, before the others are counted.
+MOST_SOURCES = 8
 
 
 class IllustratedText(NamedTuple):
@@ -76,6 +78,13 @@ def duration(seconds: float) -> str:
     """``42 s`` or ``3 min 20 s``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def sources(versions: Mapping[str, str]) -> str:
+    """What a corpus was read from, with versions or sizes; of many files the first, and how many more."""
+    named = [f"{name} {version}" for name, version in versions.items()]
+    more = len(named) - MOST_SOURCES
+    return ", ".join(named[:MOST_SOURCES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def image(name: str, description: str) -> str:

@@ -131,7 +131,6 @@ def _question(corpus: JsonObject, search: SearchReport, tasks: Sequence[TaskRow]
         "question",
         corpus=corpus,
         answer=ANSWERS[search.answer],
-        versions=", ".join(f"{name} {version}" for name, version in corpus["versions"].items()),
         splits=", ".join(f"{name} {number(count, 0)}" for name, count in corpus["documents_by_split"].items()),
         tasks=_named(tasks),
     )

@@ -61,6 +61,7 @@ def _environment() -> Environment:
         "number": markdown.number,
         "percent": markdown.percent,
         "shape": shape_text,
+        "sources": markdown.sources,
         "times": markdown.times,
         "with_noise": markdown.with_noise,
     }
