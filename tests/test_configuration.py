@@ -613,9 +613,9 @@ def test_a_warmup_of_all_steps_is_refused(raw):
 def test_mistyped_task_lists_the_known_ones(raw):
     raw["finetune"]["tasks"] = ["libary"]
     assert (
-        "tasks holds ['libary'], which are neither in the table of tasks (cola, sst2, mrpc, stsb, qqp, mnli, qnli, "
-        "rte, wnli, ax, boolq, cb, copa, multirc, record, superglue_rte, wic, wsc, axb, axg, race_middle, race_high, "
-        "library, order, adjacent, arguments) nor in own_tasks (none)"
+        "tasks holds ['libary'] (did you mean library?), which are neither in the table of tasks (cola, sst2, mrpc, "
+        "stsb, qqp, mnli, qnli, rte, wnli, ax, boolq, cb, copa, multirc, record, superglue_rte, wic, wsc, axb, axg, "
+        "race_middle, race_high, library, order, adjacent, arguments) nor in own_tasks (none)"
     ) in fault(raw)
 
 

@@ -274,7 +274,7 @@ def check_parameters(raw: JsonObject, added: Collection[str] = ()) -> Parameters
         raise ConfigurationError(
             f"{len(lines)} parameter(s) cannot be used:\n"
             + "\n".join(f"  - {line}" for line in lines)
-            + "\nChange them in conf/base/parameters_*.yml, in the environment given by --env, or in --params."
+            + "\nChange them where they are set: in conf/local, --params, the environment given by --env, or conf/base."
         )
     return parameters
 

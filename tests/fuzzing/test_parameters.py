@@ -20,7 +20,7 @@ from spoiling import JSON, places_in, read_or_refused, spoiled_bytes
 
 RAW = raw_parameters("smoke")
 PLACES = list(places_in(RAW))
-WHERE = "Change them in conf/base/parameters_*.yml, in the environment given by --env, or in --params."
+WHERE = "Change them where they are set: in conf/local, --params, the environment given by --env, or conf/base."
 # What YAML reads beside what JSON has, and what people write where a number, a list or a shape is meant.
 VALUES = JSON | st.sampled_from(
     [

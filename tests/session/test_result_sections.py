@@ -232,8 +232,8 @@ def test_labels_of_train_are_counted_as_far_as_there_is_room():
         report = ExamplesReport(train=split("user's train").model_copy(update={"labels": labels}))
         return examples_section({"mine": report}).rows[0][-1]
 
-    assert shown(negative=1041, nuetral=1) == "negative 1,041, nuetral 1"
-    assert shown(minimum=0.0, mean=2.71828, maximum=5.0) == "minimum 0, mean 2.718, maximum 5"
+    assert shown(negative=1041, nuetral=1) == "negative: 1,041; nuetral: 1"
+    assert shown(minimum=0.0, mean=2.71828, maximum=5.0) == "minimum: 0; mean: 2.718; maximum: 5"
     assert shown(**{f"intent{number}": 9 for number in range(9)}) == (
-        "intent0 9, intent1 9, intent2 9, intent3 9, intent4 9, …"
+        "intent0: 9; intent1: 9; intent2: 9; intent3: 9; …"
     )

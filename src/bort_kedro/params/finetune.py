@@ -1,5 +1,6 @@
 """Parameters of the finetune stage."""
 
+from difflib import get_close_matches
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -91,9 +92,11 @@ class FinetuneParams(ReadingSettings):
             )
         unknown = [name for name in self.tasks if name not in TASKS and name not in self.own_tasks]
         if unknown:
+            near = [each for name in unknown for each in get_close_matches(name, (*TASKS, *self.own_tasks), n=1)]
+            meant = f" (did you mean {', '.join(near)}?)" if near else ""
             raise ValueError(
-                f"tasks holds {unknown}, which are neither in the table of tasks ({', '.join(TASKS)}) nor in own_tasks "
-                f"({', '.join(self.own_tasks) or 'none'})"
+                f"tasks holds {unknown}{meant}, which are neither in the table of tasks ({', '.join(TASKS)}) nor in "
+                f"own_tasks ({', '.join(self.own_tasks) or 'none'})"
             )
         strangers = [name for name in self.files if name not in self.tasks]
         if strangers:

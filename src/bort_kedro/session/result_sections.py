@@ -197,5 +197,5 @@ def examples_section(reports: Mapping[str, ExamplesReport]) -> Section:
 
 def _counted(labels: Mapping[str, int | float]) -> str:
     """As many labels with their rows as a screen has room for."""
-    counts = [f"{name} {count:{',' if isinstance(count, int) else '.4g'}}" for name, count in labels.items()]
-    return shorten(", ".join(counts), LABELS_WIDTH, placeholder=" …")
+    counts = [f"{name}: {count:{',' if isinstance(count, int) else '.4g'}}" for name, count in labels.items()]
+    return shorten("; ".join(counts), LABELS_WIDTH, placeholder=" …")
