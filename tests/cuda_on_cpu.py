@@ -29,7 +29,7 @@ READS = {
 }
 MOVES = {"to", "cuda", "cpu", "type_as"}
 # A tensor of the CPU may index one of the device, take its place or be compared with it in its kind.
-MAY_MIX = ("__get__", "__set__", "getitem__", "setitem__", "_shallow_copy_type", "copy_")
+MAY_MIX = ("__get__", "__set__", "getitem__", "setitem__", "_shallow_copy_type")
 
 
 class PretendedDevice(TorchFunctionMode):
@@ -67,8 +67,8 @@ class PretendedDevice(TorchFunctionMode):
         last = name.removesuffix(".__get__").split(".")[-1]
         tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, torch.Tensor)]
         here = [self.has(each) for each in tensors]
-        if name.endswith("__get__") and last in {"device", "is_cuda"}:
-            return {"device": CUDA if here[0] else CPU, "is_cuda": here[0]}[last]
+        if name.endswith("__get__") and last in {"device", "is_cuda"} and here[0]:
+            return {"device": CUDA, "is_cuda": True}[last]
         if last in MOVES:
             return self._moved(func, last, args, kwargs)
         if last == "numpy" and here[0]:
@@ -76,8 +76,10 @@ class PretendedDevice(TorchFunctionMode):
         masks = [each for each in tree_flatten(args[1:])[0] if isinstance(each, torch.Tensor)]
         if any(here) and (last in READS or ("getitem" in last and any(each.dtype == torch.bool for each in masks))):
             self._count(self.waits)
-        if last == "copy_" and here[0] != here[1]:
-            self._count(self.waits if here[1] else self.waited_copies)
+        if last == "copy_":
+            if here[0] != here[1]:
+                self._count(self.waits if here[1] else self.waited_copies)
+            return func(*args, **kwargs)
         asked = kwargs.get("device")
         is_on_device = any(here) if asked is None else torch.device(asked).type == "cuda"
         self._require_one_device(name, tensors, is_on_device, kwargs.get("generator"))

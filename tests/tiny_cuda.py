@@ -33,7 +33,7 @@ def tiny_sizes():
         rows=2,
         steps_a_row=1,
         precision="no",
-        checked=Setting(BertShape(2, 2, 16, 16), vocabulary_size=100, batch_size=2, sequence_length=12),
+        checked=Setting(BertShape(2, 2, 16, 16), vocabulary_size=100, batch_size=2, sequence_length=12, num_threads=1),
         head_positions=8,
         latency_batches=(1, 2),
         latency_rounds=1,

@@ -64,6 +64,8 @@ class Sizes:
             vocabulary_size=self.vocabulary_size,
             batch_size=max(1, self.first_tokens // length),
             sequence_length=length,
+            # Of the CPU, which makes batches.
+            num_threads=1,
             mixed_precision=self.precision,
         )
 
