@@ -44,7 +44,7 @@ def test_a_batch_holds_its_blocks_padded_to_the_longest(data, tiny_blocks, tiny_
 def test_a_batch_names_the_predicted_positions_their_true_ids_and_their_number(data):
     batch = data.batch([0, 3, 7, 11], epoch=0)
     rows, _ = data._padded(np.array([0, 3, 7, 11]))
-    _, labels = data.masking.hide(rows, epoch=0, blocks=[0, 3, 7, 11])
+    _, labels, _ = data.masking.hide(rows, epoch=0, blocks=[0, 3, 7, 11])
     flat = labels.ravel().tolist()
     assert batch["predicted"].tolist() == [index for index, label in enumerate(flat) if label != IGNORED]
     assert batch["targets"].tolist() == [label for label in flat if label != IGNORED]

@@ -13,7 +13,7 @@ IS_ORDINARY = np.arange(VOCABULARY_SIZE) >= 5
 def masked(token_ids, *, seed=1, epoch=2, block=3, share=0.15, is_ordinary=IS_ORDINARY):
     """Inputs and labels of one block."""
     masking = Masking(seed, MASK_ID, is_ordinary, share)
-    inputs, labels = masking.hide(token_ids.astype(np.int64)[None], epoch=epoch, blocks=[block])
+    inputs, labels, _ = masking.hide(token_ids.astype(np.int64)[None], epoch=epoch, blocks=[block])
     return inputs[0], labels[0]
 
 
@@ -132,7 +132,7 @@ def test_a_position_that_is_not_predicted_has_the_label_that_cross_entropy_ignor
 
 
 def test_a_share_that_is_not_said_is_that_of_bert():
-    _, labels = Masking(1, MASK_ID, IS_ORDINARY).hide(np.full((1, 20), 7), epoch=0, blocks=[0])
+    _, labels, _ = Masking(1, MASK_ID, IS_ORDINARY).hide(np.full((1, 20), 7), epoch=0, blocks=[0])
     assert np.count_nonzero(labels != IGNORED) == 3
 
 
@@ -143,7 +143,7 @@ def test_what_happens_to_a_block_does_not_depend_on_the_rows_beside_it(word_star
     rows = np.full((4, 90), 1)
     for row, length in zip(rows, lengths, strict=True):
         row[:length] = a_block(length, seed=length)[:length]
-    inputs, labels = masking.hide(rows, epoch=5, blocks=[8, 2, 9, 2**32 - 1])
+    inputs, labels, _ = masking.hide(rows, epoch=5, blocks=[8, 2, 9, 2**32 - 1])
     for row, (length, block) in enumerate(zip(lengths, [8, 2, 9, 2**32 - 1], strict=True)):
         alone = masking.hide(rows[row : row + 1, :length], epoch=5, blocks=[block])
         np.testing.assert_array_equal(inputs[row, :length], alone[0][0])
@@ -169,7 +169,7 @@ def words_of(block):
 
 def hidden_words(block, *, share, number=0, seed=1):
     masking = Masking(seed, MASK_ID, np.arange(40) >= 5, share, WORD_STARTS)
-    _, labels = masking.hide(block.astype(np.int64)[None], epoch=0, blocks=[number])
+    _, labels, _ = masking.hide(block.astype(np.int64)[None], epoch=0, blocks=[number])
     return labels[0] != IGNORED
 
 
@@ -227,6 +227,6 @@ def test_words_are_hidden_evenly_often():
 def test_words_of_one_token_each_are_hidden_as_tokens_are():
     block = a_block(80)
     by_words = Masking(1, MASK_ID, IS_ORDINARY, 0.3, np.ones(VOCABULARY_SIZE, dtype=bool))
-    inputs, labels = by_words.hide(block.astype(np.int64)[None], epoch=2, blocks=[3])
+    inputs, labels, _ = by_words.hide(block.astype(np.int64)[None], epoch=2, blocks=[3])
     for left, right in zip((inputs[0], labels[0]), masked(block, share=0.3), strict=True):
         np.testing.assert_array_equal(left, right)

@@ -50,7 +50,7 @@ def hidden_at_predicted(
         model: For which `can_spare_last_layer` holds.
         input_ids: (B, L) ids.
         attention_mask: (B, L), 1 for tokens and 0 for padding; None where nothing is padded.
-        predicted: (N,) flat positions, row * L + column, rising.
+        predicted: (N,) flat positions, row * L + column.
         queries: `text.batching.query_slots` of these, on the device; None computes them.
     """
     encoder = model.base_model

@@ -112,17 +112,20 @@ class Forecaster:
         self, encoder: Encoder, settings: PretrainingSettings, distillation: DistillationSettings | None = None
     ) -> Step:
         optimization = settings.optimization
+        length = min(self.parameters.corpus.sequence_length, settings.batch_tokens)
+        is_taught = distillation is not None and bool(distillation.kinds)
         return Step(
             encoder,
             tokens=settings.batch_tokens,
-            length=min(self.parameters.corpus.sequence_length, settings.batch_tokens),
-            masked_share=settings.masked_share,
+            length=length,
+            # Tokens that are reconstructed pass the head too.
+            masked_share=settings.masked_share + (0 if is_taught else settings.num_reconstructed / length),
             precision=self.facts.precision(optimization.mixed_precision),
             num_threads=settings.num_threads,
             parts=optimization.gradient_accumulation_steps,
             moments=0 if optimization.optimizer == "sgd" else 2,
             recomputes=settings.gradient_checkpointing,
-            teacher=self.maximum if distillation is not None and distillation.kinds else None,
+            teacher=self.maximum if is_taught else None,
         )
 
     def _passes(self, step: Step, split: str, *encoders: Encoder) -> tuple[Step, ...]:

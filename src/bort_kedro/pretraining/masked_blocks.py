@@ -41,6 +41,7 @@ class MaskedBlocks:
         mask_epochs: Epochs after which the masks repeat, so that a teacher's answers can be kept; None never repeats.
         word_starts: (V,) True for ids that begin a word; needed to hide whole words.
         numbers: (N,) of the blocks in a longer stream, by which they are masked; None counts them.
+        num_reconstructed: Tokens of a block that its first one has to tell, see `masked_lm.masked_lm_objective`.
 
     Raises:
         CorpusError: If whole words are asked for and ``word_starts`` is None.
@@ -54,6 +55,7 @@ class MaskedBlocks:
     mask_epochs: int | None = None
     word_starts: NDArray[np.bool_] | None = None
     numbers: NDArray[np.int64] | None = None
+    num_reconstructed: int = 0
 
     def __post_init__(self) -> None:
         if self.whole_words and self.word_starts is None:
@@ -71,6 +73,7 @@ class MaskedBlocks:
             is_ordinary=self.vocabulary.is_ordinary,
             share=self.masked_share,
             word_starts=np.asarray(self.word_starts) if self.whole_words else None,
+            num_reconstructed=self.num_reconstructed,
         )
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64], *, epoch: int) -> Batch:
@@ -82,10 +85,13 @@ class MaskedBlocks:
             `text.batching.query_slots`; ``weight``, a float32 scalar, N. For joined documents also ``document_ids``
             (B, L) int64, counted from 1 in each row, 0 for padding; else, where a row is padded, ``attention_mask``
             (B, L) int64. A batch without padding has none: an encoder that looked for it would wait for its device.
+            Where tokens are reconstructed also ``reconstructed`` (M,) int64, their flat positions, and
+            ``reconstructed_targets`` (M,) int64, their true ids. The first tokens of all rows then have slots too,
+            behind those of the predicted ones, and ``weight`` is N + M.
         """
         indices = np.asarray(indices, dtype=np.int64)
         rows, is_token = self._padded(indices)
-        input_ids, labels = self.masking.hide(
+        input_ids, labels, reconstructed = self.masking.hide(
             rows,
             epoch=epoch if self.mask_epochs is None else epoch % self.mask_epochs,
             blocks=(indices if self.numbers is None else self.numbers[indices]).tolist(),
@@ -95,9 +101,13 @@ class MaskedBlocks:
             "input_ids": input_ids,
             "predicted": predicted,
             "targets": labels.ravel()[predicted],
-            "weight": np.float32(len(predicted)),
+            "weight": np.float32(len(predicted) + len(reconstructed)),
         }
-        arrays["query_slots"], arrays["query_positions"] = query_slots(predicted, *input_ids.shape)
+        asked = predicted
+        if self.num_reconstructed:
+            asked = np.concatenate([predicted, np.arange(len(rows)) * rows.shape[1]])
+            arrays |= {"reconstructed": reconstructed, "reconstructed_targets": rows.ravel()[reconstructed]}
+        arrays["query_slots"], arrays["query_positions"] = query_slots(asked, *input_ids.shape)
         if self.blocks.joined:
             # A start token is special, so it is never hidden and no other takes its place.
             arrays["document_ids"] = np.cumsum(rows == self.vocabulary.start_id, axis=1) * is_token

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bort_kedro.encoders.families import predicted_logits, predicted_states, undecoded
+from bort_kedro.encoders.families import logits_of, predicted_logits, predicted_states, undecoded
 from bort_kedro.pretraining.baselines import CountBaselines
 from bort_kedro.pretraining.chunked_head import chunked_head_loss, is_chunked
 from bort_kedro.pretraining.losses import masked_accuracy, masked_lm_loss, soft_cross_entropy
@@ -47,18 +47,47 @@ def student_logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Cross-entropy of the predicted positions, with the accuracy beside it.
+    """Cross-entropy of the predicted positions, with the accuracy beside it, and of the tokens that are reconstructed.
+
+    Of these the head is shown the last state of their row's first token and the embedding of their position, as the
+    decoder of a denoising autoencoder is shown a text through one vector (Wang et al. 2021, TSDAE, arXiv 2104.06979).
+    What a classifier reads has to say something of the whole text then. Our extension, docs/decisions/0027.
 
     Args:
         model: A `BertForMaskedLM`.
         batch: On its device.
+
+    Returns:
+        The mean over both is the ``loss``.
     """
-    targets, student = batch["targets"], cast("BertForMaskedLM", model)
+    student, targets = cast("BertForMaskedLM", model), batch["targets"]
+    places = batch.get("reconstructed")
+    if places is None:
+        loss, accuracy = _told(student, predicted_states(student, **_asked(batch)), targets)
+        return {"loss": loss, "masked_accuracy": accuracy}
+    num_rows, length = batch["input_ids"].shape
+    firsts = torch.arange(num_rows, device=places.device) * length
+    asked = _asked(batch) | {"predicted": torch.cat([batch["predicted"], firsts])}
+    states, of_first = predicted_states(student, **asked).split([len(targets), num_rows])
+    rows, columns = places.div(length, rounding_mode="floor"), places.remainder(length)
+    summed_up = of_first.index_select(0, rows) + student.base_model.embeddings.position_embeddings(columns)
+    loss, accuracy = _told(student, states, targets)
+    reconstruction_loss, _ = _told(student, summed_up, batch["reconstructed_targets"])
+    share = len(places) / (len(targets) + len(places))
+    return {
+        "loss": (1 - share) * loss + share * reconstruction_loss,
+        "masked_accuracy": accuracy,
+        "reconstruction_loss": reconstruction_loss,
+    }
+
+
+def _told(student: BertForMaskedLM, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of what the head makes of states (N, H), with the true ids (N,), and the accuracy."""
     if is_chunked(targets.device, len(targets), student.config.vocab_size):
-        head = chunked_head_loss(batch_undecoded(student, batch), student.cls.predictions.decoder, targets)
-        return {"loss": head.loss, "masked_accuracy": head.accuracy}
-    logits = student_logits(model, batch)
-    return {"loss": masked_lm_loss(logits, targets), "masked_accuracy": masked_accuracy(logits, targets)}
+        head = chunked_head_loss(undecoded(student, states), student.cls.predictions.decoder, targets)
+        return head.loss, head.accuracy
+    logits = logits_of(student, states).float()
+    return masked_lm_loss(logits, targets), masked_accuracy(logits, targets)
 
 
 @dataclass(frozen=True)

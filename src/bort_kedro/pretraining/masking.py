@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 IGNORED = -100  # label of a position that is not predicted, as torch's cross-entropy expects
+
+
+class Hidden(NamedTuple):
+    """A batch of padded blocks whose tokens are hidden.
+
+    Attributes:
+        inputs: (B, L) the corrupted ids.
+        labels: (B, L) the true ids where predicted, else `IGNORED`.
+        reconstructed: (M,) flat positions, row * L + column, of the tokens that the first of their row has to tell.
+    """
+
+    inputs: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    reconstructed: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,8 @@ class Masking:
         is_ordinary: (V,) True for ids that may be hidden or drawn, False for special tokens, padding among them.
         share: Of the ordinary tokens that are predicted, in (0, 1].
         word_starts: (V,) True for ids that begin a word, to hide words as a whole; None hides token by token.
+        num_reconstructed: Tokens of each block that its first token has to tell, as many as there are at most: those
+            that would be hidden last, so they are seen as a rule.
 
     References:
         Devlin et al. 2018, arXiv 1810.04805, section 3.1 and appendix A.1; whole words: the code they released
@@ -38,24 +55,20 @@ class Masking:
     is_ordinary: NDArray[np.bool_]
     share: float = 0.15
     word_starts: NDArray[np.bool_] | None = None
+    num_reconstructed: int = 0
 
     @cached_property
     def ordinary_ids(self) -> NDArray[np.int64]:
         """Ids that a hidden token may be replaced by, rising."""
         return np.flatnonzero(self.is_ordinary)
 
-    def hide(
-        self, rows: NDArray[np.int64], *, epoch: int, blocks: Sequence[int]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def hide(self, rows: NDArray[np.int64], *, epoch: int, blocks: Sequence[int]) -> Hidden:
         """Corrupt a batch of padded blocks; what happens to a block does not depend on the others.
 
         Args:
             rows: (B, L) ids, special tokens included.
             epoch: Pass over the data, from 0.
             blocks: (B,) index of each row's block in its split.
-
-        Returns:
-            ``(inputs, labels)``, both (B, L): the corrupted ids, and the true ids where predicted, else ``IGNORED``.
         """
         may_hide = self.is_ordinary[rows]
         # Everything below is flat over the ordinary tokens of the batch, row by row.
@@ -86,7 +99,16 @@ class Masking:
         is_replaced = fate >= 0.9
         num_replaced = np.bincount(np.repeat(np.arange(len(rows)), num_hidden)[is_replaced], minlength=len(rows))
         inputs.ravel()[at[is_replaced]] = self._random_ids(generators, num_replaced)
-        return inputs, labels
+        return Hidden(inputs, labels, positions[self._last_tokens(order, row_starts, counts)])
+
+    def _last_tokens(
+        self, order: NDArray[np.float64], row_starts: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """(M,) the last tokens of each row in the order of hiding; arguments as of `_hidden_tokens`."""
+        if not self.num_reconstructed:
+            return row_starts[:0]
+        by_order = _ranked(-order, counts) + row_starts[:, None]
+        return by_order[np.arange(by_order.shape[1]) < np.minimum(counts, self.num_reconstructed)[:, None]]
 
     def _random_ids(self, generators: list[np.random.Generator], counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Ordinary ids, so many from each generator, one after another."""

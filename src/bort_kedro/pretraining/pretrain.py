@@ -145,6 +145,8 @@ def pretrain(
     Raises:
         FailedTrainingError: If the training diverges, or the device has too little memory.
     """
+    if distillation is not None:
+        settings = settings.changed(num_reconstructed=0)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
@@ -199,6 +201,7 @@ def _batches(
     """Where a training's batches come from: a stream, or the train split, with what a cached teacher said of it."""
     num_steps, batch_tokens = settings.optimization.num_steps, settings.batch_tokens
     if stream is not None:
+        stream = replace(stream, num_reconstructed=settings.num_reconstructed)
         return TaughtBatches(stream, distillation.settings, num_steps) if distillation else stream
     data = MaskedBlocks(
         tokens.splits["train"],
@@ -207,6 +210,7 @@ def _batches(
         settings.masked_share,
         whole_words=settings.whole_word_masking,
         word_starts=tokens.word_starts,
+        num_reconstructed=settings.num_reconstructed,
     )
     if distillation is None:
         return data.training_batches(batch_tokens=batch_tokens)

@@ -40,6 +40,12 @@ class PretrainingSettings(FrozenModel):
         gt=0,
         description="Steps between looks at the validation split, the last among them; null never looks.",
     )
+    num_reconstructed: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens of each block that its first token has to tell from their positions, so that it sums up "
+        "the text for a classifier; not beside a teacher.",
+    )
 
     def identity(self) -> dict[str, JsonValue]:
         """The part that a result depends on; what has a default is younger than trainings that are kept."""

@@ -63,6 +63,7 @@ class StreamedBlocks:
         num_readers: Who share the text; fewer where a step has fewer blocks.
         shuffle_blocks: Held to be shuffled, of all readers together.
         packing: See `text.settings.CorpusSettings`; with ``full`` a step has no padding.
+        num_reconstructed: See `MaskedBlocks`.
     """
 
     stream: TextStream
@@ -78,6 +79,7 @@ class StreamedBlocks:
     num_readers: int
     shuffle_blocks: int
     packing: Packing = "documents"
+    num_reconstructed: int = 0
 
     def __post_init__(self) -> None:
         self._lock = Lock()
@@ -112,6 +114,7 @@ class StreamedBlocks:
             "num_readers": self.num_readers,
             "shuffle_blocks": self.shuffle_blocks,
             "packing": self.packing,
+            **({"num_reconstructed": self.num_reconstructed} if self.num_reconstructed else {}),
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -214,5 +217,6 @@ class StreamedBlocks:
             whole_words=self.whole_words,
             word_starts=self.word_starts,
             numbers=np.array(numbers, dtype=np.int64),
+            num_reconstructed=self.num_reconstructed,
         )
         return data.batch(np.arange(len(rows)), epoch=0)

@@ -96,7 +96,7 @@ def query_slots(
     """Where predicted positions stand when every row asks with as many queries, as attention wants it.
 
     Args:
-        predicted: (N,) flat positions, row * length + column, rising.
+        predicted: (N,) flat positions, row * length + column.
         num_rows: B.
         length: L.
 
@@ -107,7 +107,9 @@ def query_slots(
     row = predicted // length
     counts = np.bincount(row, minlength=num_rows)
     per_row = max(1, int(counts.max(initial=0)))
-    slots = row * per_row + np.arange(len(predicted)) - (np.cumsum(counts) - counts)[row]
+    by_row = row.argsort(kind="stable")
+    slots = np.empty_like(predicted)
+    slots[by_row] = row[by_row] * per_row + np.arange(len(row)) - (np.cumsum(counts) - counts)[row[by_row]]
     positions = np.repeat(np.arange(num_rows) * length, per_row)
     positions[slots] = predicted
     return slots, positions
