@@ -330,7 +330,7 @@ IDENTITIES = {
     "base": (
         "6b2d66cbeb7c",
         "725e5d5e4a46",
-        "3985f5f9f9e4",
+        "9f7f5925788a",
         "b2196158aa2a",
         "b2196158aa2a",
         "a25b3aac4338",
