@@ -28,7 +28,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 8
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run smoke test test-quick test-nightly test-browser test-faults fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-noise bench-real bench-reproducibility clean
+.PHONY: help install run smoke test test-quick test-nightly test-browser test-faults fuzz mutation reference lint docs package viz viz-site mlflow notebook bench bench-inference bench-search bench-search-start bench-search-task bench-published-space bench-corpora bench-distillation bench-pretrain bench-cuda bench-finetune bench-finetune-short bench-first-token bench-noise bench-real bench-reproducibility clean
 
 help:            ## Show these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -146,6 +146,9 @@ bench-finetune: install ## Hold Agora against other methods, after `make run`; T
 
 bench-finetune-short: install ## Hold Agora against other methods on one task, with two seeds (10 minutes)
 	@$(BIN)/python -m benchmarks.finetune --builtin order --num-seeds 2 --name finetune-short
+
+bench-first-token: install ## Ask what it is worth that a first token tells others, after `make run` (half an hour)
+	@$(BIN)/python -m benchmarks.finetune.first_token
 
 bench-noise: install ## Ask how wrong recorded labels may be for Agora to gain from them; after `make run` (an hour), or TASK=order
 	@$(BIN)/python -m benchmarks.finetune.noise $(if $(TASK),--tasks "$(TASK)")

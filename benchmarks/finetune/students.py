@@ -41,13 +41,20 @@ def encoders() -> tuple[Pretrained, Pretrained]:
     return encoder_of_run(task_teacher(check_parameters(raw_parameters()))), encoder_of_run("student_encoder")
 
 
-def pretrained_student(seed: int, states: Path) -> Pretrained:
-    """The student of one seed, pretrained as `kedro run` does, on one thread; what is in the states is found there."""
+def pretrained_student(seed: int, states: Path, **changes: int) -> Pretrained:
+    """The student of one seed, pretrained as `kedro run` does, on one thread; what is in the states is found there.
+
+    Args:
+        seed: Of its order and masks.
+        states: Of trainings.
+        changes: Of ``pretrain_distill.student``.
+    """
     parameters = check_parameters(raw_parameters())
     candidate = encoder_of_run("selected_encoder")
     tokens = TokenBlocksDataset(str(latest("05_model_input/tokens/*/tokens"))).load()
     training = parameters.pretrain_distill.student
-    settings = definite(training.changed(optimization=training.optimization.changed(seed=seed), num_threads=1))
+    optimization = training.optimization.changed(seed=seed)
+    settings = definite(training.changed(optimization=optimization, num_threads=1, **changes))
     shape = shape_of(candidate.model.config)
     model = new_encoder(shape, tokens, max_positions=parameters.corpus.max_positions, settings=settings)
     from_candidate(model, candidate)
