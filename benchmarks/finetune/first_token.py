@@ -105,10 +105,10 @@ def part_of(found: dict[int, list[Outcome]], floors: dict[str, dict[str, float]]
         [str(arm), *(signed_points(leads[arm, name].value, leads[arm, name].error) for name in measures)]
         for arm in others
     ]
-    text = f"""Students of the default's shape in as many steps, which begin where the last `make run` selected them, and
-of whose blocks the first token tells so many tokens, fine-tuned plainly with the settings of `conf/base`, and once more
-on dev. Accuracy on the test split, mean and standard error over {len(found[without])} seeds of pretraining and
-fine-tuning:
+    text = f"""Students of the default's shape in as many steps, which begin where the last `make run` selected them and
+differ in how many tokens of a block its first one tells. They are fine-tuned plainly with the settings of `conf/base`,
+and once more on dev. Accuracy on the test split, mean and standard error over {len(found[without])} seeds of
+pretraining and fine-tuning:
 
 {table(["Told of a block", *measures], scores)}
 

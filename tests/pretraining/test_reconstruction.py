@@ -14,6 +14,7 @@ from bort_kedro.pretraining import chunked_head
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.text.batching import query_slots
+from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts
 from bort_kedro.training.steps import ModelWithLoss
 
 ROWS = [0, 3, 7, 11]
@@ -131,3 +132,22 @@ def test_a_step_asks_a_device_for_no_value_and_is_one_graph(data, tiny_shape, ti
     model.to("meta").train()
     masked_lm_objective(model, {name: value.to("meta") for name, value in batch.items()})["loss"].backward()
     assert model.bert.embeddings.position_embeddings.weight.grad.is_meta
+
+
+def test_of_joined_documents_those_of_the_first_are_told(tiny_tokenizer, tiny_vocabulary, tiny_shape):
+    encoder = DocumentEncoder(tiny_tokenizer, sequence_length=16, packing="joined")
+    blocks = tokenize_texts([f"The mean of row {number}." for number in range(12)], encoder)
+    starts = dataclasses.replace(tiny_vocabulary, start_id=0)
+    data = MaskedBlocks(blocks, starts, seed=1, masked_share=0.3, num_reconstructed=4)
+    batch = data.batch(range(len(blocks)), epoch=0)
+    places, documents = batch["reconstructed"], batch["document_ids"].flatten()
+    assert documents.max() > 1
+    assert len(places) > 0
+    assert set(documents[places].tolist()) == {1}
+    model = build_masked_lm(bert_config(tiny_shape, vocabulary_size=tiny_vocabulary.size, max_positions=16), seed=5)
+    found = masked_lm_objective(model.eval(), {**batch, "reconstructed": places[:0]})
+    assert found["reconstruction_loss"] == 0
+    count = len(batch["predicted"])
+    plain = masked_lm_objective(model, MaskedBlocks(blocks, starts, 1, 0.3).batch(range(len(blocks)), epoch=0))
+    assert found["loss"].item() == pytest.approx(plain["loss"].item(), rel=1e-6)
+    assert batch["weight"] == count + len(places)

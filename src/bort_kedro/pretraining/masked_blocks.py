@@ -97,6 +97,11 @@ class MaskedBlocks:
             blocks=(indices if self.numbers is None else self.numbers[indices]).tolist(),
         )
         predicted = np.flatnonzero(labels != IGNORED)
+        # A start token is special, so it is never hidden and no other takes its place.
+        documents = np.cumsum(rows == self.vocabulary.start_id, axis=1) * is_token if self.blocks.joined else None
+        if documents is not None:
+            # The first token attends to the first document alone.
+            reconstructed = reconstructed[documents.ravel()[reconstructed] == 1]
         arrays = {
             "input_ids": input_ids,
             "predicted": predicted,
@@ -108,9 +113,8 @@ class MaskedBlocks:
             asked = np.concatenate([predicted, np.arange(len(rows)) * rows.shape[1]])
             arrays |= {"reconstructed": reconstructed, "reconstructed_targets": rows.ravel()[reconstructed]}
         arrays["query_slots"], arrays["query_positions"] = query_slots(asked, *input_ids.shape)
-        if self.blocks.joined:
-            # A start token is special, so it is never hidden and no other takes its place.
-            arrays["document_ids"] = np.cumsum(rows == self.vocabulary.start_id, axis=1) * is_token
+        if documents is not None:
+            arrays["document_ids"] = documents
         elif not is_token.all():
             arrays["attention_mask"] = is_token.astype(np.int64)
         return {name: torch.as_tensor(array) for name, array in arrays.items()}

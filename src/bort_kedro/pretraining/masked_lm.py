@@ -72,7 +72,10 @@ def masked_lm_objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     rows, columns = places.div(length, rounding_mode="floor"), places.remainder(length)
     summed_up = of_first.index_select(0, rows) + student.base_model.embeddings.position_embeddings(columns)
     loss, accuracy = _told(student, states, targets)
-    reconstruction_loss, _ = _told(student, summed_up, batch["reconstructed_targets"])
+    # Of joined documents a part of a step may have none; a mean over nothing is no number.
+    reconstruction_loss = of_first.sum() * 0.0
+    if len(places):
+        reconstruction_loss, _ = _told(student, summed_up, batch["reconstructed_targets"])
     share = len(places) / (len(targets) + len(places))
     return {
         "loss": (1 - share) * loss + share * reconstruction_loss,
