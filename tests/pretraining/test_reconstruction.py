@@ -14,7 +14,7 @@ from bort_kedro.pretraining import chunked_head
 from bort_kedro.pretraining.masked_blocks import MaskedBlocks
 from bort_kedro.pretraining.masked_lm import masked_lm_objective
 from bort_kedro.text.batching import query_slots
-from bort_kedro.text.tokenization import DocumentEncoder, tokenize_texts
+from bort_kedro.text.tokens import TokenBlocks
 from bort_kedro.training.steps import ModelWithLoss
 
 ROWS = [0, 3, 7, 11]
@@ -134,11 +134,11 @@ def test_a_step_asks_a_device_for_no_value_and_is_one_graph(data, tiny_shape, ti
     assert model.bert.embeddings.position_embeddings.weight.grad.is_meta
 
 
-def test_of_joined_documents_those_of_the_first_are_told(tiny_tokenizer, tiny_vocabulary, tiny_shape):
-    encoder = DocumentEncoder(tiny_tokenizer, sequence_length=16, packing="joined")
-    blocks = tokenize_texts([f"The mean of row {number}." for number in range(12)], encoder)
+def test_of_joined_documents_those_of_the_first_are_told(tiny_vocabulary, tiny_shape):
+    rows = [[0, 50, 60, 70, 2, 0, 80, 90, 100, 110, 2], [0, 120, 130, 2, 0, 140, 150, 160, 2]]
+    blocks = dataclasses.replace(TokenBlocks.from_blocks(rows, vocabulary_size=300), joined=True)
     starts = dataclasses.replace(tiny_vocabulary, start_id=0)
-    data = MaskedBlocks(blocks, starts, seed=1, masked_share=0.3, num_reconstructed=4)
+    data = MaskedBlocks(blocks, starts, seed=1, masked_share=0.3, num_reconstructed=5)
     batch = data.batch(range(len(blocks)), epoch=0)
     places, documents = batch["reconstructed"], batch["document_ids"].flatten()
     assert documents.max() > 1
