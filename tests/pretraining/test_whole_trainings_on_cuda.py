@@ -36,9 +36,11 @@ class Kept:
         return self.store
 
 
-def trained(tokenizer=None, *, kinds=None, is_cached=False, ids=OTHER_IDS, stops=(NUM_STEPS,), **optimization):
+def trained(tokenizer=None, *, kinds=None, is_cached=False, ids=OTHER_IDS, stops=(NUM_STEPS,), told=0, **optimization):
     """Losses and final weights on the CPU."""
-    how = settings(dropout=0.0, num_steps=NUM_STEPS, **optimization).changed(validate_every_steps=NUM_STEPS)
+    how = settings(dropout=0.0, num_steps=NUM_STEPS, **optimization).changed(
+        validate_every_steps=NUM_STEPS, num_reconstructed=told
+    )
     states = Kept()
     for stop in stops:
         model = new_encoder(SHAPE, TOKENS, max_positions=16, settings=how)
@@ -66,6 +68,7 @@ def trained(tokenizer=None, *, kinds=None, is_cached=False, ids=OTHER_IDS, stops
     "how",
     [
         {},
+        {"told": 4},
         {"optimizer": "sgd", "max_weight": 1.0},
         {"gradient_accumulation_steps": 2, "bias_correction": False},
         {"stops": (2, NUM_STEPS)},
@@ -100,6 +103,7 @@ WHERE_STATES_AND_ENDS_ARE = {"state._whole", "state.capture", "loop._num_tokens"
     ("how", "beside"),
     [
         ({}, {}),
+        ({"told": 4}, {}),
         ({"mixed_precision": "bf16", "gradient_accumulation_steps": 2}, {}),
         # Its scaler says only by the optimiser's count whether a step was skipped.
         ({"mixed_precision": "fp16"}, {"optimizer.<genexpr>": NUM_STEPS}),
