@@ -2,8 +2,9 @@
 
 import pytest
 
+from bort_kedro.agora.run import run_agora
 from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
-from bort_kedro.agora.teacher import TaskTeacher, fine_tune_by_agora, fine_tune_teacher
+from bort_kedro.agora.teacher import TaskTeacher, fine_tune_teacher
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.finetuning.finetune import conclude, student_task
@@ -41,7 +42,7 @@ def tuned(tokenizer, folder):
     taught, _ = fine_tune_teacher(student_task(larger, data, THETA, SETTINGS.changed(num_epochs=2), states))
     teacher = TaskTeacher(taught.model, larger, data, AGORA, 48)
     task = student_task(encoder_of(tokenizer), data, STUDENT_THETA, SETTINGS, states)
-    return conclude(task, fine_tune_by_agora(task, teacher))
+    return conclude(task, run_agora(task, teacher))
 
 
 def test_a_task_on_cuda_ends_where_it_does_on_the_cpu(tiny_tokenizer, tmp_path):

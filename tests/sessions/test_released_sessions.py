@@ -13,7 +13,7 @@ from toy_tasks import examples_of
 
 pytestmark = pytest.mark.session
 
-RELEASED = ("--env", "released")
+RELEASED = ("run", "--env", "released")
 ROBERTA = {"vocab_size": 300, "max_position_embeddings": 66, "pad_token_id": 1, "type_vocab_size": 1}
 GRID = {"batch_tokens": [512], "weight_decays": [0.01], "warmup_shares": [0.1], "seeds": [0], "max_tokens": 32}
 SMALL = {
@@ -70,7 +70,7 @@ def test_a_published_student_learns_a_task_by_agora_without_search_and_pretraini
     raw = fresh.root / "data" / "01_raw"
     write_sst2(raw / "tasks" / "SST-2")
     (fresh.root / "conf" / "local" / "parameters_small.yml").write_text(yaml.safe_dump(SMALL))
-    status, output = fresh.run(*RELEASED)
+    status, output = fresh.command(*RELEASED)
     assert status == 1, output
     assert "Traceback" not in output
     told = " ".join(output.split())
@@ -81,7 +81,7 @@ def test_a_published_student_learns_a_task_by_agora_without_search_and_pretraini
     ) in told
 
     write_encoders(raw, tiny_tokenizer)
-    status, output = fresh.run(*RELEASED)
+    status, output = fresh.command(*RELEASED)
     assert status == 0, output
     metrics = fresh.read("08_reporting/metrics/sst2.json")
     report = fresh.read("07_model_output/finetuning_report/sst2.json")

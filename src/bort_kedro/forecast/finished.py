@@ -83,9 +83,11 @@ def _kinds(parameters: Parameters) -> dict[str, _Kind]:
         "search.measure_errors_node": _Kind(search.training, ("search/scores/",), varied),
         "pretrain_distill.train_teacher_node": _Kind(pretraining.teacher, ("pretrain_distill/teacher",)),
         "pretrain_distill.distill_student_node": _Kind(
-            pretraining.student, ("pretrain_distill/student-", "pretrain_distill/distilled-")
+            pretraining.student_training, ("pretrain_distill/student-", "pretrain_distill/distilled-")
         ),
-        "pretrain_distill.train_without_teacher_node": _Kind(pretraining.student, ("pretrain_distill/undistilled-",)),
+        "pretrain_distill.train_without_teacher_node": _Kind(
+            pretraining.student_training, ("pretrain_distill/undistilled-",)
+        ),
     }
 
 

@@ -113,19 +113,18 @@ class Forecaster:
     ) -> Step:
         optimization = settings.optimization
         length = min(self.parameters.corpus.sequence_length, settings.batch_tokens)
-        is_taught = distillation is not None and bool(distillation.kinds)
         return Step(
             encoder,
             tokens=settings.batch_tokens,
             length=length,
             # Tokens that are reconstructed pass the head too.
-            masked_share=settings.masked_share + (0 if is_taught else settings.num_reconstructed / length),
+            masked_share=settings.masked_share + settings.num_reconstructed / length,
             precision=self.facts.precision(optimization.mixed_precision),
             num_threads=settings.num_threads,
             parts=optimization.gradient_accumulation_steps,
             moments=0 if optimization.optimizer == "sgd" else 2,
             recomputes=settings.gradient_checkpointing,
-            teacher=self.maximum if is_taught else None,
+            teacher=self.maximum if distillation is not None and distillation.kinds else None,
         )
 
     def _passes(self, step: Step, split: str, *encoders: Encoder) -> tuple[Step, ...]:
@@ -207,9 +206,10 @@ class Forecaster:
                 **launched,
             )
         num_steps, model = params.student.optimization.num_steps, student.weight_bytes
-        top_k, twin = params.teacher_cache.top_k, self._step(student, params.student)
+        training, top_k = params.student_training, params.teacher_cache.top_k
+        twin = self._step(student, training)
         is_live = params.distillation if top_k is None or params.distillation.reads_layers else None
-        step, looks = self._step(student, params.student, is_live), self._looks(twin, params.student)
+        step, looks = self._step(student, training, is_live), self._looks(twin, training)
         yield Work(
             PRETRAIN,
             f"{PRETRAIN}.distill_student_node",

@@ -34,6 +34,11 @@ class PretrainDistillParams(FrozenModel):
     stream: StreamSettings
 
     @property
+    def student_training(self) -> PretrainingSettings:
+        """Of the student and its twin, as it is done: beside a teacher no tokens are reconstructed."""
+        return self.student.changed(num_reconstructed=0) if self.distillation.kinds else self.student
+
+    @property
     def twin_lacks(self) -> TwinLacks:
         """In what alone the student's twin differs from it: the teacher in its loop, else what it began with."""
         if self.distillation.kinds:

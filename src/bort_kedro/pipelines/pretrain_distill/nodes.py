@@ -108,7 +108,7 @@ def distill_student(
         model,
         tokens,
         training_states,
-        pretrain_distill.student,
+        pretrain_distill.student_training,
         pretrain_distill,
         name=f"{'distilled' if distillation else 'student'}-{shape.identifier}",
         start=start,
@@ -167,17 +167,15 @@ def train_without_teacher(
 
     Where no teacher runs, what the student began with must beat weights as drawn.
     """
-    shape, settings = BertShape.from_row(selected_shape), pretrain_distill.student
+    shape = BertShape.from_row(selected_shape)
     model, start = _drawn_student(shape, tokens, corpus, pretrain_distill), "random"
     if pretrain_distill.twin_lacks == "distillation":
         start = _begin(model, tokens, tokenizer, pretrain_distill, teacher_encoder, selected_encoder)
-        # Nor has the student beside a teacher.
-        settings = settings.changed(num_reconstructed=0)
     history = _train(
         model,
         tokens,
         training_states,
-        settings,
+        pretrain_distill.student_training,
         pretrain_distill,
         name=f"undistilled-{shape.identifier}",
         start=start,
