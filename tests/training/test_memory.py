@@ -41,4 +41,4 @@ def test_memory_of_a_step_is_taken_from_the_system_once_in_bf16_and_given_back_a
 
 
 if __name__ == "__main__":
-    print(*faults_by_precision())
+    sys.stdout.write(" ".join(map(str, faults_by_precision())))
