@@ -23,6 +23,7 @@ from benchmarks.distillation.arms import (
     Arm,
 )
 from benchmarks.distillation.corpora import Corpus, base_parameters
+from benchmarks.finetune.leads import right_on_test
 from bort_kedro.datasets.pending import pending
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.device import describe_device
@@ -186,9 +187,8 @@ def outcome_of(before: Before, shape: BertShape, arm: Arm, seed: int, num_steps:
     finetune = finetune.changed(training=finetune.training.changed(seeds=(seed,)))
     for task, examples in before.corpus.examples.items():
         _, _, predictions, *_ = student_tuner_of(task)(examples, student, states, finetune)
-        test = predictions[predictions["split"] == "test"]
-        is_right[task] = (test["label"] == test["prediction"]).to_numpy()
-        unit_of[task] = np.arange(len(test))
+        is_right[task] = right_on_test(predictions)
+        unit_of[task] = np.arange(len(is_right[task]))
     return Outcome(arm.name, seed, num_steps, own.loss, is_right, unit_of)
 
 

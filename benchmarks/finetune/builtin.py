@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.configured import raw_parameters
 from benchmarks.finetune.equal_time import within
-from benchmarks.finetune.leads import AGORA
+from benchmarks.finetune.leads import AGORA, right_on_test
 from benchmarks.finetune.students import latest, pretrained_student
 from benchmarks.finetune.variants import ALIKE, NO_ORDER, REPRESENTATIVE, WITHOUT_ORDER, AlikePoints
 from benchmarks.finetune.variants import with_representative_dev as representative
@@ -291,10 +291,7 @@ def variants_of(lesson: Lesson, classifier: Pretrained, report: TeacherReport, k
 
 def answered(task: StudentTask, result: MethodResult, seconds_before: float = 0.0) -> Answered:
     """What a method answers to test, and what it took."""
-    predictions = conclude(task, result).predictions
-    test = predictions[predictions["split"] == "test"]
-    report = result.report()
-    is_right = (test["label"] == test["prediction"]).to_numpy()
+    is_right, report = right_on_test(conclude(task, result).predictions), result.report()
     return Answered(is_right, report.num_steps_done, report.seconds, seconds_before)
 
 

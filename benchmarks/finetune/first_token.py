@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.command import command_line
 from benchmarks.finetune import builtin
 from benchmarks.finetune.builtin import NUM_PROCESSES, SEEDS
-from benchmarks.finetune.leads import lead_over
+from benchmarks.finetune.leads import lead_over, over_seeds, right_on_test
 from benchmarks.finetune.students import latest, pretrained_student
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, quietly
@@ -58,9 +58,7 @@ def outcome_of(arm: int, seed: int, states: Path) -> Outcome:
         finetune = builtin.base_finetuning(
             tasks=[task], method="plain", training={"seeds": [seed], "num_threads": 1}, rivals=[]
         )
-        predictions = student_tuner_of(task)(examples, student, kept, finetune)[2]
-        test = predictions[predictions["split"] == "test"]
-        right[task] = (test["label"] == test["prediction"]).to_numpy()
+        right[task] = right_on_test(student_tuner_of(task)(examples, student, kept, finetune)[2])
     return Outcome(arm, right)
 
 
@@ -96,7 +94,9 @@ def part_of(found: dict[int, list[Outcome]], floors: dict[str, dict[str, float]]
         for arm in others
         for name in measures
     }
-    scores = [[str(arm), *(_percent(of[name]) for name in measures)] for arm, of in by_arm.items()]
+    scores = [
+        [str(arm), *(over_seeds([each.mean() for each in of[name]]) for name in measures)] for arm, of in by_arm.items()
+    ]
     words = floors_among(list(floors.values()))
     scores += [
         [f"*{floor.words}*", "–", *(percent(floors[task][name]) for task in floors)] for name, floor in words.items()
@@ -127,11 +127,6 @@ examples:
             Figure(f"{name}, {arm} told: standard error of the lead", lead.error, "share"),
         ]
     return Part("", text, figures)
-
-
-def _percent(right: Sequence[np.ndarray]) -> str:
-    values = [each.mean() for each in right]
-    return percent(float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How far one method is ahead of another over several seeds."""
+"""What methods answer rightly, and how far one is ahead of another over several seeds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+
+from bort_kedro.reporting.markdown import percent
 
 AGORA = "agora"
 # Standard errors of the true lead that four comparisons of five tell from none, where two are asked of a found one.
@@ -44,6 +47,18 @@ class Lead:
     def smallest_seen(self) -> float:
         """The true lead that would be found above noise four times of five."""
         return POWER * self.error
+
+
+def right_on_test(predictions: pd.DataFrame) -> np.ndarray:
+    """(N,) whether each test example is answered rightly."""
+    test = predictions[predictions["split"] == "test"]
+    return (test["label"] == test["prediction"]).to_numpy()
+
+
+def over_seeds(shares: Sequence[float]) -> str:
+    """Their mean as a percentage, with its standard error where there are several."""
+    error = np.std(shares, ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else float("nan")
+    return percent(float(np.mean(shares)), float(error))
 
 
 def lead_over(

@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks.command import command_line
 from benchmarks.finetune import builtin
 from benchmarks.finetune.builtin import NUM_PROCESSES, SEEDS
-from benchmarks.finetune.leads import AGORA
+from benchmarks.finetune.leads import AGORA, right_on_test
 from benchmarks.finetune.students import encoder_of_run, latest
 from benchmarks.floors import floor_accuracies
 from benchmarks.own_process import fresh_processes, quietly
@@ -124,7 +124,6 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
     _, rivals, reports = rival_tuner_of(task)(examples, student, kept, finetune, own, recorded_labels=table)
     tables = {AGORA: predictions, **dict(iter(rivals.groupby("method")))}
     seconds = sum(report["seconds"] for report in (own, *reports.values()))
-    test = {method: rows[rows["split"] == "test"] for method, rows in tables.items()}
     return NoisyOutcome(
         task,
         seed,
@@ -133,7 +132,7 @@ def outcome_of(task: str, seed: int, noise: float, states: Path) -> NoisyOutcome
         own["num_units"]["train"],
         len(pool),
         sum(each["points"]["num_kept"] for each in own["rounds"] if each["points"]),
-        {method: (rows["label"] == rows["prediction"]).to_numpy() for method, rows in test.items()},
+        {method: right_on_test(rows) for method, rows in tables.items()},
         own["num_steps"],
         seconds,
         floor_accuracies(task, examples, finetune),

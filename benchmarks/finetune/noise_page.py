@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.finetune.leads import AGORA, Lead, lead_over
+from benchmarks.finetune.leads import AGORA, Lead, lead_over, over_seeds
 from benchmarks.finetune.noise import OTHERS, PLAIN, RANDOM, NoisyOutcome
 from benchmarks.page import Figure, Part, table, write_page
 from bort_kedro.evaluation.floors import floors_among
@@ -125,8 +125,7 @@ def _figures(task: str, by_noise: dict[float, list[NoisyOutcome]], leads: dict[f
 
 
 def _accuracy(own: Sequence[NoisyOutcome], method: str) -> str:
-    values = [each.right[method].mean() for each in own]
-    return percent(_mean(values), float(np.std(values, ddof=1) / np.sqrt(len(values))))
+    return over_seeds([each.right[method].mean() for each in own])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from benchmarks.finetune.builtin import RIVALS, Answered, Outcome, with_dev
-from benchmarks.finetune.leads import AGORA, Lead, lead_over
+from benchmarks.finetune.leads import AGORA, Lead, lead_over, over_seeds
 from benchmarks.finetune.throughput import ROUNDS, Throughput
 from benchmarks.finetune.variants import VARIANTS
 from benchmarks.page import Figure, Part, table
@@ -109,7 +109,10 @@ def _average(values: Iterable[float]) -> float:
 
 def _scores(of_tasks: Mapping[str, Sequence[Outcome]], at: str, forms: Mapping[str, Mapping[str, str]]) -> str:
     rows = [
-        [f"`{task}`{form}", *(_mean([getattr(each, at)[method].right.mean() for each in own]) for method in methods)]
+        [
+            f"`{task}`{form}",
+            *(over_seeds([getattr(each, at)[method].right.mean() for each in own]) for method in methods),
+        ]
         for task, own in of_tasks.items()
         for form, methods in forms.items()
     ]
@@ -197,11 +200,6 @@ def _points_sentence(found: Sequence[Outcome]) -> str:
         f"Of {number(made, 0)} points that Agora made of mistakes on dev, {number(copies, 0)} "
         f"({percent(copies / made)}) were thrown away as near-duplicates of a text of dev or of test."
     )
-
-
-def _mean(values: Sequence[float]) -> str:
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return percent(float(np.mean(values)), float(error))
 
 
 def throughput_part(measured: Sequence[Throughput], max_tokens: int, batch_tokens: int, fixed_batch: int) -> Part:

@@ -3,34 +3,23 @@
 import pytest
 
 from bort_kedro.agora.run import run_agora
-from bort_kedro.agora.settings import AgoraSettings, TransformationSettings
 from bort_kedro.agora.teacher import TaskTeacher, fine_tune_teacher
 from bort_kedro.datasets.training_states import TrainingStates
 from bort_kedro.encoders.shapes import BertShape
 from bort_kedro.finetuning.finetune import conclude, student_task
 from bort_kedro.finetuning.theta import HyperparameterSet
 from cuda_on_cpu import pretended_cuda
-from toy_tasks import SETTINGS, data_of, encoder_of
+from toy_tasks import AGORA, SETTINGS, data_of, encoder_of
 
 THETA = (HyperparameterSet(1e-2, 0.01, 0.1, 512, 0),)
 STUDENT_THETA = (HyperparameterSet(1e-3, 0.01, 0.1, 512, 0), HyperparameterSet(3e-3, 0.01, 0.1, 512, 0))
 LARGER = BertShape(num_hidden_layers=1, num_attention_heads=4, hidden_size=64, intermediate_size=64)
-AGORA = AgoraSettings(
-    seed=0,
-    max_replays=1,
-    distillation_share=0.5,
-    points_per_mistake=2,
-    max_points_share=0.5,
+HARD = AGORA.changed(
     max_overlap=0.8,
     ngram_words=2,
     teacher_labels="hard",
-    transformation=TransformationSettings(
-        weights={"masked_lm": 1.0, "swap_words": 1.0},
-        changed_share=0.3,
-        temperature=1.0,
-        top_k=20,
-        batch_tokens=512,
-        max_tokens=48,
+    transformation=AGORA.transformation.changed(
+        weights={"masked_lm": 1.0, "swap_words": 1.0}, changed_share=0.3, top_k=20, batch_tokens=512
     ),
 )
 
@@ -40,7 +29,7 @@ def tuned(tokenizer, folder):
     data, states = data_of(num_train=24, num_dev=12, num_test=12), TrainingStates(folder, keep=2)
     larger = encoder_of(tokenizer, seed=1, shape=LARGER)
     taught, _ = fine_tune_teacher(student_task(larger, data, THETA, SETTINGS.changed(num_epochs=2), states))
-    teacher = TaskTeacher(taught.model, larger, data, AGORA, 48)
+    teacher = TaskTeacher(taught.model, larger, data, HARD, 48)
     task = student_task(encoder_of(tokenizer), data, STUDENT_THETA, SETTINGS, states)
     return conclude(task, run_agora(task, teacher))
 
